@@ -1,0 +1,97 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/testdb"
+)
+
+// bare is a database without a schema.
+type bare struct{}
+
+func (bare) Hash() string                            { return "bare" }
+func (bare) Up(context.Context, *pgxpool.Pool) error { return nil }
+
+func TestRetryable(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]bool{
+		"08006": true, "40001": true, "40P01": true, "53300": true, "53100": true, "57P01": true, "57P03": true, "55P03": true, "25006": true,
+		"57014": false, "23505": false, "42P01": false, "28P01": false, "3D000": false, "22P02": false,
+	} {
+		err := fmt.Errorf("load: %w", &pgconn.PgError{Code: state})
+		assert.Equal(t, want, postgres.Retryable(err), state)
+		assert.Equal(t, state, postgres.State(err))
+	}
+	for err, want := range map[error]bool{
+		io.ErrUnexpectedEOF:                       true,
+		&net.OpError{Op: "dial", Err: io.EOF}:     true,
+		pgconn.ErrConnClosed:                      true,
+		context.Canceled:                          false,
+		errors.New("a bug"):                       false,
+		fmt.Errorf("x: %w", context.Canceled):     false,
+		fmt.Errorf("copy: %w", net.ErrClosed):     true,
+		&net.DNSError{Err: "no", IsTimeout: true}: true,
+	} {
+		assert.Equal(t, want, postgres.Retryable(err), err)
+	}
+	assert.False(t, postgres.Retryable(nil))
+}
+
+func TestUnreachableIsRetryableAndNamesNoPassword(t *testing.T) {
+	t.Parallel()
+	_, err := postgres.Open(t.Context(), postgres.Config{URL: "postgres://u:hunter2@127.0.0.1:1/x"})
+	require.Error(t, err)
+	assert.True(t, postgres.Retryable(err))
+	assert.NotContains(t, err.Error(), "hunter2")
+}
+
+// bun writes its arguments into the statement: on a pool that prepared every
+// text, three hundred look-ups would leave three hundred statements behind.
+func TestBunLeavesNoPreparedStatements(t *testing.T) {
+	t.Parallel()
+	url := testdb.URL(t, bare{})
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: url, MaxConns: 1})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	db := postgres.Bun(pool)
+	for i := range 300 {
+		var got int
+		require.NoError(t, db.NewSelect().ColumnExpr("?::int", i).Scan(t.Context(), &got))
+		require.Equal(t, i, got)
+	}
+	const prepared = "SELECT count(*) FROM pg_prepared_statements"
+	var n int
+	require.NoError(t, pool.QueryRow(t.Context(), prepared).Scan(&n))
+	assert.Zero(t, n)
+
+	for i := range 300 {
+		var got int
+		require.NoError(t, pool.QueryRow(t.Context(), "SELECT $1::int", pgx.QueryExecModeCacheStatement, i).Scan(&got))
+	}
+	require.NoError(t, pool.QueryRow(t.Context(), prepared).Scan(&n))
+	assert.Equal(t, 1, n, "a hot look-up prepares itself once a connection")
+}
+
+func TestTheURLsOwnSettingsStay(t *testing.T) {
+	t.Parallel()
+	url := testdb.URL(t, bare{})
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: url + "&application_name=mine"})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	var name, zone string
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_setting('application_name'), current_setting('timezone')").Scan(&name, &zone))
+	assert.Equal(t, "mine", name)
+	assert.Equal(t, "UTC", zone)
+}

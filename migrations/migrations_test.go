@@ -1,0 +1,109 @@
+package migrations_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+)
+
+// bare is a database without a schema.
+type bare struct{}
+
+func (bare) Hash() string                               { return "bare" }
+func (bare) Up(context.Context, *pgxpool.Pool) error    { return nil }
+func count(t *testing.T, p *pgxpool.Pool, q string) int { return scan[int](t, p, q) }
+
+func scan[T any](t *testing.T, pool *pgxpool.Pool, query string) T {
+	t.Helper()
+	var v T
+	require.NoError(t, pool.QueryRow(t.Context(), query).Scan(&v), query)
+	return v
+}
+
+func TestUpByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, bare{})
+	before, err := migrations.Status(t.Context(), pool)
+	require.NoError(t, err)
+	require.NotEmpty(t, before)
+	for _, m := range before {
+		assert.False(t, m.Applied(), m.Name)
+	}
+
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	total := 0
+	for range 3 {
+		group.Go(func() {
+			applied, err := migrations.Up(context.WithoutCancel(t.Context()), pool)
+			assert.NoError(t, err)
+			mu.Lock()
+			defer mu.Unlock()
+			total += len(applied)
+		})
+	}
+	group.Wait()
+	assert.Equal(t, len(before), total, "each step is taken once")
+	after, err := migrations.Status(t.Context(), pool)
+	require.NoError(t, err)
+	for _, m := range after {
+		assert.True(t, m.Applied(), m.Name)
+	}
+	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM bun_migrations"))
+	assert.Equal(t, 0, count(t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
+}
+
+// A process that is killed after a step's commit and before bun notes it must
+// not leave a database on which the step is tried again: the row of each step
+// was first written by the transaction that made the step's tables.
+func TestAStepNotesItselfInItsOwnTransaction(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		number, _, _ := strings.Cut(file, "_")
+		assert.Contains(t, string(content), "INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('"+number+"',", file)
+		assert.True(t, strings.HasSuffix(file, ".tx.up.sql"), file)
+	}
+	// As after such a kill: the step is done and bun's own note is missing.
+	pool := testdb.New(t, migrations.Schema{})
+	applied, err := migrations.Up(t.Context(), pool)
+	require.NoError(t, err)
+	assert.Empty(t, applied)
+}
+
+func TestUpOnACancelledContextLeavesNoLock(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, bare{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := migrations.Up(ctx, pool)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, 0, count(t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
+	_, err = migrations.Up(t.Context(), pool)
+	require.NoError(t, err)
+}
+
+func TestPartitionsAreMadeOnDemand(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, migrations.Schema{})
+	assert.True(t, scan[bool](t, pool, "SELECT tally_ensure_partition('2024-02-29')"))
+	assert.False(t, scan[bool](t, pool, "SELECT tally_ensure_partition('2024-02-01')"), "once a month")
+	assert.Equal(t, "FOR VALUES FROM ('2024-02-01') TO ('2024-03-01')", scan[string](t, pool,
+		"SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_2024_02'"))
+	assert.Equal(t, 0, count(t, pool, `SELECT count(*) FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
+		WHERE i.inhparent = 'transactions'::regclass AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'`))
+}
