@@ -1,0 +1,265 @@
+package pipeline
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/text/encoding/unicode"
+)
+
+// maxWindow bounds the memory that a .zst file can ask for. It is what the zstd
+// program itself allows unless told otherwise.
+const maxWindow = 128 << 20
+
+// Identity is what makes content the same content, under whatever name: its
+// checksum and length after decompression, before character decoding.
+type Identity struct {
+	SHA256 [sha256.Size]byte
+	Bytes  int64
+}
+
+// Identify reads a file once and says what its content is. Its errors are those
+// of OpenFile and of reading, or the context's.
+func Identify(ctx context.Context, path string) (Identity, error) {
+	f, err := openContent(path)
+	if err != nil {
+		return Identity{}, err
+	}
+	buf := make([]byte, 256<<10)
+	for err == nil && ctx.Err() == nil {
+		_, err = f.content.Read(buf)
+	}
+	id := f.Identity()
+	closing := f.Close()
+	switch {
+	case err == nil:
+		return Identity{}, fmt.Errorf("identify %s: %w", path, context.Cause(ctx))
+	case err != io.EOF:
+		return Identity{}, f.explain(err)
+	default:
+		return id, closing
+	}
+}
+
+// File is an opened source file, read as UTF-8 text. Gzip and Zstandard are
+// told by their first bytes, not by the name; a byte order mark decides between
+// UTF-8 and UTF-16 and is not part of the text. The file is opened for reading
+// only. Errors of Read and OpenFile are *FileError.
+type File struct {
+	path        string
+	size        int64
+	compression string
+	encoding    string
+
+	raw     *os.File
+	read    atomic.Int64
+	release func()
+	content hashed
+	text    io.Reader
+}
+
+// OpenFile opens a regular file. Close it after use.
+func OpenFile(path string) (*File, error) {
+	f, err := openContent(path)
+	if err != nil {
+		return nil, err
+	}
+	f.decodeText()
+	return f, nil
+}
+
+// openContent opens a file up to its decompressed bytes.
+func openContent(path string) (*File, error) {
+	f := &File{path: path, release: func() {}}
+	info, err := os.Stat(path) // before opening: opening a pipe would wait for a writer
+	if err != nil {
+		return nil, f.explain(err)
+	}
+	if !info.Mode().IsRegular() {
+		e := &FileError{Path: path, Code: CodeUnreadable, Detail: "it is no regular file"}
+		if info.IsDir() {
+			e.Detail, e.Hint = "it is a folder", "name a file in it, or make the folder a source"
+		}
+		return nil, e
+	}
+	f.size = info.Size()
+	if f.raw, err = os.Open(path); err != nil {
+		return nil, f.explain(err)
+	}
+	if err := f.decompress(); err != nil {
+		_ = f.raw.Close() // nothing was written; the first error is the one that counts
+		return nil, f.explain(err)
+	}
+	return f, nil
+}
+
+func (f *File) decompress() error {
+	source := bufio.NewReaderSize(&counted{f.raw, &f.read}, 128<<10)
+	magic, err := source.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	f.content = hashed{r: source, hash: sha256.New()}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		f.compression = "gzip"
+		z, err := gzip.NewReader(source)
+		if err != nil {
+			return endsEarly(err)
+		}
+		f.content.r = z
+	case isZstandard(magic):
+		f.compression = "zstd"
+		// One block at a time: no goroutines to leak, and no more memory than a window.
+		z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return endsEarly(err)
+		}
+		f.content.r, f.release = z, z.Close
+	}
+	return nil
+}
+
+// endsEarly is for errors of a compressed file's header, where its end is one
+// too.
+func endsEarly(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// isZstandard knows a frame, and a frame to be skipped, which may come first.
+func isZstandard(magic []byte) bool {
+	return bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
+		len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})
+}
+
+// decodeText looks for a byte order mark. An error met while looking comes back
+// at the first Read.
+func (f *File) decodeText() {
+	text := bufio.NewReaderSize(&f.content, 64<<10)
+	f.text, f.encoding = text, "UTF-8"
+	bom, _ := text.Peek(3)
+	switch {
+	case bytes.HasPrefix(bom, []byte{0xef, 0xbb, 0xbf}):
+		f.encoding = "UTF-8 with byte order mark"
+		_, _ = text.Discard(3) // these were peeked at
+	case bytes.HasPrefix(bom, []byte{0xff, 0xfe}):
+		f.encoding = "UTF-16LE"
+		f.text = unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Reader(text)
+	case bytes.HasPrefix(bom, []byte{0xfe, 0xff}):
+		f.encoding = "UTF-16BE"
+		f.text = unicode.UTF16(unicode.BigEndian, unicode.ExpectBOM).NewDecoder().Reader(text)
+	}
+}
+
+// Read reads UTF-8 text.
+func (f *File) Read(p []byte) (int, error) {
+	n, err := f.text.Read(p)
+	if err != nil && err != io.EOF {
+		err = f.explain(err)
+	}
+	return n, err
+}
+
+// Close ends the reading.
+func (f *File) Close() error {
+	f.release()
+	if err := f.raw.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// Path is the name that the file was opened by.
+func (f *File) Path() string { return f.path }
+
+// Size is the file's length on disk when it was opened, in bytes.
+func (f *File) Size() int64 { return f.size }
+
+// Position is how many bytes of the file on disk were read, for showing
+// progress. It may be called while another goroutine reads.
+func (f *File) Position() int64 { return f.read.Load() }
+
+// Compression is "gzip", "zstd", or "" for none.
+func (f *File) Compression() string { return f.compression }
+
+// Encoding names the character encoding that the file's first bytes told of.
+func (f *File) Encoding() string { return f.encoding }
+
+// Identity is the checksum and length of what was read. After io.EOF it is that
+// of the whole content: if it is not what Identify said, the file has changed
+// in between.
+func (f *File) Identity() Identity {
+	id := Identity{Bytes: f.content.length}
+	f.content.hash.Sum(id.SHA256[:0])
+	return id
+}
+
+// explain makes a FileError of an error of opening or reading.
+func (f *File) explain(err error) error {
+	var known *FileError
+	var path *fs.PathError
+	e := &FileError{Path: f.path, Err: err}
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		e.Code, e.Hint = CodeNotFound, "check the path"
+	case errors.Is(err, fs.ErrPermission):
+		e.Code, e.Hint = CodeUnreadable, "let the user that runs tally read it"
+	case errors.As(err, &path):
+		e.Code = CodeUnreadable
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		e.Code, e.Detail = CodeTruncated, "the "+f.compression+" content is cut short"
+		e.Hint = "copy the file again"
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		e.Code, e.Hint = CodeUnreadable, "compress it again with a window of at most 128 MiB"
+	case f.compression != "":
+		e.Code, e.Detail = CodeCorrupt, "the "+f.compression+" content is damaged"
+		e.Hint = "copy the file again"
+	default:
+		e.Code = CodeUnreadable
+	}
+	return e
+}
+
+// counted counts the bytes read from disk.
+type counted struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+// Read reads on and counts.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// hashed keeps the identity of what passes through.
+type hashed struct {
+	r      io.Reader
+	hash   hash.Hash
+	length int64
+}
+
+// Read reads on, and takes what it read into the checksum.
+func (h *hashed) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.hash.Write(p[:n])
+	h.length += int64(n)
+	return n, err
+}

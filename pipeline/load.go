@@ -1,0 +1,211 @@
+package pipeline
+
+import (
+	"context"
+	_ "embed" // for load.sql
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/sqlfile"
+)
+
+//go:embed load.sql
+var loadSQL string
+
+// ErrFenced says that a later attempt of the run has started, so that this one
+// must not commit: its worker was taken for dead.
+var ErrFenced = errors.New("a later attempt of this run has started")
+
+const (
+	changedTries = 3               // how often a file that changes under the reader is read
+	changedWait  = time.Second     // and how long its writer is given in between
+	loadLockKey  = 0x74616c6c79_02 // advisory lock: one load commits at a time
+)
+
+// LoadRequest asks for one file. RunID and Attempt must be in the ledger.
+type LoadRequest struct {
+	RunID       int64
+	Attempt     int
+	Source      string // name of the source
+	Path        string
+	Rules       Rules
+	CodeVersion string
+	Progress    func(Progress) // may be nil; is called from the loading goroutine
+	Logger      *slog.Logger   // may be nil
+}
+
+// Loader loads files. It is safe for concurrent use; loads take turns where
+// they write.
+type Loader struct {
+	pool       *pgxpool.Pool
+	statements sqlfile.Statements
+}
+
+// NewLoader loads through pool, which stays the caller's to close. A load holds
+// one connection.
+func NewLoader(pool *pgxpool.Pool) *Loader {
+	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL)}
+}
+
+// Load loads one file in one commit; see the package comment for what is
+// guaranteed. A bad file is a Result with [StatusFailed] and no error.
+func (l *Loader) Load(ctx context.Context, req LoadRequest) (Result, error) {
+	if req.Logger == nil {
+		req.Logger = slog.New(slog.DiscardHandler)
+	}
+	started := time.Now()
+	a := &attempt{Loader: l, LoadRequest: req, started: started}
+	result, err := a.loadSettled(ctx)
+	result.Seconds = time.Since(started).Seconds()
+	if err != nil {
+		if ctxErr := ctx.Err(); ctxErr != nil && !errors.Is(err, ctxErr) {
+			err = fmt.Errorf("%w: %w", ctxErr, err) // what a cancelled connection says is only its echo
+		}
+		return result, fmt.Errorf("load %s: %w", req.Path, err)
+	}
+	a.log(ctx, result)
+	return result, nil
+}
+
+// attempt is one call of Load.
+type attempt struct {
+	*Loader
+	LoadRequest
+	started  time.Time
+	identity Identity
+	reported time.Time
+}
+
+// loadSettled reads again, a few times, what changed while it was read.
+func (a *attempt) loadSettled(ctx context.Context) (Result, error) {
+	for try := 1; ; try++ {
+		result, err := a.loadOnce(ctx)
+		fileErr, bad := errors.AsType[*FileError](err)
+		if !bad {
+			return result, err
+		}
+		if fileErr.Code != CodeFileChanged || try == changedTries {
+			return a.fail(ctx, result, fileErr)
+		}
+		a.Logger.WarnContext(ctx, "file changed while it was read; reading it again", "path", a.Path, "try", try)
+		select {
+		case <-ctx.Done():
+			return result, ctx.Err()
+		case <-time.After(changedWait):
+		}
+	}
+}
+
+func (a *attempt) loadOnce(ctx context.Context) (Result, error) {
+	result := a.newResult()
+	if err := a.Rules.Check(); err != nil {
+		return result, err
+	}
+	var err error
+	if a.identity, err = Identify(ctx, a.Path); err != nil {
+		return result, err
+	}
+	result = a.newResult()
+	known, err := a.knownContent(ctx, a.pool, &result)
+	if known || err != nil {
+		return result, err
+	}
+	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		return (&load{attempt: a, tx: tx, result: &result}).run(ctx)
+	})
+	if postgres.Constraint(err) == "etl_files_content_once" {
+		known, err = a.knownContent(ctx, a.pool, &result)
+		if !known && err == nil {
+			err = errors.New("content loaded by another process is not there any more")
+		}
+	}
+	return result, err
+}
+
+func (a *attempt) newResult() Result {
+	r := Result{Path: a.Path, Source: a.Source, Bytes: a.identity.Bytes, TotalAmount: "0", Faults: map[string]int64{}}
+	if a.identity != (Identity{}) {
+		r.SHA256 = hex.EncodeToString(a.identity.SHA256[:])
+	}
+	return r
+}
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// knownContent turns result into unchanged where the content is loaded already.
+func (a *attempt) knownContent(ctx context.Context, db querier, result *Result) (bool, error) {
+	var id int64
+	var path string
+	err := db.QueryRow(ctx, a.statements.Get("known_content"), a.identity.SHA256[:]).Scan(&id, &path)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look the content up: %w", err)
+	}
+	*result = a.newResult()
+	result.Status, result.FileID, result.LoadedAs = StatusUnchanged, id, path
+	return true, nil
+}
+
+// fail notes a bad file in the ledger, by itself: nothing of it was loaded.
+func (a *attempt) fail(ctx context.Context, result Result, cause *FileError) (Result, error) {
+	failed := a.newResult()
+	failed.Read = result.Read
+	failed.Status, failed.ErrorCode, failed.Error = StatusFailed, cause.Code, cause.Error()
+	err := pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		l := &load{attempt: a, tx: tx, result: &failed}
+		if err := l.nextFileID(ctx); err != nil {
+			return err
+		}
+		return l.record(ctx)
+	})
+	return failed, err
+}
+
+func (a *attempt) log(ctx context.Context, r Result) {
+	switch r.Status {
+	case StatusFailed:
+		a.Logger.ErrorContext(ctx, "file failed; nothing of it was loaded", "path", r.Path, "code", r.ErrorCode, "error", r.Error)
+	case StatusUnchanged:
+		a.Logger.InfoContext(ctx, "content is loaded already; nothing to do", "path", r.Path, "loaded_as", r.LoadedAs, "file_id", r.FileID)
+	default:
+		a.Logger.InfoContext(ctx, "file loaded", "path", r.Path, "file_id", r.FileID, "read", r.Read, "loaded", r.Loaded,
+			"duplicate", r.Duplicate, "conflict", r.Conflict, "rejected", r.Rejected, "seconds", r.Seconds)
+	}
+}
+
+// progress reports, but not for every row.
+func (a *attempt) progress(stage string, f *File, rows int64) {
+	if a.Progress == nil || (stage == "read" && time.Since(a.reported) < progressEvery) {
+		return
+	}
+	a.reported = time.Now()
+	a.Progress(Progress{Path: a.Path, Stage: stage, Bytes: f.Position(), TotalBytes: f.Size(), Rows: rows})
+}
+
+// rulesJSON is how the ledger keeps the rules of a file.
+func (a *attempt) rulesJSON() (string, error) {
+	b, err := json.Marshal(a.Rules)
+	return string(b), err
+}
+
+// closeFile keeps the error that matters: reading is over, so a failed close
+// loses nothing, but it is told.
+func closeFile(f io.Closer, err error) error {
+	if closeErr := f.Close(); closeErr != nil && err == nil {
+		return fmt.Errorf("close: %w", closeErr)
+	}
+	return err
+}

@@ -1,0 +1,470 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/summaries"
+)
+
+const header = "transaction_id,user_id,amount,transaction_date\n"
+
+// fixture is a database with one run to load files under.
+type fixture struct {
+	t      *testing.T
+	pool   *pgxpool.Pool
+	loader *pipeline.Loader
+	dir    string
+	runID  int64
+	rules  pipeline.Rules
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	pool := testdb.New(t, migrations.Schema{})
+	f := &fixture{t: t, pool: pool, loader: pipeline.NewLoader(pool), dir: t.TempDir()}
+	err := pool.QueryRow(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by)
+		VALUES ('manual', '2024-01-01', 'test') RETURNING id`).Scan(&f.runID)
+	require.NoError(t, err)
+	f.attempt(1)
+	return f
+}
+
+func (f *fixture) attempt(n int) {
+	f.exec(`INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, $2, 'test', 'test')`, f.runID, n)
+}
+
+func (f *fixture) exec(sql string, args ...any) {
+	f.t.Helper()
+	_, err := f.pool.Exec(f.t.Context(), sql, args...)
+	require.NoError(f.t, err)
+}
+
+func (f *fixture) write(name, content string) string {
+	f.t.Helper()
+	path := filepath.Join(f.dir, name)
+	require.NoError(f.t, os.WriteFile(path, []byte(content), 0o600))
+	return path
+}
+
+func (f *fixture) request(path string) pipeline.LoadRequest {
+	return pipeline.LoadRequest{RunID: f.runID, Attempt: 1, Source: "test", Path: path, Rules: f.rules, CodeVersion: "test"}
+}
+
+func (f *fixture) load(name, content string) pipeline.Result {
+	f.t.Helper()
+	return f.loadPath(f.write(name, content))
+}
+
+func (f *fixture) loadPath(path string) pipeline.Result {
+	f.t.Helper()
+	result, err := f.loader.Load(f.t.Context(), f.request(path))
+	require.NoError(f.t, err)
+	return result
+}
+
+func (f *fixture) verify() {
+	f.t.Helper()
+	v, err := summaries.Verify(f.t.Context(), f.pool, func(d summaries.Drift) { f.t.Error(d) })
+	require.NoError(f.t, err)
+	assert.True(f.t, v.Clean())
+}
+
+// one reads one value.
+func one[T any](f *fixture, sql string, args ...any) T {
+	f.t.Helper()
+	var v T
+	require.NoError(f.t, f.pool.QueryRow(f.t.Context(), sql, args...).Scan(&v), sql)
+	return v
+}
+
+func assignment(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join("..", "..", "shared", "data", "assignment.csv")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("the assignment's file is not here:", err)
+	}
+	return path
+}
+
+func TestLoadAssignment(t *testing.T) {
+	t.Parallel()
+	path := assignment(t)
+	f := newFixture(t)
+
+	got := f.loadPath(path)
+	assert.Equal(t, pipeline.StatusLoaded, got.Status, got.Error)
+	assert.Equal(t, [5]int64{1015, 784, 11, 14, 206}, [5]int64{got.Read, got.Loaded, got.Duplicate, got.Conflict, got.Rejected})
+	assert.Equal(t, map[string]int64{"missing_amount": 199, "missing_date": 7}, got.Faults)
+	assert.Equal(t, int64(538), got.Users)
+	assert.Equal(t, "526098.26", got.TotalAmount.String())
+	assert.Equal(t, int64(538), one[int64](f, "SELECT count(*) FROM user_summary"))
+	assert.Equal(t, int64(319), one[int64](f, "SELECT count(*) FROM daily_totals"))
+	assert.Equal(t, "526098.26", one[string](f, "SELECT trim_scale(sum(total_amount))::text FROM daily_totals"))
+	assert.Equal(t, int64(206+11+14), one[int64](f, "SELECT count(*) FROM etl_rejects"))
+	f.verify()
+
+	store := summaries.NewStore(f.pool)
+	for user, want := range map[int32]struct {
+		n              int64
+		total, average string
+	}{
+		1633: {5, "10416.29", "2083.26"}, 1034: {3, "-3685.83", "-1228.61"}, 1175: {4, "1857.15", "464.29"}, 1071: {1, "3403", "3403"},
+	} {
+		s, err := store.Get(t.Context(), user)
+		require.NoError(t, err)
+		assert.Equal(t, want.n, s.Transactions, user)
+		assert.Equal(t, want.total, s.Total.String(), user)
+		assert.Equal(t, want.average, s.Average().String(), user)
+	}
+	_, err := store.Get(t.Context(), 1999)
+	require.ErrorIs(t, err, summaries.ErrNotFound)
+
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, again := range []string{path, f.write("another name.csv", string(content))} {
+		second := f.loadPath(again)
+		assert.Equal(t, pipeline.StatusUnchanged, second.Status)
+		assert.Equal(t, got.FileID, second.FileID)
+	}
+	assert.Equal(t, int64(1), one[int64](f, "SELECT count(*) FROM etl_files"))
+	f.verify()
+}
+
+// Months of the assignment's file by its own README.
+func TestLoadAssignmentDates(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.loadPath(assignment(t))
+	got := one[string](f, `SELECT string_agg(m || ' ' || n, ' · ' ORDER BY m) FROM (
+		SELECT to_char(transaction_date, 'YYYY-MM') AS m, count(*) AS n FROM transactions GROUP BY 1) x`)
+	assert.Equal(t, "2024-02 34 · 2024-03 78 · 2024-04 75 · 2024-05 66 · 2024-06 63 · 2024-07 63 · 2024-08 75 · 2024-09 54"+
+		" · 2024-10 54 · 2024-11 58 · 2024-12 71 · 2025-01 66 · 2025-02 27", got)
+}
+
+// Invariant 1, by hand: no statement gets a second row of an id past the keys,
+// and none moves a row without its rollups.
+func TestHandWrittenWritesAreRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("a.csv", header+"T1,7,10.00,2024-01-05\nT2,7,1.00,2024-02-05\n")
+	before := one[string](f, stateQuery)
+	for name, sql := range map[string]string{
+		"insert into the parent":      `INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 1, '2024-02-09', 1, 1)`,
+		"insert into a partition":     `INSERT INTO transactions_2024_02 (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 1, '2024-02-09', 1, 1)`,
+		"insert of a new id":          `INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T9', 7, 1, '2024-02-09', 1, 1)`,
+		"copy":                        `INSERT INTO transactions SELECT id + 100, transaction_id, user_id, amount, transaction_date, file_id, line FROM transactions`,
+		"update":                      `UPDATE transactions SET amount = amount + 1`,
+		"update of a partition":       `UPDATE transactions_2024_01 SET user_id = 8`,
+		"update across partitions":    `UPDATE transactions SET transaction_date = '2024-02-05' WHERE transaction_id = 'T1'`,
+		"delete":                      `DELETE FROM transactions WHERE transaction_id = 'T1'`,
+		"delete from a partition":     `DELETE FROM transactions_2024_01`,
+		"truncate":                    `TRUNCATE transactions`,
+		"truncate of a partition":     `TRUNCATE transactions_2024_01`,
+		"delete of a key":             `DELETE FROM transaction_keys WHERE transaction_id = 'T1'`,
+		"insert of a key":             `INSERT INTO transaction_keys VALUES ('T9', 1, '2024-01-01')`,
+		"truncate of the keys":        `TRUNCATE transaction_keys`,
+		"update of a summary":         `UPDATE user_summary SET total_amount = total_amount + 1`,
+		"insert of a summary":         `INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (9, 1, 1, 1)`,
+		"delete of a day":             `DELETE FROM daily_totals`,
+		"truncate of the summaries":   `TRUNCATE user_summary`,
+		"a partition made by hand":    `CREATE TABLE p PARTITION OF transactions FOR VALUES FROM ('1999-01-01') TO ('1999-02-01'); INSERT INTO p (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 1, '1999-01-09', 1, 1)`,
+		"merge":                       `MERGE INTO user_summary s USING (VALUES (7)) v(u) ON s.user_id = v.u WHEN MATCHED THEN UPDATE SET total_amount = 0`,
+		"delete from the ledger":      `DELETE FROM etl_files`,
+		"update of the ledger":        `UPDATE etl_files SET loaded = 0`,
+		"update of the rejects":       `UPDATE etl_rejects SET raw = ''`,
+		"truncate of the audit trail": `TRUNCATE audit_events`,
+	} {
+		_, err := f.pool.Exec(t.Context(), sql)
+		if assert.Error(t, err, name) {
+			assert.Equal(t, "23000", postgres.State(err), "%s: %v", name, err)
+		}
+	}
+	assert.Equal(t, before, one[string](f, stateQuery))
+	f.verify()
+}
+
+// stateQuery is everything that a load moves, as one text, without what is
+// counted or timed by the database.
+const stateQuery = `SELECT concat_ws(E'\n',
+	(SELECT string_agg(concat_ws(' ', transaction_id, user_id, amount, transaction_date, line), E'\n' ORDER BY transaction_id COLLATE "C") FROM transactions),
+	(SELECT string_agg(k::text, E'\n' ORDER BY transaction_id) FROM transaction_keys k),
+	(SELECT string_agg(concat_ws(' ', user_id, total_transactions, trim_scale(total_amount)), E'\n' ORDER BY user_id) FROM user_summary),
+	(SELECT string_agg(concat_ws(' ', transaction_date, total_transactions, trim_scale(total_amount)), E'\n' ORDER BY transaction_date) FROM daily_totals),
+	(SELECT string_agg(concat_ws(' ', line, outcome, faults, raw), E'\n' ORDER BY file_id, line) FROM etl_rejects))`
+
+// Invariant 2: a thousand times ten cents is a hundred, and in floats it is not.
+func TestSumsAreExact(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var content strings.Builder
+	content.WriteString(header)
+	float := 0.0
+	for i := range 1000 {
+		content.WriteString("T" + decimal.NewFromInt(int64(i)).String() + ",7,0.1,2024-01-05\n")
+		float += 0.1
+	}
+	require.NotEqual(t, 100.0, float, "the premise of this test")
+	f.load("cents.csv", content.String())
+	f.load("more.csv", header+"U1,7,99999999999.9999,2024-01-05\nU2,7,-0.0001,2024-01-06\nU3,8,999999999999999,2024-01-05\n")
+	assert.Equal(t, "100000000099.9998", one[string](f, "SELECT trim_scale(total_amount)::text FROM user_summary WHERE user_id = 7"))
+	assert.Equal(t, "999999999999999", one[string](f, "SELECT trim_scale(total_amount)::text FROM user_summary WHERE user_id = 8"))
+	f.verify()
+}
+
+func TestDuplicatesAndConflictsWithinAFile(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	got := f.load("a.csv", header+
+		"T1,7,,2024-01-05\n"+ // 2: rejected, so it wins nothing
+		"T1,7,10.00,2024-01-05\n"+ // 3: the first valid row
+		"T1,7,$10,05-01-2024\n"+ // 4: the same values in other words
+		"T1,8,10.00,2024-01-05\n"+ // 5: another user's money
+		"t1,7,10.00,2024-01-05\n") // 6: another id, since case is kept
+	assert.Equal(t, [5]int64{5, 2, 1, 1, 1}, [5]int64{got.Read, got.Loaded, got.Duplicate, got.Conflict, got.Rejected})
+	assert.Equal(t, "3 t1 6", one[string](f, `SELECT string_agg(line::text, ' t1 ' ORDER BY line) FROM transactions`))
+	assert.Equal(t, "2 rejected {missing_amount} T1,7,,2024-01-05;4 duplicate {} T1,7,$10,05-01-2024;5 conflict {} T1,8,10.00,2024-01-05",
+		one[string](f, `SELECT string_agg(concat_ws(' ', line, outcome, faults, raw), ';' ORDER BY line) FROM etl_rejects`))
+	assert.Equal(t, int64(2), one[int64](f, `SELECT count(*) FROM etl_rejects WHERE kept_file_id = $1 AND kept_line = 3`, got.FileID))
+	f.verify()
+}
+
+func TestAgainstTheStoredRow(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	first := f.load("a.csv", header+"T1,7,10.00,2024-01-05\nT2,7,20.00,2024-01-06\n")
+	second := f.load("b.csv", header+"T1,7,10.00,2024-01-05\nT2,7,20.01,2024-01-06\nT2,7,20.00,2024-01-06\nT3,9,5,2024-03-01\n")
+	assert.Equal(t, [5]int64{4, 1, 2, 1, 0}, [5]int64{second.Read, second.Loaded, second.Duplicate, second.Conflict, second.Rejected})
+	assert.Equal(t, "20", one[string](f, "SELECT amount::text FROM transactions WHERE transaction_id = 'T2'"))
+	assert.Equal(t, first.FileID, one[int64](f, "SELECT DISTINCT kept_file_id FROM etl_rejects WHERE file_id = $1", second.FileID))
+	f.verify()
+
+	// Every row is known, so the file moves nothing; it is a new file all the same.
+	third := f.load("c.csv", header+"T1,7,10.00,2024-01-05\n")
+	assert.Equal(t, [3]int64{1, 0, 1}, [3]int64{third.Read, third.Loaded, third.Duplicate})
+	f.verify()
+}
+
+func TestCorrectionsReplace(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("a.csv", header+"T1,7,10.00,2024-01-05\nT2,7,20.00,2024-01-06\nT3,8,1,2024-01-06\n")
+	f.rules.Corrections = pipeline.CorrectionsReplace
+	got := f.load("b.csv", header+
+		"T1,7,11.00,2024-01-05\n"+ // another amount
+		"T2,7,20.00,2024-01-06\n"+ // the same
+		"T3,9,1,2024-02-06\n"+ // another user and month: user 8 has nothing left
+		"T3,9,2,2024-02-06\n"+ // in one file the first row still wins
+		"T4,7,4,2024-01-05\n")
+	assert.Equal(t, [5]int64{5, 3, 1, 1, 0}, [5]int64{got.Read, got.Loaded, got.Duplicate, got.Conflict, got.Rejected})
+	assert.Equal(t, int64(2), got.Replaced)
+	assert.Equal(t, "7 3 35;9 1 1", one[string](f,
+		`SELECT string_agg(concat_ws(' ', user_id, total_transactions, trim_scale(total_amount)), ';' ORDER BY user_id) FROM user_summary`))
+	assert.Equal(t, "T1 10;T3 1", one[string](f,
+		`SELECT string_agg(concat_ws(' ', transaction_id, amount), ';' ORDER BY transaction_id) FROM transaction_versions`))
+	f.verify()
+}
+
+func TestAmbiguousDatesOfAFileThatContradictsTheRule(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	got := f.load("a.csv", header+
+		"T1,7,1,03/04/2024\n"+ // could be either, and comes before the proof
+		"T2,7,1,27/11/2024\n"+ // day first, against the rule for slashes
+		"T3,7,1,05/05/2024\n"+ // the same either way
+		"T4,7,1,03-04-2024\n"+ // dashes are not in doubt
+		"T5,7,,04/03/2024\n")
+	assert.Equal(t, [3]int64{5, 3, 2}, [3]int64{got.Read, got.Loaded, got.Rejected})
+	assert.Equal(t, map[string]int64{"ambiguous_date": 1, "missing_amount": 1}, got.Faults)
+	assert.Equal(t, "T2 2024-11-27;T3 2024-05-05;T4 2024-04-03", one[string](f,
+		`SELECT string_agg(concat_ws(' ', transaction_id, transaction_date), ';' ORDER BY transaction_id) FROM transactions`))
+	assert.Equal(t, "{missing_amount,ambiguous_date}", one[string](f, "SELECT faults::text FROM etl_rejects WHERE line = 6"))
+	f.verify()
+}
+
+func TestRejectLimit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	half := header + "T1,7,1,2024-01-05\nT2,7,,2024-01-05\n"
+	assert.Equal(t, pipeline.StatusLoaded, f.load("half.csv", half).Status)
+
+	got := f.load("more.csv", header+"T3,7,1,2024-01-05\nT4,7,,2024-01-05\nT5,7,,2024-01-05\n")
+	assert.Equal(t, pipeline.StatusFailed, got.Status)
+	assert.Equal(t, pipeline.CodeRejectLimit, got.ErrorCode)
+	assert.Equal(t, [3]int64{3, 0, 2}, [3]int64{got.Read, got.Loaded, got.Rejected})
+	assert.Equal(t, int64(2), one[int64](f, "SELECT count(*) FROM etl_rejects WHERE file_id = $1", got.FileID), "kept to be looked at")
+	assert.Equal(t, int64(1), one[int64](f, "SELECT count(*) FROM transactions"))
+
+	f.rules.RejectLimit = "2"
+	again := f.loadPath(got.Path)
+	assert.Equal(t, pipeline.StatusLoaded, again.Status, "failed content may be loaded under other rules")
+	f.verify()
+}
+
+func TestBadFilesFailWithTheirReason(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for name, c := range map[string]struct{ content, code string }{
+		"empty.csv":    {"", pipeline.CodeEmptyFile},
+		"columns.csv":  {"transaction_id,user_id,amount\nT1,7,1\n", pipeline.CodeMissingColumn},
+		"repeated.csv": {"transaction_id,user_id,amount,Amount,transaction_date\n", pipeline.CodeRepeatedColumn},
+		"cut.csv.gz":   {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", pipeline.CodeTruncated},
+	} {
+		got := f.load(name, c.content)
+		assert.Equal(t, pipeline.StatusFailed, got.Status, name)
+		assert.Equal(t, c.code, got.ErrorCode, name)
+		assert.Contains(t, got.Error, name)
+		assert.Equal(t, c.code, one[string](f, "SELECT error_code FROM etl_files WHERE id = $1", got.FileID), name)
+	}
+	got := f.loadPath(filepath.Join(f.dir, "nowhere.csv"))
+	assert.Equal(t, pipeline.CodeNotFound, got.ErrorCode)
+	empty := f.load("header.csv", header)
+	assert.Equal(t, pipeline.StatusLoaded, empty.Status, "a night without transactions is no failure")
+	assert.Equal(t, int64(0), empty.Read)
+	f.verify()
+}
+
+// Raw text that PostgreSQL's text cannot hold is kept to the byte.
+func TestRejectsKeepTheirBytes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.rules.RejectLimit = "100%"
+	rows := []string{"T1,7,\xff\xfe,2024-01-05", "T2,7,1\x00,2024-01-05", "T3,7,é,2024-01-05"}
+	f.load("a.csv", header+strings.Join(rows, "\n")+"\n")
+	for i, row := range rows {
+		raw := one[[]byte](f, "SELECT coalesce(raw_bytes, convert_to(raw, 'UTF8')) FROM etl_rejects WHERE line = $1", i+2)
+		assert.Equal(t, row, string(raw))
+	}
+}
+
+// Invariant 4: the database itself refuses a ledger entry that loses a row.
+func TestLedgerRefusesALostRow(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	insert := `INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
+		VALUES ($1, 1, 's', 'p', 0, 'loaded', $2, 1, 1, 1, 1, '{}', 'v', now())`
+	_, err := f.pool.Exec(t.Context(), insert, f.runID, 5)
+	assert.Equal(t, "every_row_accounted_for", postgres.Constraint(err))
+	_, err = f.pool.Exec(t.Context(), insert, f.runID, 4)
+	require.NoError(t, err)
+}
+
+// Invariant 3: a load that dies anywhere leaves nothing that others can see.
+func TestCancelledLoadLeavesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var big bytes.Buffer
+	require.NoError(t, pipeline.Generate(t.Context(), &big, pipeline.Generator{Rows: 20_000, Users: 500, Seed: 3}))
+	path := f.write("big.csv", big.String())
+	empty := one[string](f, stateQuery)
+
+	for _, stage := range []string{"read", "load"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		req := f.request(path)
+		req.Progress = func(p pipeline.Progress) {
+			if p.Stage == stage {
+				cancel()
+			}
+		}
+		_, err := f.loader.Load(ctx, req)
+		require.ErrorIs(t, err, context.Canceled, stage)
+		assert.Equal(t, empty, one[string](f, stateQuery), stage)
+		assert.Zero(t, one[int64](f, "SELECT count(*) FROM etl_files"), stage)
+	}
+	got := f.loadPath(path)
+	assert.Equal(t, pipeline.StatusLoaded, got.Status)
+	assert.Equal(t, int64(20_000), got.Read)
+	f.verify()
+}
+
+// Invariant 3, fenced: an attempt that was taken for dead must not commit.
+func TestOnlyTheLastAttemptCommits(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	path := f.write("a.csv", header+"T1,7,10.00,2024-01-05\n")
+	f.attempt(2)
+	_, err := f.loader.Load(t.Context(), f.request(path))
+	require.ErrorIs(t, err, pipeline.ErrFenced)
+	assert.Zero(t, one[int64](f, "SELECT count(*) FROM transactions"))
+
+	req := f.request(path)
+	req.Attempt = 2
+	got, err := f.loader.Load(t.Context(), req)
+	require.NoError(t, err)
+	assert.Equal(t, pipeline.StatusLoaded, got.Status)
+	f.verify()
+}
+
+func TestSameContentLoadedAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	content := header + "T1,7,10.00,2024-01-05\nT2,8,1,2024-02-05\n"
+	results := make(chan pipeline.Result, 4)
+	for i := range cap(results) {
+		path := f.write("copy"+string(rune('a'+i))+".csv", content)
+		go func() {
+			r, err := f.loader.Load(context.WithoutCancel(t.Context()), f.request(path))
+			assert.NoError(t, err)
+			results <- r
+		}()
+	}
+	statuses := map[string]int{}
+	for range cap(results) {
+		statuses[(<-results).Status]++
+	}
+	assert.Equal(t, map[string]int{pipeline.StatusLoaded: 1, pipeline.StatusUnchanged: 3}, statuses)
+	assert.Equal(t, int64(2), one[int64](f, "SELECT count(*) FROM transactions"))
+	f.verify()
+}
+
+// A file that is still being written is read again, and fails by name if it
+// never settles.
+func TestFileThatChangesWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var big bytes.Buffer
+	require.NoError(t, pipeline.Generate(t.Context(), &big, pipeline.Generator{Rows: 100_000, Users: 50, Seed: 9}))
+	path := f.write("growing.csv", big.String())
+	req := f.request(path)
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+			file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+			if !assert.NoError(t, err) {
+				return
+			}
+			_, err = file.WriteString("X" + decimal.NewFromInt(int64(n)).String() + ",7,1,2024-01-05\n")
+			assert.NoError(t, err)
+			assert.NoError(t, file.Close())
+		}
+	}()
+	got, err := f.loader.Load(t.Context(), req)
+	close(stop)
+	<-done
+	require.NoError(t, err)
+	assert.Equal(t, pipeline.CodeFileChanged, got.ErrorCode)
+	assert.Zero(t, one[int64](f, "SELECT count(*) FROM transactions"))
+	assert.Equal(t, pipeline.StatusLoaded, f.loadPath(path).Status, "the writer is done")
+	f.verify()
+}

@@ -1,0 +1,370 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Profile is what is in a file: the shapes that its cells have, the faults that
+// its rows have, and whether a source with these rules would take it. Rows are
+// looked at one by one: ids that come twice are not searched for, since that
+// takes a memory of all of them; a load finds them.
+type Profile struct {
+	Path        string   `json:"path"`
+	Size        int64    `json:"size"`        // bytes on disk
+	Bytes       int64    `json:"bytes"`       // bytes of content after decompression
+	SHA256      string   `json:"sha256"`      // of the content after decompression, in hex
+	Compression string   `json:"compression"` // gzip, zstd or ""
+	Encoding    string   `json:"encoding"`
+	Delimiter   string   `json:"delimiter"`
+	LineEnds    string   `json:"line_ends"` // LF, CRLF, mixed, or none
+	EmptyLines  int64    `json:"empty_lines"`
+	Columns     []string `json:"columns"`
+
+	Read     int64        `json:"read"` // rows
+	Valid    int64        `json:"valid"`
+	Rejected int64        `json:"rejected"`
+	Faults   []FaultCount `json:"faults"` // in the order in which they count
+
+	DateShapes   []ShapeCount     `json:"date_shapes"` // most frequent first; 9 stands for a digit
+	Separators   []SeparatorCount `json:"separators"`
+	AmountShapes []ShapeCount     `json:"amount_shapes"`
+	Currencies   []ShapeCount     `json:"currencies"` // marks of amounts that could be read
+
+	// Users and dates are those of rows without a fault of their own, also where
+	// their date turns out to be ambiguous.
+	Users        int64  `json:"users"`
+	UsersAtLeast bool   `json:"users_at_least"` // there may be more users than were counted
+	From         string `json:"from"`           // first date, "" if none
+	To           string `json:"to"`             // last date, "" if none
+
+	RejectLimit string `json:"reject_limit"`
+	Exceeded    bool   `json:"exceeded"` // a load would refuse the file
+}
+
+// FaultCount says how many rows have a fault.
+type FaultCount struct {
+	Fault   string `json:"fault"`
+	Count   int64  `json:"count"`   // rows whose first fault it is; these add up to the rejected rows
+	Rows    int64  `json:"rows"`    // rows that have it
+	Line    int64  `json:"line"`    // of the first row that has it
+	Example string `json:"example"` // the start of that row
+}
+
+// ShapeCount says how many cells look alike.
+type ShapeCount struct {
+	Shape   string `json:"shape"`
+	Count   int64  `json:"count"`
+	Line    int64  `json:"line"` // of the first one
+	Example string `json:"example"`
+}
+
+// SeparatorCount says what the dates that end in their year tell of their order.
+type SeparatorCount struct {
+	Separator    string    `json:"separator"`
+	Order        DateOrder `json:"order"`        // the rule in force
+	MonthFirst   int64     `json:"month_first"`  // dates possible in that order only
+	DayFirst     int64     `json:"day_first"`    // dates possible in that order only
+	Alike        int64     `json:"alike"`        // dates that are the same in both
+	Ambiguous    int64     `json:"ambiguous"`    // dates that are different in each
+	Contradicted bool      `json:"contradicted"` // the first three speak against the rule: ambiguous dates are rejected
+}
+
+// exampleLength is how much of a cell or a row a profile shows.
+const exampleLength = 80
+
+// Check profiles a file in bounded memory. It never writes.
+func Check(ctx context.Context, path string, rules Rules) (*Profile, error) {
+	f, err := OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := profile(ctx, f, rules)
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func profile(ctx context.Context, f *File, rules Rules) (*Profile, error) {
+	r, err := NewReader(f, rules)
+	if err != nil {
+		return nil, err
+	}
+	t := newTallying(r)
+	var row Row
+	for {
+		if t.p.Read%4096 == 0 && ctx.Err() != nil {
+			return nil, fmt.Errorf("check %s: %w", f.path, context.Cause(ctx))
+		}
+		err := r.Next(&row)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.row(&row)
+	}
+	id := f.Identity()
+	p := t.result()
+	p.Path, p.Size, p.Compression, p.Encoding = f.path, f.size, f.compression, f.encoding
+	p.Bytes, p.SHA256 = id.Bytes, hex.EncodeToString(id.SHA256[:])
+	p.RejectLimit = rules.WithDefaults().RejectLimit
+	p.Exceeded = rules.Exceeded(p.Rejected, p.Read)
+	return p, nil
+}
+
+// tallying gathers a profile row by row.
+type tallying struct {
+	r                          *Reader
+	p                          Profile
+	faults                     [faultEnd]FaultCount
+	undecided                  map[byte]*undecided
+	dates, amounts, currencies shapes
+	users                      userSet
+	from, to                   Date
+	shape                      []byte
+}
+
+// undecided are the ambiguous dates of a separator, which are not known to be
+// faults before the file ends.
+type undecided struct {
+	rows  FaultCount
+	valid int64           // rows without another fault
+	late  map[Fault]int64 // rows whose first fault counts after it
+}
+
+func newTallying(r *Reader) *tallying {
+	return &tallying{r: r, undecided: map[byte]*undecided{}, from: 1<<31 - 1, to: -1 << 31}
+}
+
+func (t *tallying) row(row *Row) {
+	t.p.Read++
+	for fs := row.Faults; fs != 0; fs &= fs - 1 {
+		t.faults[fs.First()].note(row)
+	}
+	t.faults[row.Faults.First()].Count++
+	if row.Ambiguous != 0 {
+		t.ambiguous(row)
+	}
+	if row.Faults == 0 {
+		t.users.add(row.UserID)
+		t.from, t.to = min(t.from, row.Date), max(t.to, row.Date)
+	}
+	if t.r.structural != 0 {
+		return // there are no cells
+	}
+	date := trimSpace(t.r.cell(&t.r.record, columnDate))
+	amount := trimSpace(t.r.cell(&t.r.record, columnAmount))
+	t.shape = appendShape(t.shape[:0], date, false)
+	t.dates.add(t.shape, date, row.Line)
+	t.shape = appendShape(t.shape[:0], amount, true)
+	t.amounts.add(t.shape, amount, row.Line)
+	if !row.Faults.Has(FaultMissingAmount) && !row.Faults.Has(FaultInvalidAmount) {
+		if a, ok := dissectAmount(amount); ok && len(a.mark) > 0 {
+			t.currencies.add(a.mark, amount, row.Line)
+		}
+	}
+}
+
+func (c *FaultCount) note(row *Row) {
+	if c.Rows++; c.Rows == 1 {
+		c.Line, c.Example = row.Line, clip(string(row.Raw[:min(len(row.Raw), 2*exampleLength)]), exampleLength)
+	}
+}
+
+func (t *tallying) ambiguous(row *Row) {
+	u := t.undecided[row.Ambiguous]
+	if u == nil {
+		u = &undecided{late: map[Fault]int64{}}
+		t.undecided[row.Ambiguous] = u
+	}
+	u.rows.note(row)
+	if first := row.Faults.First(); first == 0 {
+		u.valid++
+	} else if first > FaultAmbiguousDate {
+		u.late[first]++
+	}
+}
+
+// decide turns the ambiguous dates of a contradicted separator into faults.
+func (t *tallying) decide(u *undecided) {
+	c := &t.faults[FaultAmbiguousDate]
+	if c.Rows == 0 || u.rows.Line < c.Line {
+		c.Line, c.Example = u.rows.Line, u.rows.Example
+	}
+	c.Rows += u.rows.Rows
+	c.Count += u.valid
+	t.faults[0].Count -= u.valid
+	for f, n := range u.late {
+		c.Count += n
+		t.faults[f].Count -= n
+	}
+}
+
+func (t *tallying) result() *Profile {
+	p := &t.p
+	for _, sep := range []byte("/-.") {
+		contradicted := t.r.Contradicted(sep)
+		if u := t.undecided[sep]; u != nil && contradicted {
+			t.decide(u)
+		}
+		if e := *t.r.evidence(sep); e != (evidence{}) {
+			p.Separators = append(p.Separators, SeparatorCount{string(rune(sep)), t.r.clean.order(sep),
+				e.month, e.day, e.alike, e.byRule, contradicted})
+		}
+	}
+	p.Valid = t.faults[0].Count
+	p.Rejected = p.Read - p.Valid
+	for f := Fault(1); f < faultEnd; f++ {
+		if c := t.faults[f]; c.Rows > 0 {
+			c.Fault = f.String()
+			p.Faults = append(p.Faults, c)
+		}
+	}
+	p.DateShapes, p.AmountShapes, p.Currencies = t.dates.sorted(), t.amounts.sorted(), t.currencies.sorted()
+	p.Users, p.UsersAtLeast = t.users.count, t.users.full
+	if t.from <= t.to {
+		p.From, p.To = t.from.String(), t.to.String()
+	}
+	p.Columns, p.Delimiter = t.r.Columns(), string(rune(t.r.Delimiter()))
+	p.LineEnds, p.EmptyLines = t.r.scan.lineEnds(), t.r.scan.blanks
+	return p
+}
+
+func (s *scanner) lineEnds() string {
+	switch {
+	case s.crlf > 0 && s.lf > 0:
+		return "mixed"
+	case s.crlf > 0:
+		return "CRLF"
+	case s.lf > 0:
+		return "LF"
+	default:
+		return "none"
+	}
+}
+
+// shapes counts what cells look like. It holds at most maxShapes of them; what
+// comes after is counted together.
+type shapes map[string]*ShapeCount
+
+const (
+	maxShapes  = 100
+	otherShape = "(other)"
+)
+
+func (s *shapes) add(shape, cell []byte, line int64) {
+	c := (*s)[string(shape)]
+	if c == nil {
+		c = s.meet(string(shape), cell, line)
+	}
+	c.Count++
+}
+
+func (s *shapes) meet(shape string, cell []byte, line int64) *ShapeCount {
+	if *s == nil {
+		*s = shapes{}
+	}
+	key := shape
+	if len(*s) >= maxShapes {
+		shape, key = otherShape, otherShape
+		if c := (*s)[key]; c != nil {
+			return c
+		}
+	}
+	shape = strings.ToValidUTF8(shape, "") // it may have been cut within a character
+	c := &ShapeCount{Shape: shape, Line: line, Example: clip(string(cell[:min(len(cell), 2*exampleLength)]), exampleLength)}
+	(*s)[key] = c
+	return c
+}
+
+func (s *shapes) sorted() []ShapeCount {
+	list := make([]ShapeCount, 0, len(*s))
+	for _, c := range *s {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b ShapeCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Shape, b.Shape))
+	})
+	return list
+}
+
+// appendShape writes 9 for each digit and keeps everything else, but for letters
+// that spell no currency: these become a. If short, the first digits become one.
+func appendShape(b, cell []byte, short bool) []byte {
+	const longest = 24
+	if len(cell) == 0 {
+		return append(b, "(blank)"...)
+	}
+	run := 0
+	for i, c := range cell {
+		if len(b) >= longest {
+			return append(b, "…"...)
+		}
+		switch {
+		case c >= '0' && c <= '9':
+			if run++; short && run > 1 {
+				continue
+			}
+			c = '9'
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z' && !inCurrency(cell, i):
+			c = 'a'
+			fallthrough
+		default:
+			short = short && run == 0
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// inCurrency tells whether the letter at i belongs to a currency code.
+func inCurrency(cell []byte, i int) bool {
+	for from := max(i-2, 0); from <= i && from+3 <= len(cell); from++ {
+		if isCurrency(cell[from : from+3]) {
+			return true
+		}
+	}
+	return false
+}
+
+// userSet is a bitmap in pages of 65536 ids, 8 KiB each. With more than
+// maxPages (32 MiB) it only says that there are at least so many users.
+type userSet struct {
+	pages map[int32]*[1024]uint64
+	count int64
+	full  bool
+}
+
+const maxPages = 4096
+
+func (u *userSet) add(id int32) {
+	page := u.pages[id>>16]
+	if page == nil {
+		if len(u.pages) >= maxPages {
+			u.full = true
+			return
+		}
+		if u.pages == nil {
+			u.pages = map[int32]*[1024]uint64{}
+		}
+		page = new([1024]uint64)
+		u.pages[id>>16] = page
+	}
+	word, bit := &page[id>>6&1023], uint64(1)<<(id&63)
+	if *word&bit == 0 {
+		*word |= bit
+		u.count++
+	}
+}

@@ -1,0 +1,103 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// datePlaceholder in a source's path stands for the run's logical date.
+const datePlaceholder = "{date}"
+
+// Source is where files come from, and how they are to be read.
+type Source struct {
+	// Name is how the ledger calls the source.
+	Name string `yaml:"name"`
+	// Path is a file, a folder or a glob. {date} in it stands for the logical
+	// date of the run, as YYYY-MM-DD.
+	Path  string `yaml:"path"`
+	Rules Rules  `yaml:",inline"`
+}
+
+// Check names the setting that is wrong.
+func (s Source) Check() error {
+	if strings.TrimSpace(s.Name) == "" {
+		return errors.New("source: name is missing")
+	}
+	if s.Path == "" {
+		return fmt.Errorf("source %s: path is missing", s.Name)
+	}
+	if _, err := filepath.Match(s.Path, ""); err != nil {
+		return fmt.Errorf("source %s: path %q: %w", s.Name, s.Path, err)
+	}
+	if err := s.Rules.Check(); err != nil {
+		return fmt.Errorf("source %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// Files lists the source's files as they are now, in order of their names: the
+// order in which they are loaded, and so which of two conflicting rows wins. Of
+// a folder they are its .csv, .tsv, .psv and .txt files, also as .gz or .zst, and
+// not those below it or hidden. A file or folder that is not there is an error;
+// a glob that matches nothing, or a path with {date} in it, is just empty.
+func (s Source) Files(date time.Time) ([]string, error) {
+	path := strings.ReplaceAll(s.Path, datePlaceholder, date.Format(time.DateOnly))
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return folderFiles(path)
+	case err == nil:
+		return []string{path}, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("source %s: %w", s.Name, err)
+	}
+	matches, err := filepath.Glob(path)
+	if err != nil {
+		return nil, fmt.Errorf("source %s: path %q: %w", s.Name, path, err)
+	}
+	if len(matches) == 0 && !strings.ContainsAny(path, "*?[") && path == s.Path {
+		return nil, fmt.Errorf("source %s: %s: %w", s.Name, path, fs.ErrNotExist)
+	}
+	matches = slices.DeleteFunc(matches, isFolder)
+	slices.Sort(matches)
+	return matches, nil
+}
+
+func folderFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	var files []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if isDelimitedText(e.Name()) && !isFolder(path) {
+			files = append(files, path)
+		}
+	}
+	return files, nil // ReadDir sorts
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func isDelimitedText(name string) bool {
+	name = strings.ToLower(name)
+	if strings.HasPrefix(name, ".") {
+		return false
+	}
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
+	switch filepath.Ext(name) {
+	case ".csv", ".tsv", ".psv", ".txt":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,172 @@
+package summaries_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/summaries"
+)
+
+func TestAverageRoundsHalfAwayFromZero(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		total string
+		n     int64
+		want  string
+	}{
+		{"10416.29", 5, "2083.26"}, {"0.05", 10, "0.01"}, {"-0.05", 10, "-0.01"}, {"0.0499999999", 10, "0"},
+		{"2", 3, "0.67"}, {"-2", 3, "-0.67"}, {"1", 3, "0.33"}, {"0", 7, "0"}, {"999999999999999999.9999", 1, "1000000000000000000"},
+		{"0.015", 3, "0.01"}, {"0.015", 1, "0.02"}, {"1.005", 1, "1.01"}, {"-3685.83", 3, "-1228.61"},
+	} {
+		s := summaries.Summary{Total: decimal.RequireFromString(c.total), Transactions: c.n}
+		assert.Equal(t, c.want, s.Average().String(), "%s / %d", c.total, c.n)
+	}
+}
+
+// written fills a database past the loader, as the loader would.
+func written(t *testing.T, statements ...string) *pgxpool.Pool {
+	t.Helper()
+	pool := testdb.New(t, migrations.Schema{})
+	write(t, pool, append([]string{
+		`INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test')`,
+		`INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (1, 1, 'test', 'test')`,
+	}, statements...)...)
+	return pool
+}
+
+func write(t *testing.T, pool *pgxpool.Pool, statements ...string) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		for _, sql := range append([]string{"SET LOCAL tally.writer = 'tally'"}, statements...) {
+			if _, err := tx.Exec(t.Context(), sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
+
+// rows are two users' transactions over three days, whole in every table.
+var rows = []string{
+	`SELECT tally_ensure_partition('2024-01-01'), tally_ensure_partition('2024-02-01')`,
+	`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES
+		('T1', 7, 0.1, '2024-01-05', 1, 2), ('T2', 7, 0.2, '2024-02-05', 1, 3), ('T3', 8, -5, '2024-01-05', 1, 4), ('T4', 7, 1, '2024-01-05', 1, 5)`,
+	`INSERT INTO transaction_keys SELECT transaction_id, user_id, transaction_date FROM transactions`,
+	`INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (7, 3, 1.3, 1), (8, 1, -5.00, 1)`,
+	`INSERT INTO daily_totals (transaction_date, total_transactions, total_amount, file_id) VALUES ('2024-01-05', 3, -3.9, 1), ('2024-02-05', 1, 0.2, 1)`,
+	`INSERT INTO etl_files (id, run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
+		VALUES (1, 1, 1, 's', 'p', 0, 'loaded', 4, 4, 0, 0, 0, '{}', 'v', now())`,
+}
+
+func drifts(t *testing.T, pool *pgxpool.Pool) []string {
+	t.Helper()
+	found := []string{}
+	v, err := summaries.Verify(t.Context(), pool, func(d summaries.Drift) { found = append(found, d.String()) })
+	require.NoError(t, err)
+	assert.Equal(t, int64(len(found)), v.Drifts)
+	return found
+}
+
+// Invariant 2, seen from outside: whatever is altered by hand is named.
+func TestVerifyNamesEveryDifference(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, drifts(t, written(t, rows...)))
+	for name, c := range map[string]struct{ sql, want string }{
+		"a sum":           {`UPDATE user_summary SET total_amount = 1.31 WHERE user_id = 7`, "user_summary, user_id 7: total_amount is 1.31, recomputed 1.3"},
+		"a hair":          {`UPDATE user_summary SET total_amount = 1.30000000000000000001 WHERE user_id = 7`, "user_summary, user_id 7: total_amount is 1.30000000000000000001, recomputed 1.3"},
+		"a count":         {`UPDATE user_summary SET total_transactions = 4 WHERE user_id = 7`, "user_summary, user_id 7: total_transactions is 4, recomputed 3"},
+		"a missing user":  {`DELETE FROM user_summary WHERE user_id = 8`, "user_summary, user_id 8: total_transactions is 0, recomputed 1"},
+		"a user too many": {`INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (9, 1, 0, 1)`, "user_summary, user_id 9: total_transactions is 1, recomputed 0"},
+		"a day":           {`UPDATE daily_totals SET total_amount = 0 WHERE transaction_date = '2024-02-05'`, "daily_totals, transaction_date 2024-02-05: total_amount is 0, recomputed 0.2"},
+		"a lost key":      {`DELETE FROM transaction_keys WHERE transaction_id = 'T3'`, "transaction_keys, transaction_id T3: place is no key, recomputed user 8 on 2024-01-05"},
+		"a key too many":  {`INSERT INTO transaction_keys VALUES ('T9', 7, '2024-01-01')`, "transaction_keys, transaction_id T9: place is user 7 on 2024-01-01, recomputed no row"},
+		"a wrong key":     {`UPDATE transaction_keys SET user_id = 8 WHERE transaction_id = 'T1'`, "transaction_keys, transaction_id T1: place is user 8 on 2024-01-05, recomputed user 7 on 2024-01-05"},
+		"an id twice":     {`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 0, '2024-02-09', 1, 9)`, "transactions, transaction_id T1: stored is once, recomputed 2 times"},
+		"a lost row":      {`DELETE FROM transactions WHERE transaction_id = 'T4'`, "etl_files, file 1: loaded is 4, recomputed 3"},
+		"a lost reject": {`INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
+			VALUES (1, 1, 's', 'q', 0, 'loaded', 1, 0, 0, 0, 1, '{}', 'v', now())`, "etl_rejects, file 2: rows kept is 0 duplicate, 0 conflict, 1 rejected, recomputed 0 duplicate, 0 conflict, 0 rejected"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setval := `SELECT setval('etl_files_id_seq', 1)`
+			assert.Contains(t, drifts(t, written(t, append(rows[:len(rows):len(rows)], setval, c.sql)...)), c.want)
+		})
+	}
+}
+
+func TestRefreshMovesByTheDifference(t *testing.T) {
+	t.Parallel()
+	pool := written(t, rows...)
+	refresh := func(removals bool, changes string, statements ...string) {
+		write(t, pool, append(statements, "CREATE TABLE changes AS "+changes)...)
+		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), "SET LOCAL tally.writer = 'tally'"); err != nil {
+				return err
+			}
+			return summaries.Refresh(t.Context(), tx, summaries.Changes{Relation: "changes", Removals: removals, FileID: 2})
+		})
+		require.NoError(t, err)
+		write(t, pool, "DROP TABLE changes")
+	}
+	onlySummaries := func() []string {
+		var found []string
+		for _, d := range drifts(t, pool) {
+			if d[:9] != "etl_files" {
+				found = append(found, d)
+			}
+		}
+		return found
+	}
+	refresh(false, `SELECT 7 AS user_id, '2024-01-06'::date AS transaction_date, 0.3::float AS amount, 1 AS sign`,
+		`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T5', 7, 0.3, '2024-01-06', 2, 2)`,
+		`INSERT INTO transaction_keys VALUES ('T5', 7, '2024-01-06')`)
+	assert.Empty(t, onlySummaries())
+
+	// T5 goes, and with it its day; user 8's only row goes; T1 changes its amount.
+	refresh(true, `SELECT * FROM (VALUES (7, '2024-01-06'::date, 0.3::float, -1), (8, '2024-01-05', -5, -1), (7, '2024-01-05', 0.1, -1), (7, '2024-01-05', 0.7, 1))
+		c(user_id, transaction_date, amount, sign)`,
+		`DELETE FROM transactions WHERE transaction_id IN ('T5', 'T3')`, `DELETE FROM transaction_keys WHERE transaction_id IN ('T5', 'T3')`,
+		`UPDATE transactions SET amount = 0.7 WHERE transaction_id = 'T1'`)
+	assert.Empty(t, onlySummaries())
+
+	store := summaries.NewStore(pool)
+	s, err := store.Get(t.Context(), 7)
+	require.NoError(t, err)
+	assert.Equal(t, "1.9", s.Total.String())
+	assert.Equal(t, int64(2), s.FileID)
+	assert.Equal(t, int64(3), s.Version, "each change counts")
+	_, err = store.Get(t.Context(), 8)
+	require.ErrorIs(t, err, summaries.ErrNotFound)
+}
+
+func TestTransactionsComeInPages(t *testing.T) {
+	t.Parallel()
+	pool := written(t, rows...)
+	store := summaries.NewStore(pool)
+	var seen []string
+	var after summaries.Cursor
+	for range 5 {
+		page, err := store.Transactions(t.Context(), 7, after, 2)
+		require.NoError(t, err)
+		if len(page) == 0 {
+			break
+		}
+		for _, row := range page {
+			seen = append(seen, row.TransactionID+" "+row.Amount.String()+" "+row.Date.Format(time.DateOnly))
+			after = row.Cursor()
+		}
+	}
+	assert.Equal(t, []string{"T1 0.1 2024-01-05", "T4 1 2024-01-05", "T2 0.2 2024-02-05"}, seen)
+	none, err := store.Transactions(t.Context(), 999, summaries.Cursor{}, 2)
+	require.NoError(t, err)
+	assert.Empty(t, none)
+}

@@ -1,0 +1,57 @@
+-- name: rollup
+-- Every key whose stored rollup differs from a recomputation, either way.
+SELECT coalesce(r.{{key}}, t.{{key}})::text,
+       coalesce(r.total_transactions, 0), coalesce(t.n, 0),
+       trim_scale(coalesce(r.total_amount, 0))::text, trim_scale(coalesce(t.amount, 0))::text
+FROM {{rollup}} r
+FULL JOIN (
+    SELECT {{key}}, count(*) AS n, sum(amount::numeric) AS amount FROM transactions GROUP BY {{key}}
+) t ON t.{{key}} = r.{{key}}
+WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FROM t.amount
+ORDER BY coalesce(r.{{key}}, t.{{key}});
+
+-- name: keys
+-- Every transaction_id whose key is missing, has no row, or says another place.
+SELECT coalesce(k.transaction_id, t.transaction_id),
+       coalesce('user ' || k.user_id || ' on ' || k.transaction_date, 'no key'),
+       coalesce('user ' || t.user_id || ' on ' || t.transaction_date, 'no row')
+FROM transaction_keys k
+FULL JOIN transactions t ON t.transaction_id COLLATE "C" = k.transaction_id
+WHERE (k.user_id, k.transaction_date) IS DISTINCT FROM (t.user_id, t.transaction_date)
+ORDER BY 1;
+
+-- name: twice
+-- Every transaction_id that is stored more than once.
+SELECT transaction_id, 'once', count(*) || ' times'
+FROM transactions GROUP BY transaction_id HAVING count(*) > 1 ORDER BY 1;
+
+-- name: files
+-- Every file whose ledger entry says another number of rows than are there:
+-- those in transactions now, and those that a later file replaced.
+SELECT 'file ' || coalesce(f.id, t.file_id), coalesce(f.loaded, 0)::text, coalesce(t.n, 0)::text
+FROM etl_files f
+FULL JOIN (
+    SELECT file_id, count(*) AS n FROM (
+        SELECT file_id FROM transactions UNION ALL SELECT file_id FROM transaction_versions
+    ) r GROUP BY file_id
+) t ON t.file_id = f.id
+WHERE coalesce(f.loaded, 0) <> coalesce(t.n, 0)
+ORDER BY coalesce(f.id, t.file_id);
+
+-- name: rejects
+-- Every loaded file whose kept rejects do not add up to its ledger entry.
+SELECT 'file ' || f.id,
+       format('%s duplicate, %s conflict, %s rejected', f.duplicate, f.conflict, f.rejected),
+       format('%s duplicate, %s conflict, %s rejected', coalesce(r.duplicate, 0), coalesce(r.conflict, 0), coalesce(r.rejected, 0))
+FROM etl_files f
+LEFT JOIN (
+    SELECT file_id,
+           count(*) FILTER (WHERE outcome = 'duplicate') AS duplicate,
+           count(*) FILTER (WHERE outcome = 'conflict') AS conflict,
+           count(*) FILTER (WHERE outcome = 'rejected') AS rejected
+    FROM etl_rejects GROUP BY file_id
+) r ON r.file_id = f.id
+WHERE f.status = 'loaded'
+  AND (f.duplicate, f.conflict, f.rejected) IS DISTINCT FROM
+      (coalesce(r.duplicate, 0), coalesce(r.conflict, 0), coalesce(r.rejected, 0))
+ORDER BY f.id;
