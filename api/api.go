@@ -1,0 +1,153 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/opentax/tally/summaries"
+)
+
+const defaultRequestTimeout = 10 * time.Second
+
+// Summaries is what the API reads of the rollups. [summaries.Store] is one.
+type Summaries interface {
+	// Get returns a user's summary, or [summaries.ErrNotFound].
+	Get(ctx context.Context, userID int32) (summaries.Summary, error)
+	// Transactions returns at most limit of a user's transactions after a place,
+	// in order of date and id.
+	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
+}
+
+// Config is what the API serves. Summaries and Runs are required; the zero value
+// of the rest works.
+type Config struct {
+	Summaries Summaries
+	Runs      Runs
+	// Ready says whether the service can do its work; nil means always. It names
+	// what is missing with [NotReady], joined where there are several; any other
+	// error counts as the part "service".
+	Ready func(ctx context.Context) error
+	// Version is the program's, shown by /livez. The version in the API's
+	// description is the API's own.
+	Version string
+	// Logger gets one line a request, and the causes that problems keep to
+	// themselves; nil discards them.
+	Logger *slog.Logger
+	// Mounts are handlers for whole subtrees, by prefix ("/riverui/"). Their
+	// answers are passed on as they are, and they have no deadline.
+	Mounts map[string]http.Handler
+	// RequestTimeout bounds one operation; 0 means 10 seconds.
+	RequestTimeout time.Duration
+}
+
+// check names the field that is wrong.
+func (c Config) check() error {
+	if c.Summaries == nil {
+		return fmt.Errorf("api: Config.Summaries is missing")
+	}
+	if c.Runs == nil {
+		return fmt.Errorf("api: Config.Runs is missing")
+	}
+	if c.RequestTimeout < 0 {
+		return fmt.Errorf("api: Config.RequestTimeout is negative")
+	}
+	for prefix, handler := range c.Mounts {
+		if len(prefix) < 3 || !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/") {
+			return fmt.Errorf("api: Config.Mounts: prefix %q is not of the form /name/", prefix)
+		}
+		if handler == nil {
+			return fmt.Errorf("api: Config.Mounts: %s has no handler", prefix)
+		}
+	}
+	return nil
+}
+
+// service is the operations and what they read.
+type service struct {
+	summaries Summaries
+	runs      Runs
+	ready     func(context.Context) error
+	version   string
+	logger    *slog.Logger
+	timeout   time.Duration
+}
+
+func newService(c Config) *service {
+	s := &service{
+		summaries: c.Summaries,
+		runs:      c.Runs,
+		ready:     c.Ready,
+		version:   c.Version,
+		logger:    c.Logger,
+		timeout:   c.RequestTimeout,
+	}
+	if s.ready == nil {
+		s.ready = func(context.Context) error { return nil }
+	}
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	if s.timeout == 0 {
+		s.timeout = defaultRequestTimeout
+	}
+	return s
+}
+
+// New builds the handler of the whole API. It holds no resources of its own.
+func New(c Config) (http.Handler, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s := newService(c)
+	mux := http.NewServeMux()
+	operations := humago.New(mux, humaConfig())
+	s.register(operations)
+
+	if err := mountDocument(mux, operations.OpenAPI()); err != nil {
+		return nil, err
+	}
+	if err := mountPages(mux); err != nil {
+		return nil, err
+	}
+	mux.Handle("GET /{$}", http.RedirectHandler(docsPath, http.StatusSeeOther))
+	for _, prefix := range slices.Sorted(maps.Keys(c.Mounts)) {
+		mux.Handle(prefix, c.Mounts[prefix])
+	}
+	return &front{mux: mux, mounts: c.Mounts, logger: s.logger}, nil
+}
+
+// register puts every operation on an API of huma's, humatest's included. The
+// middleware has to be there first: huma binds it when an operation is added.
+func (s *service) register(operations huma.API) {
+	operations.UseMiddleware(s.guard)
+	describe(operations.OpenAPI())
+	s.registerSummary(operations)
+	s.registerTransactions(operations)
+	s.registerRuns(operations)
+	s.registerFiles(operations)
+	s.registerRejects(operations)
+	s.registerLogs(operations)
+	s.registerHealth(operations)
+	illustrate(operations.OpenAPI())
+}
+
+// answering gives an operation its errors: whatever it returns is turned into a
+// problem, and logged if the problem hides the cause.
+func answering[I, O any](s *service, operation func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+	return func(ctx context.Context, in *I) (*O, error) {
+		out, err := operation(ctx, in)
+		if err != nil {
+			return nil, s.problemOf(ctx, err)
+		}
+		return out, nil
+	}
+}

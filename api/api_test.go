@@ -1,0 +1,211 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/summaries"
+)
+
+// fakeSummaries answers with its functions; one that is missing panics.
+type fakeSummaries struct {
+	get          func(context.Context, int32) (summaries.Summary, error)
+	transactions func(context.Context, int32, summaries.Cursor, int) ([]summaries.Transaction, error)
+}
+
+func (f fakeSummaries) Get(ctx context.Context, userID int32) (summaries.Summary, error) {
+	return f.get(ctx, userID)
+}
+
+func (f fakeSummaries) Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error) {
+	return f.transactions(ctx, userID, after, limit)
+}
+
+// fakeRuns answers with its functions; one that is missing panics.
+type fakeRuns struct {
+	list    func(context.Context, int64, int) ([]Run, error)
+	get     func(context.Context, int64) (Run, error)
+	files   func(context.Context, int64, int64, int) ([]File, error)
+	rejects func(context.Context, RejectQuery) ([]Reject, error)
+	logs    func(context.Context, int64, int64, int) ([]LogLine, error)
+}
+
+func (f fakeRuns) List(ctx context.Context, before int64, limit int) ([]Run, error) {
+	return f.list(ctx, before, limit)
+}
+
+func (f fakeRuns) Get(ctx context.Context, id int64) (Run, error) { return f.get(ctx, id) }
+
+func (f fakeRuns) Files(ctx context.Context, run, after int64, limit int) ([]File, error) {
+	return f.files(ctx, run, after, limit)
+}
+
+func (f fakeRuns) Rejects(ctx context.Context, q RejectQuery) ([]Reject, error) {
+	return f.rejects(ctx, q)
+}
+
+func (f fakeRuns) Logs(ctx context.Context, run, after int64, limit int) ([]LogLine, error) {
+	return f.logs(ctx, run, after, limit)
+}
+
+// contractSummary is the example of the contract.
+func contractSummary(_ context.Context, userID int32) (summaries.Summary, error) {
+	if userID != 123 {
+		return summaries.Summary{}, summaries.ErrNotFound
+	}
+	return summaries.Summary{UserID: userID, Transactions: 50, Total: decimal.RequireFromString("10240.5")}, nil
+}
+
+// withSummaries is a config whose only store is get.
+func withSummaries(get func(context.Context, int32) (summaries.Summary, error)) Config {
+	return Config{Summaries: fakeSummaries{get: get}, Runs: fakeRuns{}}
+}
+
+func newHandler(tb testing.TB, c Config) http.Handler {
+	tb.Helper()
+	if c.Summaries == nil {
+		c.Summaries = fakeSummaries{get: contractSummary}
+	}
+	if c.Runs == nil {
+		c.Runs = fakeRuns{}
+	}
+	h, err := New(c)
+	require.NoError(tb, err)
+	return h
+}
+
+// ask sends a request; headers are "Name: value".
+func ask(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Add(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// requireProblem holds an answer against the form of every problem, and returns
+// it.
+func requireProblem(tb testing.TB, w *httptest.ResponseRecorder, status int, name string) Problem {
+	tb.Helper()
+	require.Equal(tb, status, w.Code, w.Body.String())
+	assert.Equal(tb, "application/problem+json", w.Header().Get("Content-Type"))
+	assert.Equal(tb, "no-store", w.Header().Get("Cache-Control"))
+	var p Problem
+	decoder := json.NewDecoder(bytes.NewReader(w.Body.Bytes()))
+	decoder.DisallowUnknownFields()
+	require.NoError(tb, decoder.Decode(&p))
+	assert.Equal(tb, "/problems/"+name, p.Type)
+	assert.Equal(tb, status, p.Status)
+	assert.NotEmpty(tb, p.Title)
+	assert.NotEmpty(tb, p.Detail)
+	assert.Equal(tb, w.Header().Get("X-Request-Id"), p.RequestID)
+	assert.NotEmpty(tb, p.RequestID)
+	return p
+}
+
+// logBuffer is a log that tests read while handlers write to it.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func newLog() (*logBuffer, *slog.Logger) {
+	var buf logBuffer
+	return &buf, slog.New(slog.NewJSONHandler(&buf, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+func TestNewNamesTheWrongField(t *testing.T) {
+	t.Parallel()
+	full := Config{Summaries: fakeSummaries{}, Runs: fakeRuns{}}
+	for _, tc := range []struct {
+		field  string
+		change func(*Config)
+	}{
+		{"Summaries", func(c *Config) { c.Summaries = nil }},
+		{"Runs", func(c *Config) { c.Runs = nil }},
+		{"RequestTimeout", func(c *Config) { c.RequestTimeout = -1 }},
+		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/": http.NotFoundHandler()} }},
+		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/ui": http.NotFoundHandler()} }},
+		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/ui/": nil} }},
+	} {
+		c := full
+		tc.change(&c)
+		_, err := New(c)
+		assert.ErrorContains(t, err, "Config."+tc.field)
+	}
+	_, err := New(full)
+	require.NoError(t, err)
+}
+
+func TestConcurrentRequests(t *testing.T) {
+	t.Parallel()
+	_, logger := newLog()
+	h := newHandler(t, Config{Logger: logger})
+	targets := map[string]int{
+		"/transactions/123/summary": 200, "/transactions/9/summary": 404, "/transactions/x/summary": 422,
+		"/openapi.json": 200, "/openapi-3.0.yaml": 200, "/docs": 200, "/nowhere": 404, "/livez": 200,
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		for target, status := range targets {
+			wg.Go(func() {
+				for range 20 {
+					w := ask(h, http.MethodGet, target)
+					assert.Equal(t, status, w.Code, target)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func TestServerRefusesOversizedHeaders(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(newHandler(t, Config{}))
+	limits := NewServer("127.0.0.1:0", server.Config.Handler)
+	assert.NotZero(t, limits.ReadHeaderTimeout)
+	assert.NotZero(t, limits.ReadTimeout)
+	assert.NotZero(t, limits.IdleTimeout)
+	assert.Greater(t, limits.WriteTimeout, defaultRequestTimeout, "an operation's deadline comes first")
+	server.Config = limits
+	server.Start()
+	t.Cleanup(server.Close)
+
+	for size, status := range map[int]int{1 << 10: http.StatusOK, 64 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/livez", nil)
+		require.NoError(t, err)
+		r.Header.Set("X-Padding", strings.Repeat("x", size))
+		answer, err := server.Client().Do(r)
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, answer.Body)
+		require.NoError(t, answer.Body.Close())
+		assert.Equal(t, status, answer.StatusCode, size)
+	}
+}

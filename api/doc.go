@@ -1,0 +1,23 @@
+// Package api is Tally's HTTP face: summaries, transactions, the run ledger,
+// health, and the description of all of it.
+//
+// Guarantees. A summary is one read by primary key and answers exactly the four
+// keys of its contract, as numbers: no amount passes through a float on its way
+// out. Every error of the service and of its router is an RFC 9457 problem with
+// a stable type and the request's id; none repeats what the client sent and none
+// shows a statement, a driver's message or a stack. The description under
+// /openapi.json is generated from the operations that answer, and the committed
+// openapi.yaml is held to it by a test. /docs asks no other host for anything.
+//
+//	request ─▶ front: id, log, recover ─▶ mux ─┬▶ guard: Accept, query, deadline ─▶ operation
+//	                                           ├▶ /docs /openapi.* /problems/*
+//	                                           └▶ mounts (River UI), left as they are
+//
+// Failure. A panic is logged with its stack and answered with a 500 problem, or
+// cuts the connection where the answer had begun. An unreachable database and a
+// request that takes too long are 503 problems with Retry-After. Errors that
+// net/http's server finds before there is a request (a malformed request line,
+// oversized headers) are its own plain text.
+package api
+
+//go:generate go test -run TestDocument -update .

@@ -1,0 +1,40 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/summaries"
+)
+
+// rollups stands for summaries.NewStore(pool).
+type rollups struct{}
+
+func (rollups) Get(_ context.Context, userID int32) (summaries.Summary, error) {
+	return summaries.Summary{UserID: userID, Transactions: 5, Total: decimal.RequireFromString("10416.29")}, nil
+}
+
+func (rollups) Transactions(context.Context, int32, summaries.Cursor, int) ([]summaries.Transaction, error) {
+	return nil, nil
+}
+
+// ledger stands for what the program makes of its runs.
+type ledger struct{ api.Runs }
+
+func ExampleNew() {
+	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: ledger{}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/transactions/1633/summary", nil))
+	fmt.Print(answer.Code, " ", answer.Body)
+	// Output:
+	// 200 {"user_id":1633,"total_transactions":5,"total_amount":10416.29,"average_transaction_amount":2083.26}
+}

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/summaries"
+)
+
+// queryCanceled is PostgreSQL's SQLSTATE for a statement that ran into a time
+// limit or was cancelled by an administrator.
+const queryCanceled = "57014"
+
+// problemOf maps an operation's error to its problem: the one place that knows
+// which error is which status. Causes that the problem hides are logged here.
+func (s *service) problemOf(ctx context.Context, err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	switch {
+	case errors.Is(err, summaries.ErrNotFound):
+		return kindNoTransactions.problem()
+	case errors.Is(err, ErrRunNotFound):
+		return kindRunNotFound.problem()
+	case errors.Is(ctx.Err(), context.Canceled):
+		return kindUnavailable.problem() // the client has gone; nobody reads this
+	}
+	k, level := kindInternal, slog.LevelError
+	switch {
+	case ctx.Err() != nil, postgres.State(err) == queryCanceled:
+		k, level = kindTimeout, slog.LevelWarn
+	case postgres.Retryable(err):
+		k, level = kindUnavailable, slog.LevelWarn
+	}
+	s.logger.LogAttrs(ctx, level, "request failed",
+		slog.String("request_id", requestID(ctx)), slog.String("problem", k.name), slog.Any("error", err))
+	return k.problem()
+}
+
+// finish is huma's transformer, the last to touch a body. It gives problems
+// their request id, and replaces huma's own error model: that one repeats the
+// client's values, names unknown parameters, and shows err.Error() of whatever
+// went wrong. Doing it here leaves huma's package variables (NewError) alone.
+func finish(ctx huma.Context, _ string, body any) (any, error) {
+	switch b := body.(type) {
+	case *Problem:
+		return b.withRequestID(requestID(ctx.Context())), nil
+	case *huma.ErrorModel:
+		return translate(ctx.Operation(), b).withRequestID(requestID(ctx.Context())), nil
+	}
+	return body, nil
+}
+
+// translate keeps of huma's error the status, and the parameters it is about.
+func translate(op *huma.Operation, model *huma.ErrorModel) *Problem {
+	if model.Status != kindInvalid.status {
+		return ofStatus(model.Status)
+	}
+	var errs []ProblemError
+	for _, detail := range model.Errors {
+		if detail == nil {
+			continue
+		}
+		e := expectation(op, detail.Location)
+		if !slices.Contains(errs, e) {
+			errs = append(errs, e)
+		}
+	}
+	return invalid(errs...)
+}
+
+// expectation says what the description expects at a location, in the
+// description's words: huma's location and message can hold the client's.
+func expectation(op *huma.Operation, location string) ProblemError {
+	in, name, _ := strings.Cut(location, ".")
+	for _, p := range op.Parameters {
+		if p.In == in && p.Name == name {
+			return ProblemError{Location: in + "." + p.Name, Message: expected(p.Schema)}
+		}
+	}
+	if in != "path" && in != "query" && in != "header" {
+		in = "body"
+	}
+	return ProblemError{Location: in, Message: "is not as the API's description says"}
+}
+
+func expected(schema *huma.Schema) string {
+	switch {
+	case schema == nil:
+		return "is not as the API's description says"
+	case len(schema.Enum) > 0:
+		var words []string
+		for _, v := range schema.Enum {
+			words = append(words, fmt.Sprint(v))
+		}
+		return "must be one of " + strings.Join(words, ", ")
+	case schema.Type == huma.TypeInteger && schema.Minimum != nil && schema.Maximum != nil:
+		return fmt.Sprintf("must be an integer from %.0f to %.0f in plain digits", *schema.Minimum, *schema.Maximum)
+	case schema.Type == huma.TypeInteger && schema.Minimum != nil:
+		return fmt.Sprintf("must be an integer of 64 bits from %.0f up in plain digits", *schema.Minimum)
+	}
+	return "is not as the API's description says"
+}

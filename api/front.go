@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+const (
+	requestIDHeader = "X-Request-Id"
+	noRoute         = "none"
+)
+
+// requestIDKey is the context key of the request's id.
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// front stands before the router: it gives each request an id of our own (a
+// client's would let it write into problems and the log), logs it, turns a panic
+// into a problem, and puts problems in place of the router's plain-text errors.
+type front struct {
+	mux    *http.ServeMux
+	mounts map[string]http.Handler
+	logger *slog.Logger
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	id := rand.Text()
+	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	answer := &response{ResponseWriter: w, request: r, mounts: f.mounts, id: id}
+	w.Header().Set(requestIDHeader, id)
+	defer f.log(answer, start)
+	defer f.rescue(answer)
+	f.mux.ServeHTTP(answer, r)
+}
+
+// rescue answers for a handler that panicked. Where the answer has begun it can
+// only be cut off, so that the client does not take it for whole.
+func (f *front) rescue(w *response) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		panic(cause)
+	}
+	f.logger.LogAttrs(w.request.Context(), slog.LevelError, "request panicked",
+		slog.String("request_id", w.id), slog.String("route", w.route()),
+		slog.String("panic", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	w.writeProblem(kindInternal.problem())
+}
+
+// log writes the access line. It names the route and not the path, which holds
+// the ids of people.
+func (f *front) log(w *response, start time.Time) {
+	level := slog.LevelInfo
+	route := w.route()
+	if route == livezPath || route == readyzPath {
+		level = slog.LevelDebug
+	}
+	if !f.logger.Enabled(w.request.Context(), level) {
+		return
+	}
+	status := w.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	f.logger.LogAttrs(w.request.Context(), level, "request",
+		slog.String("request_id", w.id), slog.String("method", w.request.Method), slog.String("route", route),
+		slog.Int("status", status), slog.Int64("bytes", w.bytes), slog.Duration("duration", time.Since(start)))
+}
+
+// response counts what is answered, and replaces error bodies that are no
+// problems by ones that are, except those of mounted handlers.
+type response struct {
+	http.ResponseWriter
+	request *http.Request // the router writes the matched pattern into it
+	mounts  map[string]http.Handler
+	id      string
+	status  int
+	bytes   int64
+	replace bool // the handler's body is dropped
+}
+
+// route is the pattern that matched, without its method.
+func (w *response) route() string {
+	pattern := w.request.Pattern
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		return path
+	}
+	if pattern == "" {
+		return noRoute
+	}
+	return pattern
+}
+
+func (w *response) mounted() bool {
+	_, ok := w.mounts[w.request.Pattern]
+	return ok
+}
+
+func (w *response) WriteHeader(status int) {
+	if w.status != 0 {
+		return
+	}
+	if status < http.StatusOK { // informational: the answer is still to come
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.mounted() {
+		w.status = status
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if status >= http.StatusBadRequest && w.Header().Get("Content-Type") != problemContentType {
+		w.writeProblem(ofStatus(status))
+		w.replace = true
+		return
+	}
+	w.status = status
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if status >= http.StatusBadRequest {
+		w.Header().Set("Cache-Control", "no-store") // a 404 would be cacheable without it
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) writeProblem(p *Problem) { p.withRequestID(w.id).write(w) }
+
+func (w *response) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.replace {
+		return len(b), nil
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Flush lets mounted handlers stream.
+func (w *response) Flush() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if flusher, ok := w.ResponseWriter.(http.Flusher); ok {
+		flusher.Flush()
+	}
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// guard runs before each operation: it refuses what no operation should see and
+// sets the operation's deadline.
+func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
+	if !acceptsJSON(ctx.Header("Accept")) {
+		refuse(ctx, kindNotAcceptable.problem())
+		return
+	}
+	address := ctx.URL()
+	if errs := queryErrors(ctx.Operation(), address.RawQuery); len(errs) > 0 {
+		refuse(ctx, invalid(errs...))
+		return
+	}
+	deadline, cancel := context.WithTimeout(ctx.Context(), s.timeout)
+	defer cancel()
+	next(operationContext{ctx, deadline})
+}
+
+// humaContext has another name than its method Context, to be embedded.
+type humaContext huma.Context
+
+// operationContext is what an operation sees: the deadline, and no Accept header.
+// The guard has decided on that; huma would put a type that the client made up
+// into Content-Type.
+type operationContext struct {
+	humaContext
+	deadline context.Context
+}
+
+func (c operationContext) Context() context.Context { return c.deadline }
+
+func (c operationContext) Header(name string) string {
+	if name == "Accept" {
+		return ""
+	}
+	return c.humaContext.Header(name)
+}
+
+// Unwrap is how adapters find their own context again.
+func (c operationContext) Unwrap() huma.Context { return c.humaContext }
+
+// refuse answers with a problem before any operation has run.
+func refuse(ctx huma.Context, p *Problem) {
+	p.withRequestID(requestID(ctx.Context())).write(contextWriter{ctx, make(http.Header)})
+}
+
+// contextWriter is a huma.Context as a problem's writer needs it.
+type contextWriter struct {
+	ctx    huma.Context
+	header http.Header
+}
+
+func (w contextWriter) Header() http.Header { return w.header }
+
+func (w contextWriter) WriteHeader(status int) {
+	for name, values := range w.header {
+		w.ctx.SetHeader(name, strings.Join(values, ", "))
+	}
+	w.ctx.SetStatus(status)
+}
+
+func (w contextWriter) Write(b []byte) (int, error) {
+	return w.ctx.BodyWriter().Write(b)
+}
+
+// queryErrors finds parameters that the operation does not have, that come twice
+// or that cannot be read. A parameter that would be ignored is refused: a client
+// that misspells a filter must not get an unfiltered answer.
+func queryErrors(op *huma.Operation, raw string) []ProblemError {
+	if raw == "" {
+		return nil
+	}
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return []ProblemError{{Location: "query", Message: "cannot be read as name=value pairs"}}
+	}
+	var errs []ProblemError
+	unknown := len(query)
+	for _, p := range op.Parameters {
+		if p.In != "query" || !query.Has(p.Name) {
+			continue
+		}
+		unknown--
+		if len(query[p.Name]) > 1 {
+			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: "must be given once"})
+		}
+	}
+	if unknown > 0 {
+		errs = append(errs, ProblemError{Location: "query", Message: "holds a parameter that this operation does not have"})
+	}
+	return errs
+}
+
+// acceptsJSON says whether an Accept header admits application/json. The most
+// specific range that speaks of it decides (RFC 9110, 12.5.1).
+func acceptsJSON(header string) bool {
+	if header == "" || header == "*/*" || header == "application/json" {
+		return true
+	}
+	ranges := []string{"*/*", "application/*", "application/json"}
+	decided, accepted := -1, false
+	for part := range strings.SplitSeq(header, ",") {
+		name, params, _ := strings.Cut(part, ";")
+		precision := slices.Index(ranges, strings.ToLower(strings.TrimSpace(name)))
+		if precision > decided {
+			decided, accepted = precision, weight(params) > 0
+		}
+	}
+	return accepted
+}
+
+// weight is the q of a media range's parameters; 1 where there is none.
+func weight(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if strings.EqualFold(name, "q") {
+			q, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return 0
+			}
+			return q
+		}
+	}
+	return 1
+}

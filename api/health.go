@@ -1,0 +1,110 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+const (
+	livezPath  = "/livez"
+	readyzPath = "/readyz"
+	// unnamedPart stands for what is missing where Config.Ready did not say.
+	unnamedPart = "service"
+)
+
+// notReady is the error of [NotReady].
+type notReady struct {
+	part  string
+	cause error
+}
+
+func (e *notReady) Error() string {
+	if e.cause == nil {
+		return e.part + " is not ready"
+	}
+	return e.part + " is not ready: " + e.cause.Error()
+}
+
+func (e *notReady) Unwrap() error { return e.cause }
+
+// NotReady says that a part of the service is not ready, for Config.Ready to
+// return. The part ("database", "migrations") is shown to clients and is to stay
+// the same between versions; the cause is only logged.
+func NotReady(part string, cause error) error { return &notReady{part: part, cause: cause} }
+
+// Health is the answer of a service that is well.
+type Health struct {
+	Status  string `json:"status" enum:"alive,ready" doc:"alive: the process serves; ready: it can do its work."`
+	Version string `json:"version,omitempty" example:"1.0.0" doc:"The program's version."`
+}
+
+type healthOutput struct {
+	CacheControl string `header:"Cache-Control" hidden:"true"`
+	Body         Health
+}
+
+func (s *service) registerHealth(operations huma.API) {
+	huma.Register(operations, huma.Operation{
+		OperationID: "getLiveness",
+		Method:      http.MethodGet,
+		Path:        livezPath,
+		Tags:        []string{tagHealth},
+		Summary:     "Say whether the process serves",
+		Description: "Answers 200 for as long as the process serves, whatever else is missing. For a liveness probe.",
+		Responses:   responses(success("The process serves.", nil), notAcceptableResponse, invalidResponse, internalResponse),
+	}, answering(s, s.livez))
+	huma.Register(operations, huma.Operation{
+		OperationID: "getReadiness",
+		Method:      http.MethodGet,
+		Path:        readyzPath,
+		Tags:        []string{tagHealth},
+		Summary:     "Say whether the service can do its work",
+		Description: "Answers 200 if everything that the service needs is there, else a problem whose not_ready names what is missing. For a readiness probe.",
+		Responses: responses(success("The service can do its work.", nil),
+			notAcceptableResponse, invalidResponse, internalResponse, notReadyResponse),
+	}, answering(s, s.readyz))
+}
+
+func (s *service) livez(context.Context, *struct{}) (*healthOutput, error) {
+	return &healthOutput{CacheControl: "no-store", Body: Health{Status: "alive", Version: s.version}}, nil
+}
+
+func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	if err := s.ready(ctx); err != nil {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "not ready",
+			slog.String("request_id", requestID(ctx)), slog.Any("error", err))
+		p := kindNotReady.problem()
+		p.NotReady = missingParts(err)
+		return nil, p
+	}
+	return &healthOutput{CacheControl: "no-store", Body: Health{Status: "ready"}}, nil
+}
+
+// missingParts names the parts in an error of Config.Ready, sorted, each once.
+func missingParts(err error) []string {
+	var parts []string
+	var visit func(error)
+	visit = func(err error) {
+		if missing, ok := err.(*notReady); ok { //nolint:errorlint // the tree is walked by hand
+			parts = append(parts, missing.part)
+			return
+		}
+		switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
+		case interface{ Unwrap() []error }:
+			for _, child := range e.Unwrap() {
+				visit(child)
+			}
+		case interface{ Unwrap() error }:
+			visit(e.Unwrap())
+		default:
+			parts = append(parts, unnamedPart)
+		}
+	}
+	visit(err)
+	slices.Sort(parts)
+	return slices.Compact(parts)
+}

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"encoding/json"
+	"flag"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2/humatest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the committed description anew")
+
+func renderings(tb testing.TB) map[string]string {
+	tb.Helper()
+	_, operations := humatest.New(tb, humaConfig())
+	newService(Config{}).register(operations)
+	all, err := render(operations.OpenAPI())
+	require.NoError(tb, err)
+	out := map[string]string{}
+	for _, r := range all {
+		out[r.path] = string(r.body)
+	}
+	return out
+}
+
+// TestDocument holds the committed description to the operations.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	all := renderings(t)
+	for path, file := range map[string]string{"/openapi.yaml": "openapi.yaml", "/openapi-3.0.yaml": "openapi-3.0.yaml"} {
+		if *update {
+			require.NoError(t, os.WriteFile(file, []byte(all[path]), 0o644))
+		}
+		committed, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.Equal(t, string(committed), all[path], "%s is not what the operations say: go generate ./api", file)
+	}
+}
+
+func TestDocumentIsServed(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, Config{Version: "9.9.9"})
+	for path, body := range renderings(t) {
+		w := ask(h, http.MethodGet, path)
+		assert.Equal(t, http.StatusOK, w.Code)
+		assert.Equal(t, body, w.Body.String(), path)
+		assert.NotContains(t, body, "9.9.9")
+		assert.NotContains(t, body, "$schema")
+		assert.NotContains(t, body, "ErrorModel")
+		assert.Contains(t, w.Header().Get("Content-Type"), path[len(path)-4:])
+	}
+}
+
+type document struct {
+	OpenAPI string `json:"openapi"`
+	Paths   map[string]map[string]struct {
+		OperationID string   `json:"operationId"`
+		Tags        []string `json:"tags"`
+		Summary     string   `json:"summary"`
+		Description string   `json:"description"`
+		Responses   map[string]json.RawMessage
+	} `json:"paths"`
+}
+
+func TestDocumentIsComplete(t *testing.T) {
+	t.Parallel()
+	all := renderings(t)
+	for path, version := range map[string]string{"/openapi.json": "3.1.0", "/openapi-3.0.json": "3.0.3"} {
+		var doc document
+		require.NoError(t, json.Unmarshal([]byte(all[path]), &doc))
+		assert.Equal(t, version, doc.OpenAPI)
+		assert.Len(t, doc.Paths, 9)
+		ids := map[string]bool{}
+		for address, methods := range doc.Paths {
+			for _, op := range methods {
+				assert.False(t, ids[op.OperationID], op.OperationID)
+				ids[op.OperationID] = true
+				assert.NotEmpty(t, op.OperationID, address)
+				assert.NotEmpty(t, op.Summary, address)
+				assert.NotEmpty(t, op.Description, address)
+				assert.Len(t, op.Tags, 1, address)
+				for _, status := range []string{"200", "406", "422", "500"} {
+					assert.Contains(t, op.Responses, status, address)
+				}
+				assert.Equal(t, strings.Contains(address, "{"), op.Responses["404"] != nil, address)
+				assert.Equal(t, address != "/livez", op.Responses["503"] != nil, address)
+			}
+		}
+		assertReferences(t, all[path])
+	}
+}
+
+// assertReferences looks every $ref up.
+func assertReferences(tb testing.TB, body string) {
+	tb.Helper()
+	var tree any
+	require.NoError(tb, json.Unmarshal([]byte(body), &tree))
+	references := regexp.MustCompile(`"\$ref":"#/([^"]+)"`).FindAllStringSubmatch(body, -1)
+	require.NotEmpty(tb, references)
+	for _, reference := range references {
+		node := tree
+		for _, name := range strings.Split(reference[1], "/") {
+			object, ok := node.(map[string]any)
+			require.True(tb, ok, reference[1])
+			node = object[name]
+		}
+		assert.NotNil(tb, node, reference[1])
+	}
+}

@@ -1,0 +1,195 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+const (
+	problemContentType = "application/problem+json"
+	problemsPath       = "/problems/"
+	// retryAfterSeconds is what a client is asked to wait before it tries again.
+	retryAfterSeconds = 2
+)
+
+// Problem is the body of every error, as RFC 9457 has it.
+type Problem struct {
+	Type      string         `json:"type" format:"uri-reference" example:"/problems/no-transactions" doc:"Names the kind of problem. Stable, relative to the service, and a page that describes it."`
+	Title     string         `json:"title" example:"The user has no transactions" doc:"The kind of problem in words; the same for every problem of a type."`
+	Status    int            `json:"status" format:"int32" minimum:"400" maximum:"599" example:"404" doc:"The status of the answer."`
+	Detail    string         `json:"detail" example:"No transaction of this user has been loaded." doc:"What happened this time. Repeats nothing that the client sent."`
+	RequestID string         `json:"request_id,omitempty" example:"6JHGDA54PDBBDC4P2LDBHGTQFS" doc:"The request's id, also in X-Request-Id and in the service's log."`
+	Errors    []ProblemError `json:"errors,omitempty" nullable:"false" doc:"Of an invalid request: what is wrong with it."`
+	NotReady  []string       `json:"not_ready,omitempty" nullable:"false" example:"[\"database\"]" doc:"Of a service that is not ready: the parts that are missing."`
+
+	header http.Header
+}
+
+// ProblemError is one thing that is wrong with a request.
+type ProblemError struct {
+	Location string `json:"location" example:"path.user_id" doc:"Where in the request: path, query or body, and the name of a parameter of this operation."`
+	Message  string `json:"message" example:"must be an integer from 1 to 2147483647 in plain digits" doc:"What is expected there."`
+}
+
+// Error is the problem's detail.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus tells huma the status to answer with.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders tells huma the headers that go with the problem.
+func (p *Problem) GetHeaders() http.Header { return p.header }
+
+// ContentType tells huma the media type, whatever it would have chosen.
+func (p *Problem) ContentType(string) string { return problemContentType }
+
+// withRequestID is a copy, since a problem may be built before its request is
+// known.
+func (p *Problem) withRequestID(id string) *Problem {
+	answered := *p
+	answered.RequestID = id
+	return &answered
+}
+
+// write answers with the problem. Headers of the body that it replaces go.
+func (p *Problem) write(w http.ResponseWriter) {
+	body, err := json.Marshal(p)
+	if err != nil { // a struct of strings and numbers always marshals
+		panic(err)
+	}
+	body = append(body, '\n')
+	header := w.Header()
+	for _, name := range []string{"Content-Encoding", "Etag", "Last-Modified"} {
+		header.Del(name)
+	}
+	for name, values := range p.header {
+		header[name] = values
+	}
+	header.Set("Content-Type", problemContentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // a client that is gone needs no answer
+}
+
+// kind is one type of problem.
+type kind struct {
+	name   string // the last part of its type's URI; never changes
+	status int
+	title  string
+	detail string // what happened, where nothing more is known
+	help   string // for the type's page: why it happens and what to do
+	retry  bool   // whether Retry-After goes with it
+}
+
+func (k kind) uri() string { return problemsPath + k.name }
+
+func (k kind) problem() *Problem {
+	p := &Problem{Type: k.uri(), Title: k.title, Status: k.status, Detail: k.detail}
+	if k.retry {
+		p.header = http.Header{"Retry-After": {strconv.Itoa(retryAfterSeconds)}}
+	}
+	return p
+}
+
+// invalid is the problem of a request with something wrong in it. The location
+// and the message hold words of the API's description only.
+func invalid(errors ...ProblemError) *Problem {
+	p := kindInvalid.problem()
+	p.Errors = errors
+	if len(errors) > 0 {
+		p.Detail = errors[0].Location + " " + errors[0].Message + "."
+	}
+	return p
+}
+
+// ofStatus is the problem of an answer that said no more than its status.
+func ofStatus(status int) *Problem {
+	for _, k := range kinds {
+		if k.status == status {
+			return k.problem()
+		}
+	}
+	return &Problem{
+		Type:   "about:blank",
+		Title:  http.StatusText(status),
+		Status: status,
+		Detail: "The request was refused.",
+	}
+}
+
+var (
+	kindNotFound = kind{
+		name: "not-found", status: http.StatusNotFound,
+		title:  "Nothing is here",
+		detail: "There is nothing at this address.",
+		help:   "The address is none of the service's. /openapi.json lists those that are.",
+	}
+	kindNoTransactions = kind{
+		name: "no-transactions", status: http.StatusNotFound,
+		title:  "The user has no transactions",
+		detail: "No transaction of this user has been loaded.",
+		help:   "No file with a transaction of this user has been loaded. A later load may change that.",
+	}
+	kindRunNotFound = kind{
+		name: "run-not-found", status: http.StatusNotFound,
+		title:  "The run does not exist",
+		detail: "There is no run with this id.",
+		help:   "No run has this id. GET /runs lists the runs there are.",
+	}
+	kindBadRequest = kind{
+		name: "bad-request", status: http.StatusBadRequest,
+		title:  "The request cannot be read",
+		detail: "The request is not one that this service can read.",
+		help:   "The request is malformed before any operation looks at it. Send it as the API's description says.",
+	}
+	kindMethodNotAllowed = kind{
+		name: "method-not-allowed", status: http.StatusMethodNotAllowed,
+		title:  "The method is not allowed here",
+		detail: "This address does not take the request's method; the Allow header says which ones it takes.",
+		help:   "The address exists, and takes other methods. The answer's Allow header names them.",
+	}
+	kindNotAcceptable = kind{
+		name: "not-acceptable", status: http.StatusNotAcceptable,
+		title:  "The answer would not be acceptable",
+		detail: "The operation answers in application/json, which the request's Accept header rules out.",
+		help:   "Operations answer in application/json. Leave the Accept header out, or let it admit that type.",
+	}
+	kindInvalid = kind{
+		name: "invalid-request", status: http.StatusUnprocessableEntity,
+		title:  "The request is not valid",
+		detail: "A part of the request is not as the API's description says.",
+		help:   "A path or query parameter is outside what the API's description allows, is unknown, is given twice, or is a cursor that belongs to another list. \"errors\" names each one and what is expected there.",
+	}
+	kindInternal = kind{
+		name: "internal-error", status: http.StatusInternalServerError,
+		title:  "The service failed",
+		detail: "The service failed to answer this request. Its log has the cause under the request's id.",
+		help:   "A fault of the service, not of the request. Report it with the problem's request_id: the service's log has the cause under that id.",
+	}
+	kindUnavailable = kind{
+		name: "unavailable", status: http.StatusServiceUnavailable, retry: true,
+		title:  "The database is not available",
+		detail: "The database cannot answer at the moment.",
+		help:   "The database is away, restarting or out of room. Try again after the time that Retry-After gives.",
+	}
+	kindTimeout = kind{
+		name: "timeout", status: http.StatusServiceUnavailable, retry: true,
+		title:  "The request took too long",
+		detail: "The answer was not ready in the time that a request may take.",
+		help:   "The service gave the request up. Try again after the time that Retry-After gives, or ask for a smaller page.",
+	}
+	kindNotReady = kind{
+		name: "not-ready", status: http.StatusServiceUnavailable, retry: true,
+		title:  "The service is not ready",
+		detail: "A part that the service needs is missing.",
+		help:   "\"not_ready\" names the parts that are missing, \"database\" for one. Send no traffic here until /readyz answers 200.",
+	}
+)
+
+// kinds are all types of problem. Where a status has several, the first one is
+// what an answer with that status and nothing else means.
+var kinds = [...]kind{
+	kindBadRequest, kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed,
+	kindNotAcceptable, kindInvalid, kindInternal, kindUnavailable, kindTimeout, kindNotReady,
+}
