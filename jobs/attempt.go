@@ -1,0 +1,233 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/pipeline"
+)
+
+// Kinds of runs.
+const (
+	KindNightly  = "nightly"  // a logical date over the configured sources, by the schedule
+	KindBackfill = "backfill" // the same, asked for by someone
+	KindManual   = "manual"   // paths given by hand
+)
+
+// States of a run, those of its last attempt.
+const (
+	StatusDue         = "due"         // not started yet
+	StatusRunning     = "running"     // or killed, until that is noticed
+	StatusSucceeded   = "succeeded"   // over
+	StatusFailed      = "failed"      // over; again only when somebody asks
+	StatusRetrying    = "retrying"    // the database was away; goes on by itself
+	StatusInterrupted = "interrupted" // the process was told to stop; goes on elsewhere
+	StatusLost        = "lost"        // the process went away without a word
+
+	// statusFenced is no state of a run: the attempt gave way to a later one,
+	// which has noted it as lost.
+	statusFenced = "fenced"
+)
+
+// noteTimeout bounds the writing of an outcome, which outlives the work's own
+// context.
+const noteTimeout = 10 * time.Second
+
+var (
+	// ErrRunNotFound says that the ledger has no such run.
+	ErrRunNotFound = errors.New("no such run")
+
+	errRunOver   = errors.New("the run is over")
+	errTimeout   = errors.New("the attempt took longer than its timeout")
+	errCancelled = errors.New("cancelled through River")
+)
+
+// attempt is one try at a run, from the taking of its lock to its outcome.
+type attempt struct {
+	runID  int64
+	kind   string
+	date   Date
+	paths  []string
+	number int
+	before string // state of the run before
+	lock   *runLock
+	logger *slog.Logger
+	lost   chan error // the lock's end
+
+	sources  []pipeline.Source
+	known    knownScope
+	progress func(pipeline.Progress)
+}
+
+// ending is how an attempt ended; err says why it did not succeed.
+type ending struct {
+	status string
+	err    error
+}
+
+// begin starts an attempt at a run: it takes the run's lock, notes an earlier
+// attempt that left no word as lost, and writes the new attempt to the ledger,
+// from which moment no earlier attempt can commit. For a job, errRunOver says
+// that there is nothing left to do.
+func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attempt, error) {
+	a := &attempt{runID: runID, lost: make(chan error, 1)}
+	lock, err := lockRun(ctx, s.pool, runID, func(err error) { a.lost <- err })
+	if err != nil {
+		return nil, err
+	}
+	a.lock = lock
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.enter(ctx, tx, a, jobID) })
+	if err != nil {
+		lock.release(ctx)
+		return nil, fmt.Errorf("begin an attempt at run %d: %w", runID, err)
+	}
+	a.logger = s.attemptLogger(a)
+	return a, nil
+}
+
+func (s *Service) enter(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64) error {
+	err := tx.QueryRow(ctx, s.sql.Get("lock_run"), a.runID).Scan(&a.kind, &a.date, &a.paths)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrRunNotFound
+	}
+	if err != nil {
+		return err
+	}
+	var last int
+	var lastJob *int64
+	if err := tx.QueryRow(ctx, s.sql.Get("last_attempt"), a.runID).Scan(&a.before, &last, &lastJob); err != nil {
+		return err
+	}
+	if over(a.before, jobID, lastJob) {
+		return errRunOver
+	}
+	if a.before == StatusRunning {
+		if _, err := tx.Exec(ctx, s.sql.Get("note_lost"), a.runID, last); err != nil {
+			return fmt.Errorf("note attempt %d as lost: %w", last, err)
+		}
+		a.before = StatusLost
+	}
+	a.number = last + 1
+	_, err = tx.Exec(ctx, s.sql.Get("start_attempt"), a.runID, a.number, jobID, s.config.Worker, s.config.CodeVersion)
+	return err
+}
+
+// over tells whether a job finds nothing to do. A job that failed and comes back
+// was retried by hand in River UI; any other was overtaken, or rescued by River
+// long after the ledger knew better. A run in the foreground was asked for.
+func over(status string, job, lastJob *int64) bool {
+	if job == nil {
+		return false
+	}
+	again := lastJob != nil && *lastJob == *job
+	return status == StatusSucceeded || status == StatusFailed && !again
+}
+
+// attempt does the work of an attempt and notes its outcome. It gives the run's
+// lock back.
+func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, ending) {
+	defer a.lock.release(ctx)
+	working, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-a.lost:
+			cancel(err)
+		case <-working.Done():
+		}
+	}()
+	a.logger.InfoContext(ctx, "run started", slog.String("kind", a.kind), slog.String("logical_date", a.date.String()),
+		slog.String("worker", s.config.Worker), slog.String("code_version", s.config.CodeVersion), slog.String("before", a.before))
+	result := RunResult{RunID: a.runID, Attempt: a.number, LogicalDate: a.date, Files: []pipeline.Result{}}
+	err := s.safely(working, a, &result)
+	end := judge(working, err)
+	end = s.conclude(ctx, a, end)
+	result.Status = end.status
+	if end.err != nil {
+		result.Error = end.err.Error()
+	}
+	return result, end
+}
+
+// safely keeps a panic, which is a bug, from taking the run with it: the run
+// fails and says so.
+func (s *Service) safely(ctx context.Context, a *attempt, result *RunResult) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.logger.ErrorContext(ctx, "panic", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return s.loadSources(ctx, a, result)
+}
+
+// judge decides once what an error means for the run.
+func judge(ctx context.Context, err error) ending {
+	cause := context.Cause(ctx)
+	if files, ok := errors.AsType[*FilesError](err); ok {
+		return ending{StatusFailed, files} // it went through all of them
+	}
+	switch {
+	case err == nil:
+		return ending{status: StatusSucceeded}
+	case errors.Is(err, pipeline.ErrFenced):
+		return ending{statusFenced, err}
+	case errors.Is(cause, errLockLost):
+		return ending{StatusRetrying, cause}
+	case errors.Is(cause, river.ErrJobCancelledRemotely):
+		return ending{StatusFailed, errCancelled}
+	case errors.Is(cause, context.DeadlineExceeded):
+		return ending{StatusFailed, errTimeout}
+	case cause != nil:
+		return ending{StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
+	case postgres.Retryable(err):
+		return ending{StatusRetrying, err}
+	default:
+		return ending{StatusFailed, err}
+	}
+}
+
+// conclude writes the outcome down, although the work's context may be over. An
+// outcome that cannot be written is not one: the attempt counts as lost and is
+// made again, which does nothing to files that are loaded.
+func (s *Service) conclude(ctx context.Context, a *attempt, end ending) ending {
+	logEnding(ctx, a.logger, end)
+	if end.status == statusFenced {
+		return end
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	var reason *string
+	if end.err != nil {
+		text := clean(end.err.Error())
+		reason = &text
+	}
+	noted, err := s.pool.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, end.status, reason)
+	if err != nil {
+		return ending{StatusRetrying, fmt.Errorf("note the outcome of run %d: %w", a.runID, err)}
+	}
+	if noted.RowsAffected() == 0 {
+		return ending{statusFenced, pipeline.ErrFenced} // somebody has noted it as lost
+	}
+	return end
+}
+
+func logEnding(ctx context.Context, logger *slog.Logger, end ending) {
+	level, attrs := slog.LevelInfo, []slog.Attr{slog.String("status", end.status)}
+	if end.err != nil {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.Any("error", end.err))
+	}
+	if end.status == StatusFailed {
+		level = slog.LevelError
+	}
+	logger.LogAttrs(ctx, level, "run ended", attrs...)
+}

@@ -1,0 +1,61 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// backfillLimit bounds one call: ten years.
+const backfillLimit = 3660
+
+// Backfill makes the runs of the dates from … to, both in it, that have none
+// yet, each with its River job, in one commit. It returns the runs of all these
+// dates by date; those that were there before are as they were, with Created
+// false. [ErrNotEnded] refuses a date that is not over.
+func (s *Service) Backfill(ctx context.Context, from, to Date, requestedBy string) ([]Run, error) {
+	if to < from {
+		return nil, fmt.Errorf("backfill: the first date %s is after the last %s", from, to)
+	}
+	if n := int(to-from) + 1; n > backfillLimit {
+		return nil, fmt.Errorf("backfill: %d dates at once, at most %d", n, backfillLimit)
+	}
+	return s.request(ctx, from, to, requestedBy, s.config.Worker)
+}
+
+// Trigger is Backfill for one date, asked for from origin, a network address. An
+// existing run is returned as it is.
+func (s *Service) Trigger(ctx context.Context, date Date, requestedBy, origin string) (Run, error) {
+	runs, err := s.request(ctx, date, date, requestedBy, origin)
+	if err != nil {
+		return Run{}, err
+	}
+	return runs[0], nil
+}
+
+func (s *Service) request(ctx context.Context, from, to Date, requestedBy, origin string) ([]Run, error) {
+	if err := s.checkEnded(to); err != nil {
+		return nil, fmt.Errorf("backfill: %w", err)
+	}
+	dates := make([]Date, 0, int(to-from)+1)
+	for d := from; d <= to; d++ {
+		dates = append(dates, d)
+	}
+	created := map[int64]bool{}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		runs, err := s.createRuns(ctx, tx, newRuns{kind: KindBackfill, dates: dates, requestedBy: requestedBy, origin: origin, enqueue: true})
+		for _, r := range runs {
+			created[r.ID] = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("backfill: %w", err)
+	}
+	runs, err := s.ledger.runsOfDates(ctx, from, to)
+	for i := range runs {
+		runs[i].Created = created[runs[i].ID]
+	}
+	return runs, err
+}

@@ -1,0 +1,271 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// tickEvery bounds how long a midnight that was missed, or a run whose worker
+	// was killed, waits for being noticed.
+	tickEvery = 20 * time.Second
+	// tickAfterError is when a tick that failed is tried again.
+	tickAfterError = 2 * time.Second
+	// tickTimeout keeps a database that does not answer from holding the clock up.
+	tickTimeout = 15 * time.Second
+	// tickAtLeast keeps a clock that is a little early from spinning.
+	tickAtLeast = 10 * time.Millisecond
+	// noneGrace is how late the policy none may find a midnight and not call it
+	// missed.
+	noneGrace = time.Hour
+	// skippedDatesNamed bounds the dates that one audit event spells out.
+	skippedDatesNamed = 100
+)
+
+// CatchUp is what becomes of the midnights that nobody was there for.
+type CatchUp string
+
+const (
+	// CatchUpAll makes a run of each missed date, the newest Config.CatchUpLimit
+	// of them.
+	CatchUpAll CatchUp = "all"
+	// CatchUpLatest makes a run of the last missed date only.
+	CatchUpLatest CatchUp = "latest"
+	// CatchUpNone makes none. A midnight that is found less than an hour late is
+	// not missed.
+	CatchUpNone CatchUp = "none"
+)
+
+// EnqueueDue decides every logical date that has ended since the last decision:
+// it is given a run and a River job, or is passed over by policy, which is
+// written to the audit trail. All of that and the watermark move in one commit,
+// so after any error nothing has happened and the next call decides the same
+// dates. Any number of processes may call it at once. It returns the runs that
+// it made.
+//
+// The first call ever starts at the day that has just ended: nothing is missed
+// before the first start. A clock or time zone that is set back never takes the
+// watermark back.
+func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]Run, error) {
+	last := s.lastEnded(now)
+	behind, err := s.behind(ctx, last)
+	if err != nil || !behind {
+		return nil, err
+	}
+	var d decision
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var err error
+		d, err = s.enqueueDue(ctx, tx, last, now)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("enqueue the dates that are due: %w", err)
+	}
+	d.log(ctx, s.logger)
+	return d.runs, nil
+}
+
+// decision is what became of the dates that had ended.
+type decision struct {
+	runs                   []Run
+	skippedFrom, skippedTo Date // none where skippedTo is before skippedFrom
+}
+
+func (d decision) log(ctx context.Context, logger *slog.Logger) {
+	if d.skippedFrom <= d.skippedTo {
+		logger.WarnContext(ctx, "logical dates passed over by the catch-up policy",
+			slog.String("from", d.skippedFrom.String()), slog.String("to", d.skippedTo.String()))
+	}
+	for _, r := range d.runs {
+		logger.InfoContext(ctx, "run is due", slog.Int64("run", r.ID), slog.String("logical_date", r.LogicalDate.String()))
+	}
+}
+
+// lastEnded is the newest logical date: the day that has just ended.
+func (s *Service) lastEnded(now time.Time) Date { return DateOf(now.In(s.config.TimeZone)) - 1 }
+
+// behind is the cheap look at the watermark, without its lock, that nearly every
+// tick ends with.
+func (s *Service) behind(ctx context.Context, last Date) (bool, error) {
+	var decided Date
+	err := s.pool.QueryRow(ctx, "SELECT last_date FROM etl_schedule").Scan(&decided)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the schedule: %w", err)
+	}
+	return decided < last, nil
+}
+
+func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last Date, now time.Time) (decision, error) {
+	decided, err := s.lockSchedule(ctx, tx, last)
+	d := decision{skippedFrom: decided + 1, skippedTo: decided}
+	if err != nil || decided >= last {
+		return d, err
+	}
+	due := s.due(decided, last, now)
+	d.skippedTo = last - Date(len(due))
+	if err := s.recordSkipped(ctx, tx, d.skippedFrom, d.skippedTo); err != nil {
+		return d, err
+	}
+	d.runs, err = s.createRuns(ctx, tx, newRuns{kind: KindNightly, dates: due, requestedBy: "schedule", origin: s.config.Worker, enqueue: true})
+	if err != nil {
+		return d, err
+	}
+	const move = "UPDATE etl_schedule SET last_date = $1::date, time_zone = $2, updated_at = now()"
+	if _, err := tx.Exec(ctx, move, last.String(), s.config.TimeZone.String()); err != nil {
+		return d, fmt.Errorf("move the watermark: %w", err)
+	}
+	return d, nil
+}
+
+// lockSchedule locks the watermark and returns it.
+func (s *Service) lockSchedule(ctx context.Context, tx pgx.Tx, last Date) (Date, error) {
+	const insert = "INSERT INTO etl_schedule (last_date, time_zone) VALUES ($1::date, $2) ON CONFLICT DO NOTHING"
+	if _, err := tx.Exec(ctx, insert, last.String(), s.config.TimeZone.String()); err != nil {
+		return 0, fmt.Errorf("start the schedule: %w", err)
+	}
+	var decided Date
+	if err := tx.QueryRow(ctx, "SELECT last_date FROM etl_schedule FOR UPDATE").Scan(&decided); err != nil {
+		return 0, fmt.Errorf("lock the schedule: %w", err)
+	}
+	return decided, nil
+}
+
+// due are the dates after decided that are to be run, oldest first; they always
+// end with last, if there are any.
+func (s *Service) due(decided, last Date, now time.Time) []Date {
+	count := int(last - decided)
+	switch s.config.CatchUp {
+	case CatchUpLatest:
+		count = 1
+	case CatchUpNone:
+		count = 0
+		if now.Sub((last + 1).Start(s.config.TimeZone)) < noneGrace {
+			count = 1
+		}
+	case CatchUpAll:
+		count = min(count, s.config.CatchUpLimit)
+	}
+	dates := make([]Date, count)
+	for i := range dates {
+		dates[i] = last - Date(count-1-i)
+	}
+	return dates
+}
+
+// recordSkipped notes the dates of a range, both ends in it, that get no run.
+func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, from, to Date) error {
+	if to < from {
+		return nil
+	}
+	var named []Date
+	for d := from; d <= to && len(named) < skippedDatesNamed; d++ {
+		named = append(named, d)
+	}
+	return Record(ctx, tx, Event{
+		Actor: "schedule", Action: ActionRunSkipped, Subject: from.String() + "/" + to.String(), Origin: s.config.Worker,
+		Detail: map[string]any{
+			"policy": s.config.CatchUp, "limit": s.config.CatchUpLimit,
+			"from": from, "to": to, "count": int(to-from) + 1, "dates": named,
+		},
+	})
+}
+
+// newRuns are runs to be made of dates that have none.
+type newRuns struct {
+	kind        string
+	dates       []Date
+	requestedBy string
+	origin      string
+	enqueue     bool // with a River job each
+}
+
+// createRuns makes the runs that are not there yet, with their River jobs and
+// audit events, and returns those that it made, by date.
+func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]Run, error) {
+	if len(n.dates) == 0 {
+		return nil, nil
+	}
+	dates := make([]string, len(n.dates))
+	for i, d := range n.dates {
+		dates[i] = d.String()
+	}
+	rows, err := tx.Query(ctx, s.sql.Get("create_runs"), n.kind, n.requestedBy, dates)
+	if err != nil {
+		return nil, fmt.Errorf("create runs: %w", err)
+	}
+	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Run, error) {
+		r := Run{Kind: n.kind, RequestedBy: n.requestedBy, Status: StatusDue, Created: true}
+		err := row.Scan(&r.ID, &r.LogicalDate, &r.CreatedAt)
+		return r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create runs: %w", err)
+	}
+	for _, r := range runs {
+		if err := s.announce(ctx, tx, r, n); err != nil {
+			return nil, err
+		}
+	}
+	return runs, nil
+}
+
+func (s *Service) announce(ctx context.Context, tx pgx.Tx, r Run, n newRuns) error {
+	if n.enqueue {
+		if err := s.insertJob(ctx, tx, r.ID, r.LogicalDate); err != nil {
+			return err
+		}
+	}
+	return Record(ctx, tx, Event{
+		Actor: n.requestedBy, Action: ActionRunRequested, Subject: strconv.FormatInt(r.ID, 10), Origin: n.origin,
+		Detail: map[string]any{"kind": n.kind, "logical_date": r.LogicalDate},
+	})
+}
+
+// insertJob gives a run to River, in the transaction that decides it.
+func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, runID int64, date Date) error {
+	if _, err := s.river.InsertTx(ctx, tx, runArgs{RunID: runID, LogicalDate: date.String()}, nil); err != nil {
+		return fmt.Errorf("insert the job of run %d: %w", runID, err)
+	}
+	return nil
+}
+
+// keepTime ticks until ctx is done: at once, at every midnight of the zone, and
+// at least every tickEvery. A tick that failed is logged and comes back soon.
+func (s *Service) keepTime(ctx context.Context) {
+	for {
+		now := s.config.Clock.Now()
+		next := now.Add(s.untilNextTick(now))
+		if err := s.tick(ctx, now); err != nil && ctx.Err() == nil {
+			s.logger.ErrorContext(ctx, "schedule", slog.Any("error", err))
+			next = now.Add(tickAfterError) // decides a midnight in between as well
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.config.Clock.After(max(tickAtLeast, next.Sub(s.config.Clock.Now()))):
+		}
+	}
+}
+
+func (s *Service) untilNextTick(now time.Time) time.Duration {
+	today := DateOf(now.In(s.config.TimeZone))
+	return max(tickAtLeast, min(tickEvery, (today+1).Start(s.config.TimeZone).Sub(now)))
+}
+
+func (s *Service) tick(ctx context.Context, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, tickTimeout)
+	defer cancel()
+	_, err := s.EnqueueDue(ctx, now)
+	// A broken schedule must not keep killed runs from being taken up.
+	_, reconcileErr := s.Reconcile(ctx)
+	return errors.Join(err, reconcileErr)
+}

@@ -1,0 +1,255 @@
+package jobs
+
+import (
+	"context"
+	_ "embed" // for ledger.sql
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/pipeline"
+)
+
+//go:embed ledger.sql
+var ledgerSQL string
+
+const (
+	defaultCatchUpLimit = 31
+	defaultTimeout      = 12 * time.Hour
+	// rescueAfter is what River waits, past the timeout, before it takes a job
+	// for stuck. Reconcile is there long before; this only tidies up.
+	rescueAfter = time.Hour
+	// leastConns are what one worker holds at a time: River's listener, the run's
+	// lock, its load and its log, and one for everything short.
+	leastConns = 5
+	// hardStop bounds the wait for a load that was told to stop.
+	hardStop = 15 * time.Second
+	// flushAtEnd bounds the wait for the last log lines.
+	flushAtEnd = 5 * time.Second
+)
+
+// Loader loads one file; [pipeline.Loader] is the real one.
+type Loader interface {
+	Load(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error)
+}
+
+// Config says what is run and when. Its zero value works: no sources, midnight
+// in UTC, every missed date caught up.
+type Config struct {
+	// Sources are what a run of a logical date goes through, in this order.
+	Sources []pipeline.Source
+	// TimeZone is whose midnight counts; nil means UTC.
+	TimeZone *time.Location
+	// CatchUp is what becomes of missed midnights; "" means all.
+	CatchUp CatchUp
+	// CatchUpLimit bounds the dates that all catches up at once, the newest of
+	// them; 0 means 31.
+	CatchUpLimit int
+	// Timeout is how long one attempt of a run may take; 0 means 12 hours.
+	Timeout time.Duration
+	// CodeVersion is noted with each attempt and file.
+	CodeVersion string
+	// Worker names this process in the ledger; "" means host:pid.
+	Worker string
+	// Actor tells who sent a request through River UI; nil means that nobody is
+	// known by name.
+	Actor func(*http.Request) string
+	// Loader loads the files; nil means pipeline.NewLoader.
+	Loader Loader
+	// Clock is what the schedule goes by; nil means the machine's.
+	Clock Clock
+	// Logger gets every log line, those that go to the ledger too; nil means
+	// none.
+	Logger *slog.Logger
+}
+
+// Check names the field that is wrong.
+func (c Config) Check() error {
+	switch c.CatchUp {
+	case "", CatchUpAll, CatchUpLatest, CatchUpNone:
+	default:
+		return fmt.Errorf("jobs: CatchUp is %q, want %q, %q or %q", c.CatchUp, CatchUpAll, CatchUpLatest, CatchUpNone)
+	}
+	if c.CatchUpLimit < 0 {
+		return fmt.Errorf("jobs: CatchUpLimit is %d, want at least 1", c.CatchUpLimit)
+	}
+	if c.Timeout < 0 {
+		return fmt.Errorf("jobs: Timeout is %v, want more than 0", c.Timeout)
+	}
+	seen := map[string]bool{}
+	for _, source := range c.Sources {
+		if err := source.Check(); err != nil {
+			return fmt.Errorf("jobs: Sources: %w", err)
+		}
+		if seen[source.Name] {
+			return fmt.Errorf("jobs: Sources: name %q is there twice", source.Name)
+		}
+		seen[source.Name] = true
+	}
+	return nil
+}
+
+func (c Config) withDefaults(pool *pgxpool.Pool) Config {
+	if c.TimeZone == nil {
+		c.TimeZone = time.UTC
+	}
+	if c.CatchUp == "" {
+		c.CatchUp = CatchUpAll
+	}
+	if c.CatchUpLimit == 0 {
+		c.CatchUpLimit = defaultCatchUpLimit
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Worker == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		c.Worker = fmt.Sprintf("%s:%d", host, os.Getpid())
+	}
+	if c.Actor == nil {
+		c.Actor = func(*http.Request) string { return "anonymous" }
+	}
+	if c.Loader == nil {
+		c.Loader = pipeline.NewLoader(pool)
+	}
+	if c.Clock == nil {
+		c.Clock = wallClock{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Service is the schedule and the workers of one process. Without Start it still
+// takes requests and runs in the foreground.
+type Service struct {
+	config Config
+	pool   *pgxpool.Pool
+	ledger *Ledger
+	river  *river.Client[pgx.Tx]
+	sql    sqlfile.Statements
+	logger *slog.Logger
+	logs   *logSink
+
+	unattendedAfter time.Duration
+
+	mu       sync.Mutex
+	started  bool
+	closed   bool
+	halt     []func() // what Stop ends besides River
+	schedule sync.WaitGroup
+}
+
+// New makes a service on pool, which stays the caller's to close, after Stop. It
+// does not reach the database.
+func New(pool *pgxpool.Pool, c Config) (*Service, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults(pool)
+	s := &Service{
+		config: c,
+		pool:   pool,
+		ledger: NewLedger(pool),
+		sql:    sqlfile.Parse(ledgerSQL),
+		logger: c.Logger,
+
+		unattendedAfter: unattendedAfter,
+	}
+	s.logs = newLogSink(pool, s.sql.Get("write_logs"), c.Logger)
+	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
+	if err != nil {
+		return nil, fmt.Errorf("River's client: %w", err)
+	}
+	s.river = client
+	return s, nil
+}
+
+var errStopped = errors.New("the service is stopped")
+
+// Ledger reads what this and every other service has done.
+func (s *Service) Ledger() *Ledger { return s.ledger }
+
+// Start begins to keep the schedule and to work on runs, until Stop: ctx is for
+// the start alone. It fails when the database cannot be reached.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errStopped
+	}
+	if s.started {
+		return nil
+	}
+	if n := s.pool.Config().MaxConns; n < leastConns {
+		return fmt.Errorf("start the workers: the pool has room for %d connections, want at least %d", n, leastConns)
+	}
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("start the workers: %w", err)
+	}
+	// River takes the end of its context for an order to stop at once.
+	lasting := context.WithoutCancel(ctx)
+	if err := s.river.Start(lasting); err != nil {
+		return fmt.Errorf("start the workers: %w", err)
+	}
+	ticking, stopTicking := context.WithCancel(lasting)
+	s.halt = append(s.halt, stopTicking)
+	s.schedule.Go(func() { s.keepTime(ticking) })
+	s.started = true
+	return nil
+}
+
+// Stop lets the loads that are going on finish until ctx is done; then it tells
+// them to stop. Such a load leaves nothing behind, its attempt is noted as
+// interrupted, and its job goes back to the queue at once. It writes the last
+// log lines before it returns, within seconds after ctx is done. A second Stop
+// does nothing.
+func (s *Service) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	started, halt := s.started, s.halt
+	s.mu.Unlock()
+
+	for _, stop := range halt {
+		stop()
+	}
+	s.schedule.Wait()
+	var err error
+	if started {
+		err = s.stopRiver(ctx)
+	}
+	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushAtEnd)
+	defer cancel()
+	return errors.Join(err, s.logs.Close(flushing))
+}
+
+func (s *Service) stopRiver(ctx context.Context) error {
+	if s.river.Stop(ctx) == nil {
+		return nil
+	}
+	s.logger.WarnContext(ctx, "out of patience; the loads that are going on go back to the queue")
+	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), hardStop)
+	defer cancel()
+	if err := s.river.StopAndCancel(hard); err != nil {
+		return fmt.Errorf("stop the workers: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"riverqueue.com/riverui"
+)
+
+// uiBodyLimit bounds the body of a request that changes something: ids of jobs.
+const uiBodyLimit = 64 << 10
+
+// UI is River UI, to be mounted at prefix (such as "/riverui/"), until Stop. A
+// request that changes something (anything but GET, HEAD and OPTIONS) is refused
+// with 403 where a browser sends it from another site, and is written to the
+// audit trail before it is carried out: what cannot be written there is not done
+// (503). UI asks nobody for a password; that is the business of who mounts it.
+func (s *Service) UI(prefix string) (http.Handler, error) {
+	handler, err := riverui.NewHandler(&riverui.HandlerOpts{
+		Endpoints: riverui.NewEndpoints(s.river, nil),
+		Logger:    s.logger,
+		Prefix:    prefix,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("River UI: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errStopped
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := handler.Start(ctx); err != nil {
+		cancel()
+		return nil, fmt.Errorf("start River UI: %w", err)
+	}
+	s.halt = append(s.halt, cancel)
+	return http.NewCrossOriginProtection().Handler(s.audited(handler)), nil
+}
+
+// audited notes changes before it lets them through.
+func (s *Service) audited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
+			next.ServeHTTP(w, r)
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, uiBodyLimit))
+		if err != nil {
+			status := http.StatusBadRequest
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				status = http.StatusRequestEntityTooLarge
+			}
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		if err := s.recordChange(r, body); err != nil {
+			s.logger.ErrorContext(r.Context(), "change through River UI refused", slog.Any("error", err))
+			http.Error(w, "the audit trail cannot be written", http.StatusServiceUnavailable)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Service) recordChange(r *http.Request, body []byte) error {
+	detail := map[string]any{"method": r.Method, "path": r.URL.Path, "user_agent": r.UserAgent()}
+	if json.Valid(body) {
+		detail["body"] = json.RawMessage(body)
+	} else if len(body) > 0 {
+		detail["body"] = clean(string(body))
+	}
+	return Record(r.Context(), s.pool, Event{
+		Actor: s.config.Actor(r), Action: ActionQueueChange, Subject: r.Method + " " + r.URL.Path, Origin: r.RemoteAddr, Detail: detail,
+	})
+}
