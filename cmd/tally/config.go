@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/pipeline"
+)
+
+const (
+	configName = "tally.yaml"
+	inboxName  = "inbox"
+)
+
+// config is the settings file.
+type config struct {
+	TimeZone     string            `yaml:"time_zone"`      // of midnight; default UTC
+	CatchUp      string            `yaml:"catch_up"`       // all, latest or none
+	CatchUpLimit int               `yaml:"catch_up_limit"` // at most so many missed nights
+	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
+}
+
+// loadConfig reads the settings file that was named, or the one in the data
+// folder where there is one. An unknown or wrong setting is an error that shows
+// its line.
+func (c *cli) loadConfig() (jobs.Config, error) {
+	dir, err := c.dataDir()
+	if err != nil {
+		return jobs.Config{}, err
+	}
+	path := c.Config
+	if path == "" {
+		path = filepath.Join(dir, configName)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil && (c.Config != "" || !errors.Is(err, fs.ErrNotExist)) {
+		return jobs.Config{}, usageError{fmt.Errorf("settings: %w", err)}
+	}
+	settings, err := parseConfig(content)
+	if err != nil {
+		return jobs.Config{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
+	}
+	if len(settings.Sources) == 0 {
+		settings.Sources = []pipeline.Source{{Name: inboxName, Path: filepath.Join(dir, inboxName)}}
+	}
+	made, err := settings.jobs()
+	if err != nil {
+		return jobs.Config{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
+	}
+	return made, nil
+}
+
+func parseConfig(content []byte) (config, error) {
+	var c config
+	err := yaml.NewDecoder(bytes.NewReader(content), yaml.DisallowUnknownField()).Decode(&c)
+	if errors.Is(err, io.EOF) {
+		err = nil // an empty file has no settings
+	}
+	return c, err
+}
+
+func (c config) jobs() (jobs.Config, error) {
+	zone, err := time.LoadLocation(c.TimeZone) // "" is UTC
+	if err != nil {
+		return jobs.Config{}, fmt.Errorf("time_zone: %w", err)
+	}
+	names := map[string]bool{}
+	for _, s := range c.Sources {
+		if err := s.Check(); err != nil {
+			return jobs.Config{}, err
+		}
+		if names[s.Name] {
+			return jobs.Config{}, fmt.Errorf("source %s is there twice", s.Name)
+		}
+		names[s.Name] = true
+	}
+	return jobs.Config{
+		Sources:      c.Sources,
+		TimeZone:     zone,
+		CatchUp:      jobs.CatchUp(c.CatchUp),
+		CatchUpLimit: c.CatchUpLimit,
+		CodeVersion:  codeVersion(),
+	}, nil
+}
+
+// dataDir is the data folder. Root gets one that an unprivileged user can reach,
+// since PostgreSQL does not run as root and /root is closed to others.
+func (c *cli) dataDir() (string, error) {
+	dir := c.Data
+	if dir == "" {
+		var err error
+		if dir, err = defaultDataDir(); err != nil {
+			return "", usageError{fmt.Errorf("data folder: %w (name one with --data)", err)}
+		}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("data folder: %w", err)
+	}
+	return abs, nil
+}
+
+func defaultDataDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/tally", nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "tally"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".local", "share", "tally"), nil
+}

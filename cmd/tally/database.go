@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/embedded"
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/migrations"
+)
+
+// database is the database in use, embedded or not.
+type database struct {
+	url    string
+	pool   *pgxpool.Pool
+	server *embedded.Server // nil where DATABASE_URL names another
+}
+
+// locate finds or starts the database, without connecting.
+func (env *environment) locate(ctx context.Context) (*database, error) {
+	if env.DatabaseURL != "" {
+		return &database{url: env.DatabaseURL}, nil
+	}
+	dir, err := env.dataDir()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, inboxName), 0o755); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	server, err := embedded.Start(ctx, embedded.Config{Dir: dir, BinDir: env.PostgresBin, Logger: env.logger})
+	if err != nil {
+		return nil, err
+	}
+	return &database{url: server.URL(), server: server}, nil
+}
+
+// connect finds or starts the database and opens the pool.
+func (env *environment) connect(ctx context.Context) (*database, error) {
+	db, err := env.locate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if db.pool, err = postgres.Open(ctx, postgres.Config{URL: db.url}); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// open also brings the schema up to date.
+func (env *environment) open(ctx context.Context) (*database, error) {
+	db, err := env.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := migrations.Up(ctx, db.pool)
+	for _, name := range applied {
+		env.logger.DebugContext(ctx, "migrated", "step", name)
+	}
+	if len(applied) > 0 {
+		env.logger.InfoContext(ctx, "schema brought up to date", "steps", len(applied))
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Close closes the pool and leaves the embedded server, which stops when nobody
+// else uses it.
+func (d *database) Close() error {
+	if d.pool != nil {
+		d.pool.Close()
+	}
+	if d.server == nil {
+		return nil
+	}
+	return d.server.Close()
+}
+
+// closing adds the error of a Close to a command's own.
+func closing(err *error, close func() error) {
+	*err = errors.Join(*err, close())
+}
+
+type migrateCmd struct {
+	Status bool `help:"List the steps and change nothing; exit 1 when some are still to come."`
+}
+
+func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
+	db, err := env.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, db.Close)
+	if cmd.Status {
+		return printStatus(ctx, env, db)
+	}
+	applied, err := migrations.Up(ctx, db.pool)
+	for _, name := range applied {
+		fmt.Fprintln(env.stdout, "applied", name)
+	}
+	if err == nil && len(applied) == 0 {
+		fmt.Fprintln(env.stdout, "the schema is up to date")
+	}
+	return err
+}
+
+func printStatus(ctx context.Context, env *environment, db *database) error {
+	steps, err := migrations.Status(ctx, db.pool)
+	if err != nil {
+		return err
+	}
+	pending := 0
+	for _, s := range steps {
+		state := "pending"
+		if s.Applied() {
+			state = s.AppliedAt.UTC().Format("2006-01-02 15:04:05")
+		} else {
+			pending++
+		}
+		fmt.Fprintf(env.stdout, "%-19s  %s\n", state, s.Name)
+	}
+	if pending > 0 {
+		return errFailed
+	}
+	return nil
+}
+
+type psqlCmd struct {
+	Command []string `short:"c" placeholder:"SQL" help:"Run this and leave."`
+	Args    []string `arg:"" optional:"" help:"Further arguments for psql, after --."`
+}
+
+func (cmd psqlCmd) Run(ctx context.Context, env *environment) (err error) {
+	program, err := exec.LookPath("psql")
+	if err != nil {
+		return fmt.Errorf("%w: install PostgreSQL's client programs", err)
+	}
+	db, err := env.locate(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, db.Close)
+	args := []string{"-d", db.url}
+	for _, sql := range cmd.Command {
+		args = append(args, "-c", sql)
+	}
+	psql := exec.Command(program, append(args, cmd.Args...)...)
+	psql.Stdin, psql.Stdout, psql.Stderr = os.Stdin, env.stdout, env.stderr
+	err = psql.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		env.logger.DebugContext(ctx, "psql ended", "code", exit.ExitCode())
+		return errFailed
+	}
+	return err
+}

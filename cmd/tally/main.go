@@ -1,0 +1,132 @@
+// Command tally is OpenTax's nightly transactions pipeline: it loads messy CSV
+// files into PostgreSQL, keeps exact summaries of each user, and serves them.
+//
+// It exits with 0 when the work is done, 1 when the data or a check failed, and
+// 2 when it was used wrongly. Results go to standard output, progress and logs
+// to standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	_ "time/tzdata" // time zones where the system has none, as in a container
+)
+
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// errFailed ends a command whose result, already printed, is a failure.
+var errFailed = errors.New("failed")
+
+// usageError is a setting that cannot be meant.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// cli is the command line.
+type cli struct {
+	Data        string `placeholder:"DIR" env:"TALLY_DATA" help:"Data folder: the embedded database and the inbox. Default: a folder tally below the user's data folder, or /var/lib/tally as root."`
+	DatabaseURL string `name:"database-url" placeholder:"URL" env:"DATABASE_URL" help:"The database; without it the embedded PostgreSQL serves."`
+	PostgresBin string `placeholder:"DIR" env:"TALLY_POSTGRES_BIN" help:"Folder with the programs postgres and initdb (15 to 18) for the embedded database; default: look for installed ones."`
+	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources. Default: tally.yaml in the data folder, if there."`
+	LogFormat   string `enum:"text,json" default:"text" env:"TALLY_LOG_FORMAT" help:"Form of the log: text or json."`
+	LogLevel    string `enum:"debug,info,warn,error" default:"info" env:"TALLY_LOG_LEVEL" help:"Least level that is logged: debug, info, warn or error."`
+
+	Up       upCmd       `cmd:"" help:"Everything in one process: database, migrations, schedule, workers, API, River UI."`
+	Serve    serveCmd    `cmd:"" help:"The API alone."`
+	Work     workCmd     `cmd:"" help:"The schedule and the workers alone."`
+	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
+	Run      runCmd      `cmd:"" help:"Process files now, in the foreground."`
+	Backfill backfillCmd `cmd:"" help:"Enqueue the runs of a range of logical dates."`
+	Check    checkCmd    `cmd:"" help:"Profile a file without a database."`
+	Generate generateCmd `cmd:"" help:"Write synthetic dirty CSV to standard output."`
+	Verify   verifyCmd   `cmd:"" help:"Recompute and compare every rollup and key."`
+	Psql     psqlCmd     `cmd:"" help:"A psql session on the database in use."`
+	Health   healthCmd   `cmd:"" hidden:"" help:"Ask a running server whether it is ready."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// environment is what a command gets besides its own flags.
+type environment struct {
+	*cli
+	stdout, stderr io.Writer
+	logger         *slog.Logger
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { // a second signal ends the process at once
+		<-ctx.Done()
+		stop()
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program without the process around it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	var c cli
+	exited := false
+	parser, err := kong.New(&c,
+		kong.Name("tally"),
+		kong.Description("OpenTax's nightly transactions pipeline."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(n int) { exited, code = true, n }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		return report(stderr, err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited {
+		return code // --help
+	}
+	if err != nil {
+		return report(stderr, usageError{err})
+	}
+	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: newLogger(c, stderr)}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return report(stderr, parsed.Run(env))
+}
+
+// report prints an error once and turns it into the exit code.
+func report(stderr io.Writer, err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errFailed):
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "tally: %v\n", err)
+	if _, wrong := errors.AsType[usageError](err); wrong {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newLogger(c cli, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		panic(err) // kong's enum allows the four names alone
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

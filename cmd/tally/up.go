@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/summaries"
+)
+
+const (
+	drainTimeout   = 30 * time.Second // for requests and jobs that are going on when the process is told to stop
+	riverPrefix    = "/riverui"
+	sampleRows     = 10_000
+	sampleUsers    = 1_000
+	sampleFileName = "sample.csv"
+)
+
+type listenFlags struct {
+	Listen string `default:"127.0.0.1:8080" env:"TALLY_LISTEN" placeholder:"ADDR" help:"Address of the API."`
+}
+
+type upCmd struct {
+	listenFlags
+	Sample bool `help:"Load a generated sample first."`
+}
+
+func (cmd upCmd) Run(ctx context.Context, env *environment) error {
+	return env.serve(ctx, parts{listen: cmd.Listen, work: true, sample: cmd.Sample})
+}
+
+type serveCmd struct{ listenFlags }
+
+func (cmd serveCmd) Run(ctx context.Context, env *environment) error {
+	return env.serve(ctx, parts{listen: cmd.Listen})
+}
+
+type workCmd struct{}
+
+func (workCmd) Run(ctx context.Context, env *environment) error {
+	return env.serve(ctx, parts{work: true})
+}
+
+// parts says which of the program a process runs.
+type parts struct {
+	listen string // address of the API; "" for none
+	work   bool   // the schedule and the workers
+	sample bool
+}
+
+// serve wires everything by hand, runs until ctx is done, and takes it down in
+// the opposite order: no new requests, those going on finish, the job going on
+// finishes or goes back to the queue, the database stops.
+func (env *environment) serve(ctx context.Context, p parts) (err error) {
+	settings, err := env.loadConfig()
+	if err != nil {
+		return err
+	}
+	db, err := env.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, db.Close)
+
+	settings.Logger = env.logger
+	service, err := jobs.New(db.pool, settings)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, func() error { return drain(service.Stop) })
+	if p.sample {
+		if err := env.loadSample(ctx, service); err != nil {
+			return err
+		}
+	}
+	if p.work {
+		if err := service.Start(ctx); err != nil {
+			return err
+		}
+		env.logger.InfoContext(ctx, "schedule and workers started")
+	}
+	if p.listen == "" {
+		<-ctx.Done()
+		return nil
+	}
+	return env.listen(ctx, p.listen, db, service)
+}
+
+// drain stops something with the time that a process has for that.
+func drain(stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	return stop(ctx)
+}
+
+func (env *environment) listen(ctx context.Context, address string, db *database, service *jobs.Service) error {
+	ui, err := service.UI(riverPrefix)
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(api.Config{
+		Summaries: summaries.NewStore(db.pool),
+		Runs:      runs{jobs.NewLedger(db.pool)},
+		Ready:     func(ctx context.Context) error { return ready(ctx, db) },
+		Version:   codeVersion(),
+		Logger:    env.logger,
+		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return usageError{fmt.Errorf("--listen: %w", err)}
+	}
+	env.announce(ctx, listener.Addr())
+	return serveHTTP(ctx, api.NewServer(address, handler), listener)
+}
+
+// ready is what /readyz asks: the database answers and has this program's schema.
+func ready(ctx context.Context, db *database) error {
+	steps, err := migrations.Status(ctx, db.pool)
+	if err != nil {
+		return api.NotReady("database", err)
+	}
+	for _, s := range steps {
+		if !s.Applied() {
+			return api.NotReady("migrations", fmt.Errorf("%s is still to come", s.Name))
+		}
+	}
+	return nil
+}
+
+func (env *environment) announce(ctx context.Context, address net.Addr) {
+	base := "http://" + address.String()
+	if tcp, ok := address.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		env.logger.WarnContext(ctx, "the API listens beyond this machine, and asks nobody who they are", "address", address.String())
+	}
+	env.logger.InfoContext(ctx, "serving", "api", base, "docs", base+"/docs", "jobs", base+riverPrefix+"/")
+}
+
+func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		done <- drain(server.Shutdown)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return <-done
+}
+
+// loadSample generates the sample into the data folder and loads it. The same
+// bytes every time, so the second time finds it loaded.
+func (env *environment) loadSample(ctx context.Context, service *jobs.Service) error {
+	dir, err := env.dataDir()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, sampleFileName)
+	if err := writeSample(ctx, path); err != nil {
+		return fmt.Errorf("sample: %w", err)
+	}
+	return env.process(ctx, service, jobs.RunRequest{Paths: []string{path}, RequestedBy: requestedBy()}, env.printText)
+}
+
+func writeSample(ctx context.Context, path string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, file.Close)
+	return pipeline.Generate(ctx, file, pipeline.Generator{Rows: sampleRows, Users: sampleUsers, Seed: 1})
+}
+
+type healthCmd struct {
+	URL string `default:"http://127.0.0.1:8080/readyz" help:"What to ask."`
+}
+
+const healthTimeout = 5 * time.Second
+
+func (cmd healthCmd) Run(ctx context.Context, env *environment) error {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, cmd.URL, http.NoBody)
+	if err != nil {
+		return usageError{fmt.Errorf("--url: %w", err)}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.stdout, response.Status)
+	if err := response.Body.Close(); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return errFailed
+	}
+	return nil
+}
