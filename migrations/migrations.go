@@ -164,7 +164,7 @@ func statusOwn(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 func statusRiver(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {
-		return nil, fmt.Errorf("River's migration status: %w", err)
+		return nil, fmt.Errorf("migration status of River: %w", err)
 	}
 	applied := map[int]time.Time{}
 	rows, err := pool.Query(ctx, "SELECT version, created_at FROM river_migration WHERE line = 'main'")
@@ -174,7 +174,7 @@ func statusRiver(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 		_, err = pgx.ForEachRow(rows, []any{&version, &at}, func() error { applied[version] = at; return nil })
 	}
 	if err != nil && !undefinedTable(err) {
-		return nil, fmt.Errorf("River's migration status: %w", err)
+		return nil, fmt.Errorf("migration status of River: %w", err)
 	}
 	var status []Migration
 	for _, v := range migrator.AllVersions() {

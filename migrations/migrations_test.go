@@ -19,9 +19,8 @@ import (
 // bare is a database without a schema.
 type bare struct{}
 
-func (bare) Hash() string                               { return "bare" }
-func (bare) Up(context.Context, *pgxpool.Pool) error    { return nil }
-func count(t *testing.T, p *pgxpool.Pool, q string) int { return scan[int](t, p, q) }
+func (bare) Hash() string                            { return "bare" }
+func (bare) Up(context.Context, *pgxpool.Pool) error { return nil }
 
 func scan[T any](t *testing.T, pool *pgxpool.Pool, query string) T {
 	t.Helper()
@@ -59,8 +58,8 @@ func TestUpByManyAtOnce(t *testing.T) {
 	for _, m := range after {
 		assert.True(t, m.Applied(), m.Name)
 	}
-	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM bun_migrations"))
-	assert.Equal(t, 0, count(t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
+	assert.Equal(t, 2, scan[int](t, pool, "SELECT count(*) FROM bun_migrations"))
+	assert.Equal(t, 0, scan[int](t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
 }
 
 // A process that is killed after a step's commit and before bun notes it must
@@ -92,7 +91,7 @@ func TestUpOnACancelledContextLeavesNoLock(t *testing.T) {
 	cancel()
 	_, err := migrations.Up(ctx, pool)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.Equal(t, 0, count(t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
+	assert.Equal(t, 0, scan[int](t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
 	_, err = migrations.Up(t.Context(), pool)
 	require.NoError(t, err)
 }
@@ -104,6 +103,6 @@ func TestPartitionsAreMadeOnDemand(t *testing.T) {
 	assert.False(t, scan[bool](t, pool, "SELECT tally_ensure_partition('2024-02-01')"), "once a month")
 	assert.Equal(t, "FOR VALUES FROM ('2024-02-01') TO ('2024-03-01')", scan[string](t, pool,
 		"SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_2024_02'"))
-	assert.Equal(t, 0, count(t, pool, `SELECT count(*) FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
+	assert.Equal(t, 0, scan[int](t, pool, `SELECT count(*) FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
 		WHERE i.inhparent = 'transactions'::regclass AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'`))
 }

@@ -45,7 +45,7 @@ func Identify(ctx context.Context, path string) (Identity, error) {
 	switch {
 	case err == nil:
 		return Identity{}, fmt.Errorf("identify %s: %w", path, context.Cause(ctx))
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		return Identity{}, f.explain(err)
 	default:
 		return id, closing
@@ -168,7 +168,7 @@ func (f *File) decodeText() {
 // Read reads UTF-8 text.
 func (f *File) Read(p []byte) (int, error) {
 	n, err := f.text.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = f.explain(err)
 	}
 	return n, err

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"errors"
 	"io"
 	"testing"
 
@@ -48,5 +47,5 @@ func TestFileErrorSaysAll(t *testing.T) {
 	require.EqualError(t, err, `in/a.csv: line 1: missing_column amount: the header has "a,b": unexpected EOF (rename it)`)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	var bad *FileError
-	require.True(t, errors.As(err, &bad))
+	require.ErrorAs(t, err, &bad)
 }

@@ -46,7 +46,8 @@ const (
 func (s *scanner) splitQuoted(rec *record, b []byte) quotes {
 	fields, count, lo := rec.fields[:0], 0, 0
 	for {
-		field, next := span{lo: int32(lo)}, 0
+		field := span{lo: int32(lo)}
+		var next int
 		if lo < len(b) && b[lo] == '"' {
 			hi, escaped := closingQuote(b, lo+1)
 			if hi < 0 {

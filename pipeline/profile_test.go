@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -150,7 +149,7 @@ func TestCheckBounds(t *testing.T) {
 	assert.Contains(t, text.String(), "a load would refuse the file")
 	for _, s := range p.DateShapes {
 		assert.LessOrEqual(t, len(s.Example), exampleLength+len("…"))
-		assert.True(t, len(s.Shape) < 40, s.Shape)
+		assert.Less(t, len(s.Shape), 40, s.Shape)
 	}
 
 	var u userSet
@@ -186,6 +185,6 @@ func TestCheckErrors(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errFull)
 	_, err = Check(ctx, write(t, "in.csv", []byte(head)), Rules{})
-	require.True(t, errors.Is(err, errFull), err)
+	require.ErrorIs(t, err, errFull)
 	require.ErrorIs(t, (&Profile{}).WriteText(full{}), errFull)
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"unicode/utf8"
 )
@@ -145,7 +146,7 @@ func (s *scanner) next(rec *record) error {
 		if stop > start {
 			stop, after = s.split(rec, start, stop, after)
 		}
-		if rec.fault == FaultUnclosedQuote && s.err != nil && s.err != io.EOF {
+		if rec.fault == FaultUnclosedQuote && s.err != nil && !errors.Is(s.err, io.EOF) {
 			return s.err
 		}
 		s.countEnd(stop, after)
@@ -205,7 +206,7 @@ func (s *scanner) findLine(rec *record) (stop, after int64, err error) {
 		if s.fill() {
 			continue
 		}
-		if s.err != io.EOF || s.pos == s.end {
+		if !errors.Is(s.err, io.EOF) || s.pos == s.end {
 			return 0, 0, s.err
 		}
 		stop, after = s.end, s.end
@@ -266,7 +267,7 @@ func (s *scanner) skipLine(rec *record) error {
 	if s.pos < s.end {
 		s.pos++
 		s.countEnd(start+rec.length, s.pos)
-	} else if s.err != io.EOF {
+	} else if !errors.Is(s.err, io.EOF) {
 		return s.err
 	}
 	s.lines++
@@ -355,7 +356,7 @@ func (s *scanner) peekLine() ([]byte, error) {
 			return trimmed, nil
 		}
 		if !s.fill() {
-			if s.err == io.EOF && len(trimmed) > 0 {
+			if errors.Is(s.err, io.EOF) && len(trimmed) > 0 {
 				return bytes.TrimSuffix(trimmed, []byte{'\r'}), nil
 			}
 			return nil, s.err

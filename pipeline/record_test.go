@@ -148,7 +148,7 @@ func account(t *testing.T, content []byte, comma byte) (records [][]string) {
 		case bytes.HasPrefix(end, []byte("\n")):
 			offset++
 		default:
-			require.Equal(t, "", strings.TrimPrefix(string(end), "\r"), "a record ends at a line end or the file's")
+			require.Empty(t, strings.TrimPrefix(string(end), "\r"), "a record ends at a line end or the file's")
 			offset += len(end)
 		}
 		lines++

@@ -3,9 +3,9 @@
 //
 // The pool's default query mode is exec: each statement is sent unnamed, so that
 // bun, which writes its arguments into the statement's text, does not fill the
-// server with one prepared statement for each argument, and a transaction-mode
-// pooler may stand in between. A hot look-up that binds $1 asks for a prepared
-// statement itself, with [pgx.QueryExecModeCacheStatement] as its first argument.
+// server with one prepared statement for each argument. A hot look-up that binds
+// $1 asks for a prepared statement itself, with [pgx.QueryExecModeCacheStatement]
+// as its first argument.
 package postgres
 
 import (

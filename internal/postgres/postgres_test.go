@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -35,14 +37,15 @@ func TestRetryable(t *testing.T) {
 		assert.Equal(t, state, postgres.State(err))
 	}
 	for err, want := range map[error]bool{
-		io.ErrUnexpectedEOF:                       true,
-		&net.OpError{Op: "dial", Err: io.EOF}:     true,
-		pgconn.ErrConnClosed:                      true,
-		context.Canceled:                          false,
-		errors.New("a bug"):                       false,
-		fmt.Errorf("x: %w", context.Canceled):     false,
-		fmt.Errorf("copy: %w", net.ErrClosed):     true,
-		&net.DNSError{Err: "no", IsTimeout: true}: true,
+		io.ErrUnexpectedEOF:                                       true,
+		&net.OpError{Op: "dial", Err: io.EOF}:                     true,
+		pgconn.ErrConnClosed:                                      true,
+		&fs.PathError{Op: "open", Path: "a", Err: syscall.EACCES}: false,
+		context.Canceled:                                          false,
+		errors.New("a bug"):                                       false,
+		fmt.Errorf("x: %w", context.Canceled):                     false,
+		fmt.Errorf("copy: %w", net.ErrClosed):                     true,
+		&net.DNSError{Err: "no", IsTimeout: true}:                 true,
 	} {
 		assert.Equal(t, want, postgres.Retryable(err), err)
 	}

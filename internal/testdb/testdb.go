@@ -249,9 +249,9 @@ func (s *shared) sweep(ctx context.Context) error {
 
 // exec runs a statement about databases, whose names cannot be bound.
 func (s *shared) exec(ctx context.Context, statement string, names ...string) error {
-	quoted := make([]any, len(names))
-	for i, name := range names {
-		quoted[i] = pgx.Identifier{name}.Sanitize()
+	var quoted []any
+	for _, name := range names {
+		quoted = append(quoted, pgx.Identifier{name}.Sanitize())
 	}
 	if _, err := s.admin.Exec(ctx, fmt.Sprintf(statement, quoted...)); err != nil {
 		return fmt.Errorf(statement+": %w", append(quoted, err)...)
