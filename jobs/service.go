@@ -173,7 +173,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 	s.logs = newLogSink(pool, s.sql.Get("write_logs"), c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
 	if err != nil {
-		return nil, fmt.Errorf("River's client: %w", err)
+		return nil, fmt.Errorf("make the River client: %w", err)
 	}
 	s.river = client
 	return s, nil

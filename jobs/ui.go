@@ -28,7 +28,7 @@ func (s *Service) UI(prefix string) (http.Handler, error) {
 		Prefix:    prefix,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("River UI: %w", err)
+		return nil, fmt.Errorf("make River UI: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +38,7 @@ func (s *Service) UI(prefix string) (http.Handler, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := handler.Start(ctx); err != nil {
 		cancel()
-		return nil, fmt.Errorf("start River UI: %w", err)
+		return nil, fmt.Errorf("start make River UI: %w", err)
 	}
 	s.halt = append(s.halt, cancel)
 	return http.NewCrossOriginProtection().Handler(s.audited(handler)), nil

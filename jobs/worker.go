@@ -108,7 +108,7 @@ func backOff(failures int) time.Duration {
 //	interrupted, or another process has the run     snoozed: no attempt used up
 func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	s := w.service
-	var above slog.Handler = slog.DiscardHandler
+	above := slog.DiscardHandler
 	if logger, ok := riverlog.LoggerSafely(ctx); ok {
 		above = logger.Handler()
 	}

@@ -1,0 +1,316 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertest"
+	"github.com/riverqueue/river/rivertype"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/pipeline"
+)
+
+// work has River's test worker work on a run once, in a job of its own or in
+// the one given.
+func work(t *testing.T, pool *pgxpool.Pool, s *Service, run Run, job *rivertype.JobRow) *rivertest.WorkResult {
+	t.Helper()
+	ctx := context.Background()
+	worker := rivertest.NewWorker(t, riverpgxv5.New(pool), s.riverConfig(), &runWorker{service: s})
+	tx, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(ctx) }() // after a commit it does nothing
+	if job == nil {
+		inserted, err := s.river.InsertTx(ctx, tx, runArgs{RunID: run.ID, LogicalDate: run.LogicalDate.String()}, nil)
+		require.NoError(t, err)
+		job = inserted.Job
+	}
+	result, err := worker.WorkJob(ctx, t, tx, job)
+	if err != nil {
+		t.Logf("the job's error: %v", err)
+	}
+	require.NotNil(t, result)
+	require.NoError(t, tx.Commit(ctx))
+	return result
+}
+
+func errAway() error { return fmt.Errorf("commit: %w", &pgconn.PgError{Code: "57P01"}) }
+
+func TestRunSucceeds(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3), rows(9))}})
+	run := dueRun(t, s, "2024-05-10")
+	result := work(t, pool, s, run, nil)
+	assert.Equal(t, river.EventKindJobCompleted, result.EventKind)
+	assert.Equal(t, StatusSucceeded, status(t, s, run.ID))
+
+	var output RunResult
+	require.NoError(t, json.Unmarshal(result.Job.Output(), &output))
+	require.Len(t, output.Files, 2)
+	assert.Equal(t, int64(3), output.Files[0].Loaded)
+	assert.Equal(t, int64(6), output.Files[1].Loaded, "three of nine are known")
+	assert.Equal(t, run.LogicalDate, output.LogicalDate)
+	assert.Contains(t, string(result.Job.Metadata), "file loaded", "the log that River UI shows")
+	assert.Equal(t, 9, count(t, pool, "SELECT count(*) FROM transactions"))
+}
+
+func TestBadFileFailsOnce(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	source := newSource(t, "wrong,header\n1,2\n", rows(3))
+	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
+	_, err := s.EnqueueDue(ctx, moment(t, "2024-05-10T00:00:00Z"))
+	require.NoError(t, err)
+	runs, err := s.EnqueueDue(ctx, moment(t, "2024-05-12T00:00:00Z"))
+	require.NoError(t, err)
+	require.Len(t, runs, 2)
+
+	result := work(t, pool, s, runs[0], nil)
+	assert.Equal(t, river.EventKindJobCancelled, result.EventKind, "not retried")
+	run, err := s.Ledger().Run(ctx, runs[0].ID)
+	require.NoError(t, err)
+	assert.Equal(t, StatusFailed, run.Status)
+	assert.Contains(t, run.Error, "a.csv")
+	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM transactions"), "the good file is loaded all the same")
+
+	next := work(t, pool, s, runs[1], nil)
+	assert.Equal(t, river.EventKindJobCompleted, next.EventKind, "the same file is not tried on the next night")
+	var output RunResult
+	require.NoError(t, json.Unmarshal(next.Job.Output(), &output))
+	assert.Equal(t, StatusSkipped, output.Files[0].Status)
+	assert.Contains(t, output.Files[0].Error, "a.csv")
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files WHERE status = 'failed'"))
+
+	// An operator retries the failed job in River UI: then it is tried.
+	job, err := s.river.JobRetry(ctx, result.Job.ID)
+	require.NoError(t, err)
+	again := work(t, pool, s, runs[0], job)
+	assert.Equal(t, river.EventKindJobCancelled, again.EventKind)
+	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM etl_files WHERE status = 'failed'"))
+}
+
+func TestLostConnectionIsRetried(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	away := true
+	var tried []string
+	loader := fakeLoader{func(_ context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+		tried = append(tried, fmt.Sprintf("%d:%s", req.Attempt, req.Path[strings.LastIndex(req.Path, "/")+1:]))
+		if away {
+			return pipeline.Result{}, errAway()
+		}
+		return loaded(req), nil
+	}}
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a", "b")}, Loader: loader})
+	run := dueRun(t, s, "2024-05-10")
+	first := work(t, pool, s, run, nil)
+	assert.Equal(t, river.EventKindJobFailed, first.EventKind)
+	assert.Equal(t, StatusRetrying, status(t, s, run.ID))
+	assert.WithinDuration(t, time.Now().Add(time.Second), first.Job.ScheduledAt, time.Second)
+	away = false
+	second := work(t, pool, s, run, first.Job)
+	assert.Equal(t, river.EventKindJobCompleted, second.EventKind)
+	assert.Equal(t, []string{"1:a.csv", "2:a.csv", "2:b.csv"}, tried, "an outage ends the attempt")
+	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	require.NoError(t, err)
+	require.Len(t, attempts, 2)
+	assert.Equal(t, []string{StatusRetrying, StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
+	assert.NotNil(t, attempts[0].FinishedAt)
+}
+
+// A bad file found before an outage stays failed when the run goes on.
+func TestRetryKeepsWhatFailed(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	real, away := pipeline.NewLoader(pool), true
+	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+		if away && strings.HasSuffix(req.Path, "b.csv") {
+			return pipeline.Result{}, errAway()
+		}
+		return real.Load(ctx, req)
+	}}
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "bad\n", rows(2))}, Loader: loader})
+	run := dueRun(t, s, "2024-05-10")
+	first := work(t, pool, s, run, nil)
+	require.Equal(t, StatusRetrying, status(t, s, run.ID))
+	away = false
+	second := work(t, pool, s, run, first.Job)
+	assert.Equal(t, river.EventKindJobCancelled, second.EventKind)
+	assert.Equal(t, StatusFailed, status(t, s, run.ID))
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files WHERE status = 'failed'"))
+	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM transactions"))
+}
+
+func TestEndings(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		load   func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error)
+		status string
+		event  river.EventKind
+		reason string
+	}{
+		"a bug": {
+			load:   func(context.Context, pipeline.LoadRequest) (pipeline.Result, error) { panic("index out of range") },
+			status: StatusFailed, event: river.EventKindJobCancelled, reason: "panic: index out of range",
+		},
+		"a refused statement": {
+			load: func(context.Context, pipeline.LoadRequest) (pipeline.Result, error) {
+				return pipeline.Result{}, &pgconn.PgError{Code: "42601", Message: "syntax"}
+			},
+			status: StatusFailed, event: river.EventKindJobCancelled, reason: "42601",
+		},
+		"too slow": {
+			load: func(ctx context.Context, _ pipeline.LoadRequest) (pipeline.Result, error) {
+				<-ctx.Done()
+				return pipeline.Result{}, ctx.Err()
+			},
+			status: StatusFailed, event: river.EventKindJobCancelled, reason: errTimeout.Error(),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := newPool(t)
+			s := newService(t, pool, Config{
+				Sources: []pipeline.Source{newSource(t, "a")}, Loader: fakeLoader{c.load}, Timeout: 500 * time.Millisecond,
+			})
+			run := dueRun(t, s, "2024-05-10")
+			assert.Equal(t, c.event, work(t, pool, s, run, nil).EventKind)
+			got, err := s.Ledger().Run(context.Background(), run.ID)
+			require.NoError(t, err)
+			assert.Equal(t, c.status, got.Status)
+			assert.Contains(t, got.Error, c.reason)
+		})
+	}
+}
+
+func TestJobOfAnotherKindOfEnd(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loads()})
+	run := dueRun(t, s, "2024-05-10")
+
+	// Another process has the run.
+	lock, err := lockRun(ctx, pool, run.ID, func(error) {})
+	require.NoError(t, err)
+	busy := work(t, pool, s, run, nil)
+	assert.Equal(t, river.EventKindJobSnoozed, busy.EventKind)
+	assert.Zero(t, busy.Job.Attempt, "waiting uses no attempt up")
+	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_attempts"))
+	lock.release(ctx)
+
+	// Another job has done it meanwhile.
+	require.Equal(t, river.EventKindJobCompleted, work(t, pool, s, run, nil).EventKind)
+	assert.Equal(t, river.EventKindJobCompleted, work(t, pool, s, run, busy.Job).EventKind)
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_attempts"))
+
+	// There is no such run.
+	assert.Equal(t, river.EventKindJobCancelled, work(t, pool, s, Run{ID: 4711}, nil).EventKind)
+}
+
+// Two attempts at once, as after a lock that was lost: the real fence lets only
+// the later one commit, and the earlier one gives way without a word.
+func TestOnlyTheLastAttemptCommits(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	source := newSource(t, rows(5))
+	var second *attempt
+	var s *Service
+	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+		if req.Attempt > 1 {
+			return pipeline.NewLoader(pool).Load(ctx, req)
+		}
+		execute(t, pool, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1`, runLockClass)
+		require.Eventually(t, func() bool {
+			var err error
+			second, err = s.begin(ctx, req.RunID, nil)
+			return err == nil
+		}, patience, 10*time.Millisecond)
+		return pipeline.NewLoader(pool).Load(ctx, req)
+	}}
+	s = newService(t, pool, Config{Sources: []pipeline.Source{source}, Loader: loader})
+	run := dueRun(t, s, "2024-05-10")
+	result := work(t, pool, s, run, nil)
+	assert.Equal(t, river.EventKindJobCompleted, result.EventKind)
+	assert.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"), "the fenced attempt loaded nothing")
+	assert.Equal(t, StatusRunning, status(t, s, run.ID))
+
+	second.sources = []pipeline.Source{source}
+	_, end := s.attempt(ctx, second)
+	require.NoError(t, end.err)
+	assert.Equal(t, 5, count(t, pool, "SELECT count(*) FROM transactions"))
+	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	require.NoError(t, err)
+	assert.Equal(t, []string{StatusLost, StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
+}
+
+func TestLostLockEndsTheAttempt(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	loader := fakeLoader{func(ctx context.Context, _ pipeline.LoadRequest) (pipeline.Result, error) {
+		execute(t, pool, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1`, runLockClass)
+		<-ctx.Done()
+		return pipeline.Result{}, ctx.Err()
+	}}
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loader})
+	run := dueRun(t, s, "2024-05-10")
+	assert.Equal(t, river.EventKindJobFailed, work(t, pool, s, run, nil).EventKind)
+	assert.Equal(t, StatusRetrying, status(t, s, run.ID))
+}
+
+func TestOutcomeThatCannotBeNotedIsNone(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(2))}})
+	run := dueRun(t, s, "2024-05-10")
+	allow := refuse(t, pool, "etl_outcomes", "53100")
+	first := work(t, pool, s, run, nil)
+	assert.Equal(t, river.EventKindJobFailed, first.EventKind)
+	allow()
+	assert.Equal(t, river.EventKindJobCompleted, work(t, pool, s, run, first.Job).EventKind)
+	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	require.NoError(t, err)
+	assert.Equal(t, []string{StatusLost, StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
+	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM transactions"))
+}
+
+func TestBackOffIsBounded(t *testing.T) {
+	t.Parallel()
+	var waits []time.Duration
+	for _, failures := range []int{0, 1, 2, 5, 6, 400} {
+		waits = append(waits, backOff(failures))
+	}
+	assert.Equal(t, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 32 * time.Second, time.Minute, time.Minute}, waits)
+}
+
+func TestReindexerKeepsAwayFromMidnight(t *testing.T) {
+	t.Parallel()
+	z := zone(t, "America/New_York")
+	at := dailyAt{hour: reindexHour, zone: z}
+	first := at.Next(moment(t, "2024-03-09T18:00:00Z"))
+	assert.Equal(t, "2024-03-10T12:00:00-04:00", first.Format(time.RFC3339))
+	assert.Equal(t, "2024-03-11T12:00:00-04:00", at.Next(first).Format(time.RFC3339))
+}
+
+func TestFilesErrorNamesTheFiles(t *testing.T) {
+	t.Parallel()
+	e := &FilesError{Other: []error{errors.New("source x: gone"), pgx.ErrNoRows}}
+	for i := range failedNamed + 2 {
+		e.Failed = append(e.Failed, pipeline.Result{Path: fmt.Sprintf("f%02d", i), Error: "empty"})
+	}
+	assert.Contains(t, e.Error(), "empty (f00); empty (f01)")
+	assert.Contains(t, e.Error(), "; and 2 more; source x: gone")
+	assert.NotContains(t, e.Error(), "f10")
+	assert.ErrorIs(t, e, pgx.ErrNoRows)
+}
