@@ -26,10 +26,10 @@ type rulesFlags struct {
 }
 
 // rules merges the flags over the named source's rules.
-func (f rulesFlags) rules(c *cli) (name string, r pipeline.Rules, err error) {
+func (f rulesFlags) rules(c *cli) (r pipeline.Rules, err error) {
 	if f.Source != "" {
 		if r, err = c.sourceRules(f.Source); err != nil {
-			return "", r, err
+			return r, err
 		}
 	}
 	for _, o := range []struct {
@@ -50,9 +50,9 @@ func (f rulesFlags) rules(c *cli) (name string, r pipeline.Rules, err error) {
 		}
 	}
 	if err := r.Check(); err != nil {
-		return "", r, usageError{err}
+		return r, usageError{err}
 	}
-	return f.Source, r, nil
+	return r, nil
 }
 
 func (c *cli) sourceRules(name string) (pipeline.Rules, error) {
@@ -75,7 +75,7 @@ type checkCmd struct {
 }
 
 func (cmd checkCmd) Run(ctx context.Context, env *environment) error {
-	_, rules, err := cmd.rules(env.cli)
+	rules, err := cmd.rules(env.cli)
 	if err != nil {
 		return err
 	}

@@ -152,7 +152,8 @@ func (cmd psqlCmd) Run(ctx context.Context, env *environment) (err error) {
 	for _, sql := range cmd.Command {
 		args = append(args, "-c", sql)
 	}
-	psql := exec.Command(program, append(args, cmd.Args...)...)
+	// Without ctx: Ctrl-C is for psql, which cancels its query and stays.
+	psql := exec.CommandContext(context.WithoutCancel(ctx), program, append(args, cmd.Args...)...)
 	psql.Stdin, psql.Stdout, psql.Stderr = os.Stdin, env.stdout, env.stderr
 	err = psql.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {

@@ -48,7 +48,7 @@ func (cmd runCmd) Run(ctx context.Context, env *environment) (err error) {
 }
 
 func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
-	_, rules, err := cmd.rules(c)
+	rules, err := cmd.rules(c)
 	if err != nil {
 		return jobs.RunRequest{}, err
 	}

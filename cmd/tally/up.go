@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	drainTimeout   = 30 * time.Second // for requests and jobs that are going on when the process is told to stop
+	drainTimeout   = 20 * time.Second // for requests and jobs that are going on when the process is told to stop
 	riverPrefix    = "/riverui"
 	sampleRows     = 10_000
 	sampleUsers    = 1_000
