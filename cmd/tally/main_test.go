@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/migrations"
+)
+
+// asTally makes the test binary the program itself, so that tests can start it
+// as a process of its own and kill it.
+const asTally = "TALLY_TEST_AS_TALLY"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTally) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// program is one database and data folder to run the program on.
+type program struct {
+	t   *testing.T
+	url string
+	dir string
+}
+
+func newProgram(t *testing.T) *program {
+	t.Helper()
+	return &program{t: t, url: testdb.URL(t, migrations.Schema{}), dir: t.TempDir()}
+}
+
+// run is a call of the program within this process.
+func (p *program) run(args ...string) (code int, stdout, stderr string) {
+	p.t.Helper()
+	var out, err bytes.Buffer
+	code = run(p.t.Context(), append(args, "--database-url", p.url, "--data", p.dir), &out, &err)
+	return code, out.String(), err.String()
+}
+
+// start is a process of the program.
+func (p *program) start(args ...string) (command *exec.Cmd, stderr *bytes.Buffer) {
+	p.t.Helper()
+	stderr = &bytes.Buffer{}
+	command = exec.Command(os.Args[0], append(args, "--database-url", p.url, "--data", p.dir)...)
+	command.Env = append(os.Environ(), asTally+"=1")
+	command.Stderr = stderr
+	require.NoError(p.t, command.Start())
+	p.t.Cleanup(func() {
+		_ = command.Process.Kill() // gone already, if all went well
+		_ = command.Wait()
+	})
+	return command, stderr
+}
+
+func (p *program) write(name, content string) string {
+	p.t.Helper()
+	path := filepath.Join(p.dir, name)
+	require.NoError(p.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(p.t, os.WriteFile(path, []byte(content), 0o600))
+	return path
+}
+
+func (p *program) query(sql string) (text string) {
+	p.t.Helper()
+	conn, err := pgx.Connect(p.t.Context(), p.url)
+	require.NoError(p.t, err)
+	defer conn.Close(context.WithoutCancel(p.t.Context()))
+	require.NoError(p.t, conn.QueryRow(p.t.Context(), "SELECT ("+sql+")::text").Scan(&text), sql)
+	return text
+}
+
+func (p *program) exec(sql string) {
+	p.t.Helper()
+	conn, err := pgx.Connect(p.t.Context(), p.url)
+	require.NoError(p.t, err)
+	defer conn.Close(context.WithoutCancel(p.t.Context()))
+	_, err = conn.Exec(p.t.Context(), sql)
+	require.NoError(p.t, err)
+}
+
+const sheet = `transaction_id,user_id,amount,transaction_date
+T1,7,10.50,2024-01-05
+T2,7,-0.25,05-02-2024
+T3,8,,2024-01-05
+`
+
+func TestRunPrintsItsResult(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	path := p.write("a.csv", sheet)
+	code, out, _ := p.run("run", "--json", path)
+	require.Equal(t, exitDone, code)
+	var result struct {
+		Files []map[string]any `json:"files"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &result), out)
+	require.Len(t, result.Files, 1)
+	for key, want := range map[string]any{
+		"path": path, "status": "loaded", "read": 3.0, "loaded": 2.0, "duplicate": 0.0, "conflict": 0.0, "rejected": 1.0,
+		"faults": map[string]any{"missing_amount": 1.0}, "total_amount": 10.25, "users": 1.0,
+	} {
+		assert.Equal(t, want, result.Files[0][key], key)
+	}
+
+	code, out, _ = p.run("run", p.write("b.csv", sheet))
+	assert.Equal(t, exitDone, code)
+	assert.Contains(t, out, "unchanged: "+filepath.Join(p.dir, "b.csv")+" has the content of "+path)
+
+	code, out, _ = p.run("run", p.write("bad.csv", "a,b\n1,2\n"))
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, out, "missing_column")
+	code, _, stderr := p.run("run", filepath.Join(p.dir, "nowhere.csv"))
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "nowhere.csv")
+}
+
+func TestVerifyNamesTheUser(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	p.run("run", p.write("a.csv", sheet))
+	code, out, _ := p.run("verify")
+	assert.Equal(t, exitDone, code)
+	assert.Equal(t, "clean: 2 transactions, 1 users, 2 days, 1 files\n", out)
+
+	p.exec("BEGIN; SET LOCAL tally.writer = 'tally'; UPDATE user_summary SET total_amount = total_amount + 1; COMMIT")
+	code, out, _ = p.run("verify")
+	assert.Equal(t, exitFailed, code)
+	assert.Equal(t, "user_summary, user_id 7: total_amount is 11.25, recomputed 10.25\n1 differences in 2 transactions, 1 users, 2 days, 1 files\n", out)
+	code, out, _ = p.run("verify", "--json")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, out, `"key": "user_id 7"`)
+}
+
+func TestRulesOnTheCommandLine(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	path := p.write("a.csv", "transaction_id;user_id;amount;transaction_date\nT1;7;1.234,50;05/02/2024\n")
+	code, _, _ := p.run("run", path, "--decimal", "comma", "--slash", "dmy")
+	assert.Equal(t, exitDone, code)
+	assert.Equal(t, "1234.5 2024-02-05", p.query("SELECT amount || ' ' || transaction_date FROM transactions"))
+	code, out, _ := p.run("check", path)
+	assert.Equal(t, exitFailed, code, "by the default rules every row is rejected")
+	assert.Contains(t, out, "invalid_amount")
+}
+
+func TestWrongUse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	settings := filepath.Join(dir, "settings.yaml")
+	require.NoError(t, os.WriteFile(settings, []byte("time_zone: Mars/Olympus\n"), 0o600))
+	typo := filepath.Join(dir, "typo.yaml")
+	require.NoError(t, os.WriteFile(typo, []byte("sources:\n  - name: a\n    path: b\n    reject_limt: 1\n"), 0o600))
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"dance"}, "dance"},
+		{[]string{"run", "--no-such-flag"}, "no-such-flag"},
+		{[]string{"run", "--date", "2024-13-01"}, "--date"},
+		{[]string{"run", "--reject-limit", "many", "a.csv"}, "reject_limit"},
+		{[]string{"run", "--slash", "ymd", "a.csv"}, "slash"},
+		{[]string{"run", "--source", "nobody", "a.csv"}, `"nobody"`},
+		{[]string{"generate", "--users", "0"}, "--users"},
+		{[]string{"backfill", "--from", "x", "--to", "2024-01-01"}, "--from"},
+		{[]string{"run", "--config", settings}, "time_zone"},
+		{[]string{"run", "--config", typo}, "reject_limt"},
+		{[]string{"run", "--config", filepath.Join(dir, "none.yaml")}, "none.yaml"},
+	} {
+		var out, stderr bytes.Buffer
+		code := run(t.Context(), append(c.args, "--data", dir), &out, &stderr)
+		assert.Equal(t, exitUsage, code, "%v: %s", c.args, stderr.String())
+		assert.Contains(t, stderr.String(), c.says, c.args)
+		assert.Empty(t, out.String(), c.args)
+	}
+}
+
+func TestGenerateIsTheSameForTheSameSeed(t *testing.T) {
+	t.Parallel()
+	generate := func(seed string) string {
+		var out, stderr bytes.Buffer
+		require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "500", "--seed", seed}, &out, &stderr), stderr.String())
+		return out.String()
+	}
+	assert.Equal(t, generate("4"), generate("4"))
+	assert.NotEqual(t, generate("4"), generate("5"))
+	assert.Equal(t, 501, strings.Count(generate("4"), "\n"))
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+// get asks until the server answers.
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		response, err := http.Get(url) //nolint:bodyclose,gosec // closed below; the address is the test's own
+		if err != nil {
+			return false
+		}
+		content, err := io.ReadAll(response.Body)
+		status, body = response.StatusCode, string(content)
+		return assert.NoError(t, err) && assert.NoError(t, response.Body.Close())
+	}, 30*time.Second, 20*time.Millisecond, url)
+	return status, body
+}
+
+// The whole program as a process: it serves what it loaded, and SIGTERM ends it.
+func TestUpServesTheSample(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	address := freeAddress(t)
+	up, stderr := p.start("up", "--sample", "--listen", address)
+	status, body := get(t, "http://"+address+"/readyz")
+	assert.Equal(t, http.StatusOK, status, body)
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	status, body = get(t, "http://"+address+"/transactions/1001/summary")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, string(readme), strings.TrimSpace(body), "what the README prints")
+	status, _ = get(t, "http://"+address+"/transactions/2147483647/summary")
+	assert.Equal(t, http.StatusNotFound, status)
+	status, body = get(t, "http://"+address+"/riverui/")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, body, "<html")
+	status, body = get(t, "http://"+address+"/runs/1/files")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, body, `"read":10000`)
+	status, body = get(t, "http://"+address+"/runs/1/logs")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, body, "file loaded")
+
+	require.NoError(t, up.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, up.Wait(), stderr.String())
+	code, out, _ := p.run("verify")
+	assert.Equal(t, exitDone, code, out)
+}
+
+// Invariants 3 and 6, for real: the process is killed in the middle of the
+// night's load, and the next one finishes it within a minute.
+func TestKilledInTheMiddleOfTheNight(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	var big bytes.Buffer
+	require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "300000", "--users", "30000"}, &big, io.Discard))
+	p.write("inbox/big.csv", big.String())
+	yesterday := (jobs.DateOf(time.Now().UTC()) - 1).String()
+	code, _, stderr := p.run("backfill", "--from", yesterday, "--to", yesterday)
+	require.Equal(t, exitDone, code, stderr)
+
+	first, _ := p.start("work")
+	require.Eventually(t, func() bool {
+		return p.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'copy%' AND state = 'active'") != "0"
+	}, 30*time.Second, 5*time.Millisecond, "the load is going on")
+	require.NoError(t, first.Process.Kill())
+	_ = first.Wait() // killed
+	assert.Equal(t, "0 0 0", p.query("SELECT (SELECT count(*) FROM transactions) || ' ' || (SELECT count(*) FROM etl_files) || ' ' || (SELECT count(*) FROM user_summary)"))
+
+	p.start("work")
+	require.Eventually(t, func() bool {
+		return p.query("SELECT status FROM etl_run_status") == "succeeded"
+	}, time.Minute, 100*time.Millisecond)
+	assert.Equal(t, "lost,succeeded", p.query("SELECT string_agg(status, ',' ORDER BY attempt) FROM etl_outcomes"))
+	assert.Equal(t, "300000", p.query("SELECT sum(read) FROM etl_files"))
+	code, out, _ := p.run("verify")
+	assert.Equal(t, exitDone, code, out)
+}
