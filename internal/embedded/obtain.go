@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,7 +38,7 @@ func obtain(ctx context.Context, dir, repository string) (binaries, error) {
 	config := embeddedpostgres.DefaultConfig().Version(obtainedVersion).Port(port).
 		BinariesPath(target).CachePath(filepath.Join(dir, "download")).
 		RuntimePath(filepath.Join(scratch, "run")).DataPath(filepath.Join(scratch, "data")).
-		StartTimeout(time.Minute)
+		StartTimeout(time.Minute).Logger(io.Discard)
 	if repository != "" {
 		config = config.BinaryRepositoryURL(repository)
 	}
@@ -52,7 +54,25 @@ func obtain(ctx context.Context, dir, repository string) (binaries, error) {
 		return b, &Error{Op: "download the PostgreSQL programs into", Path: target, Err: errors.Join(startErr, err),
 			Hint: "install PostgreSQL 15 to 18, or name another database with DATABASE_URL"}
 	}
-	return b, nil
+	return b, openToAll(target)
+}
+
+// openToAll lets the server's user read and run what root has unpacked.
+func openToAll(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		mode := info.Mode().Perm() | 0o044
+		if mode&0o100 != 0 {
+			mode |= 0o011
+		}
+		return os.Chmod(path, mode)
+	})
 }
 
 func freePort(ctx context.Context) (uint32, error) {

@@ -90,9 +90,17 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{config: c, layout: layout{dir}}
 	if err := s.start(ctx); err != nil {
-		return nil, errors.Join(err, s.users.release())
+		return nil, errors.Join(err, s.abandon())
 	}
 	return s, nil
+}
+
+// abandon leaves nothing behind of a start that failed or was cancelled.
+func (s *Server) abandon() error {
+	if s.users == nil {
+		return nil
+	}
+	return s.Close()
 }
 
 func (s *Server) start(ctx context.Context) (err error) {
