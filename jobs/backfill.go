@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -9,6 +10,9 @@ import (
 
 // backfillLimit bounds one call: ten years.
 const backfillLimit = 3660
+
+// ErrTooManyDates says that one call asks for more dates than it may.
+var ErrTooManyDates = errors.New("too many dates at once")
 
 // Backfill makes the runs of the dates from … to, both in it, that have none
 // yet, each with its River job, in one commit. It returns the runs of all these
@@ -19,7 +23,7 @@ func (s *Service) Backfill(ctx context.Context, from, to Date, requestedBy strin
 		return nil, fmt.Errorf("backfill: the first date %s is after the last %s", from, to)
 	}
 	if n := int(to-from) + 1; n > backfillLimit {
-		return nil, fmt.Errorf("backfill: %d dates at once, at most %d", n, backfillLimit)
+		return nil, fmt.Errorf("backfill: %d dates, at most %d: %w", n, backfillLimit, ErrTooManyDates)
 	}
 	return s.request(ctx, from, to, requestedBy, s.config.Worker)
 }

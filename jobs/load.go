@@ -217,8 +217,8 @@ func (known failures) find(ctx context.Context, a *attempt, source pipeline.Sour
 	if len(candidates) == 0 {
 		return pipeline.Result{}, false
 	}
-	identity, err := pipeline.Identify(ctx, path)
-	if err != nil {
+	identity, err := pipeline.Fingerprint(ctx, path)
+	if err != nil && identity == (pipeline.Identity{}) {
 		return pipeline.Result{}, false // the loader says what is wrong
 	}
 	for _, f := range candidates {

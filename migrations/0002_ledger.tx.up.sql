@@ -80,7 +80,7 @@ CREATE TABLE etl_files (
 );
 
 COMMENT ON TABLE etl_files IS 'Each file whose reading ended, in the commit of its rows. Content that is already loaded leaves a log line and no row here.';
-COMMENT ON COLUMN etl_files.sha256 IS 'Of the content after decompression.';
+COMMENT ON COLUMN etl_files.sha256 IS 'Of the content after decompression; of a failed file that cannot be decompressed, of its bytes as they are.';
 COMMENT ON COLUMN etl_files.bytes IS 'Length of the content after decompression.';
 COMMENT ON COLUMN etl_files.replaced IS 'Those of loaded that took a stored row''s place (corrections: replace).';
 COMMENT ON COLUMN etl_files.faults IS 'Rejected rows by their first fault; the values add up to rejected.';

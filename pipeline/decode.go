@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -15,7 +16,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // maxWindow bounds the memory that a .zst file can ask for. It is what the zstd
@@ -50,6 +51,28 @@ func Identify(ctx context.Context, path string) (Identity, error) {
 	default:
 		return id, closing
 	}
+}
+
+// Fingerprint is Identify. Of content that cannot be decompressed it also gives,
+// beside the error, the checksum and length of the file's bytes as they are, so
+// that the same bad file is known again.
+func Fingerprint(ctx context.Context, path string) (Identity, error) {
+	id, err := Identify(ctx, path)
+	bad, ok := errors.AsType[*FileError](err)
+	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt {
+		return id, err
+	}
+	raw, openErr := os.Open(path)
+	if openErr != nil {
+		return Identity{}, err
+	}
+	defer raw.Close() //nolint:errcheck // it was only read
+	sum := sha256.New()
+	if id.Bytes, openErr = io.Copy(sum, raw); openErr != nil {
+		return Identity{}, err
+	}
+	sum.Sum(id.SHA256[:0])
+	return id, err
 }
 
 // File is an opened source file, read as UTF-8 text. Gzip and Zstandard are
@@ -158,10 +181,12 @@ func (f *File) decodeText() {
 		_, _ = text.Discard(3) // these were peeked at
 	case bytes.HasPrefix(bom, []byte{0xff, 0xfe}):
 		f.encoding = "UTF-16LE"
-		f.text = unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Reader(text)
+		_, _ = text.Discard(2)
+		f.text = transform.NewReader(text, utf16Decoder{order: binary.LittleEndian})
 	case bytes.HasPrefix(bom, []byte{0xfe, 0xff}):
 		f.encoding = "UTF-16BE"
-		f.text = unicode.UTF16(unicode.BigEndian, unicode.ExpectBOM).NewDecoder().Reader(text)
+		_, _ = text.Discard(2)
+		f.text = transform.NewReader(text, utf16Decoder{order: binary.BigEndian})
 	}
 }
 
@@ -223,7 +248,7 @@ func (f *File) explain(err error) error {
 	case errors.As(err, &path):
 		e.Code = CodeUnreadable
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		e.Code, e.Detail = CodeTruncated, "the "+f.compression+" content is cut short"
+		e.Code, e.Detail = CodeTruncated, "the "+f.compression+" content is cut short, or other bytes follow it"
 		e.Hint = "copy the file again"
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		e.Code, e.Hint = CodeUnreadable, "compress it again with a window of at most 128 MiB"

@@ -47,7 +47,7 @@ func zstandard(t *testing.T, content []byte, options ...zstd.EOption) []byte {
 	return b.Bytes()
 }
 
-func utf16(t *testing.T, text string, order unicode.Endianness, bom unicode.BOMPolicy) []byte {
+func encodeUTF16(t *testing.T, text string, order unicode.Endianness, bom unicode.BOMPolicy) []byte {
 	t.Helper()
 	b, err := unicode.UTF16(order, bom).NewEncoder().Bytes([]byte(text))
 	require.NoError(t, err)
@@ -59,8 +59,8 @@ func TestFileDecodes(t *testing.T) {
 	text := head + strings.Repeat("Ä😀,1,5,2024-01-02\r\n", 20_000)
 	plain := []byte(text)
 	marked := append([]byte("\ufeff"), plain...)
-	little := utf16(t, text, unicode.LittleEndian, unicode.UseBOM)
-	big := utf16(t, text, unicode.BigEndian, unicode.UseBOM)
+	little := encodeUTF16(t, text, unicode.LittleEndian, unicode.UseBOM)
+	big := encodeUTF16(t, text, unicode.BigEndian, unicode.UseBOM)
 	for _, c := range []struct {
 		name, compression, encoding string
 		disk, content               []byte
@@ -110,8 +110,8 @@ func TestFileRows(t *testing.T) {
 	for name, content := range map[string][]byte{
 		"mark":                []byte("\ufeff" + text),
 		"mark before a quote": []byte("\ufeff\"transaction_id\",user_id,amount,transaction_date\nÄ,1,5,2024-01-02\n"),
-		"UTF-16LE":            utf16(t, text, unicode.LittleEndian, unicode.UseBOM),
-		"UTF-16BE":            utf16(t, text, unicode.BigEndian, unicode.UseBOM),
+		"UTF-16LE":            encodeUTF16(t, text, unicode.LittleEndian, unicode.UseBOM),
+		"UTF-16BE":            encodeUTF16(t, text, unicode.BigEndian, unicode.UseBOM),
 		"gzip":                gzipped(t, []byte("\ufeff"+text)),
 		"zstd":                zstandard(t, []byte(text)),
 	} {
@@ -124,14 +124,14 @@ func TestFileRows(t *testing.T) {
 		assert.Equal(t, []string{"2 Ä 1 5 2024-01-02"}, rows, name)
 		require.NoError(t, f.Close())
 	}
-	cut := utf16(t, head+"A,1,5,2024-01-02", unicode.LittleEndian, unicode.UseBOM)
+	cut := encodeUTF16(t, head+"A,1,5,2024-01-02", unicode.LittleEndian, unicode.UseBOM)
 	f, err := OpenFile(write(t, "in.csv", cut[:len(cut)-1]))
 	require.NoError(t, err)
 	r, err := NewReader(f, Rules{})
 	require.NoError(t, err)
 	rows, err := readAll(r)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"2 invalid_date"}, rows, "half a character is no digit")
+	assert.Equal(t, []string{"2 invalid_utf8"}, rows, "half a character is no text")
 	require.NoError(t, f.Close())
 }
 

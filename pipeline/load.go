@@ -111,7 +111,7 @@ func (a *attempt) loadOnce(ctx context.Context) (Result, error) {
 		return result, err
 	}
 	var err error
-	if a.identity, err = Identify(ctx, a.Path); err != nil {
+	if a.identity, err = Fingerprint(ctx, a.Path); err != nil {
 		return result, err
 	}
 	result = a.newResult()

@@ -100,7 +100,7 @@ INSERT INTO etl_rejects (file_id, line, outcome, faults, transaction_id, raw, ra
 SELECT $1, line, 'rejected',
        ARRAY(SELECT name FROM unnest($2::text[]) WITH ORDINALITY f(name, bit) WHERE s.faults & (1 << bit::int) <> 0 ORDER BY bit),
        transaction_id, raw, raw_bytes, raw_length
-FROM load_stage s WHERE faults <> 0 ORDER BY line;
+FROM load_stage s WHERE faults <> 0 ORDER BY line LIMIT $3;
 
 -- name: keep_repeated
 -- Valid rows that were not loaded, held against the row that was kept: the

@@ -309,6 +309,10 @@ func TestRejectLimit(t *testing.T) {
 	assert.Equal(t, int64(2), one[int64](f, "SELECT count(*) FROM etl_rejects WHERE file_id = $1", got.FileID), "kept to be looked at")
 	assert.Equal(t, int64(1), one[int64](f, "SELECT count(*) FROM transactions"))
 
+	many := f.load("many.csv", header+strings.Repeat("T,7,,2024-01-05\n", 1500))
+	assert.Equal(t, int64(1500), many.Rejected)
+	assert.Equal(t, int64(1000), one[int64](f, "SELECT count(*) FROM etl_rejects WHERE file_id = $1", many.FileID), "a failed file does not fill the disk")
+
 	f.rules.RejectLimit = "2"
 	again := f.loadPath(got.Path)
 	assert.Equal(t, pipeline.StatusLoaded, again.Status, "failed content may be loaded under other rules")
@@ -322,6 +326,7 @@ func TestBadFilesFailWithTheirReason(t *testing.T) {
 		"empty.csv":    {"", pipeline.CodeEmptyFile},
 		"columns.csv":  {"transaction_id,user_id,amount\nT1,7,1\n", pipeline.CodeMissingColumn},
 		"repeated.csv": {"transaction_id,user_id,amount,Amount,transaction_date\n", pipeline.CodeRepeatedColumn},
+		"mac.csv":      {"transaction_id,user_id,amount,transaction_date,note\rA,1,2,2024-01-01,x\rB,1,2,2024-01-01,y\r", pipeline.CodeBadHeader},
 		"cut.csv.gz":   {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", pipeline.CodeTruncated},
 	} {
 		got := f.load(name, c.content)
@@ -329,6 +334,7 @@ func TestBadFilesFailWithTheirReason(t *testing.T) {
 		assert.Equal(t, c.code, got.ErrorCode, name)
 		assert.Contains(t, got.Error, name)
 		assert.Equal(t, c.code, one[string](f, "SELECT error_code FROM etl_files WHERE id = $1", got.FileID), name)
+		assert.NotEmpty(t, got.SHA256, "%s is known again, also where it cannot be decompressed", name)
 	}
 	got := f.loadPath(filepath.Join(f.dir, "nowhere.csv"))
 	assert.Equal(t, pipeline.CodeNotFound, got.ErrorCode)

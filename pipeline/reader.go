@@ -342,6 +342,11 @@ func columnOf(name string) column {
 }
 
 func (r *Reader) findColumns(rec *record) error {
+	if bytes.IndexByte(rec.raw, '\r') >= 0 {
+		// The whole file may be one line to us: every row would be lost.
+		return &FileError{Line: rec.line, Code: CodeBadHeader, Detail: "the header holds a CR that ends no line",
+			Hint: "save the file with LF or CR LF line ends"}
+	}
 	var count [columns]int
 	for i, name := range r.names {
 		if c := columnOf(name); c < columns {
@@ -374,8 +379,6 @@ func (r *Reader) missingColumns(rec *record, missing []string) error {
 	switch {
 	case bytes.IndexByte(rec.raw, 0) >= 0:
 		e.Hint = "the header holds NUL bytes: if the file is UTF-16 or UTF-32, save it as UTF-8, or as UTF-16 with a byte order mark"
-	case bytes.IndexByte(rec.raw, '\r') >= 0:
-		e.Hint = "the header holds a CR that ends no line: save the file with LF or CR LF line ends"
 	default:
 		e.Hint = "the first line must name the columns transaction_id, user_id, amount and transaction_date"
 	}

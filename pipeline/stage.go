@@ -140,14 +140,18 @@ func (l *load) count(ctx context.Context, reader *Reader) error {
 	return err
 }
 
-// refuse ends a file over its reject limit: nothing is loaded, the rejected rows
-// are kept to be looked at.
+// failedRejects bounds the rows that are kept of a failed file. The file itself
+// is still there, and each try would keep them all again.
+const failedRejects = 1000
+
+// refuse ends a file over its reject limit: nothing is loaded, the first rejected
+// rows are kept to be looked at.
 func (l *load) refuse(ctx context.Context) error {
 	cause := &FileError{Path: l.Path, Code: CodeRejectLimit,
 		Detail: fmt.Sprintf("%d of %d rows rejected, over the limit of %s", l.result.Rejected, l.result.Read, l.Rules.WithDefaults().RejectLimit),
 		Hint:   "mend the file, or raise the source's reject_limit"}
 	l.result.Status, l.result.ErrorCode, l.result.Error = StatusFailed, cause.Code, cause.Error()
-	if err := l.exec(ctx, l.statements.Get("keep_rejected"), l.fileID, faultNames()); err != nil {
+	if err := l.exec(ctx, l.statements.Get("keep_rejected"), l.fileID, faultNames(), failedRejects); err != nil {
 		return err
 	}
 	return l.record(ctx)
@@ -200,7 +204,7 @@ func (l *load) refuseOrphanKeys(ctx context.Context) error {
 }
 
 func (l *load) keepRejects(ctx context.Context) error {
-	if err := l.exec(ctx, l.statements.Get("keep_rejected"), l.fileID, faultNames()); err != nil {
+	if err := l.exec(ctx, l.statements.Get("keep_rejected"), l.fileID, faultNames(), nil); err != nil {
 		return err
 	}
 	if err := l.exec(ctx, l.statements.Get("keep_repeated"), l.fileID); err != nil {

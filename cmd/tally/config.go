@@ -25,7 +25,7 @@ const (
 type config struct {
 	TimeZone     string            `yaml:"time_zone"`      // of midnight; default UTC
 	CatchUp      string            `yaml:"catch_up"`       // all, latest or none
-	CatchUpLimit int               `yaml:"catch_up_limit"` // at most so many missed nights
+	CatchUpLimit *int              `yaml:"catch_up_limit"` // at most so many missed nights
 	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
 }
 
@@ -73,6 +73,17 @@ func (c config) jobs() (jobs.Config, error) {
 	if err != nil {
 		return jobs.Config{}, fmt.Errorf("time_zone: %w", err)
 	}
+	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), CodeVersion: codeVersion()}
+	switch made.CatchUp {
+	case "", jobs.CatchUpAll, jobs.CatchUpLatest, jobs.CatchUpNone:
+	default:
+		return made, fmt.Errorf("catch_up is %q, want %s, %s or %s", c.CatchUp, jobs.CatchUpAll, jobs.CatchUpLatest, jobs.CatchUpNone)
+	}
+	if c.CatchUpLimit != nil {
+		if made.CatchUpLimit = *c.CatchUpLimit; made.CatchUpLimit < 1 {
+			return made, fmt.Errorf("catch_up_limit is %d, want at least 1", made.CatchUpLimit)
+		}
+	}
 	names := map[string]bool{}
 	for _, s := range c.Sources {
 		if err := s.Check(); err != nil {
@@ -82,14 +93,13 @@ func (c config) jobs() (jobs.Config, error) {
 			return jobs.Config{}, fmt.Errorf("source %s is there twice", s.Name)
 		}
 		names[s.Name] = true
+		// The ledger names files by their whole path, wherever Tally was started.
+		if s.Path, err = filepath.Abs(s.Path); err != nil {
+			return made, fmt.Errorf("source %s: path: %w", s.Name, err)
+		}
+		made.Sources = append(made.Sources, s)
 	}
-	return jobs.Config{
-		Sources:      c.Sources,
-		TimeZone:     zone,
-		CatchUp:      jobs.CatchUp(c.CatchUp),
-		CatchUpLimit: c.CatchUpLimit,
-		CodeVersion:  codeVersion(),
-	}, nil
+	return made, nil
 }
 
 // dataDir is the data folder. Root gets one that an unprivileged user can reach,

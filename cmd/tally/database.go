@@ -134,7 +134,7 @@ func printStatus(ctx context.Context, env *environment, db *database) error {
 }
 
 type psqlCmd struct {
-	Command []string `short:"c" placeholder:"SQL" help:"Run this and leave."`
+	Command []string `short:"c" sep:"none" placeholder:"SQL" help:"Run this and leave."`
 	Args    []string `arg:"" optional:"" help:"Further arguments for psql, after --."`
 }
 

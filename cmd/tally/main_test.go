@@ -51,7 +51,7 @@ func newProgram(t *testing.T) *program {
 func (p *program) run(args ...string) (code int, stdout, stderr string) {
 	p.t.Helper()
 	var out, err bytes.Buffer
-	code = run(p.t.Context(), append(args, "--database-url", p.url, "--data", p.dir), &out, &err)
+	code = run(p.t.Context(), append([]string{"--database-url", p.url, "--data", p.dir}, args...), &out, &err)
 	return code, out.String(), err.String()
 }
 
@@ -168,10 +168,18 @@ func TestWrongUse(t *testing.T) {
 	require.NoError(t, os.WriteFile(settings, []byte("time_zone: Mars/Olympus\n"), 0o600))
 	typo := filepath.Join(dir, "typo.yaml")
 	require.NoError(t, os.WriteFile(typo, []byte("sources:\n  - name: a\n    path: b\n    reject_limt: 1\n"), 0o600))
+	policy := filepath.Join(dir, "policy.yaml")
+	require.NoError(t, os.WriteFile(policy, []byte("catch_up: sometimes\n"), 0o600))
+	limit := filepath.Join(dir, "limit.yaml")
+	require.NoError(t, os.WriteFile(limit, []byte("catch_up_limit: 0\n"), 0o600))
 	for _, c := range []struct {
 		args []string
 		says string
 	}{
+		{[]string{"run", "--config", policy}, "policy.yaml: catch_up is"},
+		{[]string{"run", "--config", limit}, "limit.yaml: catch_up_limit is 0"},
+		{[]string{"up", "--listen", "nonsense"}, "--listen"},
+		{[]string{"backfill", "--from", "2024-02-01", "--to", "2024-01-01"}, "--from 2024-02-01 is after --to 2024-01-01"},
 		{[]string{"dance"}, "dance"},
 		{[]string{"run", "--no-such-flag"}, "no-such-flag"},
 		{[]string{"run", "--date", "2024-13-01"}, "--date"},
@@ -203,6 +211,21 @@ func TestGenerateIsTheSameForTheSameSeed(t *testing.T) {
 	assert.Equal(t, first, generate("4"))
 	assert.NotEqual(t, first, generate("5"))
 	assert.Equal(t, 501, strings.Count(first, "\n"))
+}
+
+// A comma in a statement is the statement's own.
+func TestPsql(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("psql"); err != nil {
+		t.Skip("psql is not installed")
+	}
+	p := newProgram(t)
+	code, out, stderr := p.run("psql", "-c", "SELECT 1, 2, 'a,b'", "-c", "SELECT 3", "--", "-At")
+	assert.Equal(t, exitDone, code, stderr)
+	assert.Equal(t, "1|2|a,b\n3\n", out)
+	code, _, stderr = p.run("psql", "-c", "SELECT nothing")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "nothing")
 }
 
 func freeAddress(t *testing.T) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -52,7 +53,15 @@ func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
 	if err != nil {
 		return jobs.RunRequest{}, err
 	}
-	r := jobs.RunRequest{Paths: cmd.Paths, RequestedBy: requestedBy(), Retry: true, Rules: rules}
+	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Rules: rules}
+	for _, path := range cmd.Paths {
+		// The ledger names files by their whole path, wherever Tally was started.
+		whole, err := filepath.Abs(path)
+		if err != nil {
+			return r, err
+		}
+		r.Paths = append(r.Paths, whole)
+	}
 	if cmd.rulesFlags == (rulesFlags{Source: cmd.Source}) {
 		r.Source = cmd.Source
 	} else if len(cmd.Paths) == 0 {
@@ -161,6 +170,9 @@ func (cmd backfillCmd) Run(ctx context.Context, env *environment) (err error) {
 	if err != nil {
 		return usageError{fmt.Errorf("--to: %w", err)}
 	}
+	if to < from {
+		return usageError{fmt.Errorf("--from %s is after --to %s", from, to)}
+	}
 	settings, err := env.loadConfig()
 	if err != nil {
 		return err
@@ -177,6 +189,9 @@ func (cmd backfillCmd) Run(ctx context.Context, env *environment) (err error) {
 	}
 	defer closing(&err, func() error { return drain(service.Stop) })
 	made, err := service.Backfill(ctx, from, to, requestedBy())
+	if errors.Is(err, jobs.ErrNotEnded) || errors.Is(err, jobs.ErrTooManyDates) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

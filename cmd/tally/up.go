@@ -65,6 +65,14 @@ func (env *environment) serve(ctx context.Context, p parts) (err error) {
 	if err != nil {
 		return err
 	}
+	// First of all, since a wrong address must not start a load.
+	listener, err := p.listener(ctx)
+	if err != nil {
+		return err
+	}
+	if listener != nil {
+		defer listener.Close() //nolint:errcheck // closed by the server already, if all went well
+	}
 	db, err := env.open(ctx)
 	if err != nil {
 		return err
@@ -88,11 +96,23 @@ func (env *environment) serve(ctx context.Context, p parts) (err error) {
 		}
 		env.logger.InfoContext(ctx, "schedule and workers started")
 	}
-	if p.listen == "" {
+	if listener == nil {
 		<-ctx.Done()
 		return nil
 	}
-	return env.listen(ctx, p.listen, db, service)
+	return env.answer(ctx, listener, db, service)
+}
+
+// listener is where the API listens, nil where it does not.
+func (p parts) listener(ctx context.Context) (net.Listener, error) {
+	if p.listen == "" {
+		return nil, nil // nothing to listen on is no error
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.listen)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--listen: %w", err)}
+	}
+	return listener, nil
 }
 
 // drain stops something with the time that a process has for that.
@@ -102,7 +122,7 @@ func drain(stop func(context.Context) error) error {
 	return stop(ctx)
 }
 
-func (env *environment) listen(ctx context.Context, address string, db *database, service *jobs.Service) error {
+func (env *environment) answer(ctx context.Context, listener net.Listener, db *database, service *jobs.Service) error {
 	ui, err := service.UI(riverPrefix)
 	if err != nil {
 		return err
@@ -118,12 +138,8 @@ func (env *environment) listen(ctx context.Context, address string, db *database
 	if err != nil {
 		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return usageError{fmt.Errorf("--listen: %w", err)}
-	}
 	env.announce(ctx, listener.Addr())
-	return serveHTTP(ctx, api.NewServer(address, handler), listener)
+	return serveHTTP(ctx, api.NewServer(listener.Addr().String(), handler), listener)
 }
 
 // ready is what /readyz asks: the database answers and has this program's schema.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -27,7 +28,10 @@ const (
 	pollEvery     = 20 * time.Millisecond
 	logTail       = 2048
 	launchTries   = 4
-	launchPause   = 500 * time.Millisecond
+	// silence is how long a living server may give no answer at all. One that
+	// recovers after a crash answers that it does, however long it takes.
+	silence     = time.Minute
+	launchPause = 500 * time.Millisecond
 )
 
 // Config says where and what to run.
@@ -290,12 +294,16 @@ func (s *Server) launch(ctx context.Context) (exited <-chan struct{}, err error)
 
 // wait until the server answers; alive says whether it still may.
 func (s *Server) wait(ctx context.Context, alive func() bool) error {
+	answered := time.Now()
 	for {
 		err := s.ping(ctx)
 		if err == nil {
 			return s.ensureDatabase(ctx)
 		}
-		if !alive() {
+		if _, starting := errors.AsType[*pgconn.PgError](err); starting {
+			answered = time.Now() // it says why it does not let us in, and goes on
+		}
+		if !alive() || time.Since(answered) > silence {
 			return &Error{Op: "start; its log is", Path: s.layout.log(), Err: fmt.Errorf("%w\n%s", err, s.tail())}
 		}
 		select {
@@ -347,6 +355,8 @@ func (s *Server) URL() string { return s.urlOf(databaseName) }
 func (s *Server) urlOf(database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(superuser, s.password), Path: "/" + database,
 		RawQuery: url.Values{"host": {s.layout.socketDir()}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()}
+	// Encode writes a space as "+", which neither pgx nor libpq reads back.
+	u.RawQuery = strings.ReplaceAll(u.RawQuery, "+", "%20")
 	return u.String()
 }
 

@@ -386,6 +386,14 @@ func TestWithoutRoot(t *testing.T) {
 	assert.False(t, exists(filepath.Join(data, "pgdata", "postmaster.pid")))
 }
 
+// A space, and what else means something in a URL, is only a character of a path.
+func TestStrangePath(t *testing.T) {
+	t.Parallel()
+	parent := folder(t)
+	require.NoError(t, os.Chmod(parent, 0o711))
+	assert.Equal(t, "1", query(t, start(t, filepath.Join(parent, "a b+c%20&d=é")), "SELECT '1'"))
+}
+
 // The path of a socket has room for some hundred bytes only.
 func TestLongPathMovesTheSocket(t *testing.T) {
 	t.Parallel()
