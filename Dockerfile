@@ -1,4 +1,6 @@
-# Builds one static binary and ships it alone, as an unprivileged user.
+# Builds one static binary and ships it alone, as an unprivileged user. Without
+# VERSION it takes the commit it was built from, which the ledger notes with
+# every file, for its version; so no file that git knows is kept from the build.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./

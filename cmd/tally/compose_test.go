@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"os"
+	"os/exec"
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,10 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// composed is docker-compose.yml as Docker Compose itself reads it.
-func composed(t *testing.T) *types.Project {
+// composed is docker-compose.yml as Docker Compose itself reads it in an
+// environment.
+func composed(t *testing.T, environment ...string) *types.Project {
 	t.Helper()
-	options, err := compose.NewProjectOptions([]string{"../../docker-compose.yml"}, compose.WithInterpolation(true), compose.WithResolvedPaths(true))
+	options, err := compose.NewProjectOptions([]string{"../../docker-compose.yml"},
+		compose.WithEnv(environment), compose.WithInterpolation(true), compose.WithResolvedPaths(true))
 	require.NoError(t, err)
 	project, err := options.LoadProject(t.Context())
 	require.NoError(t, err)
@@ -30,6 +36,18 @@ func service(t *testing.T, p *types.Project, name string) types.ServiceConfig {
 	return s
 }
 
+// Compose's warnings (a variable that is not set, a setting of old) go to
+// standard error, past any test: so another process shows them.
+func TestComposeLoadsWithoutWarnings(t *testing.T) {
+	t.Parallel()
+	command := exec.Command(os.Args[0], "-test.run=^TestComposeKeepsServicesUp$", "-test.v")
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	require.NoError(t, command.Run(), stdout.String())
+	assert.Contains(t, stdout.String(), "--- PASS: TestComposeKeepsServicesUp")
+	assert.Empty(t, stderr.String())
+}
+
 func TestComposeKeepsServicesUp(t *testing.T) {
 	t.Parallel()
 	project := composed(t)
@@ -38,8 +56,11 @@ func TestComposeKeepsServicesUp(t *testing.T) {
 		assert.Equal(t, "unless-stopped", s.Restart, name)
 		if assert.NotNil(t, s.HealthCheck, name) {
 			assert.NotEmpty(t, s.HealthCheck.Test, name)
+			assert.False(t, s.HealthCheck.Disable, name)
 		}
 		assert.False(t, s.Privileged, name)
+		assert.Empty(t, s.CapAdd, name)
+		assert.Empty(t, s.NetworkMode, "%s has no network of its own, past which its ports are published", name)
 		for _, port := range s.Ports {
 			assert.Equal(t, "127.0.0.1", port.HostIP, "%s is published beyond this machine", name)
 		}
@@ -49,11 +70,13 @@ func TestComposeKeepsServicesUp(t *testing.T) {
 	assert.Equal(t, types.ShellCommand{"CMD", "/tally", "health"}, types.ShellCommand(tally.HealthCheck.Test))
 	assert.True(t, tally.ReadOnly)
 	assert.Contains(t, tally.CapDrop, "ALL")
+	assert.Contains(t, tally.SecurityOpt, "no-new-privileges:true")
+	assert.Empty(t, tally.User, "the image's own, who is unprivileged")
 	require.NotNil(t, tally.StopGracePeriod)
 	assert.Greater(t, time.Duration(*tally.StopGracePeriod), 3*drainTimeout, "longer than requests, jobs and the log take to drain")
 }
 
-// psql in the database's container needs no flags, and the data outlive it.
+// The data outlive their container.
 func TestComposeDatabase(t *testing.T) {
 	t.Parallel()
 	project := composed(t)
@@ -63,15 +86,33 @@ func TestComposeDatabase(t *testing.T) {
 	assert.Equal(t, types.VolumeTypeVolume, postgres.Volumes[0].Type)
 	assert.Equal(t, "/var/lib/postgresql", postgres.Volumes[0].Target, "where the image of 18 keeps its data")
 
-	tally := service(t, project, "tally")
-	config, err := pgx.ParseConfig(*tally.Environment["DATABASE_URL"])
-	require.NoError(t, err)
-	assert.Equal(t, "postgres", config.Host)
-	for variable, want := range map[string]string{
-		"POSTGRES_USER": config.User, "PGUSER": config.User,
-		"POSTGRES_DB": config.Database, "PGDATABASE": config.Database, "POSTGRES_PASSWORD": config.Password,
-	} {
-		assert.Equal(t, want, *postgres.Environment[variable], variable)
+}
+
+// A password reaches both services as it is, whatever it is made of; pgx takes
+// it from the environment, as psql does.
+func TestComposeCredentials(t *testing.T) {
+	for name, password := range map[string]string{"the default": "", "awkward": `p@ss/w:rd? %41$HOME'"\`} {
+		t.Run(name, func(t *testing.T) {
+			var environment []string
+			want := "tally"
+			if password != "" {
+				environment, want = []string{"POSTGRES_PASSWORD=" + password}, password
+			}
+			project := composed(t, environment...)
+			postgres, tally := service(t, project, "postgres"), service(t, project, "tally")
+			t.Setenv("PGPASSWORD", *tally.Environment["PGPASSWORD"])
+			config, err := pgx.ParseConfig(*tally.Environment["DATABASE_URL"])
+			require.NoError(t, err)
+			assert.Equal(t, postgres.Name, config.Host)
+			assert.Equal(t, want, config.Password)
+			for variable, want := range map[string]string{
+				"POSTGRES_USER": config.User, "PGUSER": config.User,
+				"POSTGRES_DB": config.Database, "PGDATABASE": config.Database,
+				"POSTGRES_PASSWORD": config.Password,
+			} {
+				assert.Equal(t, want, *postgres.Environment[variable], variable)
+			}
+		})
 	}
 }
 
@@ -91,7 +132,8 @@ func TestComposeInbox(t *testing.T) {
 	settings, err := parseConfig([]byte(project.Configs[tally.Configs[0].Source].Content))
 	require.NoError(t, err)
 	require.Len(t, settings.Sources, 1)
-	assert.True(t, strings.HasPrefix(settings.Sources[0].Path, inbox.Target))
+	source := path.Clean(settings.Sources[0].Path)
+	assert.True(t, source == inbox.Target || strings.HasPrefix(source, inbox.Target+"/"), source)
 	_, err = settings.jobs()
 	require.NoError(t, err)
 }
@@ -100,15 +142,20 @@ func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile("../../Dockerfile")
 	require.NoError(t, err)
+	build, final, found := strings.Cut(string(content), "\nFROM gcr.io/distroless/static-")
+	require.True(t, found, "a final stage with no shell or libraries, of a binary that needs none")
+	assert.NotContains(t, final, "\nFROM ")
+
 	module, err := os.ReadFile("../../go.mod")
 	require.NoError(t, err)
-	text := string(content)
-	_, rest, _ := strings.Cut(string(module), "\ngo ")
-	version := strings.Join(strings.Split(strings.Fields(rest)[0], ".")[:2], ".")
-	assert.Contains(t, text, "FROM golang:"+version+"-", "the module's version of Go")
-	assert.Contains(t, text, "CGO_ENABLED=0 go build", "a static binary")
-	assert.Contains(t, text, "-X main.version=")
-	_, final, found := strings.Cut(text, "distroless/static")
-	require.True(t, found)
-	assert.Contains(t, final, "\nUSER 65532", "an unprivileged user")
+	language := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(module)
+	require.NotNil(t, language)
+	assert.Contains(t, build, "FROM golang:"+string(language[1])+"-", "the module's version of Go")
+	assert.Contains(t, build, "\nRUN CGO_ENABLED=0 go build ", "a static binary; .ci/run builds it with this very line")
+	assert.Contains(t, build, "-X main.version=")
+
+	user := regexp.MustCompile(`(?m)^USER (\S+)$`).FindAllStringSubmatch(final, -1)
+	require.Len(t, user, 1)
+	assert.Equal(t, "65532:65532", user[0][1], "an unprivileged user, by number, so that Kubernetes can tell")
+	assert.Contains(t, final, `ENTRYPOINT ["/tally"]`)
 }
