@@ -2,6 +2,11 @@ package testdb_test
 
 import (
 	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -13,11 +18,16 @@ import (
 	"github.com/opentax/tally/internal/testdb"
 )
 
+// failVariable makes TestFails fail.
+const failVariable = "TALLY_TEST_FAIL"
+
 // counted is a schema that counts how often it is made.
 type counted struct {
 	hash string
 	made *atomic.Int32
 }
+
+func letters() counted { return counted{"testdb_test_letters", new(atomic.Int32)} }
 
 func (c counted) Hash() string { return c.hash }
 
@@ -29,27 +39,88 @@ func (c counted) Up(ctx context.Context, pool *pgxpool.Pool) error {
 
 func TestEachTestHasItsOwnDatabase(t *testing.T) {
 	t.Parallel()
-	schema := counted{"testdb_test_letters", new(atomic.Int32)}
+	schema := letters()
+	var all sync.WaitGroup
 	for range 3 {
-		pool := testdb.New(t, schema)
-		var n int
-		require.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM letters").Scan(&n))
-		assert.Zero(t, n, "nobody else's rows")
-		_, err := pool.Exec(t.Context(), "INSERT INTO letters VALUES ('a')")
-		require.NoError(t, err)
+		all.Go(func() {
+			pool := testdb.New(t, schema)
+			var n int
+			assert.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM letters").Scan(&n))
+			assert.Zero(t, n, "nobody else's rows")
+			_, err := pool.Exec(t.Context(), "INSERT INTO letters VALUES ('a')")
+			assert.NoError(t, err)
+		})
 	}
+	all.Wait()
 	assert.LessOrEqual(t, schema.made.Load(), int32(1), "the schema is made once, and cloned")
 }
 
 func TestADatabaseGoesWithItsTest(t *testing.T) {
 	t.Parallel()
-	stays := testdb.New(t, counted{"testdb_test_letters", new(atomic.Int32)})
+	stays := testdb.New(t, letters())
 	var url string
-	t.Run("inner", func(t *testing.T) { url = testdb.URL(t, counted{"testdb_test_letters", new(atomic.Int32)}) })
+	t.Run("inner", func(t *testing.T) { url = testdb.URL(t, letters()) }) //nolint:paralleltest // it is to end first
+	assert.False(t, exists(t, stays, url))
+}
+
+func exists(t *testing.T, pool *pgxpool.Pool, url string) (there bool) {
+	t.Helper()
 	config, err := pgx.ParseConfig(url)
 	require.NoError(t, err)
-	var there bool
 	const query = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
-	require.NoError(t, stays.QueryRow(t.Context(), query, config.Database).Scan(&there))
-	assert.False(t, there, config.Database)
+	require.NoError(t, pool.QueryRow(t.Context(), query, config.Database).Scan(&there))
+	return there
+}
+
+// TestFails is the other process of TestAFailedTestKeepsItsDatabase.
+func TestFails(t *testing.T) {
+	t.Parallel()
+	testdb.URL(t, letters())
+	if os.Getenv(failVariable) != "" {
+		t.Fail()
+	}
+}
+
+func TestAFailedTestKeepsItsDatabase(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, letters())
+	failing := rerun(t, "^TestFails$")
+	failing.Env = append(failing.Env, failVariable+"=1")
+	out, err := failing.CombinedOutput()
+	require.Error(t, err, string(out))
+	_, rest, found := strings.Cut(string(out), "kept for 1h0m0s: ")
+	require.True(t, found, string(out))
+	url, _, _ := strings.Cut(rest, " ")
+	assert.True(t, exists(t, pool, url), url)
+	config, err := pgx.ParseConfig(url)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), "DROP DATABASE "+pgx.Identifier{config.Database}.Sanitize())
+	assert.NoError(t, err)
+}
+
+func rerun(t *testing.T, tests string) *exec.Cmd {
+	t.Helper()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	command := exec.Command(program, "-test.run", tests)
+	command.Env = os.Environ()
+	return command
+}
+
+// A process of its own, with a temporary folder of its own, and so a server of
+// its own, which nobody else can have stopped.
+func TestTheLastProcessStopsTheServer(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "tally-last-")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // the server's user has to pass
+	last := rerun(t, "^(TestEachTestHasItsOwnDatabase|TestADatabaseGoesWithItsTest)$")
+	last.Env = append(last.Env, "TMPDIR="+dir)
+	out, err := last.CombinedOutput()
+	require.NoError(t, err, string(out))
+	clusters, err := filepath.Glob(filepath.Join(dir, "tally-test-*", "pgdata"))
+	require.NoError(t, err)
+	require.Len(t, clusters, 1)
+	assert.NoFileExists(t, filepath.Join(clusters[0], "postmaster.pid"))
 }

@@ -1,0 +1,242 @@
+//go:build unix
+
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// stopTimeout bounds the wait for a fast shutdown, which writes a checkpoint.
+	stopTimeout = 2 * time.Minute
+	// killDelay bounds the wait for what a cancelled program has started.
+	killDelay = 5 * time.Second
+)
+
+// owner is who the server runs as and whom the cluster belongs to: ourselves,
+// or for root an unprivileged user.
+type owner struct {
+	drop     bool
+	uid, gid int
+	name     string
+}
+
+// serverOwner is the owner of an existing cluster, else of a new one.
+func serverOwner(data string) (owner, error) {
+	if os.Geteuid() != 0 {
+		return owner{}, nil
+	}
+	if info, err := os.Stat(data); err == nil {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 {
+			return owner{drop: true, uid: int(stat.Uid), gid: int(stat.Gid), name: "with uid " + strconv.Itoa(int(stat.Uid))}, nil
+		}
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.Atoi(u.Uid)
+		gid, gidErr := strconv.Atoi(u.Gid)
+		if uidErr == nil && gidErr == nil && uid != 0 {
+			return owner{drop: true, uid: uid, gid: gid, name: name}, nil
+		}
+	}
+	return owner{}, &Error{Op: "find an unprivileged user", Err: errors.New("neither postgres nor nobody exists"),
+		Hint: "PostgreSQL refuses to run as root: run Tally as another user"}
+}
+
+// prepareFolder makes the data folder, and makes sure that the server's user can
+// reach what will lie in it. It returns the folder's real path.
+func prepareFolder(ctx context.Context, dir string) (string, owner, error) {
+	if err := mkdirAll(dir); err != nil {
+		return dir, owner{}, &Error{Op: "make the data folder", Path: dir, Err: err, Hint: dataHint}
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return dir, owner{}, &Error{Op: "resolve", Path: dir, Err: err}
+	}
+	o, err := serverOwner(filepath.Join(dir, "pgdata"))
+	if err != nil || !o.drop {
+		return dir, o, err
+	}
+	if err := openUp(dir); err != nil {
+		return dir, o, &Error{Op: "open to the server's user the folder", Path: dir, Err: err, Hint: dataHint}
+	}
+	if err := o.mayEnter(ctx, dir); err != nil {
+		return dir, o, &Error{Op: "reach the data folder", Path: dir, Err: err, Hint: dataHint}
+	}
+	return dir, o, nil
+}
+
+const dataHint = "choose another data folder with --data, such as /var/lib/tally"
+
+// mkdirAll makes the folders that are missing; others may pass through those
+// that it makes, whatever the umask.
+func mkdirAll(dir string) error {
+	err := os.Mkdir(dir, 0o711)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := mkdirAll(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o711)
+	}
+	if err == nil {
+		return os.Chmod(dir, 0o711) //nolint:gosec // the server's user has to pass
+	}
+	if info, statErr := os.Stat(dir); statErr == nil && info.IsDir() {
+		return nil
+	}
+	return err
+}
+
+// openUp lets others pass through the data folder itself, such as mktemp has made
+// it, where it is our own.
+func openUp(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if mode := info.Mode().Perm(); ok && stat.Uid == 0 && mode&0o011 != 0o011 {
+		return os.Chmod(dir, mode|0o011)
+	}
+	return nil
+}
+
+// mayEnter tries whether the server's user can enter a folder, and names the one
+// on the way that keeps it out.
+func (o owner) mayEnter(ctx context.Context, dir string) error {
+	blocking := o.blockedBy(dir)
+	if blocking == "" {
+		return nil
+	}
+	// The bits do not tell all: an access control list may let the user in.
+	probe := o.command(ctx, "/bin/sh", "-c", ":")
+	probe.Dir = dir
+	if probe.Run() == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: PostgreSQL runs as the user %s, and %s keeps it out", ErrNoAccess, o.name, blocking)
+}
+
+// blockedBy is the uppermost folder on the way that the server's user may not
+// pass by its permission bits, or "".
+func (o owner) blockedBy(dir string) string {
+	if !o.drop {
+		return ""
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if blocking := o.blockedBy(parent); blocking != "" {
+			return blocking
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return dir
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return dir
+	}
+	bit := fs.FileMode(0o001)
+	switch {
+	case int(stat.Uid) == o.uid:
+		bit = 0o100
+	case int(stat.Gid) == o.gid:
+		bit = 0o010
+	}
+	if info.Mode().Perm()&bit == 0 {
+		return dir
+	}
+	return ""
+}
+
+// mkdir makes a folder for the server alone.
+func (o owner) mkdir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		err = o.takeOver(dir)
+	}
+	if err == nil && o.drop {
+		err = os.Chown(dir, o.uid, o.gid)
+	}
+	if err != nil {
+		return &Error{Op: "make the folder", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// takeOver refuses a folder that somebody else has put there.
+func (o owner) takeOver(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || (int(stat.Uid) != os.Geteuid() && (!o.drop || int(stat.Uid) != o.uid)) {
+		return errors.New("it is there already and belongs to somebody else")
+	}
+	return os.Chmod(dir, 0o700) //nolint:gosec // a folder
+}
+
+// writeSecret writes a file that the server's user alone can read.
+func (o owner) writeSecret(path, secret string) error {
+	err := os.WriteFile(path, []byte(secret+"\n"), 0o600)
+	if err == nil && o.drop {
+		err = os.Chown(path, o.uid, o.gid)
+	}
+	if err != nil {
+		return &Error{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
+// command is a program run as the server's user, in a session of its own: the
+// terminal's Ctrl-C does not reach it. A cancelled one goes with all that it has
+// started.
+func (o owner) command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, path, args...)
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "HOME=/"}
+	command.Cancel = func() error { return unix.Kill(-command.Process.Pid, unix.SIGKILL) }
+	command.WaitDelay = killDelay
+	if o.drop {
+		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)} //nolint:gosec // ids are not negative
+	}
+	return command
+}
+
+// stop ends the server by a fast shutdown.
+func (s *Server) stop() error {
+	running := s.postmaster()
+	pid := running.pid
+	if pid == 0 {
+		return nil
+	}
+	operation := "stop the server, process " + strconv.Itoa(pid) + "; its log is"
+	if err := unix.Kill(pid, unix.SIGINT); err != nil && !errors.Is(err, unix.ESRCH) {
+		return &Error{Op: operation, Path: s.layout.log(), Err: err}
+	}
+	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(pollEvery) {
+		if !isPostmaster(pid, s.layout.data()) {
+			if running.endpoint.host == s.layout.short() {
+				_ = os.Remove(running.endpoint.host) // if it is empty; the next start takes it over anyway
+			}
+			return nil
+		}
+	}
+	return &Error{Op: operation, Path: s.layout.log(), Err: errors.New("it is still shutting down"), Hint: "the next start waits for it"}
+}

@@ -1,0 +1,133 @@
+package testdb
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// numbered is a schema that nobody else has, and that can fail half way.
+type numbered struct {
+	hash string
+	fail *atomic.Bool
+	made *atomic.Int32
+}
+
+func unique(t *testing.T) (numbered, *shared) {
+	t.Helper()
+	n := numbered{"testdb_" + strings.ToLower(rand.Text()), new(atomic.Bool), new(atomic.Int32)}
+	server := join(t)
+	t.Cleanup(func() {
+		template := templatePrefix + n.hash
+		assert.NoError(t, server.exec(context.Background(), "ALTER DATABASE %s IS_TEMPLATE false", template))
+		assert.NoError(t, server.drop(context.Background(), template))
+	})
+	return n, server
+}
+
+func (n numbered) Hash() string { return n.hash }
+
+func (n numbered) Up(ctx context.Context, pool *pgxpool.Pool) error {
+	n.made.Add(1)
+	if _, err := pool.Exec(ctx, "CREATE TABLE numbers (n INT)"); err != nil {
+		return err
+	}
+	if n.fail.Load() {
+		return errors.New("half way")
+	}
+	return nil
+}
+
+func TestTemplateIsMadeOnceByAll(t *testing.T) {
+	t.Parallel()
+	schema, server := unique(t)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			name, err := server.create(t.Context(), schema)
+			if assert.NoError(t, err) {
+				assert.NoError(t, server.drop(t.Context(), name))
+			}
+		})
+	}
+	all.Wait()
+	assert.EqualValues(t, 1, schema.made.Load())
+}
+
+func TestHalfMadeTemplateIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	schema, server := unique(t)
+	schema.fail.Store(true)
+	_, err := server.create(t.Context(), schema)
+	require.ErrorContains(t, err, "half way")
+	schema.fail.Store(false)
+	name, err := server.create(t.Context(), schema)
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, schema.made.Load(), "half a schema is not cloned")
+	require.NoError(t, server.drop(t.Context(), name))
+}
+
+func TestSweepDropsWhatIsOld(t *testing.T) {
+	t.Parallel()
+	schema, server := unique(t)
+	kept, err := server.create(t.Context(), schema) // a minute ago, so to speak
+	require.NoError(t, err)
+	stamp := func(age time.Duration) string {
+		return databasePrefix + time.Now().UTC().Add(-age).Format(timeLayout) + "_" + strings.ToLower(rand.Text()[:10])
+	}
+	recent, old := stamp(keepFor-time.Minute), stamp(keepFor+time.Minute)
+	other, _ := unique(t) // a template that was made long ago
+	_, err = server.create(t.Context(), other)
+	require.NoError(t, err)
+	server.age(t, templatePrefix+other.hash, keepTemplateFor+time.Minute)
+	for _, name := range []string{recent, old} {
+		require.NoError(t, server.exec(t.Context(), "CREATE DATABASE %s", name))
+	}
+
+	require.NoError(t, server.sweep(t.Context()))
+	left, err := server.names(t.Context(), "SELECT datname FROM pg_database")
+	require.NoError(t, err)
+	assert.Subset(t, left, []string{kept, recent, templatePrefix + schema.hash})
+	assert.NotContains(t, left, old)
+	assert.NotContains(t, left, templatePrefix+other.hash)
+	assert.NoError(t, server.drop(t.Context(), recent))
+	assert.NoError(t, server.drop(t.Context(), kept))
+	_, err = server.create(t.Context(), other)
+	assert.NoError(t, err, "and it is made again when it is wanted")
+}
+
+// age makes a database look as if it had been made that long ago.
+func (s *shared) age(t *testing.T, database string, by time.Duration) {
+	t.Helper()
+	path, err := s.names(t.Context(), "SELECT 'base/' || oid || '/PG_VERSION' FROM pg_database WHERE datname = $1", database)
+	require.NoError(t, err)
+	require.Len(t, path, 1)
+	then := time.Now().Add(-by)
+	require.NoError(t, os.Chtimes(filepath.Join(s.dir, "pgdata", path[0]), then, then))
+}
+
+func TestTheServerIsSharedAndLeft(t *testing.T) {
+	t.Parallel()
+	var own shared // another process, so to speak
+	require.NoError(t, own.enter(t.Context()))
+	require.NoError(t, own.enter(t.Context()))
+	require.NoError(t, own.leave())
+	_, err := own.names(t.Context(), "SELECT datname FROM pg_database")
+	require.NoError(t, err, "one still uses it")
+	server := own.server
+	mine := join(t)
+	assert.Equal(t, mine.server.PID(), server.PID())
+	require.NoError(t, own.leave())
+	assert.NotZero(t, mine.server.PID(), "we still use it")
+}
