@@ -21,31 +21,18 @@ type runCmd struct {
 	rulesFlags
 }
 
-func (cmd runCmd) Run(ctx context.Context, env *environment) (err error) {
+func (cmd runCmd) Run(ctx context.Context, env *environment) error {
 	request, err := cmd.request(env.cli)
 	if err != nil {
 		return err
 	}
-	settings, err := env.loadConfig()
-	if err != nil {
-		return err
-	}
-	db, err := env.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer closing(&err, db.Close)
-	settings.Logger = env.logger
-	service, err := jobs.New(db.pool, settings)
-	if err != nil {
-		return err
-	}
-	defer closing(&err, func() error { return drain(service.Stop) })
 	show := env.printText
 	if cmd.JSON {
 		show = env.printJSON
 	}
-	return env.process(ctx, service, request, show)
+	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
+		return env.process(ctx, service, request, show)
+	})
 }
 
 func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
@@ -161,7 +148,7 @@ type backfillCmd struct {
 	To   string `required:"" placeholder:"D" help:"Last logical date, YYYY-MM-DD."`
 }
 
-func (cmd backfillCmd) Run(ctx context.Context, env *environment) (err error) {
+func (cmd backfillCmd) Run(ctx context.Context, env *environment) error {
 	from, err := jobs.ParseDate(cmd.From)
 	if err != nil {
 		return usageError{fmt.Errorf("--from: %w", err)}
@@ -173,30 +160,14 @@ func (cmd backfillCmd) Run(ctx context.Context, env *environment) (err error) {
 	if to < from {
 		return usageError{fmt.Errorf("--from %s is after --to %s", from, to)}
 	}
-	settings, err := env.loadConfig()
-	if err != nil {
+	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
+		runs, err := service.Backfill(ctx, from, to, requestedBy())
+		if errors.Is(err, jobs.ErrNotEnded) || errors.Is(err, jobs.ErrTooManyDates) {
+			return usageError{err}
+		}
+		for _, r := range runs {
+			fmt.Fprintf(env.stdout, "run %d, logical date %s: %s\n", r.ID, r.LogicalDate, r.Status)
+		}
 		return err
-	}
-	db, err := env.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer closing(&err, db.Close)
-	settings.Logger = env.logger
-	service, err := jobs.New(db.pool, settings)
-	if err != nil {
-		return err
-	}
-	defer closing(&err, func() error { return drain(service.Stop) })
-	made, err := service.Backfill(ctx, from, to, requestedBy())
-	if errors.Is(err, jobs.ErrNotEnded) || errors.Is(err, jobs.ErrTooManyDates) {
-		return usageError{err}
-	}
-	if err != nil {
-		return err
-	}
-	for _, r := range made {
-		fmt.Fprintf(env.stdout, "run %d, logical date %s: %s\n", r.ID, r.LogicalDate, r.Status)
-	}
-	return nil
+	})
 }

@@ -57,14 +57,31 @@ type parts struct {
 	sample bool
 }
 
-// serve wires everything by hand, runs until ctx is done, and takes it down in
-// the opposite order: no new requests, those going on finish, the job going on
-// finishes or goes back to the queue, the database stops.
-func (env *environment) serve(ctx context.Context, p parts) (err error) {
+// withService wires the database and the jobs by hand, and takes them down in the
+// opposite order: the job that is going on finishes or goes back to the queue,
+// then the database stops.
+func (env *environment) withService(ctx context.Context, do func(*database, *jobs.Service) error) (err error) {
 	settings, err := env.loadConfig()
 	if err != nil {
 		return err
 	}
+	db, err := env.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, db.Close)
+	settings.Logger = env.logger
+	service, err := jobs.New(db.pool, settings)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, func() error { return drain(service.Stop) })
+	return do(db, service)
+}
+
+// serve runs a process's parts until ctx is done. New requests end first, those
+// that are going on finish, and then what withService takes down.
+func (env *environment) serve(ctx context.Context, p parts) error {
 	// First of all, since a wrong address must not start a load.
 	listener, err := p.listener(ctx)
 	if err != nil {
@@ -73,18 +90,12 @@ func (env *environment) serve(ctx context.Context, p parts) (err error) {
 	if listener != nil {
 		defer listener.Close() //nolint:errcheck // closed by the server already, if all went well
 	}
-	db, err := env.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer closing(&err, db.Close)
+	return env.withService(ctx, func(db *database, service *jobs.Service) error {
+		return env.serveParts(ctx, p, listener, db, service)
+	})
+}
 
-	settings.Logger = env.logger
-	service, err := jobs.New(db.pool, settings)
-	if err != nil {
-		return err
-	}
-	defer closing(&err, func() error { return drain(service.Stop) })
+func (env *environment) serveParts(ctx context.Context, p parts, listener net.Listener, db *database, service *jobs.Service) error {
 	if p.sample {
 		if err := env.loadSample(ctx, service); err != nil {
 			return err
