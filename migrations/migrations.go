@@ -90,6 +90,7 @@ func upOwn(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer migrator.DB().Close() //nolint:errcheck // see newMigrator
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("migrate: make bun's tables: %w", err)
 	}
@@ -135,30 +136,42 @@ func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 }
 
 func statusOwn(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
-	migrator, err := newMigrator(pool)
-	if err != nil {
-		return nil, err
-	}
 	var made bool
 	const madeQuery = "SELECT to_regclass('bun_migrations') IS NOT NULL"
 	if err := pool.QueryRow(ctx, madeQuery).Scan(&made); err != nil {
 		return nil, fmt.Errorf("migration status: %w", err)
 	}
-	all, err := registered()
+	steps, err := ownSteps(ctx, pool, made)
 	if err != nil {
 		return nil, err
-	}
-	steps := all.Sorted()
-	if made {
-		if steps, err = migrator.MigrationsWithStatus(ctx); err != nil {
-			return nil, fmt.Errorf("migration status: %w", err)
-		}
 	}
 	status := make([]Migration, len(steps))
 	for i, s := range steps {
 		status[i] = Migration{Name: s.String(), AppliedAt: s.MigratedAt}
 	}
 	return status, nil
+}
+
+// ownSteps are the steps of the SQL files, with the times at which they were taken
+// where there is a table that knows.
+func ownSteps(ctx context.Context, pool *pgxpool.Pool, made bool) (migrate.MigrationSlice, error) {
+	if !made {
+		all, err := registered()
+		if err != nil {
+			return nil, err
+		}
+		return all.Sorted(), nil
+	}
+	migrator, err := newMigrator(pool)
+	if err != nil {
+		return nil, err
+	}
+	defer migrator.DB().Close() //nolint:errcheck // see newMigrator
+	steps, err := migrator.MigrationsWithStatus(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migration status: %w", err)
+	}
+	return steps, nil
 }
 
 func statusRiver(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
@@ -201,6 +214,9 @@ func registered() (*migrate.Migrations, error) {
 	return all, nil
 }
 
+// newMigrator's database is to be closed after use: that leaves the pool open, and
+// ends the goroutine that database/sql keeps for it. Status is asked by every
+// readiness probe.
 func newMigrator(pool *pgxpool.Pool) (*migrate.Migrator, error) {
 	all, err := registered()
 	if err != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
@@ -105,4 +107,19 @@ func TestPartitionsAreMadeOnDemand(t *testing.T) {
 		"SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_2024_02'"))
 	assert.Equal(t, 0, scan[int](t, pool, `SELECT count(*) FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
 		WHERE i.inhparent = 'transactions'::regclass AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'`))
+}
+
+// A readiness probe asks for the status every few seconds, for months.
+func TestStatusLeavesNoGoroutine(t *testing.T) { // not parallel: it counts the goroutines of the process
+	pool := testdb.New(t, migrations.Schema{})
+	ask := func() {
+		for range 20 {
+			_, err := migrations.Status(t.Context(), pool)
+			require.NoError(t, err)
+		}
+	}
+	ask()
+	before := runtime.NumGoroutine()
+	ask()
+	assert.Eventually(t, func() bool { return runtime.NumGoroutine() < before+10 }, 5*time.Second, 10*time.Millisecond)
 }

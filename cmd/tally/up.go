@@ -140,7 +140,7 @@ func (env *environment) answer(ctx context.Context, listener net.Listener, db *d
 	}
 	handler, err := api.New(api.Config{
 		Summaries: summaries.NewStore(db.pool),
-		Runs:      runs{jobs.NewLedger(db.pool)},
+		Runs:      runs{service.Ledger()},
 		Ready:     func(ctx context.Context) error { return ready(ctx, db) },
 		Version:   codeVersion(),
 		Logger:    env.logger,
