@@ -207,7 +207,7 @@ func (s *Service) conclude(ctx context.Context, a *attempt, end ending) ending {
 	defer cancel()
 	var reason *string
 	if end.err != nil {
-		text := clean(end.err.Error())
+		text := postgres.Text(end.err.Error())
 		reason = &text
 	}
 	noted, err := s.pool.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, end.status, reason)

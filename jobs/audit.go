@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/opentax/tally/internal/postgres"
 )
 
 // Actions of audit events that this package writes.
@@ -41,7 +43,7 @@ func Record(ctx context.Context, db Execer, e Event) error {
 		}
 	}
 	const insert = `INSERT INTO audit_events (actor, action, subject, origin, detail) VALUES ($1, $2, $3, $4, $5::jsonb)`
-	if _, err := db.Exec(ctx, insert, clean(e.Actor), e.Action, clean(e.Subject), clean(e.Origin), string(cleanJSON(detail))); err != nil {
+	if _, err := db.Exec(ctx, insert, postgres.Text(e.Actor), e.Action, postgres.Text(e.Subject), postgres.Text(e.Origin), string(cleanJSON(detail))); err != nil {
 		return fmt.Errorf("audit event %s: %w", e.Action, err)
 	}
 	return nil

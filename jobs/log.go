@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -262,7 +261,7 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	if err != nil {
 		return fmt.Errorf("log to the ledger: %w", err)
 	}
-	h.sink.add(logLine{logKey: h.key, at: at, level: r.Level.String(), message: clean(r.Message), attrs: attrs})
+	h.sink.add(logLine{logKey: h.key, at: at, level: r.Level.String(), message: postgres.Text(r.Message), attrs: attrs})
 	return nil
 }
 
@@ -288,11 +287,6 @@ func (h logHandler) WithGroup(name string) slog.Handler {
 	return h
 }
 
-// clean makes any string one that PostgreSQL's text can hold: valid UTF-8 and
-// no NUL.
-func clean(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-}
-
-// cleanJSON does the same to a JSON document: jsonb refuses an escaped NUL.
+// cleanJSON does to a JSON document what postgres.Text does to a string: jsonb
+// refuses an escaped NUL.
 func cleanJSON(doc []byte) []byte { return bytes.ReplaceAll(doc, []byte(`\u0000`), []byte(`\ufffd`)) }

@@ -42,6 +42,15 @@ const (
 	CatchUpNone CatchUp = "none"
 )
 
+// Check tells whether the policy is one of these, or "", which is all.
+func (c CatchUp) Check() error {
+	switch c {
+	case "", CatchUpAll, CatchUpLatest, CatchUpNone:
+		return nil
+	}
+	return fmt.Errorf("is %q, want %q, %q or %q", string(c), CatchUpAll, CatchUpLatest, CatchUpNone)
+}
+
 // EnqueueDue decides every logical date that has ended since the last decision:
 // it is given a run and a River job, or is passed over by policy, which is
 // written to the audit trail. All of that and the watermark move in one commit,

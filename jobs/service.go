@@ -75,10 +75,8 @@ type Config struct {
 
 // Check names the field that is wrong.
 func (c Config) Check() error {
-	switch c.CatchUp {
-	case "", CatchUpAll, CatchUpLatest, CatchUpNone:
-	default:
-		return fmt.Errorf("jobs: CatchUp is %q, want %q, %q or %q", c.CatchUp, CatchUpAll, CatchUpLatest, CatchUpNone)
+	if err := c.CatchUp.Check(); err != nil {
+		return fmt.Errorf("jobs: CatchUp %w", err)
 	}
 	if c.CatchUpLimit < 0 {
 		return fmt.Errorf("jobs: CatchUpLimit is %d, want at least 1", c.CatchUpLimit)
@@ -86,15 +84,8 @@ func (c Config) Check() error {
 	if c.Timeout < 0 {
 		return fmt.Errorf("jobs: Timeout is %v, want more than 0", c.Timeout)
 	}
-	seen := map[string]bool{}
-	for _, source := range c.Sources {
-		if err := source.Check(); err != nil {
-			return fmt.Errorf("jobs: Sources: %w", err)
-		}
-		if seen[source.Name] {
-			return fmt.Errorf("jobs: Sources: name %q is there twice", source.Name)
-		}
-		seen[source.Name] = true
+	if err := pipeline.CheckSources(c.Sources); err != nil {
+		return fmt.Errorf("jobs: Sources: %w", err)
 	}
 	return nil
 }

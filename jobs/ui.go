@@ -11,6 +11,8 @@ import (
 	"net/http"
 
 	"riverqueue.com/riverui"
+
+	"github.com/opentax/tally/internal/postgres"
 )
 
 // uiBodyLimit bounds the body of a request that changes something: ids of jobs.
@@ -76,7 +78,7 @@ func (s *Service) recordChange(r *http.Request, body []byte) error {
 	if json.Valid(body) {
 		detail["body"] = json.RawMessage(body)
 	} else if len(body) > 0 {
-		detail["body"] = clean(string(body))
+		detail["body"] = postgres.Text(string(body))
 	}
 	return Record(r.Context(), s.pool, Event{
 		Actor: s.config.Actor(r), Action: ActionQueueChange, Subject: r.Method + " " + r.URL.Path, Origin: r.RemoteAddr, Detail: detail,

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -199,13 +198,4 @@ func (a *attempt) progress(stage string, f *File, rows int64) {
 func (a *attempt) rulesJSON() (string, error) {
 	b, err := json.Marshal(a.Rules)
 	return string(b), err
-}
-
-// closeFile keeps the error that matters: reading is over, so a failed close
-// loses nothing, but it is told.
-func closeFile(f io.Closer, err error) error {
-	if closeErr := f.Close(); closeErr != nil && err == nil {
-		return fmt.Errorf("close: %w", closeErr)
-	}
-	return err
 }

@@ -41,6 +41,21 @@ func (s Source) Check() error {
 	return nil
 }
 
+// CheckSources checks each source, and that no two have one name.
+func CheckSources(sources []Source) error {
+	seen := map[string]bool{}
+	for _, s := range sources {
+		if err := s.Check(); err != nil {
+			return err
+		}
+		if seen[s.Name] {
+			return fmt.Errorf("source %q is there twice", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return nil
+}
+
 // Files lists the source's files as they are now, in order of their names: the
 // order in which they are loaded, and so which of two conflicting rows wins. Of
 // a folder they are its .csv, .tsv, .psv and .txt files, also as .gz or .zst, and

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -74,7 +74,7 @@ func (l *load) stage(ctx context.Context) (reader *Reader, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = closeFile(file, err) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
 	if reader, err = NewReader(file, l.Rules); err != nil {
 		return nil, l.changedInstead(file, err)
 	}
@@ -160,9 +160,10 @@ func (l *load) refuse(ctx context.Context) error {
 // write moves the valid rows from the stage to where they belong.
 func (l *load) write(ctx context.Context) error {
 	replace := l.Rules.WithDefaults().Corrections == CorrectionsReplace
-	// $1 of a CREATE TABLE AS cannot be bound, and true and false are no input.
-	winners := strings.Replace(l.statements.Get("winners"), "$1", fmt.Sprint(replace), 1)
-	if err := l.exec(ctx, winners+"; ANALYZE load_winners"); err != nil {
+	if err := l.exec(ctx, l.statements.Get("winners"), replace); err != nil {
+		return err
+	}
+	if err := l.exec(ctx, "ANALYZE load_winners"); err != nil {
 		return err
 	}
 	if err := l.refuseOrphanKeys(ctx); err != nil {
@@ -334,6 +335,5 @@ func storable(raw []byte) (text string, exact []byte) {
 	if utf8.Valid(raw) && bytes.IndexByte(raw, 0) < 0 {
 		return string(raw), nil
 	}
-	text = strings.ToValidUTF8(string(raw), "\uFFFD")
-	return strings.ReplaceAll(text, "\x00", "\uFFFD"), raw
+	return postgres.Text(string(raw)), raw
 }

@@ -44,6 +44,7 @@ func (v Verification) Clean() bool { return v.Drifts == 0 }
 // order of relation and key. It changes nothing and blocks nobody.
 func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (Verification, error) {
 	var v Verification
+	statements := sqlfile.Parse(verifySQL)
 	count := func(d Drift) {
 		v.Drifts++
 		report(d)
@@ -54,12 +55,12 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (Verifi
 			return err
 		}
 		for _, r := range rollups() {
-			if err := verifyRollup(ctx, tx, r, count); err != nil {
+			if err := verifyRollup(ctx, tx, statements, r, count); err != nil {
 				return err
 			}
 		}
 		for _, c := range checks() {
-			if err := c.run(ctx, tx, count); err != nil {
+			if err := c.run(ctx, tx, statements, count); err != nil {
 				return err
 			}
 		}
@@ -77,8 +78,8 @@ func (v *Verification) size(ctx context.Context, tx pgx.Tx) error {
 	return tx.QueryRow(ctx, query).Scan(&v.Transactions, &v.Users, &v.Days, &v.Files)
 }
 
-func verifyRollup(ctx context.Context, tx pgx.Tx, r rollup, report func(Drift)) error {
-	sql := sqlfile.Parse(verifySQL).Get("rollup", "rollup", r.table, "key", r.key)
+func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, r rollup, report func(Drift)) error {
+	sql := statements.Get("rollup", "rollup", r.table, "key", r.key)
 	rows, err := tx.Query(ctx, sql)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.table, err)
@@ -117,8 +118,8 @@ func checks() []check {
 	}
 }
 
-func (c check) run(ctx context.Context, tx pgx.Tx, report func(Drift)) error {
-	rows, err := tx.Query(ctx, sqlfile.Parse(verifySQL).Get(c.statement))
+func (c check) run(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, report func(Drift)) error {
+	rows, err := tx.Query(ctx, statements.Get(c.statement))
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.statement, err)
 	}

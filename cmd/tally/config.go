@@ -74,25 +74,18 @@ func (c config) jobs() (jobs.Config, error) {
 		return jobs.Config{}, fmt.Errorf("time_zone: %w", err)
 	}
 	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), CodeVersion: codeVersion()}
-	switch made.CatchUp {
-	case "", jobs.CatchUpAll, jobs.CatchUpLatest, jobs.CatchUpNone:
-	default:
-		return made, fmt.Errorf("catch_up is %q, want %s, %s or %s", c.CatchUp, jobs.CatchUpAll, jobs.CatchUpLatest, jobs.CatchUpNone)
+	if err := made.CatchUp.Check(); err != nil {
+		return made, fmt.Errorf("catch_up %w", err)
 	}
 	if c.CatchUpLimit != nil {
 		if made.CatchUpLimit = *c.CatchUpLimit; made.CatchUpLimit < 1 {
 			return made, fmt.Errorf("catch_up_limit is %d, want at least 1", made.CatchUpLimit)
 		}
 	}
-	names := map[string]bool{}
+	if err := pipeline.CheckSources(c.Sources); err != nil {
+		return made, err
+	}
 	for _, s := range c.Sources {
-		if err := s.Check(); err != nil {
-			return jobs.Config{}, err
-		}
-		if names[s.Name] {
-			return jobs.Config{}, fmt.Errorf("source %s is there twice", s.Name)
-		}
-		names[s.Name] = true
 		// The ledger names files by their whole path, wherever Tally was started.
 		if s.Path, err = filepath.Abs(s.Path); err != nil {
 			return made, fmt.Errorf("source %s: path: %w", s.Name, err)
