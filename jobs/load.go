@@ -23,7 +23,7 @@ const StatusSkipped = "skipped"
 
 const (
 	// progressEvery is how often a load that goes on says so in the log.
-	progressEvery = 10 * time.Second
+	progressEvery = 5 * time.Second
 	// failedNamed bounds the files that a run's reason names.
 	failedNamed = 10
 )
@@ -148,7 +148,8 @@ func (a *attempt) report(ctx context.Context) func(pipeline.Progress) {
 		}
 		said = time.Now()
 		a.logger.InfoContext(ctx, "loading", slog.String("path", p.Path), slog.String("stage", p.Stage),
-			slog.Int64("bytes", p.Bytes), slog.Int64("total_bytes", p.TotalBytes), slog.Int64("rows", p.Rows))
+			slog.Int64("rows", p.Rows), slog.Int64("rows_per_second", int64(float64(p.Rows)/max(p.Seconds, 1e-3))),
+			slog.Int("percent", int(100*p.Share)))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -121,11 +122,12 @@ func TestStopGivesTheJobBack(t *testing.T) {
 	ctx, pool := context.Background(), newPool(t)
 	source := newSource(t, rows(20))
 	loading := make(chan struct{})
+	var once sync.Once
 	real := pipeline.NewLoader(pool)
 	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
 		req.Progress = func(p pipeline.Progress) {
-			if p.Stage == "load" { // the rows are in the load's transaction
-				close(loading)
+			if p.Stage == pipeline.StageWrite { // the rows are in the load's transaction
+				once.Do(func() { close(loading) })
 				<-ctx.Done()
 			}
 		}

@@ -1,10 +1,10 @@
 // Package pipeline takes a file of transactions from bytes to rows: extract,
 // transform, load.
 //
-//	          Identify            OpenFile, Reader              Loader
-//	file ───▶ sha256 ───▶ known? ──no──▶ rows, faults ───▶ stage ───▶ one commit
-//	                        │                                │
-//	                        └─yes─▶ unchanged                └─▶ failed (noted, nothing loaded)
+//	      Identify           cleaner, on all cores             load
+//	file ───▶ sha256 ─▶ known? ─no─▶ valid rows ─▶ sorted by id ─▶ chosen ─▶ sorted by place ─▶ one commit
+//	                      │              └─▶ faults ─▶ etl_rejects                                  │
+//	                      └─yes─▶ unchanged                         failed (noted, nothing loaded) ◀┘
 //
 // Guarantees. A file counts once or not at all: its rows, their keys, the rollup
 // deltas, the rejects and the ledger entry appear in one commit. A process that

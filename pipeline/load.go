@@ -38,21 +38,28 @@ type LoadRequest struct {
 	Path        string
 	Rules       Rules
 	CodeVersion string
-	Progress    func(Progress) // may be nil; is called from the loading goroutine
+	Progress    func(Progress) // may be nil; is called by one goroutine at a time
 	Logger      *slog.Logger   // may be nil
 }
 
-// Loader loads files. It is safe for concurrent use; loads take turns where
-// they write.
+// Loader loads files. It is safe for concurrent use: loads clean side by side, and
+// take turns where they write.
 type Loader struct {
 	pool       *pgxpool.Pool
 	statements sqlfile.Statements
+	turns      chan struct{}
 }
 
+// connsPerLoad is what a load may hold of the pool: two connections of its own,
+// and those of the run that it is part of.
+const connsPerLoad = 4
+
 // NewLoader loads through pool, which stays the caller's to close. A load holds
-// one connection.
+// two connections; of a small pool only so many loads go on at once that none
+// waits for another one's.
 func NewLoader(pool *pgxpool.Pool) *Loader {
-	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL)}
+	turns := max(1, pool.Config().MaxConns/connsPerLoad)
+	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL), turns: make(chan struct{}, turns)}
 }
 
 // Load loads one file in one commit; see the package comment for what is
@@ -62,6 +69,12 @@ func (l *Loader) Load(ctx context.Context, req LoadRequest) (Result, error) {
 		req.Logger = slog.New(slog.DiscardHandler)
 	}
 	started := time.Now()
+	select {
+	case l.turns <- struct{}{}:
+		defer func() { <-l.turns }()
+	case <-ctx.Done():
+		return Result{Path: req.Path, Source: req.Source}, fmt.Errorf("load %s: %w", req.Path, ctx.Err())
+	}
 	a := &attempt{Loader: l, LoadRequest: req, started: started}
 	result, err := a.loadSettled(ctx)
 	result.Seconds = time.Since(started).Seconds()
@@ -81,6 +94,7 @@ type attempt struct {
 	LoadRequest
 	started  time.Time
 	identity Identity
+	refused  separators // whose ambiguous dates are faults, as the file itself has shown
 	reported time.Time
 }
 
@@ -113,14 +127,23 @@ func (a *attempt) loadOnce(ctx context.Context) (Result, error) {
 	if a.identity, err = Fingerprint(ctx, a.Path); err != nil {
 		return result, err
 	}
-	result = a.newResult()
+	a.refused = 0
 	known, err := a.knownContent(ctx, a.pool, &result)
 	if known || err != nil {
 		return result, err
 	}
-	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-		return (&load{attempt: a, tx: tx, result: &result}).run(ctx)
-	})
+	for {
+		result = a.newResult()
+		err = a.loadInTransaction(ctx, &result)
+		contradicted, again := errors.AsType[*contradiction](err)
+		if !again {
+			break
+		}
+		a.refused = contradicted.refused
+	}
+	if limit, ok := errors.AsType[*limitExceeded](err); ok {
+		return result, a.refuse(ctx, &result, limit)
+	}
 	if postgres.Constraint(err) == "etl_files_content_once" {
 		known, err = a.knownContent(ctx, a.pool, &result)
 		if !known && err == nil {
@@ -128,6 +151,21 @@ func (a *attempt) loadOnce(ctx context.Context) (Result, error) {
 		}
 	}
 	return result, err
+}
+
+// loadInTransaction does all of it in one transaction, with a second connection
+// beside it that only looks things up and makes empty partitions.
+func (a *attempt) loadInTransaction(ctx context.Context, result *Result) error {
+	helper, err := a.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer helper.Release()
+	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		l := newLoad(ctx, a, tx, helper.Conn(), result)
+		defer l.close()
+		return l.run(ctx)
+	})
 }
 
 func (a *attempt) newResult() Result {
@@ -165,7 +203,7 @@ func (a *attempt) fail(ctx context.Context, result Result, cause *FileError) (Re
 	failed.Status, failed.ErrorCode, failed.Error = StatusFailed, cause.Code, cause.Error()
 	err := pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		l := &load{attempt: a, tx: tx, result: &failed}
-		if err := l.nextFileID(ctx); err != nil {
+		if err := l.prepare(ctx); err != nil {
 			return err
 		}
 		return l.record(ctx)
@@ -183,15 +221,6 @@ func (a *attempt) log(ctx context.Context, r Result) {
 		a.Logger.InfoContext(ctx, "file loaded", "path", r.Path, "file_id", r.FileID, "read", r.Read, "loaded", r.Loaded,
 			"duplicate", r.Duplicate, "conflict", r.Conflict, "rejected", r.Rejected, "seconds", r.Seconds)
 	}
-}
-
-// progress reports, but not for every row.
-func (a *attempt) progress(stage string, f *File, rows int64) {
-	if a.Progress == nil || (stage == "read" && time.Since(a.reported) < progressEvery) {
-		return
-	}
-	a.reported = time.Now()
-	a.Progress(Progress{Path: a.Path, Stage: stage, Bytes: f.Position(), TotalBytes: f.Size(), Rows: rows})
 }
 
 // rulesJSON is how the ledger keeps the rules of a file.

@@ -3,12 +3,16 @@ package pipeline_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/assert"
@@ -378,7 +382,7 @@ func TestCancelledLoadLeavesNothing(t *testing.T) {
 	path := f.write("big.csv", big.String())
 	empty := one[string](f, stateQuery)
 
-	for _, stage := range []string{"read", "load"} {
+	for _, stage := range []string{pipeline.StageRead, pipeline.StageKeys, pipeline.StageWrite} {
 		ctx, cancel := context.WithCancel(t.Context())
 		req := f.request(path)
 		req.Progress = func(p pipeline.Progress) {
@@ -473,4 +477,122 @@ func TestFileThatChangesWhileItIsRead(t *testing.T) {
 	assert.Zero(t, one[int64](f, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, pipeline.StatusLoaded, f.loadPath(path).Status, "the writer is done")
 	f.verify()
+}
+
+// A month that somebody has covered by a partition of their own is loaded into it,
+// and stays guarded.
+func TestAPartitionMadeByHandIsUsed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.exec("CREATE TABLE early_2024 PARTITION OF transactions FOR VALUES FROM ('2024-01-01') TO ('2024-03-01')")
+	f.load("a.csv", header+"T1,7,10.00,2024-01-05\nT2,7,1.00,2024-02-05\nT3,7,1.00,2024-03-05\n")
+	assert.Equal(t, "early_2024,early_2024,transactions_2024_03", one[string](f,
+		"SELECT string_agg(tableoid::regclass::text, ',' ORDER BY transaction_id) FROM transactions"))
+	f.verify()
+	_, err := f.pool.Exec(t.Context(), "DELETE FROM early_2024")
+	assert.Equal(t, "23000", postgres.State(err), err)
+}
+
+// Invariants 2 and 3, looked at from outside while months are loaded for the first
+// time: a single statement never sees rows without their sums, nor sums without
+// their rows, and neither does a transaction that keeps its snapshot.
+func TestNobodySeesHalfALoad(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	stop := make(chan struct{})
+	var looking sync.WaitGroup
+	const both = `SELECT (SELECT coalesce(sum(total_amount), 0) FROM user_summary) = (SELECT coalesce(sum(amount::numeric), 0) FROM transactions)
+		AND (SELECT coalesce(sum(loaded), 0) FROM etl_files) = (SELECT count(*) FROM transactions)
+		AND (SELECT count(*) FROM transaction_keys) = (SELECT count(*) FROM transactions)
+		AND (SELECT coalesce(sum(duplicate + conflict + rejected), 0) FROM etl_files) = (SELECT count(*) FROM etl_rejects)`
+	for _, isolation := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead} {
+		looking.Go(func() {
+			ctx := context.WithoutCancel(t.Context())
+			for looks := 0; ; looks++ {
+				select {
+				case <-stop:
+					assert.Positive(t, looks)
+					return
+				default:
+				}
+				err := pgx.BeginTxFunc(ctx, f.pool, pgx.TxOptions{IsoLevel: isolation}, func(tx pgx.Tx) error {
+					var same bool
+					if _, err := tx.Exec(ctx, "SELECT count(*) FROM user_summary"); err != nil { // takes the snapshot that is kept
+						return err
+					}
+					time.Sleep(time.Duration(looks%7) * time.Millisecond)
+					err := tx.QueryRow(ctx, both).Scan(&same)
+					assert.True(t, same, isolation)
+					return err
+				})
+				assert.NoError(t, err)
+			}
+		})
+	}
+	for i := range 12 {
+		content := header
+		for row := range 200 {
+			content += fmt.Sprintf("T%d-%d,%d,%d.1,20%02d-%02d-05\nbad\n", i, row, row%17+1, row, 10+i, row%12+1)
+		}
+		f.rules.RejectLimit = "100%"
+		got := f.load(fmt.Sprint(i, ".csv"), content)
+		assert.Equal(t, int64(200), got.Loaded, got.Error)
+	}
+	close(stop)
+	looking.Wait()
+	f.verify()
+}
+
+// More rows than one batch of look-ups, in files that overlap, in any order: the
+// counts are those of a plain computation.
+func TestOverlappingFiles(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	random := rand.New(rand.NewPCG(3, 4))
+	type row struct{ user, amount, day int }
+	storedRows := map[int]row{}
+	for file := range 4 {
+		f.rules.Corrections = ""
+		if file == 3 {
+			f.rules.Corrections = pipeline.CorrectionsReplace
+		}
+		content := header
+		first, replaced := map[int]row{}, map[int]bool{}
+		var loaded, duplicate, conflict int64
+		for range 12_000 {
+			id := random.IntN(15_000)
+			r := row{random.IntN(50) + 1, random.IntN(3), random.IntN(28) + 1}
+			content += fmt.Sprintf("T%05d,%d,%d,2024-%02d-%02d\n", id, r.user, r.amount, id%12+1, r.day)
+			kept, again := first[id]
+			if old, known := storedRows[id]; !again && known && (file != 3 || old == r) {
+				first[id], kept, again = old, old, true
+			}
+			switch {
+			case !again:
+				_, replaced[id] = storedRows[id]
+				first[id] = r
+				loaded++
+			case kept == r:
+				duplicate++
+			default:
+				conflict++
+			}
+		}
+		var want int64
+		for id := range first {
+			if replaced[id] {
+				want++
+			}
+			storedRows[id] = first[id]
+		}
+		got := f.load(fmt.Sprint(file, ".csv"), content)
+		assert.Equal(t, [4]int64{loaded, duplicate, conflict, want}, [4]int64{got.Loaded, got.Duplicate, got.Conflict, got.Replaced}, file)
+		f.verify()
+	}
+	sum := 0
+	for _, r := range storedRows {
+		sum += r.amount
+	}
+	assert.Equal(t, int64(sum), one[int64](f, "SELECT sum(total_amount)::bigint FROM user_summary"))
+	assert.Equal(t, int64(len(storedRows)), one[int64](f, "SELECT count(*) FROM transactions"))
 }

@@ -50,6 +50,8 @@ type Row struct {
 
 	Raw       []byte // the row as it stands, without its line end, at most MaxRaw bytes; valid until the next call
 	RawLength int64  // its full length in bytes
+
+	id []byte // TransactionID, valid as long as Raw is
 }
 
 // Reader reads the rows of a CSV file and cleans them. It holds little more
@@ -94,6 +96,10 @@ func (r *Reader) Next(row *Row) error {
 		return err
 	}
 	r.cleanRecord(&r.record, row)
+	row.TransactionID = ""
+	if len(row.id) > 0 {
+		row.TransactionID = r.keepID(row.id)
+	}
 	return nil
 }
 
@@ -124,7 +130,7 @@ func (r *Reader) evidence(separator byte) *evidence {
 	}
 }
 
-// cleanRecord makes a row of a record.
+// cleanRecord makes a row of a record, all but the string of its id.
 func (r *Reader) cleanRecord(rec *record, row *Row) {
 	row.Line, row.RawLength = rec.line, rec.length
 	row.Raw = cutRaw(rec.raw)
@@ -136,7 +142,7 @@ func (r *Reader) cleanRecord(rec *record, row *Row) {
 		}
 	}
 	if r.structural = fault; fault != 0 {
-		row.TransactionID, row.UserID, row.Amount, row.Date, row.Ambiguous = "", 0, Amount{}, 0, 0
+		row.id, row.UserID, row.Amount, row.Date, row.Ambiguous = nil, 0, Amount{}, 0, 0
 		row.Faults = Faults(0).With(fault)
 		return
 	}
@@ -172,6 +178,10 @@ func (r *Reader) cleanDate(cell []byte, row *Row) {
 		r.evidence(d.separator).count(d.reading)
 		if d.reading == readByRule {
 			row.Ambiguous = d.separator
+			if r.clean.refused.has(d.separator) {
+				row.Faults = row.Faults.With(FaultAmbiguousDate)
+				row.Date = 0
+			}
 		}
 	}
 }
@@ -180,11 +190,11 @@ func (r *Reader) cleanID(id []byte, row *Row) {
 	if n := len(id); n == 0 || n > maxID || id[0] == ' ' || id[n-1] == ' ' || !printableASCII(id) {
 		id = trimSpace(id)
 		if row.Faults = checkID(id); row.Faults != 0 {
-			row.TransactionID = ""
+			row.id = nil
 			return
 		}
 	}
-	row.TransactionID = r.keepID(id)
+	row.id = id
 }
 
 // keepID makes a string of an id. Strings share allocations of idBlock bytes: a

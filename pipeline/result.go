@@ -37,13 +37,20 @@ type Result struct {
 	Seconds     float64     `json:"seconds"`
 }
 
+// Stages of a load.
+const (
+	StageRead  = "read"  // the file is read and cleaned
+	StageKeys  = "keys"  // ids are held against each other and against those stored
+	StageWrite = "write" // rows and rollups are written
+)
+
 // Progress is how far a file's load has come.
 type Progress struct {
-	Path       string
-	Stage      string // "read", "load" or "done"
-	Bytes      int64  // read of the file, as it lies on disk
-	TotalBytes int64
-	Rows       int64
+	Path    string
+	Stage   string
+	Rows    int64   // read so far
+	Share   float64 // of the whole load's work that is done, about; 0 to 1
+	Seconds float64 // since the load began
 }
 
 // progressEvery keeps the cost of progress away from the rows.

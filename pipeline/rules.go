@@ -86,6 +86,20 @@ type cleaning struct {
 	slash, dash, dot DateOrder
 	decimal          string
 	from, to         Date
+	refused          separators // whose ambiguous dates are faults
+}
+
+// separators is a set of the bytes that part a date.
+type separators uint8
+
+const dateSeparators = "/-."
+
+func (s separators) has(sep byte) bool {
+	return s>>strings.IndexByte(dateSeparators, sep)&1 != 0
+}
+
+func (s separators) with(sep byte) separators {
+	return s | 1<<strings.IndexByte(dateSeparators, sep)
 }
 
 func (r Rules) compile() (cleaning, error) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/pgcopy"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -16,47 +17,84 @@ var refreshSQL string
 // A rollup is a table of totals by one column of transactions.
 type rollup struct {
 	table, key string
+	deltas     func(*Deltas) *deltaTable
+	copyKey    func(*pgcopy.Writer, int32)
 }
 
 func rollups() []rollup {
 	return []rollup{
-		{table: "user_summary", key: "user_id"},
-		{table: "daily_totals", key: "transaction_date"},
+		{"user_summary", "user_id", func(d *Deltas) *deltaTable { return d.users }, (*pgcopy.Writer).Int32},
+		{"daily_totals", "transaction_date", func(d *Deltas) *deltaTable { return d.days }, (*pgcopy.Writer).Date},
 	}
 }
 
-// Changes is what a load did to transactions, for [Refresh].
-type Changes struct {
-	// Relation has a row for each transaction that came or went: user_id,
-	// transaction_date, amount (float8, as in transactions) and sign (int, 1 for
-	// one that came and -1 for one that went).
-	Relation string
-	// Removals says whether any sign is negative; without, half of the work is
-	// left out.
-	Removals bool
-	// FileID is the file whose load it is.
-	FileID int64
-}
-
-// Refresh moves every rollup by changes, in the caller's transaction, which has
-// set tally.writer. The cost grows with the changes, not with the tables.
-func Refresh(ctx context.Context, tx pgx.Tx, c Changes) error {
+// Refresh moves every rollup by the deltas of the load of a file, in the caller's
+// transaction, which has set tally.writer and lets no other load write. The cost
+// grows with the deltas, not with the tables. It returns how many users had a
+// transaction come. The deltas are used up.
+func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int64, err error) {
 	statements := sqlfile.Parse(refreshSQL)
-	names := []string{"upsert"}
-	if c.Removals {
-		names = []string{"delete", "update", "upsert"}
-	}
 	for _, r := range rollups() {
-		for _, name := range names {
-			var args []any
-			if name != "delete" {
-				args = append(args, c.FileID)
-			}
-			sql := statements.Get(name, "rollup", r.table, "key", r.key, "changes", c.Relation)
-			if _, err := tx.Exec(ctx, sql, args...); err != nil {
-				return fmt.Errorf("refresh %s (%s): %w", r.table, name, err)
-			}
+		came, err := r.refresh(ctx, tx, statements, d, fileID)
+		if err != nil {
+			return 0, fmt.Errorf("refresh %s: %w", r.table, err)
+		}
+		if r.key == "user_id" {
+			users = came
 		}
 	}
-	return nil
+	return users, nil
+}
+
+func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, d *Deltas, fileID int64) (came int64, err error) {
+	var empty bool
+	if err := tx.QueryRow(ctx, statements.Get("empty", "rollup", r.table)).Scan(&empty); err != nil {
+		return 0, err
+	}
+	// Into an empty table the deltas go as they are: whatever came cannot have
+	// gone as well.
+	target, columns := r.table, []string{r.key, "total_transactions", "total_amount", "file_id"}
+	if !empty {
+		target, columns = "refresh_delta", []string{"key", "n", "amount"}
+		if _, err := tx.Exec(ctx, statements.Get("delta", "rollup", r.table, "key", r.key)); err != nil {
+			return 0, err
+		}
+	}
+	removals := false
+	_, err = pgcopy.Copy(ctx, tx.Conn(), target, columns, func(w *pgcopy.Writer) error {
+		return r.deltas(d).each(func(d delta) error {
+			if d.came > 0 {
+				came++
+			}
+			removals = removals || d.transactions() <= 0
+			if err := w.Row(len(columns)); err != nil {
+				return err
+			}
+			r.copyKey(w, d.key)
+			w.Int64(d.transactions())
+			w.Numeric(d.amount.hi, d.amount.lo)
+			if empty {
+				w.Int64(fileID)
+			}
+			return nil
+		})
+	})
+	if err != nil || empty {
+		return came, err
+	}
+	names := []string{"upsert"}
+	if removals {
+		names = []string{"delete", "update", "upsert"}
+	}
+	for _, name := range names {
+		var args []any
+		if name != "delete" {
+			args = append(args, fileID)
+		}
+		if _, err := tx.Exec(ctx, statements.Get(name, "rollup", r.table, "key", r.key), args...); err != nil {
+			return 0, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	_, err = tx.Exec(ctx, "DROP TABLE refresh_delta")
+	return came, err
 }

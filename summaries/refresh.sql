@@ -1,30 +1,29 @@
+-- name: empty
+SELECT NOT EXISTS (SELECT FROM {{rollup}});
+
+-- name: delta
+CREATE TEMPORARY TABLE refresh_delta ON COMMIT DROP AS
+SELECT {{key}} AS key, total_transactions AS n, total_amount AS amount FROM {{rollup}} WHERE false;
+
 -- name: delete
 -- A key whose last transaction goes away has no summary.
-WITH delta AS (
-    SELECT {{key}}, sum(sign) AS n FROM {{changes}} GROUP BY {{key}} HAVING sum(sign) < 0
-)
-DELETE FROM {{rollup}} r USING delta d
-WHERE r.{{key}} = d.{{key}} AND r.total_transactions + d.n = 0;
+DELETE FROM {{rollup}} r USING refresh_delta d
+WHERE d.n < 0 AND r.{{key}} = d.key AND r.total_transactions + d.n = 0;
 
 -- name: update
 -- Fewer transactions, or as many with other amounts: the row is there already.
-WITH delta AS (
-    SELECT {{key}}, sum(sign) AS n, sum(sign * amount::numeric) AS amount
-    FROM {{changes}} GROUP BY {{key}} HAVING sum(sign) <= 0
-)
 UPDATE {{rollup}} r
 SET total_transactions = r.total_transactions + d.n,
     total_amount = r.total_amount + d.amount,
     version = r.version + 1, file_id = $1, updated_at = now()
-FROM delta d
-WHERE r.{{key}} = d.{{key}};
+FROM refresh_delta d
+WHERE d.n <= 0 AND r.{{key}} = d.key;
 
 -- name: upsert
--- More transactions. In order of the key, so that two loads could never wait
--- for each other's rows crosswise.
+-- More transactions. In order of the key, as the deltas were written, so that
+-- the index is gone through from left to right.
 INSERT INTO {{rollup}} AS r ({{key}}, total_transactions, total_amount, file_id)
-SELECT {{key}}, sum(sign), sum(sign * amount::numeric), $1
-FROM {{changes}} GROUP BY {{key}} HAVING sum(sign) > 0 ORDER BY {{key}}
+SELECT key, n, amount, $1 FROM refresh_delta WHERE n > 0
 ON CONFLICT ({{key}}) DO UPDATE
 SET total_transactions = r.total_transactions + excluded.total_transactions,
     total_amount = r.total_amount + excluded.total_amount,

@@ -1,6 +1,7 @@
 package summaries_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -106,16 +107,21 @@ func TestVerifyNamesEveryDifference(t *testing.T) {
 func TestRefreshMovesByTheDifference(t *testing.T) {
 	t.Parallel()
 	pool := written(t, rows...)
-	refresh := func(removals bool, changes string, statements ...string) {
-		write(t, pool, append(statements, "CREATE TABLE changes AS "+changes)...)
+	refresh := func(change func(*summaries.Deltas) error, statements ...string) int64 {
+		write(t, pool, statements...)
+		deltas := summaries.NewDeltas(t.Context())
+		defer deltas.Close()
+		require.NoError(t, change(deltas))
+		var users int64
 		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(t.Context(), "SET LOCAL tally.writer = 'tally'"); err != nil {
-				return err
+			_, err := tx.Exec(t.Context(), "SET LOCAL tally.writer = 'tally'")
+			if err == nil {
+				users, err = summaries.Refresh(t.Context(), tx, deltas, 2)
 			}
-			return summaries.Refresh(t.Context(), tx, summaries.Changes{Relation: "changes", Removals: removals, FileID: 2})
+			return err
 		})
 		require.NoError(t, err)
-		write(t, pool, "DROP TABLE changes")
+		return users
 	}
 	onlySummaries := func() []string {
 		var found []string
@@ -126,16 +132,27 @@ func TestRefreshMovesByTheDifference(t *testing.T) {
 		}
 		return found
 	}
-	refresh(false, `SELECT 7 AS user_id, '2024-01-06'::date AS transaction_date, 0.3::float AS amount, 1 AS sign`,
+	day := func(text string) int32 {
+		date, err := time.Parse(time.DateOnly, text)
+		require.NoError(t, err)
+		return int32(date.Unix() / 86400)
+	}
+	users := refresh(func(d *summaries.Deltas) error { return d.Add(7, day("2024-01-06"), summaries.NewSum(3, 1)) },
 		`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T5', 7, 0.3, '2024-01-06', 2, 2)`,
 		`INSERT INTO transaction_keys VALUES ('T5', 7, '2024-01-06')`)
+	assert.Equal(t, int64(1), users)
 	assert.Empty(t, onlySummaries())
 
 	// T5 goes, and with it its day; user 8's only row goes; T1 changes its amount.
-	refresh(true, `SELECT * FROM (VALUES (7, '2024-01-06'::date, 0.3::float, -1), (8, '2024-01-05', -5, -1), (7, '2024-01-05', 0.1, -1), (7, '2024-01-05', 0.7, 1))
-		c(user_id, transaction_date, amount, sign)`,
+	users = refresh(func(d *summaries.Deltas) error {
+		return errors.Join(
+			d.Remove(7, day("2024-01-06"), summaries.NewSum(3, 1)), d.Remove(8, day("2024-01-05"), summaries.NewSum(-5, 0)),
+			d.Remove(7, day("2024-01-05"), summaries.NewSum(1, 1)), d.Add(7, day("2024-01-05"), summaries.NewSum(7, 1)),
+		)
+	},
 		`DELETE FROM transactions WHERE transaction_id IN ('T5', 'T3')`, `DELETE FROM transaction_keys WHERE transaction_id IN ('T5', 'T3')`,
 		`UPDATE transactions SET amount = 0.7 WHERE transaction_id = 'T1'`)
+	assert.Equal(t, int64(1), users)
 	assert.Empty(t, onlySummaries())
 
 	store := summaries.NewStore(pool)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -14,60 +12,53 @@ import (
 	"github.com/opentax/tally/pipeline"
 )
 
-// logProgressEvery is how often progress becomes a log line where there is no
-// terminal to draw a bar on.
-const logProgressEvery = 5 * time.Second
+const (
+	progressEvery = 100 * time.Millisecond
+	progressSteps = 1000 // of a whole load
+)
 
-// progress shows how far a load is: as a bar on a terminal, as log lines
-// elsewhere.
+// progress draws a bar on a terminal. Elsewhere it is silent: the run's log says
+// how far a long load has come.
 type progress struct {
-	w       io.Writer
-	logger  *slog.Logger
-	bar     *progressbar.ProgressBar
-	path    string
-	started time.Time
-	logged  time.Time
-	draw    bool
+	w    io.Writer
+	bar  *progressbar.ProgressBar
+	path string
+	draw bool
 }
 
-func newProgress(w io.Writer, logger *slog.Logger) *progress {
+func newProgress(w io.Writer) *progress {
 	file, ok := w.(*os.File)
-	return &progress{w: w, logger: logger, draw: ok && term.IsTerminal(int(file.Fd()))}
+	return &progress{w: w, draw: ok && term.IsTerminal(int(file.Fd()))}
 }
 
 // report is called by the load.
 func (p *progress) report(now pipeline.Progress) {
-	if p.path != now.Path {
-		p.path, p.started, p.logged = now.Path, time.Now(), time.Now()
-		p.finish()
-	}
-	rate := float64(now.Rows) / max(time.Since(p.started).Seconds(), 1e-3)
-	if p.draw {
-		p.drawBar(now, rate)
+	if !p.draw {
 		return
 	}
-	if time.Since(p.logged) >= logProgressEvery {
-		p.logged = time.Now()
-		p.logger.InfoContext(context.Background(), "loading", "path", now.Path, "stage", now.Stage, "rows", now.Rows,
-			"rows_per_second", int64(rate), "percent", 100*now.Bytes/max(now.TotalBytes, 1))
+	if p.path != now.Path {
+		p.finish()
+		p.path = now.Path
 	}
-}
-
-func (p *progress) drawBar(now pipeline.Progress, rate float64) {
 	if p.bar == nil {
-		p.bar = progressbar.NewOptions64(max(now.TotalBytes, 1),
-			progressbar.OptionSetWriter(p.w), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(),
-			progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(progressEvery))
+		p.bar = progressbar.NewOptions(progressSteps,
+			progressbar.OptionSetWriter(p.w), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionThrottle(progressEvery))
 	}
-	what := "reading"
-	if now.Stage != "read" {
-		what = "loading"
-	}
-	p.bar.Describe(fmt.Sprintf("%s %d rows, %.0f rows/s", what, now.Rows, rate))
-	_ = p.bar.Set64(min(now.Bytes, max(now.TotalBytes, 1)-1)) // a bar that cannot be drawn is no error
+	p.bar.Describe(describe(now))
+	_ = p.bar.Set(min(int(progressSteps*now.Share), progressSteps-1)) // a bar that cannot be drawn is no error
 }
 
-const progressEvery = 100 * time.Millisecond
+// describe is what stands beside the bar: what is done, rows, rows/s, time left.
+func describe(now pipeline.Progress) string {
+	what := map[string]string{pipeline.StageRead: "reading", pipeline.StageKeys: "looking for repeats", pipeline.StageWrite: "writing"}[now.Stage]
+	text := fmt.Sprintf("%s, %d rows, %.0f rows/s", what, now.Rows, float64(now.Rows)/max(now.Seconds, 1e-3))
+	if now.Share > 0.02 {
+		left := time.Duration(now.Seconds * (1 - now.Share) / now.Share * float64(time.Second))
+		text += fmt.Sprintf(", %s left", left.Round(time.Second))
+	}
+	return text
+}
 
 // finish takes the bar away.
 func (p *progress) finish() {

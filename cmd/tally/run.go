@@ -75,7 +75,7 @@ func requestedBy() string {
 
 // process runs in the foreground, shows the result, and fails when a file did.
 func (env *environment) process(ctx context.Context, service *jobs.Service, request jobs.RunRequest, show func(jobs.RunResult) error) error {
-	bar := newProgress(env.stderr, env.logger)
+	bar := newProgress(env.stderr)
 	request.Progress = bar.report
 	result, err := service.Run(ctx, request)
 	bar.finish()

@@ -1,0 +1,126 @@
+package extsort
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// byText sorts by everything but the first four bytes, which only pad.
+func byText() Order {
+	start := func(r []byte) []byte { return r[4:] }
+	return Order{
+		Start: start,
+		Key: func(r []byte, skip int) uint64 {
+			var b [8]byte
+			copy(b[:], start(r)[skip:])
+			return binary.BigEndian.Uint64(b[:])
+		},
+		Rest: func(a, b []byte) int {
+			return cmp.Or(bytes.Compare(start(a), start(b)), bytes.Compare(a, b))
+		},
+	}
+}
+
+func all(t *testing.T, s *Sorter) []string {
+	t.Helper()
+	m, err := s.Sorted()
+	require.NoError(t, err)
+	var got []string
+	for {
+		r, err := m.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = m.Next()
+			require.ErrorIs(t, err, io.EOF, "once more")
+			return got
+		}
+		require.NoError(t, err)
+		got = append(got, string(r))
+	}
+}
+
+// Sizes up to more chunks than stay in memory.
+func TestSorted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ n, length, spilled int }{{0, 8, 0}, {1, 8, 0}, {1000, 8, 0}, {9000, 9000, 6}, {200, 65535, 0}} {
+		t.Run(fmt.Sprint(c.n, " of ", c.length), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(uint64(c.n), uint64(c.length)))
+			s := New(t.Context(), byText())
+			defer s.Close()
+			var want []string
+			record := make([]byte, c.length)
+			for range c.n {
+				binary.LittleEndian.PutUint32(record, random.Uint32())
+				copy(record[4:], fmt.Sprintf("T%03d", random.IntN(1000))) // many are equal in it
+				require.NoError(t, s.Add(record))
+				want = append(want, string(record))
+			}
+			assert.Equal(t, int64(c.n), s.Len())
+			slices.SortFunc(want, func(a, b string) int { return byText().Rest([]byte(a), []byte(b)) })
+			got := all(t, s)
+			assert.Len(t, s.files, c.spilled)
+			require.Len(t, got, len(want))
+			for i := range want {
+				require.Equal(t, want[i], got[i])
+			}
+		})
+	}
+}
+
+// Records that share their start, of unequal lengths.
+func TestSharedStarts(t *testing.T) {
+	t.Parallel()
+	s := New(t.Context(), byText())
+	defer s.Close()
+	want := []string{"....TXN1", "....TXN12", "....TXN123456789", "....TXN1234567890", "....TXN2"}
+	for _, i := range []int{3, 1, 4, 0, 2} {
+		require.NoError(t, s.Add([]byte(want[i])))
+	}
+	assert.Equal(t, want, all(t, s))
+}
+
+func TestErrors(t *testing.T) {
+	s := New(t.Context(), byText())
+	defer s.Close()
+	assert.ErrorContains(t, s.Add(make([]byte, 65536)), "65536 bytes")
+
+	fill := func(s *Sorter) (err error) {
+		for range 2 * budget * chunkBytes / 60_000 {
+			if err = s.Add(make([]byte, 60_000)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t.Setenv("TMPDIR", t.TempDir()+"/nowhere")
+	assert.ErrorContains(t, fill(s), "TMPDIR")
+	t.Setenv("TMPDIR", t.TempDir())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := New(ctx, byText())
+	cancel()
+	assert.ErrorIs(t, fill(cancelled), context.Canceled)
+	_, err := cancelled.Sorted()
+	require.ErrorIs(t, err, context.Canceled)
+	cancelled.Close()
+
+	whole := New(t.Context(), byText())
+	require.NoError(t, fill(whole))
+	left, err := os.ReadDir(os.TempDir())
+	require.NoError(t, err)
+	assert.Empty(t, left, "a temporary file has no name")
+	whole.Close()
+	whole.Close()
+}

@@ -1,0 +1,108 @@
+package pipeline
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+
+	"github.com/opentax/tally/internal/extsort"
+	"github.com/opentax/tally/summaries"
+)
+
+// A packed row is a valid row as the sorters hold it: its numbers at fixed places,
+// then its id. About forty bytes.
+const (
+	packedLine   = 0
+	packedUser   = 8
+	packedDate   = 12
+	packedAmount = 16
+	packedID     = 24
+)
+
+// packed is a row that was packed.
+type packed []byte
+
+func appendPacked(b []byte, r *Row) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Line))
+	b = binary.LittleEndian.AppendUint32(b, uint32(r.UserID))
+	b = binary.LittleEndian.AppendUint32(b, uint32(r.Date))
+	b = binary.LittleEndian.AppendUint64(b, r.Amount.pack())
+	return append(b, r.id...)
+}
+
+func (p packed) line() int64    { return int64(binary.LittleEndian.Uint64(p[packedLine:])) }
+func (p packed) user() int32    { return int32(binary.LittleEndian.Uint32(p[packedUser:])) }
+func (p packed) date() Date     { return Date(binary.LittleEndian.Uint32(p[packedDate:])) }
+func (p packed) amount() Amount { return unpackAmount(binary.LittleEndian.Uint64(p[packedAmount:])) }
+func (p packed) id() []byte     { return p[packedID:] }
+
+// sameValues tells a duplicate from a conflict: user, date and amount.
+func (p packed) sameValues(q packed) bool {
+	return bytes.Equal(p[packedUser:packedID], q[packedUser:packedID])
+}
+
+// pack holds an amount in a number: 51 bits of it, and three of its scale. Equal
+// amounts give equal numbers.
+func (a Amount) pack() uint64 { return uint64(a.Unscaled)<<3 | uint64(a.Scale) }
+
+func unpackAmount(n uint64) Amount { return Amount{int64(n) >> 3, uint8(n & 7)} }
+
+// sum is the amount as the rollups add it.
+func (a Amount) sum() summaries.Sum { return summaries.NewSum(a.Unscaled, a.Scale) }
+
+// startKey is the first eight bytes, as a number that sorts as they do. What is
+// shorter is filled up with zeros, which an id cannot hold.
+func startKey(b []byte) uint64 {
+	if len(b) >= 8 {
+		return binary.BigEndian.Uint64(b)
+	}
+	var full [8]byte
+	copy(full[:], b)
+	return binary.BigEndian.Uint64(full[:])
+}
+
+// byID is the order in which the rows of one id stand together, the first one of
+// the file in front, and in which the keys' index is filled from left to right.
+func byID() extsort.Order {
+	return extsort.Order{
+		Start: func(r []byte) []byte { return packed(r).id() },
+		Key:   func(r []byte, skip int) uint64 { return startKey(packed(r).id()[skip:]) },
+		Rest: func(a, b []byte) int {
+			if c := bytes.Compare(packed(a).id(), packed(b).id()); c != 0 {
+				return c
+			}
+			return cmp.Compare(packed(a).line(), packed(b).line())
+		},
+	}
+}
+
+// byPlace is the order of the partitions, and in each that of its primary key.
+func byPlace() extsort.Order {
+	return extsort.Order{
+		Key: func(r []byte, _ int) uint64 {
+			p := packed(r)
+			months, day := p.date().month()
+			return uint64(months)<<36 | uint64(p.user())<<5 | uint64(day)
+		},
+		Rest: func(a, b []byte) int { return cmp.Compare(packed(a).line(), packed(b).line()) },
+	}
+}
+
+// month counts months from year 0, and gives the day of the month.
+func (d Date) month() (months, day int) {
+	// Days to a civil date in a calendar whose years start in March, so that the
+	// odd month comes last: http://howardhinnant.github.io/date_algorithms.html
+	z := int(d) + 719468 + 146097 // and an era more, so that nothing is negative
+	era := z / 146097
+	doe := z % 146097
+	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
+	doy := doe - (365*yoe + yoe/4 - yoe/100)
+	mp := (5*doy + 2) / 153
+	year := yoe + (era-1)*400
+	month := mp + 3
+	if month > 12 {
+		month -= 12
+		year++
+	}
+	return year*12 + month - 1, doy - (153*mp+2)/5 + 1
+}
