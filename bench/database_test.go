@@ -1,8 +1,10 @@
 package bench
 
 import (
-	"bytes"
+	"bufio"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,10 +28,16 @@ func sizes() []int64 {
 	return s
 }
 
-// database is a fresh database and one run of its ledger to load files under.
+// database is a fresh database on the tests' server, and one run of its ledger to
+// load files under.
 func database(b *testing.B) (pool *pgxpool.Pool, runID int64) {
 	b.Helper()
 	pool = testdb.New(b, migrations.Schema{})
+	return pool, newRun(b, pool)
+}
+
+func newRun(b *testing.B, pool *pgxpool.Pool) (runID int64) {
+	b.Helper()
 	err := pool.QueryRow(b.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by)
 		VALUES ('manual', '2024-01-01', 'bench') RETURNING id`).Scan(&runID)
 	if err == nil {
@@ -39,35 +47,76 @@ func database(b *testing.B) (pool *pgxpool.Pool, runID int64) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return pool, runID
+	return runID
 }
 
-// dirtyFile is a generated file of n rows, a user for each ten.
-func dirtyFile(b *testing.B, n int64, seed uint64) string {
+// dirtyFile is a generated file of n rows.
+func dirtyFile(b *testing.B, n int64, seed uint64, users int64) string {
 	b.Helper()
-	var content bytes.Buffer
-	err := pipeline.Generate(b.Context(), &content, pipeline.Generator{Rows: n, Users: int(n / 10), Seed: seed})
-	path := filepath.Join(b.TempDir(), "dirty.csv")
+	return mixed(b, n, seed, users, func(io.Writer) error { return nil })
+}
+
+// mixedFile is a generated file of n rows, of which a share was taken from another
+// file, in percent.
+func mixedFile(b *testing.B, n int64, seed uint64, from string, percent int64) string {
+	b.Helper()
+	known := n * percent / 100
+	return mixed(b, n-known, seed, 10*n/10, func(w io.Writer) error {
+		file, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer file.Close() //nolint:errcheck // it was only read
+		lines := bufio.NewScanner(file)
+		lines.Scan() // the header
+		for i := int64(0); known > 0 && lines.Scan(); i++ {
+			if i%1000 == 7 { // from all over the file
+				if _, err := fmt.Fprintln(w, lines.Text()); err != nil {
+					return err
+				}
+				known--
+			}
+		}
+		return lines.Err()
+	})
+}
+
+func mixed(b *testing.B, n int64, seed uint64, users int64, more func(io.Writer) error) string {
+	b.Helper()
+	file, err := os.Create(filepath.Join(b.TempDir(), "dirty.csv"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = pipeline.Generate(b.Context(), file, pipeline.Generator{Rows: n, Users: int(users), Seed: seed})
 	if err == nil {
-		err = os.WriteFile(path, content.Bytes(), 0o600)
+		err = more(file)
+	}
+	if err == nil {
+		err = file.Close()
 	}
 	if err != nil {
 		b.Fatal(err)
 	}
-	return path
+	return file.Name()
 }
 
 // load loads a file and insists that every row is accounted for.
 func load(b *testing.B, pool *pgxpool.Pool, runID int64, path string) pipeline.Result {
 	b.Helper()
-	r, err := pipeline.NewLoader(pool).Load(b.Context(), pipeline.LoadRequest{
+	return loadWith(b, pipeline.NewLoader(pool), runID, path)
+}
+
+func loadWith(b *testing.B, loader *pipeline.Loader, runID int64, path string) pipeline.Result {
+	b.Helper()
+	r, err := loader.Load(b.Context(), pipeline.LoadRequest{
 		RunID: runID, Attempt: 1, Source: "bench", Path: path, CodeVersion: "bench",
 	})
 	if err != nil {
-		b.Fatal(err)
+		b.Error(err)
+		return r
 	}
 	if r.Status != pipeline.StatusLoaded || r.Read != r.Loaded+r.Duplicate+r.Conflict+r.Rejected || r.Loaded == 0 {
-		b.Fatalf("not loaded as it should be: %+v", r)
+		b.Errorf("not loaded as it should be: %+v", r)
 	}
 	return r
 }

@@ -2,24 +2,214 @@ package bench
 
 import (
 	"fmt"
+	"os"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/pipeline"
 )
 
-// BenchmarkLoad is a first load into an empty database: cleaning,
-// de-duplicating, partitions, keys, rollups, rejects, ledger, commit.
-func BenchmarkLoad(b *testing.B) {
+// BenchmarkFirstLoad is a first load into an empty database, all the work of a run:
+// cleaning, de-duplicating, partitions, keys, rollups, rejects, ledger, commit. In
+// the same run, beside it: the yardstick, a \copy of the rows already clean into
+// the mission's own schema, and the peer that does all of the work in one SQL
+// script.
+func BenchmarkFirstLoad(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
-			path := dirtyFile(b, n, 1)
+			s := newServer(b)
+			dirty := dirtyFile(b, n, 1, n/10)
+			var ours, yardstick, script time.Duration
+			var most float64
 			for range b.N {
-				b.StopTimer()
-				pool, runID := database(b)
-				b.StartTimer()
-				if r := load(b, pool, runID, path); r.Read != n {
+				tally, runID := s.tally(b)
+				settle(b, tally)
+				resetPeak()
+				r, took := timeLoad(b, tally, runID, dirty)
+				most = max(most, peak())
+				if r.Read != n {
 					b.Fatalf("read %d of %d rows", r.Read, n)
 				}
+				clean := cleanFile(b, tally, r.FileID)
+				ours += took
+				peer := s.yardstick(b)
+				yardstick += timeYardstick(b, peer, clean, r.Loaded)
+				s.drop(b, peer)
+				peer = s.yardstick(b)
+				script += timeScript(b, peer, tally, dirty)
+				s.drop(b, peer)
+				s.drop(b, tally)
 			}
-			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			report(b, n, ours)
+			b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
+			b.ReportMetric(ours.Seconds()/script.Seconds(), "scripts")
+			b.ReportMetric(most, "peak-MiB")
 		})
 	}
+}
+
+// BenchmarkAppend loads a file onto ten times as many rows, beside the yardstick
+// appending the same new rows to its own; once all rows are new, once one in a
+// hundred is there already.
+func BenchmarkAppend(b *testing.B) {
+	for _, n := range sizes() {
+		for _, known := range []int64{0, 1} {
+			b.Run(fmt.Sprintf("rows=%d/known=%d%%", n, known), func(b *testing.B) {
+				s := newServer(b)
+				base := newBase(b, s, 10*n)
+				var ours, yardstick time.Duration
+				var most float64
+				for i := range b.N {
+					dirty := mixedFile(b, n, uint64(2+i), base.path, known)
+					settle(b, base.tally)
+					resetPeak()
+					r, took := timeLoad(b, base.tally, base.runID, dirty)
+					most = max(most, peak())
+					ours += took
+					yardstick += timeYardstick(b, base.yardstick, cleanFile(b, base.tally, r.FileID), r.Loaded)
+					if repeated := r.Duplicate + r.Conflict; known > 0 && repeated < n/100*70/100 {
+						b.Fatalf("%d of %d rows were known", repeated, n/100)
+					}
+				}
+				report(b, n, ours)
+				b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
+				b.ReportMetric(most, "peak-MiB")
+			})
+		}
+	}
+}
+
+// BenchmarkNight loads a nightly file of 10,000 rows onto a thousand times as many
+// (fewer where -rows says so), beside the same file onto an empty database, and
+// beside the yardstick.
+func BenchmarkNight(b *testing.B) {
+	const night = 10_000
+	s := newServer(b)
+	base := newBase(b, s, max(10*night, *mostRows))
+	var ours, empty, yardstick time.Duration
+	for i := range b.N {
+		dirty := dirtyFile(b, night, uint64(100+i), base.rows/10)
+		settle(b, base.tally)
+		r, took := timeLoad(b, base.tally, base.runID, dirty)
+		ours += took
+		yardstick += timeYardstick(b, base.yardstick, cleanFile(b, base.tally, r.FileID), r.Loaded)
+		fresh, runID := s.tally(b)
+		settle(b, fresh)
+		first, took := timeLoad(b, fresh, runID, dirty)
+		empty += took
+		if first.Rejected != r.Rejected {
+			b.Fatalf("%d rows rejected of the same file, %d before", first.Rejected, r.Rejected)
+		}
+		s.drop(b, fresh)
+	}
+	report(b, night, ours)
+	b.ReportMetric(float64(base.rows), "stored-rows")
+	b.ReportMetric(ours.Seconds()/empty.Seconds(), "empties")
+	b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
+}
+
+// BenchmarkSideBySide loads four files at once, and the same ones after each other:
+// they clean side by side and take turns where they write.
+func BenchmarkSideBySide(b *testing.B) {
+	const files = 4
+	n := min(*mostRows, 250_000)
+	s := newServer(b)
+	var dirty [files]string
+	for i := range dirty {
+		dirty[i] = dirtyFile(b, n, uint64(i), n/10)
+	}
+	var together, apart time.Duration
+	for range b.N {
+		for _, atOnce := range []bool{true, false} {
+			pool, runID := s.tally(b)
+			settle(b, pool)
+			loader := pipeline.NewLoader(pool)
+			began := time.Now()
+			var loads sync.WaitGroup
+			for _, path := range dirty {
+				one := func() { loadWith(b, loader, runID, path) }
+				if atOnce {
+					loads.Go(one)
+				} else {
+					one()
+				}
+			}
+			loads.Wait()
+			if atOnce {
+				together += time.Since(began)
+			} else {
+				apart += time.Since(began)
+			}
+			s.drop(b, pool)
+		}
+	}
+	report(b, files*n, together)
+	b.ReportMetric(apart.Seconds()/together.Seconds(), "speedup")
+}
+
+// BenchmarkLeastCommit is the time that a load of one row takes: what every file
+// pays, however small.
+func BenchmarkLeastCommit(b *testing.B) {
+	s := newServer(b)
+	pool, runID := s.tally(b)
+	var took time.Duration
+	for i := range b.N {
+		_, t := timeLoad(b, pool, runID, oneRow(b, i))
+		took += t
+	}
+	report(b, 1, took)
+}
+
+func oneRow(b *testing.B, i int) string {
+	b.Helper()
+	path := b.TempDir() + "/one.csv"
+	content := fmt.Sprintf("transaction_id,user_id,amount,transaction_date\nT%d,7,1.50,2024-01-05\n", i)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+// report gives the time of what is measured, without what was done beside it.
+func report(b *testing.B, rows int64, took time.Duration) {
+	b.Helper()
+	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "ns/op")
+	b.ReportMetric(float64(rows)*float64(b.N)/took.Seconds(), "rows/s")
+}
+
+func timeLoad(b *testing.B, pool *pgxpool.Pool, runID int64, path string) (pipeline.Result, time.Duration) {
+	b.Helper()
+	loader := pipeline.NewLoader(pool)
+	began := time.Now()
+	r := loadWith(b, loader, runID, path)
+	return r, time.Since(began)
+}
+
+// base is two databases with the same rows: Tally's, and the yardstick's.
+type base struct {
+	rows             int64
+	path             string // of the dirty file that they came from
+	tally, yardstick *pgxpool.Pool
+	runID            int64
+}
+
+func newBase(b *testing.B, s *server, rows int64) base {
+	b.Helper()
+	made := base{rows: rows, path: dirtyFile(b, rows, 1, rows/10)}
+	made.tally, made.runID = s.tally(b)
+	r, _ := timeLoad(b, made.tally, made.runID, made.path)
+	made.yardstick = s.yardstick(b)
+	// With its indexes built afterwards, which is no help to Tally: they are packed.
+	script := sqlfile.Parse(yardstickSQL)
+	exec(b, made.yardstick, script.Get("drop_indexes"))
+	timeYardstick(b, made.yardstick, cleanFile(b, made.tally, r.FileID), r.Loaded)
+	exec(b, made.yardstick, script.Get("add_indexes"))
+	// As autovacuum would have done by the next night.
+	exec(b, made.tally, "VACUUM ANALYZE")
+	exec(b, made.yardstick, "VACUUM ANALYZE")
+	return made
 }

@@ -19,7 +19,7 @@ func BenchmarkSummary(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
 			pool, runID := database(b)
-			load(b, pool, runID, dirtyFile(b, n, 1))
+			load(b, pool, runID, dirtyFile(b, n, 1, n/10))
 			users := someUsers(b, pool)
 			store := summaries.NewStore(pool)
 			lookUp := func(b *testing.B, user int32) (int64, decimal.Decimal) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,13 +22,15 @@ type load struct {
 	result *Result
 	fileID int64
 
-	valid   *extsort.Sorter // packed rows by id, from which the first of each id is chosen
-	winners *extsort.Sorter // packed rows to be stored, by partition and primary key
-	repeats *extsort.Sorter // rows whose id came before, by line
-	deltas  *summaries.Deltas
-	months  months // of the rows to be stored
-	scratch []byte
-	stage   string // of the progress
+	valid    *extsort.Sorter // packed rows by id, from which the first of each id is chosen
+	winners  *extsort.Sorter // packed rows to be stored, by partition and primary key
+	repeats  *extsort.Sorter // rows whose id came before, by line
+	deltas   *summaries.Deltas
+	months   months // of the rows to be stored
+	detached []detached
+	scratch  []byte
+	stage    string
+	entered  time.Time // the stage
 }
 
 func newLoad(ctx context.Context, a *attempt, tx pgx.Tx, helper *pgx.Conn, result *Result) *load {
@@ -67,7 +70,14 @@ func (l *load) run(ctx context.Context) error {
 		return err
 	}
 	l.result.Status = StatusLoaded
-	return l.record(ctx)
+	l.enter(ctx, stageLedger)
+	if err := l.record(ctx); err != nil {
+		return err
+	}
+	if err := l.attach(ctx); err != nil {
+		return err
+	}
+	return l.fence(ctx)
 }
 
 func (l *load) prepare(ctx context.Context) error {
@@ -95,7 +105,7 @@ func (l *load) changedInstead(file *File, err error) error {
 		Hint: "write it under another name and rename it when it is complete"}
 }
 
-// record writes the ledger entry and makes sure that this attempt may commit.
+// record writes the ledger entry.
 func (l *load) record(ctx context.Context) error {
 	r := l.result
 	r.FileID = l.fileID
@@ -114,12 +124,11 @@ func (l *load) record(ctx context.Context) error {
 	err = l.exec(ctx, l.statements.Get("file"), l.fileID, l.RunID, l.Attempt, l.Source, l.Path, sha, r.Bytes, r.Status,
 		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
 		string(faults), r.TotalAmount.String(), rules, l.CodeVersion, l.started)
-	if err != nil {
-		return err
-	}
-	return l.fence(ctx)
+	return err
 }
 
+// fence makes sure that this attempt may commit. The lock that it takes is what a
+// new attempt waits for, so it comes last.
 func (l *load) fence(ctx context.Context) error {
 	var last int
 	if err := l.tx.QueryRow(ctx, l.statements.Get("fence"), l.RunID).Scan(&last); err != nil {

@@ -30,6 +30,7 @@ func (s *stored) sameValues(p packed) bool {
 
 // decide chooses the rows to be stored, and writes the keys of the new ones.
 func (l *load) decide(ctx context.Context) error {
+	l.enter(ctx, StageKeys)
 	rows, err := l.valid.Sorted()
 	if err != nil {
 		return err
@@ -41,10 +42,30 @@ func (l *load) decide(ctx context.Context) error {
 	if !none {
 		return l.decideAgainstStored(ctx, rows)
 	}
-	return l.writeKeys(ctx, func(keys *keyWriter) error {
+	build := false
+	if l.valid.Len() >= keysBuiltFrom {
+		if build, err = l.lock(ctx, "transaction_keys", 0); err != nil {
+			return err
+		}
+	}
+	if build {
+		if err := l.exec(ctx, l.statements.Get("drop_key")); err != nil {
+			return err
+		}
+	}
+	err = l.writeKeys(ctx, func(keys *keyWriter) error {
 		return each(rows.Next, keys.write)
 	})
+	if err == nil && build {
+		err = l.exec(ctx, l.statements.Get("add_key"))
+	}
+	return err
 }
+
+// keysBuiltFrom is how many rows a first load must have for its keys' index to be
+// built when they are there: that costs a third of growing it. Until the commit
+// nobody can read the keys then; only tally verify does.
+const keysBuiltFrom = 50_000
 
 // each calls yield with every record up to io.EOF.
 func each(next func() ([]byte, error), yield func(packed) error) error {
@@ -126,7 +147,7 @@ func (l *load) writeKeys(ctx context.Context, fill func(*keyWriter) error) error
 // others repeat it.
 func (k *keyWriter) write(p packed) error {
 	k.rows++
-	k.load.progress(StageKeys, k.rows, k.load.valid.Len())
+	k.load.tick(k.rows, k.load.valid.Len())
 	if len(k.first) > 0 && bytes.Equal(p.id(), k.first.id()) {
 		return k.load.repeat(p, k.first.sameValues(p), k.load.fileID, k.first.line())
 	}

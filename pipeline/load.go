@@ -206,7 +206,10 @@ func (a *attempt) fail(ctx context.Context, result Result, cause *FileError) (Re
 		if err := l.prepare(ctx); err != nil {
 			return err
 		}
-		return l.record(ctx)
+		if err := l.record(ctx); err != nil {
+			return err
+		}
+		return l.fence(ctx)
 	})
 	return failed, err
 }

@@ -1,6 +1,12 @@
 -- name: no_keys
 SELECT NOT EXISTS (SELECT FROM transaction_keys);
 
+-- name: drop_key
+ALTER TABLE transaction_keys DROP CONSTRAINT transaction_keys_pkey;
+
+-- name: add_key
+ALTER TABLE transaction_keys ADD PRIMARY KEY (transaction_id);
+
 -- name: look_up
 -- One id after the other by the index, whatever the planner thinks of the tables:
 -- the batches are many, and none is worth a scan.
@@ -58,6 +64,19 @@ WHERE t.user_id = r.old_user_id AND t.transaction_date = r.old_date AND t.id = r
 UPDATE transaction_keys k SET user_id = r.user_id, transaction_date = r.transaction_date
 FROM load_replaced r
 WHERE k.transaction_id = r.transaction_id;
+
+-- name: missing_months
+SELECT m - DATE '1970-01-01' FROM tally_missing_partitions($1::date[]) m;
+
+-- name: detached_table
+CREATE TABLE {{table}} (LIKE transactions INCLUDING DEFAULTS);
+
+-- name: detached_key
+-- After the rows, which are in its order.
+ALTER TABLE {{table}} ADD PRIMARY KEY (user_id, transaction_date, id);
+
+-- name: move_detached
+INSERT INTO transactions SELECT * FROM {{table}} ORDER BY user_id, transaction_date, id;
 
 -- name: reserve_ids
 -- The first of a block of ids. Only loads take ids, and they take turns.

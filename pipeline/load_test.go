@@ -596,3 +596,40 @@ func TestOverlappingFiles(t *testing.T) {
 	assert.Equal(t, int64(sum), one[int64](f, "SELECT sum(total_amount)::bigint FROM user_summary"))
 	assert.Equal(t, int64(len(storedRows)), one[int64](f, "SELECT count(*) FROM transactions"))
 }
+
+// Months with many rows are filled beside the table and attached in the commit; where
+// a reader never lets go of the table, the rows are moved instead. Both end in the
+// same database, guarded.
+func TestMonthsFilledBesideTheTable(t *testing.T) {
+	t.Parallel()
+	var content bytes.Buffer
+	require.NoError(t, pipeline.Generate(t.Context(), &content, pipeline.Generator{Rows: 80_000, Users: 500, Seed: 3}))
+	var states []string
+	for _, read := range []bool{false, true} {
+		f := newFixture(t)
+		path := f.write("a.csv", content.String())
+		f.load("before.csv", header+"T1,7,10.00,2024-05-05\nT2,7,1.00,1999-02-05\n")
+		reader, err := f.pool.Begin(t.Context())
+		require.NoError(t, err)
+		if read {
+			_, err = reader.Exec(t.Context(), "SELECT count(*) FROM transactions")
+			require.NoError(t, err)
+		}
+		got := f.loadPath(path)
+		require.NoError(t, reader.Rollback(t.Context()))
+		assert.Equal(t, pipeline.StatusLoaded, got.Status)
+		f.verify()
+		states = append(states, one[string](f, stateQuery))
+		assert.Equal(t, int64(14), one[int64](f, `SELECT count(*) FROM pg_inherits i JOIN pg_index x ON x.indrelid = i.inhrelid AND x.indisvalid
+			WHERE inhparent = 'transactions'::regclass AND inhrelid::regclass::text ~ '^transactions_[0-9]{4}_[0-9]{2}$'`))
+		assert.Zero(t, one[int64](f, "SELECT count(*) FROM pg_class WHERE relname LIKE 'tally_load%'"))
+		for _, sql := range []string{"DELETE FROM transactions_2024_06", "TRUNCATE transactions_2024_06", "UPDATE transactions SET amount = 0"} {
+			_, err = f.pool.Exec(t.Context(), sql)
+			assert.Equal(t, "23000", postgres.State(err), sql)
+		}
+		again := f.load("after.csv", "\n"+content.String())
+		assert.Equal(t, got.Loaded+got.Duplicate+got.Conflict, again.Duplicate+again.Conflict, "every id is known")
+		f.verify()
+	}
+	assert.Equal(t, states[0], states[1])
+}

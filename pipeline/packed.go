@@ -87,22 +87,3 @@ func byPlace() extsort.Order {
 		Rest: func(a, b []byte) int { return cmp.Compare(packed(a).line(), packed(b).line()) },
 	}
 }
-
-// month counts months from year 0, and gives the day of the month.
-func (d Date) month() (months, day int) {
-	// Days to a civil date in a calendar whose years start in March, so that the
-	// odd month comes last: http://howardhinnant.github.io/date_algorithms.html
-	z := int(d) + 719468 + 146097 // and an era more, so that nothing is negative
-	era := z / 146097
-	doe := z % 146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	mp := (5*doy + 2) / 153
-	year := yoe + (era-1)*400
-	month := mp + 3
-	if month > 12 {
-		month -= 12
-		year++
-	}
-	return year*12 + month - 1, doy - (153*mp+2)/5 + 1
-}

@@ -28,6 +28,7 @@ func (c *contradiction) Error() string {
 // read cleans the file on all cores: rejected rows go to the database at once, valid
 // ones to a sorter.
 func (l *load) read(ctx context.Context) (err error) {
+	l.enter(ctx, StageRead)
 	file, err := OpenFile(l.Path)
 	if err != nil {
 		return err
@@ -46,7 +47,9 @@ func (l *load) read(ctx context.Context) (err error) {
 			for f, n := range r.faults {
 				faults[f] += n
 			}
-			l.progress(StageRead, file.Position(), file.Size())
+			if time.Since(l.reported) >= progressEvery {
+				l.progress(file.Position(), file.Size())
+			}
 			if err := w.Encoded(r.reject); err != nil {
 				return err
 			}
@@ -97,21 +100,40 @@ const (
 	shareKeys = 0.6
 )
 
-// progress reports, but not for every row: done of all in the stage.
-func (l *load) progress(stage string, done, all int64) {
-	if l.Progress == nil || (stage == l.stage && time.Since(l.reported) < progressEvery) {
+// enter notes the stage that begins, and reports it.
+func (l *load) enter(ctx context.Context, stage string) {
+	now := time.Now()
+	if l.stage != "" {
+		l.Logger.DebugContext(ctx, "stage done", "path", l.Path, "stage", l.stage, "rows", l.result.Read, "seconds", now.Sub(l.entered).Seconds())
+	}
+	l.stage, l.entered = stage, now
+	l.progress(0, 1)
+}
+
+// progress reports how much of the stage is done.
+func (l *load) progress(done, all int64) {
+	if l.Progress == nil {
 		return
 	}
-	l.stage, l.reported = stage, time.Now()
 	from, to := 0.0, shareRead
-	switch stage {
+	switch l.stage {
 	case StageKeys:
 		from, to = shareRead, shareKeys
 	case StageWrite:
 		from, to = shareKeys, 1
+	case stageLedger:
+		from = 1
 	}
+	l.reported = time.Now()
 	l.Progress(Progress{
-		Path: l.Path, Stage: stage, Rows: l.result.Read, Seconds: time.Since(l.started).Seconds(),
-		Share: from + (to-from)*min(1, float64(done)/float64(max(all, 1))),
+		Path: l.Path, Stage: l.stage, Rows: l.result.Read, Seconds: time.Since(l.started).Seconds(),
+		Share: min(1, from+(to-from)*float64(done)/float64(max(all, 1))),
 	})
+}
+
+// tick reports now and then, and looks at the clock for few rows only.
+func (l *load) tick(done, all int64) {
+	if done%1024 == 0 && time.Since(l.reported) >= progressEvery {
+		l.progress(done, all)
+	}
 }

@@ -96,7 +96,10 @@ func (a *attempt) refuse(ctx context.Context, result *Result, limit *limitExceed
 		if err != nil {
 			return err
 		}
-		return l.record(ctx)
+		if err := l.record(ctx); err != nil {
+			return err
+		}
+		return l.fence(ctx)
 	})
 }
 

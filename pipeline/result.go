@@ -42,6 +42,8 @@ const (
 	StageRead  = "read"  // the file is read and cleaned
 	StageKeys  = "keys"  // ids are held against each other and against those stored
 	StageWrite = "write" // rows and rollups are written
+
+	stageLedger = "ledger" // the rest, which is short
 )
 
 // Progress is how far a file's load has come.

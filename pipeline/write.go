@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"math/bits"
+	"math"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/pgcopy"
 	"github.com/opentax/tally/summaries"
 )
 
 // write writes what was decided.
 func (l *load) write(ctx context.Context) error {
+	l.enter(ctx, StageWrite)
 	if err := l.keepRepeats(ctx); err != nil {
 		return err
 	}
@@ -29,6 +31,7 @@ func (l *load) write(ctx context.Context) error {
 	if err := l.storeRows(ctx); err != nil {
 		return err
 	}
+	l.progress(95, 100)
 	l.result.Loaded = l.deltas.Came()
 	l.result.TotalAmount = json.Number(l.deltas.Amount().String())
 	var err error
@@ -53,83 +56,150 @@ func (l *load) takeOut(ctx context.Context) error {
 	return nil
 }
 
+// transactionColumns are the columns of transactions in their order.
+func transactionColumns() []string {
+	return []string{"id", "transaction_id", "user_id", "amount", "transaction_date", "file_id", "line"}
+}
+
 // storeRows copies the rows, in the order of the partitions and of their primary
-// keys, so that each index is written from left to right.
+// keys.
 func (l *load) storeRows(ctx context.Context) error {
 	n := l.winners.Len()
 	if n == 0 {
 		return nil
 	}
-	if err := l.ensurePartitions(ctx); err != nil {
-		return err
-	}
-	var id int64
-	if err := l.tx.QueryRow(ctx, l.statements.Get("reserve_ids"), n).Scan(&id); err != nil {
-		return fmt.Errorf("reserve ids: %w", err)
-	}
-	rows, err := l.winners.Sorted()
+	missing, err := l.missingMonths(ctx)
 	if err != nil {
 		return err
 	}
-	columns := []string{"id", "transaction_id", "user_id", "amount", "transaction_date", "file_id", "line"}
-	first := id
-	_, err = pgcopy.Copy(ctx, l.tx.Conn(), "transactions", columns, func(w *pgcopy.Writer) error {
-		for ; ; id++ {
-			record, err := rows.Next()
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
+	fresh := int64(0)
+	for _, month := range missing {
+		fresh += l.months.rows(month)
+	}
+	if fresh < detachedFrom {
+		if err := l.makePartitions(ctx, missing); err != nil {
+			return err
+		}
+		missing = nil
+	}
+	rows := &placedRows{load: l}
+	if err := l.tx.QueryRow(ctx, l.statements.Get("reserve_ids"), n).Scan(&rows.id); err != nil {
+		return fmt.Errorf("reserve ids: %w", err)
+	}
+	if rows.merge, err = l.winners.Sorted(); err != nil {
+		return err
+	}
+	if err := rows.advance(); err != nil {
+		return err
+	}
+	for rows.row != nil {
+		if len(missing) > 0 && missing[0] <= rows.month {
+			if err := l.fillDetached(ctx, rows); err != nil {
 				return err
 			}
-			l.progress(StageWrite, id-first, n)
+			missing = missing[1:]
+			continue
+		}
+		until := math.MaxInt
+		if len(missing) > 0 {
+			until = missing[0]
+		}
+		if err := rows.copy(ctx, "transactions", until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placedRows are the rows to be stored, by month.
+type placedRows struct {
+	load  *load
+	merge *extsort.Merge
+	row   packed // the next one; nil: none
+	month int    // of row
+	id    int64  // of row
+	done  int64
+}
+
+func (r *placedRows) advance() error {
+	row, err := r.merge.Next()
+	if errors.Is(err, io.EOF) {
+		r.row = nil
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.row = row
+	r.month, _ = r.row.date().month()
+	return nil
+}
+
+// copy writes the rows of the months before until to a table.
+func (r *placedRows) copy(ctx context.Context, table string, until int) error {
+	columns := transactionColumns()
+	_, err := pgcopy.Copy(ctx, r.load.tx.Conn(), table, columns, func(w *pgcopy.Writer) error {
+		for r.row != nil && r.month < until {
+			r.done++
+			r.load.tick(r.done, r.load.winners.Len())
 			if err := w.Row(len(columns)); err != nil {
 				return err
 			}
-			p := packed(record)
-			w.Int64(id)
-			w.Bytes(p.id())
-			w.Int32(p.user())
-			w.Float64(p.amount().Float64())
-			w.Date(int32(p.date()))
-			w.Int64(l.fileID)
-			w.Int64(p.line())
-		}
-	})
-	return err
-}
-
-// ensurePartitions makes the partitions that are missing, in a transaction of its
-// own: a statement that was planned before the load's commit and takes its snapshot
-// after it must not see the rollups moved and yet know nothing of the partition. An
-// empty partition is no change.
-func (l *load) ensurePartitions(ctx context.Context) error {
-	return pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
-		for month := range l.months.all() {
-			first := civil(month/12, month%12+1, 1)
-			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partition($1)", first.Time()); err != nil {
-				return fmt.Errorf("partition of %s: %w", first, err)
+			w.Int64(r.id)
+			w.Bytes(r.row.id())
+			w.Int32(r.row.user())
+			w.Float64(r.row.amount().Float64())
+			w.Date(int32(r.row.date()))
+			w.Int64(r.load.fileID)
+			w.Int64(r.row.line())
+			r.id++
+			if err := r.advance(); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+	return err
 }
 
-// months is a set of months, counted from year 0 as Date.month does.
-type months [10_000*12/64 + 1]uint64
+// missingMonths are the months of the rows for which there is no partition.
+func (l *load) missingMonths(ctx context.Context) ([]int, error) {
+	var days []time.Time
+	for month := range l.months.all() {
+		days = append(days, firstOf(month).Time())
+	}
+	rows, err := l.tx.Query(ctx, l.statements.Get("missing_months"), days)
+	if err != nil {
+		return nil, fmt.Errorf("look for partitions: %w", err)
+	}
+	missing, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (int, error) {
+		var day int32
+		err := row.Scan(&day)
+		month, _ := Date(day).month()
+		return month, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for partitions: %w", err)
+	}
+	return missing, nil
+}
 
-func (m *months) add(month int) { m[month>>6] |= 1 << (month & 63) }
-
-func (m *months) all() iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for i, word := range m {
-			for ; word != 0; word &= word - 1 {
-				if !yield(i<<6 + bits.TrailingZeros64(word)) {
-					return
-				}
+// makePartitions makes empty partitions, in a transaction of its own: a statement
+// that was planned before the load's commit and takes its snapshot after it must not
+// see the rollups moved and yet know nothing of the partition. An empty partition is
+// no change.
+func (l *load) makePartitions(ctx context.Context, months []int) error {
+	if len(months) == 0 {
+		return nil
+	}
+	return pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
+		for _, month := range months {
+			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partition($1)", firstOf(month).Time()); err != nil {
+				return fmt.Errorf("partition of %s: %w", firstOf(month), err)
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // storedAmount is the decimal that a stored float stands for: the shortest one that

@@ -29,15 +29,16 @@ type Order struct {
 }
 
 const (
-	chunkBytes = 8 << 20 // of records that are sorted at once
-	budget     = 4       // sorted chunks that stay in memory; more go to disk
-	maxSorting = 4       // chunks that are sorted at once, whatever the cores
+	firstChunk = 256 << 10 // bytes of records that are sorted at once, at first
+	chunkBytes = 8 << 20   // and at most: each chunk is twice as large as the one before
+	budget     = 32 << 20  // bytes of sorted chunks that stay in memory; more go to disk
+	maxSorting = 4         // chunks that are sorted at once, whatever the cores
 	maxRecord  = 1<<16 - 1
 )
 
 // Sorter sorts records chunk by chunk while more are added, keeps the first chunks
-// in memory, writes the others to temporary files, and merges them: about 60 MiB,
-// however many there are. Which chunk a record was in does not show in the result,
+// in memory, writes the others to temporary files, and merges them: about 100 MiB at
+// most, however many there are, and little for few. Which chunk a record was in does not show in the result,
 // as long as no two records are equal to the order. It is for one goroutine, and
 // is to be closed.
 type Sorter struct {
@@ -45,7 +46,9 @@ type Sorter struct {
 	ctx     context.Context // ends the sorting
 	filling *chunk
 	sorting *errgroup.Group
+	size    int      // of the last chunk that was made
 	memory  []*chunk // sorted, or being so
+	held    int      // bytes of memory's records
 	files   []*runFile
 	free    chan *chunk
 	count   int64
@@ -87,7 +90,8 @@ func (s *Sorter) take() *chunk {
 	case c := <-s.free:
 		return c
 	default:
-		return &chunk{records: make([]byte, 0, chunkBytes)}
+		s.size = min(max(2*s.size, firstChunk), chunkBytes)
+		return &chunk{records: make([]byte, 0, s.size)}
 	}
 }
 
@@ -98,7 +102,8 @@ func (s *Sorter) seal() error {
 	}
 	c := s.filling
 	s.filling = nil
-	if len(s.memory) < budget {
+	if s.held+cap(c.records) <= budget {
+		s.held += cap(c.records)
 		s.memory = append(s.memory, c)
 		s.sorting.Go(func() error {
 			c.sort(s.order)

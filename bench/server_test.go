@@ -1,0 +1,191 @@
+package bench
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+)
+
+//go:embed yardstick.sql
+var yardstickSQL string
+
+// server is a server with PostgreSQL's own settings, that of a crash-safe commit
+// above all: what is measured on it is what a user gets.
+type server struct {
+	*testdb.Server
+	made int
+}
+
+func newServer(b *testing.B) *server {
+	b.Helper()
+	return &server{Server: testdb.Own(b, map[string]string{
+		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "off", // it would favour whoever comes later
+	})}
+}
+
+// database is an empty one. Drop it after use: the disk is not endless.
+func (s *server) database(b *testing.B) *pgxpool.Pool {
+	b.Helper()
+	admin, err := pgx.Connect(b.Context(), s.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer admin.Close(b.Context()) //nolint:errcheck // it has done its work
+	s.made++
+	name := fmt.Sprint("bench", s.made)
+	if _, err := admin.Exec(b.Context(), "CREATE DATABASE "+name); err != nil {
+		b.Fatal(err)
+	}
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	u.Path = "/" + name
+	pool, err := postgres.Open(b.Context(), postgres.Config{URL: u.String()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
+	return pool
+}
+
+// drop ends a database before the benchmark does.
+func (s *server) drop(b *testing.B, pool *pgxpool.Pool) {
+	b.Helper()
+	name := pool.Config().ConnConfig.Database
+	pool.Close()
+	admin, err := pgx.Connect(b.Context(), s.URL())
+	if err == nil {
+		_, err = admin.Exec(b.Context(), "DROP DATABASE "+name+" WITH (FORCE)")
+		_ = admin.Close(b.Context())
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// tally is an empty database of Tally's, with a run to load under.
+func (s *server) tally(b *testing.B) (*pgxpool.Pool, int64) {
+	b.Helper()
+	pool := s.database(b)
+	if _, err := migrations.Up(b.Context(), pool); err != nil {
+		b.Fatal(err)
+	}
+	return pool, newRun(b, pool)
+}
+
+// yardstick is the mission's own schema, empty.
+func (s *server) yardstick(b *testing.B) *pgxpool.Pool {
+	b.Helper()
+	pool := s.database(b)
+	exec(b, pool, sqlfile.Parse(yardstickSQL).Get("table"))
+	return pool
+}
+
+func exec(b *testing.B, pool *pgxpool.Pool, sql string) {
+	b.Helper()
+	if _, err := pool.Exec(b.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// settle writes out what earlier work has left, so that the next one does not pay
+// for it.
+func settle(b *testing.B, pool *pgxpool.Pool) {
+	b.Helper()
+	exec(b, pool, "CHECKPOINT")
+}
+
+// copyFile is psql's \copy.
+func copyFile(ctx context.Context, pool *pgxpool.Pool, sql, path string) (rows int64, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	tag, err := conn.Conn().PgConn().CopyFrom(ctx, file, sql)
+	return tag.RowsAffected(), err
+}
+
+// timeYardstick copies clean rows into the mission's schema, and checks how many.
+func timeYardstick(b *testing.B, pool *pgxpool.Pool, clean string, rows int64) time.Duration {
+	b.Helper()
+	settle(b, pool)
+	began := time.Now()
+	n, err := copyFile(b.Context(), pool, sqlfile.Parse(yardstickSQL).Get("copy"), clean)
+	took := time.Since(began)
+	if err != nil || n != rows {
+		b.Fatalf("the yardstick copied %d rows of %d: %v", n, rows, err)
+	}
+	return took
+}
+
+// timeScript does all of the work in SQL, and holds its sums against Tally's.
+func timeScript(b *testing.B, pool, tally *pgxpool.Pool, dirty string) time.Duration {
+	b.Helper()
+	script := sqlfile.Parse(yardstickSQL)
+	exec(b, pool, script.Get("stage"))
+	settle(b, pool)
+	began := time.Now()
+	_, err := copyFile(b.Context(), pool, script.Get("copy_stage"), dirty)
+	if err == nil {
+		_, err = pool.Exec(b.Context(), script.Get("script"), pgx.QueryExecModeSimpleProtocol)
+	}
+	took := time.Since(began)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const sums = "SELECT count(*)::text || ' users, ' || sum(total_transactions) || ' rows, ' || trim_scale(sum(total_amount)) FROM user_summary"
+	var his, ours string
+	if err := pool.QueryRow(b.Context(), sums).Scan(&his); err != nil {
+		b.Fatal(err)
+	}
+	if err := tally.QueryRow(b.Context(), sums).Scan(&ours); err != nil {
+		b.Fatal(err)
+	}
+	if his != ours {
+		b.Fatalf("the script has %s, Tally %s", his, ours)
+	}
+	return took
+}
+
+// cleanFile is the rows of a file that Tally has loaded, in the order of the file, as
+// CSV.
+func cleanFile(b *testing.B, pool *pgxpool.Pool, fileID int64) string {
+	b.Helper()
+	file, err := os.Create(b.TempDir() + "/clean.csv")
+	if err != nil {
+		b.Fatal(err)
+	}
+	conn, err := pool.Acquire(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Release()
+	_, err = conn.Conn().PgConn().CopyTo(b.Context(), file, fmt.Sprintf(`COPY (SELECT transaction_id, user_id, amount, transaction_date
+		FROM transactions WHERE file_id = %d ORDER BY line) TO STDOUT (FORMAT csv)`, fileID))
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return file.Name()
+}

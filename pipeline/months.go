@@ -1,0 +1,52 @@
+package pipeline
+
+import "iter"
+
+// months counts rows by month; months are counted from year 0.
+type months struct {
+	first  int
+	counts []int64 // of first and the months after it
+}
+
+func (m *months) add(month int) {
+	switch {
+	case m.counts == nil:
+		m.first, m.counts = month, make([]int64, 1)
+	case month < m.first:
+		m.counts = append(make([]int64, m.first-month), m.counts...)
+		m.first = month
+	case month >= m.first+len(m.counts):
+		m.counts = append(m.counts, make([]int64, month-m.first-len(m.counts)+1)...)
+	}
+	m.counts[month-m.first]++
+}
+
+// rows counts those of a month.
+func (m *months) rows(month int) int64 { return m.counts[month-m.first] }
+
+// all gives the months that have rows, in order.
+func (m *months) all() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i, n := range m.counts {
+			if n > 0 && !yield(m.first+i) {
+				return
+			}
+		}
+	}
+}
+
+// month counts months from year 0, and gives the day of the month.
+func (d Date) month() (month, day int) {
+	// From days to a civil date, in years that start in March, so that the odd month
+	// comes last: http://howardhinnant.github.io/date_algorithms.html
+	z := int(d) + 719468 + 146097 // and an era more, so that nothing is negative
+	era := z / 146097
+	doe := z % 146097
+	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
+	doy := doe - (365*yoe + yoe/4 - yoe/100)
+	march := (5*doy + 2) / 153 // months since March
+	return (yoe+(era-1)*400)*12 + march + 2, doy - (153*march+2)/5 + 1
+}
+
+// firstOf is the first day of a month.
+func firstOf(month int) Date { return civil(month/12, month%12+1, 1) }
