@@ -66,7 +66,7 @@ func mixedFile(b *testing.B, n int64, seed uint64, from string, percent int64) s
 		if err != nil {
 			return err
 		}
-		defer file.Close() //nolint:errcheck // it was only read
+		defer file.Close()
 		lines := bufio.NewScanner(file)
 		lines.Scan() // the header
 		for i := int64(0); known > 0 && lines.Scan(); i++ {

@@ -42,7 +42,7 @@ func (s *server) database(b *testing.B) *pgxpool.Pool {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer admin.Close(b.Context()) //nolint:errcheck // it has done its work
+	defer admin.Close(b.Context())
 	s.made++
 	name := fmt.Sprint("bench", s.made)
 	if _, err := admin.Exec(b.Context(), "CREATE DATABASE "+name); err != nil {
@@ -114,7 +114,7 @@ func copyFile(ctx context.Context, pool *pgxpool.Pool, sql, path string) (rows i
 	if err != nil {
 		return 0, err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return 0, err

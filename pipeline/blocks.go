@@ -3,7 +3,6 @@ package pipeline
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"runtime"
@@ -18,55 +17,47 @@ const (
 )
 
 // block is a part of a file that starts and ends with whole records.
-type block struct {
-	data  []byte
-	lines int64 // physical lines before it
-	rows  *rows // where it was cleaned already: of a record whose quoting is malformed
-	done  chan *rows
+type block[R any] struct {
+	data    []byte
+	lines   int64 // physical lines before it
+	counted bool  // its line ends and empty lines were counted when it was cut
+	cleaned bool  // result is there already: of a record whose quoting is malformed
+	result  R
+	done    chan R
 }
 
-// rows is what came of a block.
-type rows struct {
-	read   int64
-	faults [faultEnd]int64 // rejected rows by their first fault; valid ones at 0
-	valid  []byte          // packed, each after its length in two bytes
-	reject []byte          // encoded by the cleaner's keep
+// gatherer is what rows are gathered in, block by block. add is called with the
+// reader that has the row's cells.
+type gatherer interface {
+	reset()
+	add(reader *Reader, row *Row)
 }
 
-func (r *rows) reset() {
-	*r = rows{valid: r.valid[:0], reject: r.reject[:0]}
-}
-
-// keepReject encodes a rejected row.
-type keepReject func(b []byte, r *Row) []byte
-
-// cleaner cleans a file on all cores, and gives what came of it in the file's
+// cleaner cleans a file on all cores, and gives what was gathered in the file's
 // order, so that it does not show how many there are.
-type cleaner struct {
-	reader *Reader // cuts the blocks; its evidence is that of all in the end
-	keep   keepReject
+type cleaner[R gatherer] struct {
+	reader *Reader // cuts the blocks; its evidence and counts are those of all in the end
 	row    Row
-
-	held  *block    // that comes next
-	data  sync.Pool // of *[]byte
-	rows  sync.Pool // of *rows
-	mutex sync.Mutex
+	held   *block[R] // that comes next
+	data   sync.Pool // of *[]byte
+	result sync.Pool // of R
+	mutex  sync.Mutex
 }
 
-func newCleaner(reader *Reader, keep keepReject) *cleaner {
-	c := &cleaner{reader: reader, keep: keep}
+func newCleaner[R gatherer](reader *Reader, gather func() R) *cleaner[R] {
+	c := &cleaner[R]{reader: reader}
 	c.data.New = func() any { return new([]byte) }
-	c.rows.New = func() any { return new(rows) }
+	c.result.New = func() any { return gather() }
 	return c
 }
 
 // clean cleans the rest of the reader's file. Each result is valid during its call
 // of take alone.
-func (c *cleaner) clean(ctx context.Context, take func(*rows) error) error {
+func (c *cleaner[R]) clean(ctx context.Context, take func(R) error) error {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
 	group, ctx := errgroup.WithContext(ctx)
-	work := make(chan *block, workers)
-	ordered := make(chan *block, 2*workers)
+	work := make(chan *block[R], workers)
+	ordered := make(chan *block[R], 2*workers)
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
@@ -76,28 +67,27 @@ func (c *cleaner) clean(ctx context.Context, take func(*rows) error) error {
 		group.Go(func() error {
 			worker := c.worker()
 			for b := range work {
-				b.done <- worker.cleanBlock(c, b)
+				b.done <- worker.clean(c, b)
 			}
 			c.mutex.Lock()
 			defer c.mutex.Unlock()
-			c.reader.addEvidence(&worker.Reader)
+			c.reader.addSeen(&worker.Reader)
 			return nil
 		})
 	}
 	group.Go(func() error {
 		for b := range ordered {
-			r := b.rows
-			if r == nil {
+			if !b.cleaned {
 				select {
-				case r = <-b.done:
+				case b.result = <-b.done:
 				case <-ctx.Done():
 					return context.Cause(ctx)
 				}
 			}
-			if err := take(r); err != nil {
+			if err := take(b.result); err != nil {
 				return err
 			}
-			c.rows.Put(r)
+			c.result.Put(b.result)
 		}
 		return nil
 	})
@@ -105,7 +95,7 @@ func (c *cleaner) clean(ctx context.Context, take func(*rows) error) error {
 }
 
 // cut reads the file and hands out its blocks.
-func (c *cleaner) cut(ctx context.Context, work, ordered chan<- *block) error {
+func (c *cleaner[R]) cut(ctx context.Context, work, ordered chan<- *block[R]) error {
 	for {
 		b, err := c.next()
 		if errors.Is(err, io.EOF) {
@@ -115,7 +105,7 @@ func (c *cleaner) cut(ctx context.Context, work, ordered chan<- *block) error {
 			return err
 		}
 		// First to be cleaned: whoever waits for a block must find it in work.
-		if b.rows == nil {
+		if !b.cleaned {
 			select {
 			case work <- b:
 			case <-ctx.Done():
@@ -131,7 +121,7 @@ func (c *cleaner) cut(ctx context.Context, work, ordered chan<- *block) error {
 }
 
 // next is the next block.
-func (c *cleaner) next() (*block, error) {
+func (c *cleaner[R]) next() (*block[R], error) {
 	if b := c.held; b != nil {
 		c.held = nil
 		return b, nil
@@ -165,17 +155,18 @@ func (c *cleaner) next() (*block, error) {
 	return b, nil
 }
 
-func (c *cleaner) newBlock(lines int64) *block {
+func (c *cleaner[R]) newBlock(lines int64) *block[R] {
 	data, _ := c.data.Get().(*[]byte)
-	return &block{data: (*data)[:0], lines: lines, done: make(chan *rows, 1)}
+	return &block[R]{data: (*data)[:0], lines: lines, done: make(chan R, 1)}
 }
 
 // scan makes a block of records one by one, since a line end may be quoted. What
 // does not fit into it, because an empty line came between or because it was
 // cleaned here, becomes the block after it.
-func (c *cleaner) scan() (*block, error) {
+func (c *cleaner[R]) scan() (*block[R], error) {
 	s, record := c.reader.scan, &c.reader.record
 	b := c.newBlock(s.lines)
+	b.counted = true
 	for len(b.data) < blockBytes {
 		expected := s.lines + 1
 		if err := s.next(record); err != nil {
@@ -184,13 +175,14 @@ func (c *cleaner) scan() (*block, error) {
 			}
 			return nil, err
 		}
-		var own *block
+		var own *block[R]
 		switch {
 		case record.fault != 0 && record.fault != FaultNulByte && record.fault != FaultInvalidUTF8:
 			// What is wrong with its quotes shows in what comes after it.
 			own = c.cleanHere(record)
 		case record.line != expected:
 			own = c.newBlock(record.line - 1)
+			own.counted = true
 			own.append(record)
 		default:
 			b.append(record)
@@ -207,73 +199,57 @@ func (c *cleaner) scan() (*block, error) {
 
 // append adds a record. Its own line end may be missing, and a CR before it is
 // part of the record if there are two.
-func (b *block) append(record *record) {
+func (b *block[R]) append(record *record) {
 	b.data = append(append(b.data, record.raw...), "\r\n"...)
 }
 
-func (c *cleaner) cleanHere(record *record) *block {
-	r, _ := c.rows.Get().(*rows)
-	r.reset()
+func (c *cleaner[R]) cleanHere(record *record) *block[R] {
+	b := &block[R]{cleaned: true, result: c.take()}
 	c.reader.cleanRecord(record, &c.row)
-	r.add(&c.row, c.keep)
-	return &block{rows: r}
+	b.result.add(c.reader, &c.row)
+	return b
+}
+
+func (c *cleaner[R]) take() R {
+	r, _ := c.result.Get().(R)
+	r.reset()
+	return r
 }
 
 // worker cleans blocks.
-type worker struct {
+type worker[R gatherer] struct {
 	Reader
 	row Row
 }
 
-func (c *cleaner) worker() *worker {
+func (c *cleaner[R]) worker() *worker[R] {
 	r := c.reader
-	return &worker{Reader: Reader{
+	return &worker[R]{Reader: Reader{
 		scan: &scanner{err: io.EOF, comma: r.scan.comma, keep: r.scan.keep}, clean: r.clean, names: r.names, place: r.place,
 	}}
 }
 
-func (w *worker) cleanBlock(c *cleaner, b *block) *rows {
+func (w *worker[R]) clean(c *cleaner[R], b *block[R]) R {
 	s := w.scan
+	before := s.counts
 	s.base, s.pos, s.end, s.lines = 0, 0, 0, b.lines
 	s.noQuote, s.oddFrom, s.oddTo, s.unclosed = 0, 0, 0, memory{}
 	s.note(b.data)
 	s.buf, s.end = b.data, int64(len(b.data))
-	r, _ := c.rows.Get().(*rows)
-	r.reset()
+	r := c.take()
 	for s.next(&w.record) == nil { // there is no error but the end
 		w.cleanRecord(&w.record, &w.row)
-		r.add(&w.row, c.keep)
+		r.add(&w.Reader, &w.row)
+	}
+	if b.counted {
+		s.counts = before
 	}
 	c.data.Put(&b.data)
 	return r
 }
 
-func (r *rows) add(row *Row, keep keepReject) {
-	r.read++
-	r.faults[row.Faults.First()]++
-	if row.Faults != 0 {
-		r.reject = keep(r.reject, row)
-		return
-	}
-	from := len(r.valid)
-	r.valid = appendPacked(append(r.valid, 0, 0), row)
-	binary.LittleEndian.PutUint16(r.valid[from:], uint16(len(r.valid)-from-2))
-}
-
-// each gives the valid rows.
-func (r *rows) each(yield func(packed) error) error {
-	for b := r.valid; len(b) > 0; {
-		n := 2 + int(binary.LittleEndian.Uint16(b))
-		if err := yield(packed(b[2:n])); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-// addEvidence adds what another reader has seen of the file's dates.
-func (r *Reader) addEvidence(o *Reader) {
+// addSeen adds what another reader has seen of the file's dates and line ends.
+func (r *Reader) addSeen(o *Reader) {
 	for _, sep := range []byte(dateSeparators) {
 		mine, others := r.evidence(sep), o.evidence(sep)
 		mine.month += others.month
@@ -281,4 +257,7 @@ func (r *Reader) addEvidence(o *Reader) {
 		mine.alike += others.alike
 		mine.byRule += others.byRule
 	}
+	r.scan.blanks += o.scan.blanks
+	r.scan.crlf += o.scan.crlf
+	r.scan.lf += o.scan.lf
 }

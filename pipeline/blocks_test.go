@@ -22,11 +22,14 @@ func keepText(b []byte, r *Row) []byte {
 	return fmt.Appendf(b, "%d %q %s %q %d\n", r.Line, r.id, strings.Join(r.Faults.Strings(), ","), r.Raw, r.RawLength)
 }
 
+func gatherText() *rows { return &rows{keep: keepText} }
+
 type cleaned struct {
 	valid, reject string
 	read          int64
 	faults        [faultEnd]int64
 	evidence      [3]evidence
+	counts        counts
 }
 
 func cleanedBlocks(t *testing.T, content string) cleaned {
@@ -35,7 +38,7 @@ func cleanedBlocks(t *testing.T, content string) cleaned {
 	require.NoError(t, err)
 	var got cleaned
 	var valid, reject bytes.Buffer
-	require.NoError(t, newCleaner(r, keepText).clean(t.Context(), func(rows *rows) error {
+	require.NoError(t, newCleaner(r, gatherText).clean(t.Context(), func(rows *rows) error {
 		got.read += rows.read
 		for f, n := range rows.faults {
 			got.faults[f] += n
@@ -47,6 +50,7 @@ func cleanedBlocks(t *testing.T, content string) cleaned {
 		})
 	}))
 	got.valid, got.reject, got.evidence = valid.String(), reject.String(), [3]evidence{r.slash, r.dash, r.dot}
+	got.counts = r.scan.counts
 	return got
 }
 
@@ -72,6 +76,7 @@ func cleanedRows(t *testing.T, content string) cleaned {
 		fmt.Fprintln(&valid, row.Line, row.TransactionID, row.UserID, row.Amount, row.Date)
 	}
 	got.valid, got.reject, got.evidence = valid.String(), reject.String(), [3]evidence{r.slash, r.dash, r.dot}
+	got.counts = r.scan.counts
 	return got
 }
 
@@ -122,16 +127,16 @@ func TestBlocksEndWithTheirError(t *testing.T) {
 	content := head + strings.Repeat("T1,7,1,2024-01-05\n", 100_000)
 	r, err := NewReader(io.MultiReader(strings.NewReader(content), failing{}), Rules{})
 	require.NoError(t, err)
-	assert.ErrorIs(t, newCleaner(r, keepText).clean(t.Context(), func(*rows) error { return nil }), io.ErrClosedPipe)
+	assert.ErrorIs(t, newCleaner(r, gatherText).clean(t.Context(), func(*rows) error { return nil }), io.ErrClosedPipe)
 
 	r, err = NewReader(strings.NewReader(content), Rules{})
 	require.NoError(t, err)
-	assert.ErrorIs(t, newCleaner(r, keepText).clean(t.Context(), func(*rows) error { return io.ErrShortWrite }), io.ErrShortWrite)
+	assert.ErrorIs(t, newCleaner(r, gatherText).clean(t.Context(), func(*rows) error { return io.ErrShortWrite }), io.ErrShortWrite)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err = NewReader(strings.NewReader(content), Rules{})
 	require.NoError(t, err)
-	assert.ErrorIs(t, newCleaner(r, keepText).clean(ctx, func(*rows) error { cancel(); return nil }), context.Canceled)
+	assert.ErrorIs(t, newCleaner(r, gatherText).clean(ctx, func(*rows) error { cancel(); return nil }), context.Canceled)
 }
 
 type failing struct{}
@@ -148,7 +153,7 @@ func BenchmarkClean(b *testing.B) {
 		r, err := NewReader(bytes.NewReader(content.Bytes()), Rules{})
 		require.NoError(b, err)
 		var read int64
-		require.NoError(b, newCleaner(r, keepText).clean(b.Context(), func(r *rows) error { read += r.read; return nil }))
+		require.NoError(b, newCleaner(r, gatherText).clean(b.Context(), func(r *rows) error { read += r.read; return nil }))
 		require.Equal(b, int64(300_000), read)
 		return time.Since(began)
 	}

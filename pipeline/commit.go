@@ -28,6 +28,7 @@ type load struct {
 	deltas   *summaries.Deltas
 	months   months // of the rows to be stored
 	detached []detached
+	known    *known // while the helper is at work
 	scratch  []byte
 	stage    string
 	entered  time.Time // the stage
@@ -42,11 +43,22 @@ func newLoad(ctx context.Context, a *attempt, tx pgx.Tx, helper *pgx.Conn, resul
 }
 
 // close gives the memory and the temporary files back.
-func (l *load) close() {
+func (l *load) close(ctx context.Context) {
+	_ = l.releaseHelper(ctx) // whether the load has failed is known by now
 	l.valid.Close()
 	l.winners.Close()
 	l.repeats.Close()
 	l.deltas.Close()
+}
+
+// releaseHelper ends what the helper is doing.
+func (l *load) releaseHelper(ctx context.Context) error {
+	if l.known == nil {
+		return nil
+	}
+	k := l.known
+	l.known = nil
+	return k.close(ctx)
 }
 
 // run does everything but the commit.

@@ -90,17 +90,19 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	if err != nil {
 		return err
 	}
-	defer known.close(ctx)
+	l.known = known
 	batches := make(chan *batch, 2)
 	lookCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	var looking errgroup.Group
 	looking.Go(func() error {
 		defer close(batches)
-		return inBatches(rows, func(b *batch) error {
+		ahead := newWarming(l.valid.Len())
+		err := inBatches(rows, func(b *batch) error {
 			if err := known.find(lookCtx, b); err != nil {
 				return err
 			}
+			ahead.addAll(b)
 			select {
 			case batches <- b:
 				return nil
@@ -108,6 +110,10 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 				return lookCtx.Err()
 			}
 		})
+		if err == nil && known.rows == 0 && ahead != nil {
+			known.background.Go(func() error { return ahead.run(ctx, l, known.tx) })
+		}
+		return err
 	})
 	err = l.writeKeys(ctx, func(keys *keyWriter) error {
 		for b := range batches {
@@ -245,9 +251,10 @@ func inBatches(rows *extsort.Merge, yield func(*batch) error) error {
 // known is the rows of the file whose ids are stored already, in a temporary table
 // of the helper's connection.
 type known struct {
-	load *load
-	tx   pgx.Tx
-	rows int64
+	load       *load
+	tx         pgx.Tx
+	rows       int64
+	background errgroup.Group // what the helper does beside the load when it has found all
 }
 
 func (l *load) newKnown(ctx context.Context) (*known, error) {
@@ -258,15 +265,17 @@ func (l *load) newKnown(ctx context.Context) (*known, error) {
 	k := &known{load: l, tx: tx}
 	for _, name := range []string{"known_table", "look_up"} {
 		if _, err := tx.Exec(ctx, l.statements.Get(name)); err != nil {
-			k.close(ctx)
-			return nil, err
+			return nil, errors.Join(err, k.close(ctx))
 		}
 	}
 	return k, nil
 }
 
-func (k *known) close(ctx context.Context) {
+// close leaves the helper free for something else.
+func (k *known) close(ctx context.Context) error {
+	err := k.background.Wait()
 	_ = k.tx.Rollback(context.WithoutCancel(ctx)) // it has only looked
+	return err
 }
 
 // find looks the ids of a batch up, and keeps the rows of those that are stored.

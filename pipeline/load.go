@@ -163,7 +163,7 @@ func (a *attempt) loadInTransaction(ctx context.Context, result *Result) error {
 	defer helper.Release()
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		l := newLoad(ctx, a, tx, helper.Conn(), result)
-		defer l.close()
+		defer l.close(ctx)
 		return l.run(ctx)
 	})
 }

@@ -16,6 +16,16 @@ SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin =
 SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT;
 ANALYZE load_known;
 
+-- name: warm_rows
+-- Reads the pages of the primary keys that rows of these users and dates go into.
+SELECT count(*) FROM unnest($1::int[], $2::date[]) n(user_id, transaction_date)
+JOIN transactions t ON t.user_id = n.user_id AND t.transaction_date = n.transaction_date;
+
+-- name: warm_users
+-- Reads the rows of the summaries that will move, and clears dead versions out of
+-- their pages on the way, as any reader does.
+SELECT sum(s.total_transactions) FROM unnest($1::int[]) n(user_id) JOIN user_summary s ON s.user_id = n.user_id;
+
 -- name: known_table
 -- The rows of the file whose ids are stored already, and where: of this session
 -- alone, and gone with its transaction.

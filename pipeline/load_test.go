@@ -633,3 +633,30 @@ func TestMonthsFilledBesideTheTable(t *testing.T) {
 	}
 	assert.Equal(t, states[0], states[1])
 }
+
+// The keys' index is built after a large first load, unless somebody is reading the
+// keys; either way it is there, whole and enforced.
+func TestFirstLoadBuildsTheKeys(t *testing.T) {
+	t.Parallel()
+	var content bytes.Buffer
+	require.NoError(t, pipeline.Generate(t.Context(), &content, pipeline.Generator{Rows: 70_000, Users: 500, Seed: 3}))
+	for _, read := range []bool{false, true} {
+		f := newFixture(t)
+		reader, err := f.pool.Begin(t.Context())
+		require.NoError(t, err)
+		if read {
+			_, err = reader.Exec(t.Context(), "SELECT count(*) FROM transaction_keys")
+			require.NoError(t, err)
+		}
+		got := f.load("a.csv", content.String())
+		require.NoError(t, reader.Rollback(t.Context()))
+		assert.Equal(t, got.Loaded, one[int64](f, "SELECT count(*) FROM transaction_keys"))
+		assert.Equal(t, "CREATE UNIQUE INDEX transaction_keys_pkey ON public.transaction_keys USING btree (transaction_id)",
+			one[string](f, "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'transaction_keys'::regclass"))
+		_, err = f.pool.Exec(t.Context(), `SELECT set_config('tally.writer', 'tally', false); INSERT INTO transaction_keys SELECT * FROM transaction_keys LIMIT 1`,
+			pgx.QueryExecModeSimpleProtocol)
+		assert.Equal(t, "transaction_keys_pkey", postgres.Constraint(err), err)
+		f.pool.Reset() // nobody else may write as Tally
+		f.verify()
+	}
+}

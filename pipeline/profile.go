@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -100,23 +100,20 @@ func profile(ctx context.Context, f *File, rules Rules) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newTallying(r)
-	var row Row
-	for {
-		if t.p.Read%4096 == 0 && ctx.Err() != nil {
-			return nil, fmt.Errorf("check %s: %w", f.path, context.Cause(ctx))
-		}
-		err := r.Next(&row)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		t.row(&row)
+	t := newTallying()
+	t.undecided = map[byte]*undecided{}
+	err = newCleaner(r, newTallying).clean(ctx, func(block *tallying) error {
+		t.merge(block)
+		return nil
+	})
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("check %s: %w", f.path, context.Cause(ctx))
+	}
+	if err != nil {
+		return nil, err
 	}
 	id := f.Identity()
-	p := t.result()
+	p := t.result(r)
 	p.Path, p.Size, p.Compression, p.Encoding = f.path, f.size, f.compression, f.encoding
 	p.Bytes, p.SHA256 = id.Bytes, hex.EncodeToString(id.SHA256[:])
 	p.RejectLimit = rules.WithDefaults().RejectLimit
@@ -124,14 +121,14 @@ func profile(ctx context.Context, f *File, rules Rules) (*Profile, error) {
 	return p, nil
 }
 
-// tallying gathers a profile row by row.
+// tallying gathers a profile row by row, of one block or of all of them.
 type tallying struct {
-	r                          *Reader
 	p                          Profile
 	faults                     [faultEnd]FaultCount
 	undecided                  map[byte]*undecided
 	dates, amounts, currencies shapes
-	users                      userSet
+	ids                        []int32 // users of a block
+	users                      userSet // of all
 	from, to                   Date
 	shape                      []byte
 }
@@ -144,11 +141,53 @@ type undecided struct {
 	late  map[Fault]int64 // rows whose first fault counts after it
 }
 
-func newTallying(r *Reader) *tallying {
-	return &tallying{r: r, undecided: map[byte]*undecided{}, from: 1<<31 - 1, to: -1 << 31}
+func newTallying() *tallying {
+	return &tallying{from: 1<<31 - 1, to: -1 << 31}
 }
 
-func (t *tallying) row(row *Row) {
+func (t *tallying) reset() {
+	ids, shape := t.ids[:0], t.shape
+	clear(t.dates)
+	clear(t.amounts)
+	clear(t.currencies)
+	*t = tallying{ids: ids, shape: shape, dates: t.dates, amounts: t.amounts, currencies: t.currencies, from: 1<<31 - 1, to: -1 << 31}
+}
+
+// merge adds a block to those before it.
+func (t *tallying) merge(block *tallying) {
+	t.p.Read += block.p.Read
+	for f := range t.faults {
+		t.faults[f].merge(&block.faults[f])
+	}
+	for sep, u := range block.undecided {
+		if t.undecided[sep] == nil {
+			t.undecided[sep] = &undecided{late: map[Fault]int64{}}
+		}
+		mine := t.undecided[sep]
+		mine.rows.merge(&u.rows)
+		mine.valid += u.valid
+		for f, n := range u.late {
+			mine.late[f] += n
+		}
+	}
+	t.dates.merge(block.dates)
+	t.amounts.merge(block.amounts)
+	t.currencies.merge(block.currencies)
+	for _, id := range block.ids {
+		t.users.add(id)
+	}
+	t.from, t.to = min(t.from, block.from), max(t.to, block.to)
+}
+
+func (c *FaultCount) merge(later *FaultCount) {
+	if c.Rows == 0 {
+		c.Line, c.Example = later.Line, later.Example
+	}
+	c.Count += later.Count
+	c.Rows += later.Rows
+}
+
+func (t *tallying) add(r *Reader, row *Row) {
 	t.p.Read++
 	for fs := row.Faults; fs != 0; fs &= fs - 1 {
 		t.faults[fs.First()].note(row)
@@ -158,14 +197,14 @@ func (t *tallying) row(row *Row) {
 		t.ambiguous(row)
 	}
 	if row.Faults == 0 {
-		t.users.add(row.UserID)
+		t.ids = append(t.ids, row.UserID)
 		t.from, t.to = min(t.from, row.Date), max(t.to, row.Date)
 	}
-	if t.r.structural != 0 {
+	if r.structural != 0 {
 		return // there are no cells
 	}
-	date := trimSpace(t.r.cell(&t.r.record, columnDate))
-	amount := trimSpace(t.r.cell(&t.r.record, columnAmount))
+	date := trimSpace(r.cell(&r.record, columnDate))
+	amount := trimSpace(r.cell(&r.record, columnAmount))
 	t.shape = appendShape(t.shape[:0], date, false)
 	t.dates.add(t.shape, date, row.Line)
 	t.shape = appendShape(t.shape[:0], amount, true)
@@ -185,6 +224,9 @@ func (c *FaultCount) note(row *Row) {
 
 func (t *tallying) ambiguous(row *Row) {
 	u := t.undecided[row.Ambiguous]
+	if t.undecided == nil {
+		t.undecided = map[byte]*undecided{}
+	}
 	if u == nil {
 		u = &undecided{late: map[Fault]int64{}}
 		t.undecided[row.Ambiguous] = u
@@ -212,15 +254,15 @@ func (t *tallying) decide(u *undecided) {
 	}
 }
 
-func (t *tallying) result() *Profile {
+func (t *tallying) result(r *Reader) *Profile {
 	p := &t.p
 	for _, sep := range []byte("/-.") {
-		contradicted := t.r.Contradicted(sep)
+		contradicted := r.Contradicted(sep)
 		if u := t.undecided[sep]; u != nil && contradicted {
 			t.decide(u)
 		}
-		if e := *t.r.evidence(sep); e != (evidence{}) {
-			p.Separators = append(p.Separators, SeparatorCount{string(rune(sep)), t.r.clean.order(sep),
+		if e := *r.evidence(sep); e != (evidence{}) {
+			p.Separators = append(p.Separators, SeparatorCount{string(rune(sep)), r.clean.order(sep),
 				e.month, e.day, e.alike, e.byRule, contradicted})
 		}
 	}
@@ -237,8 +279,8 @@ func (t *tallying) result() *Profile {
 	if t.from <= t.to {
 		p.From, p.To = t.from.String(), t.to.String()
 	}
-	p.Columns, p.Delimiter = t.r.Columns(), string(rune(t.r.Delimiter()))
-	p.LineEnds, p.EmptyLines = t.r.scan.lineEnds(), t.r.scan.blanks
+	p.Columns, p.Delimiter = r.Columns(), string(rune(r.Delimiter()))
+	p.LineEnds, p.EmptyLines = r.scan.lineEnds(), r.scan.blanks
 	return p
 }
 
@@ -255,8 +297,8 @@ func (s *scanner) lineEnds() string {
 	}
 }
 
-// shapes counts what cells look like. It holds at most maxShapes of them; what
-// comes after is counted together.
+// shapes counts what cells look like: in a block all of them, in all blocks at most
+// maxShapes; what comes after is counted together.
 type shapes map[string]*ShapeCount
 
 const (
@@ -267,26 +309,44 @@ const (
 func (s *shapes) add(shape, cell []byte, line int64) {
 	c := (*s)[string(shape)]
 	if c == nil {
-		c = s.meet(string(shape), cell, line)
+		if *s == nil {
+			*s = shapes{}
+		}
+		c = &ShapeCount{Shape: string(shape), Line: line, Example: clip(string(cell[:min(len(cell), 2*exampleLength)]), exampleLength)}
+		(*s)[string(shape)] = c
 	}
 	c.Count++
 }
 
-func (s *shapes) meet(shape string, cell []byte, line int64) *ShapeCount {
+// merge adds a later block's.
+func (s *shapes) merge(block shapes) {
 	if *s == nil {
 		*s = shapes{}
 	}
-	key := shape
-	if len(*s) >= maxShapes {
-		shape, key = otherShape, otherShape
-		if c := (*s)[key]; c != nil {
-			return c
+	for shape, c := range inOrder(block) {
+		key := shape
+		if (*s)[key] == nil && len(*s) >= maxShapes {
+			key = otherShape
+		}
+		mine := (*s)[key]
+		if mine == nil {
+			mine = &ShapeCount{Shape: strings.ToValidUTF8(key, ""), Line: c.Line, Example: c.Example} // it may have been cut within a character
+			(*s)[key] = mine
+		}
+		mine.Count += c.Count
+	}
+}
+
+// inOrder gives shapes in the order in which they were met.
+func inOrder(s shapes) iter.Seq2[string, *ShapeCount] {
+	keys := slices.SortedFunc(maps.Keys(s), func(a, b string) int { return cmp.Compare(s[a].Line, s[b].Line) })
+	return func(yield func(string, *ShapeCount) bool) {
+		for _, key := range keys {
+			if !yield(key, s[key]) {
+				return
+			}
 		}
 	}
-	shape = strings.ToValidUTF8(shape, "") // it may have been cut within a character
-	c := &ShapeCount{Shape: shape, Line: line, Example: clip(string(cell[:min(len(cell), 2*exampleLength)]), exampleLength)}
-	(*s)[key] = c
-	return c
 }
 
 func (s *shapes) sorted() []ShapeCount {

@@ -39,10 +39,12 @@ func (l *load) read(ctx context.Context) (err error) {
 		return l.changedInstead(file, err)
 	}
 	fileID := l.fileID
-	keep := func(b []byte, r *Row) []byte { return appendRejected(b, fileID, r) }
+	gather := func() *rows {
+		return &rows{keep: func(b []byte, r *Row) []byte { return appendRejected(b, fileID, r) }}
+	}
 	var faults [faultEnd]int64
 	rejected, err := pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
-		err := newCleaner(reader, keep).clean(ctx, func(r *rows) error {
+		err := newCleaner(reader, gather).clean(ctx, func(r *rows) error {
 			l.result.Read += r.read
 			for f, n := range r.faults {
 				faults[f] += n

@@ -45,17 +45,22 @@ type scanner struct {
 	end  int64 // of what was read
 	err  error // of r, once it failed or ended
 
-	comma  byte
-	keep   int   // fields to keep of a record; the others are only counted
-	lines  int64 // physical lines handed out
-	blanks int64 // of them, the empty ones
-	crlf   int64 // line ends that are CR LF, but for those in quotes
-	lf     int64 // line ends that are LF, but for those in quotes
+	comma byte
+	keep  int   // fields to keep of a record; the others are only counted
+	lines int64 // physical lines handed out
+	counts
 
 	noQuote        int64  // no quote in [pos, noQuote)
 	oddFrom, oddTo int64  // outside this span all bytes are ASCII other than NUL
 	unclosed       memory // of the last quoted field that was not closed
 	cut            []byte // the start of a line that is too long to be held
+}
+
+// counts are what a profile tells of a file's lines.
+type counts struct {
+	blanks int64 // empty lines
+	crlf   int64 // line ends that are CR LF, but for those in quotes
+	lf     int64 // line ends that are LF, but for those in quotes
 }
 
 func newScanner(r io.Reader) *scanner {

@@ -192,6 +192,9 @@ func (l *load) makePartitions(ctx context.Context, months []int) error {
 	if len(months) == 0 {
 		return nil
 	}
+	if err := l.releaseHelper(ctx); err != nil {
+		return err
+	}
 	return pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
 		for _, month := range months {
 			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partition($1)", firstOf(month).Time()); err != nil {

@@ -27,7 +27,7 @@ type totals struct {
 
 // maxDeltas bounds the users whose deltas are in memory at once, at 40 bytes a
 // place of a table that is at most three quarters full.
-const maxDeltas = 3 << 19
+const maxDeltas = 3 << 18
 
 // NewDeltas makes an empty set; ctx ends what it writes to disk.
 func NewDeltas(ctx context.Context) *Deltas {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -29,16 +30,19 @@ type Order struct {
 }
 
 const (
-	firstChunk = 256 << 10 // bytes of records that are sorted at once, at first
-	chunkBytes = 8 << 20   // and at most: each chunk is twice as large as the one before
-	budget     = 32 << 20  // bytes of sorted chunks that stay in memory; more go to disk
-	maxSorting = 4         // chunks that are sorted at once, whatever the cores
-	maxRecord  = 1<<16 - 1
+	firstChunk  = 256 << 10 // bytes of records that are sorted at once, at first
+	usualChunk  = 4 << 20   // and usually: each chunk is twice as large as the one before
+	lastChunk   = 64 << 20  // and at most, where there are very many
+	manyFiles   = 128       // after which chunks become larger, so that files do not become too many
+	budget      = 40 << 20  // bytes of records that stay in memory; if there are more, all go to disk
+	usualRecord = 40        // bytes, for a start
+	maxSorting  = 4         // chunks that are sorted at once, whatever the cores
+	maxRecord   = 1<<16 - 1
 )
 
-// Sorter sorts records chunk by chunk while more are added, keeps the first chunks
-// in memory, writes the others to temporary files, and merges them: about 100 MiB at
-// most, however many there are, and little for few. Which chunk a record was in does not show in the result,
+// Sorter sorts records chunk by chunk while more are added, writes the chunks to
+// temporary files if they are more than some memory holds, and merges them: about
+// 60 MiB at most, however many records there are, and little for few. Which chunk a record was in does not show in the result,
 // as long as no two records are equal to the order. It is for one goroutine, and
 // is to be closed.
 type Sorter struct {
@@ -86,13 +90,22 @@ func (s *Sorter) Add(record []byte) error {
 }
 
 func (s *Sorter) take() *chunk {
+	if size := s.nextSize(); size != s.size { // those that are free have the size of before
+		s.size, s.free = size, make(chan *chunk, maxSorting)
+	}
 	select {
 	case c := <-s.free:
 		return c
 	default:
-		s.size = min(max(2*s.size, firstChunk), chunkBytes)
-		return &chunk{records: make([]byte, 0, s.size)}
+		return &chunk{records: make([]byte, 0, s.size), entries: make([]entry, 0, s.size/usualRecord)}
 	}
+}
+
+func (s *Sorter) nextSize() int {
+	if s.size < usualChunk {
+		return max(2*s.size, firstChunk)
+	}
+	return min(usualChunk<<(len(s.files)/manyFiles), lastChunk)
 }
 
 // seal hands the chunk that is filling over to be sorted.
@@ -102,31 +115,45 @@ func (s *Sorter) seal() error {
 	}
 	c := s.filling
 	s.filling = nil
-	if s.held+cap(c.records) <= budget {
-		s.held += cap(c.records)
-		s.memory = append(s.memory, c)
+	s.memory = append(s.memory, c)
+	s.held += cap(c.records)
+	if s.held <= budget && len(s.files) == 0 {
 		s.sorting.Go(func() error {
 			c.sort(s.order)
 			return nil
 		})
 		return context.Cause(s.ctx)
 	}
+	// All of them go: the more records there are, the less is in memory.
+	for _, c := range s.memory {
+		if err := s.spill(c); err != nil {
+			return err
+		}
+	}
+	s.memory, s.held = nil, 0
+	return context.Cause(s.ctx)
+}
+
+func (s *Sorter) spill(c *chunk) error {
 	f, err := newRunFile()
 	if err != nil {
 		return err
 	}
 	s.files = append(s.files, f)
+	free, size := s.free, s.size
 	s.sorting.Go(func() error {
 		c.sort(s.order)
 		err := f.write(c)
-		c.records, c.entries = c.records[:0], c.entries[:0]
-		select {
-		case s.free <- c:
-		default:
+		if cap(c.records) == size {
+			c.records, c.entries, c.sorted = c.records[:0], c.entries[:0], sync.Once{}
+			select {
+			case free <- c:
+			default:
+			}
 		}
 		return err
 	})
-	return context.Cause(s.ctx)
+	return nil
 }
 
 // Sorted ends the adding, and gives the records in order. They can be read once.
@@ -137,6 +164,7 @@ func (s *Sorter) Sorted() (*Merge, error) {
 	if err := s.sorting.Wait(); err != nil {
 		return nil, err
 	}
+	s.free = nil
 	m := &Merge{order: s.order}
 	for _, c := range s.memory {
 		if err := m.add(&memoryRun{chunk: c}); err != nil {
@@ -168,6 +196,7 @@ func (s *Sorter) Close() {
 type chunk struct {
 	records []byte // each after its length in two bytes
 	entries []entry
+	sorted  sync.Once
 }
 
 type entry struct {
@@ -180,7 +209,10 @@ func (c *chunk) record(at uint32) []byte {
 	return c.records[at+2 : at+2+n : at+2+n]
 }
 
-func (c *chunk) sort(order Order) {
+// sort sorts once, and waits where another goroutine is at it.
+func (c *chunk) sort(order Order) { c.sorted.Do(func() { c.sortNow(order) }) }
+
+func (c *chunk) sortNow(order Order) {
 	skip := c.shared(order)
 	for i, e := range c.entries {
 		c.entries[i].key = order.Key(c.record(e.at), skip)

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-const runBuffer = 64 << 10 // bytes of each file while it is written or read
+const runBuffer = 32 << 10 // bytes of each file while it is written or read
 
 // Merge gives records in order: a heap of the runs by their first records.
 type Merge struct {

@@ -1,0 +1,59 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/opentax/tally/pipeline"
+)
+
+// BenchmarkCheck profiles a file, which reads, cleans and counts all of it, beside
+// encoding/csv reading the same file and doing nothing else.
+func BenchmarkCheck(b *testing.B) {
+	for _, n := range sizes() {
+		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
+			path := dirtyFile(b, n, 1, n/10)
+			var ours, peers time.Duration
+			for range b.N {
+				began := time.Now()
+				p, err := pipeline.Check(b.Context(), path, pipeline.Rules{})
+				ours += time.Since(began)
+				if err != nil || p.Read != n {
+					b.Fatalf("%d of %d rows: %v", p.Read, n, err)
+				}
+				began = time.Now()
+				rows, err := readCSV(path)
+				peers += time.Since(began)
+				if err != nil || rows != n+1 {
+					b.Fatalf("encoding/csv read %d rows: %v", rows, err)
+				}
+			}
+			report(b, n, ours)
+			b.ReportMetric(peers.Seconds()/ours.Seconds(), "of-encoding/csv")
+		})
+	}
+}
+
+func readCSV(path string) (rows int64, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	reader := csv.NewReader(bufio.NewReaderSize(file, 128<<10))
+	reader.ReuseRecord = true
+	for {
+		if _, err := reader.Read(); errors.Is(err, io.EOF) {
+			return rows, nil
+		} else if err != nil {
+			return rows, err
+		}
+		rows++
+	}
+}

@@ -1,0 +1,66 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// warmRows is how many rows a load may have for its pages to be read ahead. Rows of
+// a small load are far from each other: each one costs a page of the primary keys, of
+// the keys and of the summaries, which a large table does not have in memory, and
+// reading them takes longer than writing. A large load reads its pages in order.
+const warmRows = 20_000
+
+// warming reads the pages that the load will write, on the helper's connection and
+// beside the load.
+type warming struct {
+	places []warmPlace
+}
+
+type warmPlace struct {
+	month int
+	user  int32
+	date  Date
+}
+
+// newWarming is nil for a load of too many rows.
+func newWarming(rows int64) *warming {
+	if rows > warmRows {
+		return nil
+	}
+	return &warming{}
+}
+
+func (w *warming) addAll(b *batch) {
+	if w == nil {
+		return
+	}
+	from := 0
+	for _, end := range b.ends {
+		p := packed(b.rows[from:end])
+		month, _ := p.date().month()
+		w.places = append(w.places, warmPlace{month, p.user(), p.date()})
+		from = end
+	}
+}
+
+func (w *warming) run(ctx context.Context, l *load, tx pgx.Tx) error {
+	slices.SortFunc(w.places, func(a, b warmPlace) int { return cmp.Or(cmp.Compare(a.month, b.month), cmp.Compare(a.user, b.user)) })
+	users, dates := make([]int32, len(w.places)), make([]time.Time, len(w.places))
+	for i, p := range w.places {
+		users[i], dates[i] = p.user, p.date.Time()
+	}
+	if _, err := tx.Exec(ctx, l.statements.Get("warm_rows"), pgx.QueryExecModeCacheDescribe, users, dates); err != nil {
+		return fmt.Errorf("read the primary keys ahead: %w", err)
+	}
+	slices.Sort(users)
+	if _, err := tx.Exec(ctx, l.statements.Get("warm_users"), pgx.QueryExecModeCacheDescribe, slices.Compact(users)); err != nil {
+		return fmt.Errorf("read the summaries ahead: %w", err)
+	}
+	return nil
+}
