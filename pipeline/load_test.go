@@ -529,14 +529,20 @@ func TestNobodySeesHalfALoad(t *testing.T) {
 			}
 		})
 	}
-	for i := range 12 {
-		content := header
-		for row := range 200 {
-			content += fmt.Sprintf("T%d-%d,%d,%d.1,20%02d-%02d-05\nbad\n", i, row, row%17+1, row, 10+i, row%12+1)
+	f.rules.RejectLimit = "100%"
+	for i := range 14 {
+		rows := 200
+		if i > 11 {
+			rows = 50_000 // so many that new months are filled beside the table
 		}
-		f.rules.RejectLimit = "100%"
-		got := f.load(fmt.Sprint(i, ".csv"), content)
-		assert.Equal(t, int64(200), got.Loaded, got.Error)
+		var content strings.Builder
+		content.WriteString(header)
+		for row := range rows {
+			fmt.Fprintf(&content, "T%d-%d,%d,%d.1,20%02d-%02d-05\n", i, row, row%17+1, row, 10+i, row%12+1)
+		}
+		content.WriteString("bad\n")
+		got := f.load(fmt.Sprint(i, ".csv"), content.String())
+		assert.Equal(t, int64(rows), got.Loaded, got.Error)
 	}
 	close(stop)
 	looking.Wait()
