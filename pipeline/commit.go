@@ -37,7 +37,7 @@ type load struct {
 func newLoad(ctx context.Context, a *attempt, tx pgx.Tx, helper *pgx.Conn, result *Result) *load {
 	return &load{
 		attempt: a, tx: tx, helper: helper, result: result,
-		valid: extsort.New(ctx, byID()), winners: extsort.New(ctx, byPlace()), repeats: extsort.New(ctx, byLine()),
+		valid: extsort.New(ctx, byID(), a.limits), winners: extsort.New(ctx, byPlace(), a.limits), repeats: extsort.New(ctx, byLine(), a.limits),
 		deltas: summaries.NewDeltas(ctx),
 	}
 }

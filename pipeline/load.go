@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/sqlfile"
 )
@@ -48,6 +49,7 @@ type Loader struct {
 	pool       *pgxpool.Pool
 	statements sqlfile.Statements
 	turns      chan struct{}
+	limits     extsort.Limits // the usual, but for a test
 }
 
 // connsPerLoad is what a load may hold of the pool: two connections of its own,

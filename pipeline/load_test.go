@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
@@ -664,5 +666,51 @@ func TestFirstLoadBuildsTheKeys(t *testing.T) {
 		assert.Equal(t, "transaction_keys_pkey", postgres.Constraint(err), err)
 		f.pool.Reset() // nobody else may write as Tally
 		f.verify()
+	}
+}
+
+// The text of repeats is read again when the rest has been read: if the file is
+// another by then, nothing of it is loaded, and the next try has the new one.
+func TestFileThatChangesBeforeItsRepeatsAreRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	path := f.write("a.csv", header+"T1,7,10.00,2024-01-05\nT1,7,10.00,2024-01-05\n")
+	req := f.request(path)
+	var once sync.Once
+	req.Progress = func(p pipeline.Progress) {
+		if p.Stage == pipeline.StageKeys {
+			once.Do(func() { f.write("a.csv", header+"T1,7,10.00,2024-01-05\nT1,8,10.00,2024-01-05\n") })
+		}
+	}
+	got, err := f.loader.Load(t.Context(), req)
+	require.NoError(t, err)
+	assert.Equal(t, [3]int64{1, 0, 1}, [3]int64{got.Loaded, got.Duplicate, got.Conflict}, got.Error)
+	assert.Equal(t, "T1,8,10.00,2024-01-05", one[string](f, "SELECT raw FROM etl_rejects"))
+	f.verify()
+}
+
+// Invariant 4: what a load does depends neither on the cores nor on how much it
+// sorts at once. Not parallel: the number of cores is the process's.
+func TestResultDoesNotDependOnCoresOrChunks(t *testing.T) {
+	var content bytes.Buffer
+	require.NoError(t, pipeline.Generate(t.Context(), &content, pipeline.Generator{Rows: 30_000, Users: 300, Seed: 3}))
+	quoted := strings.ReplaceAll(content.String(), ",$", ",\"$") // some rows become malformed on the way
+	quoted = strings.ReplaceAll(quoted, ".00,", ".00\",")
+	cores := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(cores)
+	var states []string
+	for i, c := range []struct {
+		cores  int
+		limits extsort.Limits
+	}{{cores: cores}, {cores: 1}, {cores: 7, limits: extsort.Limits{Chunk: 10_000, Memory: 1}}, {cores: 2, limits: extsort.Limits{Chunk: 300_000, Memory: 600_000}}} {
+		runtime.GOMAXPROCS(c.cores)
+		f := newFixture(t)
+		f.loader = f.loader.WithLimits(c.limits)
+		f.load("a.csv", content.String())
+		f.load("b.csv", quoted)
+		f.verify()
+		states = append(states, one[string](f, stateQuery)+one[string](f,
+			"SELECT string_agg(concat_ws(' ', id, transaction_id, line), E'\\n' ORDER BY id) FROM transactions"))
+		assert.Equal(t, states[0], states[i])
 	}
 }

@@ -90,7 +90,7 @@ type deltaTable struct {
 const firstSlots = 1 << 10
 
 func newDeltaTable(ctx context.Context) *deltaTable {
-	return &deltaTable{sorter: extsort.New(ctx, byKey())}
+	return &deltaTable{sorter: extsort.New(ctx, byKey(), extsort.Limits{})}
 }
 
 func (t *deltaTable) add(d delta) error {

@@ -31,14 +31,21 @@ type Order struct {
 
 const (
 	firstChunk  = 256 << 10 // bytes of records that are sorted at once, at first
-	usualChunk  = 4 << 20   // and usually: each chunk is twice as large as the one before
+	usualChunk  = 4 << 20   // and usually, see Limits: each chunk is twice as large as the one before
 	lastChunk   = 64 << 20  // and at most, where there are very many
 	manyFiles   = 128       // after which chunks become larger, so that files do not become too many
-	budget      = 40 << 20  // bytes of records that stay in memory; if there are more, all go to disk
+	usualMemory = 40 << 20  // bytes of records that stay in memory, see Limits
 	usualRecord = 40        // bytes, for a start
 	maxSorting  = 4         // chunks that are sorted at once, whatever the cores
 	maxRecord   = 1<<16 - 1
 )
+
+// Limits are the sizes of a sorter's parts; zero means the usual. They do not show in
+// the result.
+type Limits struct {
+	Chunk  int // bytes of records that are sorted at once; 4 MiB
+	Memory int // bytes of records that stay in memory; if there are more, all go to disk; 40 MiB
+}
 
 // Sorter sorts records chunk by chunk while more are added, writes the chunks to
 // temporary files if they are more than some memory holds, and merges them: about
@@ -47,6 +54,7 @@ const (
 // is to be closed.
 type Sorter struct {
 	order   Order
+	limits  Limits
 	ctx     context.Context // ends the sorting
 	filling *chunk
 	sorting *errgroup.Group
@@ -59,8 +67,14 @@ type Sorter struct {
 }
 
 // New makes a sorter; nothing is allocated before the first record.
-func New(ctx context.Context, order Order) *Sorter {
-	s := &Sorter{order: order, free: make(chan *chunk, maxSorting)}
+func New(ctx context.Context, order Order, limits Limits) *Sorter {
+	if limits.Chunk == 0 {
+		limits.Chunk = usualChunk
+	}
+	if limits.Memory == 0 {
+		limits.Memory = usualMemory
+	}
+	s := &Sorter{order: order, limits: limits, free: make(chan *chunk, maxSorting)}
 	s.sorting, s.ctx = errgroup.WithContext(ctx)
 	s.sorting.SetLimit(min(runtime.GOMAXPROCS(0), maxSorting))
 	return s
@@ -76,7 +90,7 @@ func (s *Sorter) Add(record []byte) error {
 		return fmt.Errorf("sort: a record of %d bytes, want at most %d", len(record), maxRecord)
 	}
 	c := s.filling
-	if c == nil || len(c.records)+2+len(record) > cap(c.records) {
+	if c == nil || len(c.records) > 0 && len(c.records)+2+len(record) > cap(c.records) {
 		if err := s.seal(); err != nil {
 			return err
 		}
@@ -102,10 +116,10 @@ func (s *Sorter) take() *chunk {
 }
 
 func (s *Sorter) nextSize() int {
-	if s.size < usualChunk {
-		return max(2*s.size, firstChunk)
+	if s.size < s.limits.Chunk {
+		return min(max(2*s.size, firstChunk), s.limits.Chunk)
 	}
-	return min(usualChunk<<(len(s.files)/manyFiles), lastChunk)
+	return min(s.limits.Chunk<<(len(s.files)/manyFiles), lastChunk)
 }
 
 // seal hands the chunk that is filling over to be sorted.
@@ -117,7 +131,7 @@ func (s *Sorter) seal() error {
 	s.filling = nil
 	s.memory = append(s.memory, c)
 	s.held += cap(c.records)
-	if s.held <= budget && len(s.files) == 0 {
+	if s.held <= s.limits.Memory && len(s.files) == 0 {
 		s.sorting.Go(func() error {
 			c.sort(s.order)
 			return nil

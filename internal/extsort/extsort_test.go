@@ -57,7 +57,7 @@ func TestSorted(t *testing.T) {
 		t.Run(fmt.Sprint(c.n, " of ", c.length), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(uint64(c.n), uint64(c.length)))
-			s := New(t.Context(), byText())
+			s := New(t.Context(), byText(), Limits{})
 			defer s.Close()
 			var want []string
 			record := make([]byte, c.length)
@@ -79,10 +79,28 @@ func TestSorted(t *testing.T) {
 	}
 }
 
+// Chunks of one record each, more files than at first: the same order.
+func TestLimitsDoNotShow(t *testing.T) {
+	t.Parallel()
+	for _, limits := range []Limits{{Chunk: 1, Memory: 1}, {Chunk: 64, Memory: 1 << 20}, {Chunk: 1000, Memory: 3000}} {
+		s := New(t.Context(), byText(), limits)
+		defer s.Close()
+		var want []string
+		random := rand.New(rand.NewPCG(1, 1))
+		for range 300 {
+			record := fmt.Sprintf("....T%0*d", random.IntN(9)+1, random.IntN(1000))
+			want = append(want, record)
+			require.NoError(t, s.Add([]byte(record)))
+		}
+		slices.Sort(want)
+		assert.Equal(t, want, all(t, s), limits)
+	}
+}
+
 // Records that share their start, of unequal lengths.
 func TestSharedStarts(t *testing.T) {
 	t.Parallel()
-	s := New(t.Context(), byText())
+	s := New(t.Context(), byText(), Limits{})
 	defer s.Close()
 	want := []string{"....TXN1", "....TXN12", "....TXN123456789", "....TXN1234567890", "....TXN2"}
 	for _, i := range []int{3, 1, 4, 0, 2} {
@@ -92,12 +110,12 @@ func TestSharedStarts(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	s := New(t.Context(), byText())
+	s := New(t.Context(), byText(), Limits{})
 	defer s.Close()
 	assert.ErrorContains(t, s.Add(make([]byte, 65536)), "65536 bytes")
 
 	fill := func(s *Sorter) (err error) {
-		for range 2 * budget / 60_000 {
+		for range 2 * usualMemory / 60_000 {
 			if err = s.Add(make([]byte, 60_000)); err != nil {
 				return err
 			}
@@ -109,14 +127,14 @@ func TestErrors(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 
 	ctx, cancel := context.WithCancel(t.Context())
-	cancelled := New(ctx, byText())
+	cancelled := New(ctx, byText(), Limits{})
 	cancel()
 	assert.ErrorIs(t, fill(cancelled), context.Canceled)
 	_, err := cancelled.Sorted()
 	require.ErrorIs(t, err, context.Canceled)
 	cancelled.Close()
 
-	whole := New(t.Context(), byText())
+	whole := New(t.Context(), byText(), Limits{})
 	require.NoError(t, fill(whole))
 	left, err := os.ReadDir(os.TempDir())
 	require.NoError(t, err)

@@ -1,0 +1,72 @@
+package summaries
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// More users than the table holds at once, each met again after the table was
+// emptied: every sum is that of a map.
+func TestDeltasOfManyUsers(t *testing.T) {
+	t.Parallel()
+	d := NewDeltas(t.Context())
+	defer d.Close()
+	const users = maxDeltas + maxDeltas/4
+	random := rand.New(rand.NewPCG(1, 2))
+	want := make(map[int32]delta, users)
+	for range 2 * users {
+		user, amount := random.Int32N(users)+1, random.Int64N(2_000_001)-1_000_000
+		e := delta{key: user, came: 1, amount: NewSum(amount, 2)}
+		err := d.Add(user, user%400-200, e.amount)
+		if amount%5 == 0 {
+			gone := delta{key: user, went: 1, amount: Sum{}.Minus(NewSum(7, 4))}
+			err = errors.Join(err, d.Remove(user, user%400-200, NewSum(7, 4)))
+			e = e.plus(gone)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[user] = want[user].plus(e)
+	}
+	require.NotZero(t, d.users.sorter.Len(), "the premise of this test")
+	last, n := int32(0), 0
+	require.NoError(t, d.users.each(func(got delta) error {
+		e := want[got.key]
+		e.key = got.key
+		if got.key <= last || got != e {
+			t.Fatalf("%+v after %d, want %+v", got, last, e)
+		}
+		last = got.key
+		n++
+		return nil
+	}))
+	assert.Equal(t, len(want), n)
+	last, n = -1<<31, 0
+	require.NoError(t, d.days.each(func(got delta) error {
+		require.Greater(t, got.key, last, "also below zero")
+		last = got.key
+		n++
+		return nil
+	}))
+	assert.Equal(t, 400, n)
+}
+
+func TestSum(t *testing.T) {
+	t.Parallel()
+	most := NewSum(999_999_999_999_999, 0)
+	sum := Sum{}
+	for range 10_000 {
+		sum = sum.Plus(most)
+	}
+	assert.Equal(t, "9999999999999990000", sum.String())
+	for range 20_000 {
+		sum = sum.Minus(most)
+	}
+	assert.Equal(t, "-9999999999999990000", sum.String())
+	assert.Equal(t, "-0.0001", NewSum(-1, 4).String())
+	assert.Equal(t, "0", NewSum(5, 1).Plus(NewSum(-50, 2)).String())
+}
