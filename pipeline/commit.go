@@ -82,7 +82,7 @@ func (l *load) run(ctx context.Context) error {
 		return err
 	}
 	l.result.Status = StatusLoaded
-	l.enter(ctx, stageLedger)
+	l.enter(ctx, StageCommit)
 	if err := l.record(ctx); err != nil {
 		return err
 	}

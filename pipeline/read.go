@@ -123,7 +123,7 @@ func (l *load) progress(done, all int64) {
 		from, to = shareRead, shareKeys
 	case StageWrite:
 		from, to = shareKeys, 1
-	case stageLedger:
+	case StageCommit:
 		from = 1
 	}
 	l.reported = time.Now()

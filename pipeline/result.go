@@ -39,11 +39,10 @@ type Result struct {
 
 // Stages of a load.
 const (
-	StageRead  = "read"  // the file is read and cleaned
-	StageKeys  = "keys"  // ids are held against each other and against those stored
-	StageWrite = "write" // rows and rollups are written
-
-	stageLedger = "ledger" // the rest, which is short
+	StageRead   = "read"   // the file is read and cleaned
+	StageKeys   = "keys"   // ids are held against each other and against those stored
+	StageWrite  = "write"  // rows and rollups are written
+	StageCommit = "commit" // the ledger is written, partitions are attached
 )
 
 // Progress is how far a file's load has come.
