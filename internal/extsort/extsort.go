@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -132,7 +131,10 @@ func (s *Sorter) seal() error {
 	s.memory = append(s.memory, c)
 	s.held += cap(c.records)
 	if s.held <= s.limits.Memory && len(s.files) == 0 {
+		sorted := make(chan struct{})
+		c.sorted = sorted
 		s.sorting.Go(func() error {
+			defer close(sorted)
 			c.sort(s.order)
 			return nil
 		})
@@ -156,10 +158,14 @@ func (s *Sorter) spill(c *chunk) error {
 	s.files = append(s.files, f)
 	free, size := s.free, s.size
 	s.sorting.Go(func() error {
-		c.sort(s.order)
+		if c.sorted != nil {
+			<-c.sorted
+		} else {
+			c.sort(s.order)
+		}
 		err := f.write(c)
-		if cap(c.records) == size {
-			c.records, c.entries, c.sorted = c.records[:0], c.entries[:0], sync.Once{}
+		if cap(c.records) == size { // nobody else is at it any more, so that it can be filled again
+			c.records, c.entries, c.sorted = c.records[:0], c.entries[:0], nil
 			select {
 			case free <- c:
 			default:
@@ -210,7 +216,7 @@ func (s *Sorter) Close() {
 type chunk struct {
 	records []byte // each after its length in two bytes
 	entries []entry
-	sorted  sync.Once
+	sorted  <-chan struct{} // closed when the sorting that was begun in memory has ended; nil if none was
 }
 
 type entry struct {
@@ -223,10 +229,7 @@ func (c *chunk) record(at uint32) []byte {
 	return c.records[at+2 : at+2+n : at+2+n]
 }
 
-// sort sorts once, and waits where another goroutine is at it.
-func (c *chunk) sort(order Order) { c.sorted.Do(func() { c.sortNow(order) }) }
-
-func (c *chunk) sortNow(order Order) {
+func (c *chunk) sort(order Order) {
 	skip := c.shared(order)
 	for i, e := range c.entries {
 		c.entries[i].key = order.Key(c.record(e.at), skip)
