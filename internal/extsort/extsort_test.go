@@ -84,19 +84,21 @@ func TestSorted(t *testing.T) {
 func TestLimitsDoNotShow(t *testing.T) {
 	t.Parallel()
 	for _, limits := range []Limits{{Chunk: 1, Memory: 1}, {Chunk: 64, Memory: 1 << 20}, {Chunk: 1000, Memory: 3000}} {
-		for seed := range uint64(20) {
-			s := New(t.Context(), byText(), limits)
-			defer s.Close()
-			var want []string
-			random := rand.New(rand.NewPCG(1, seed))
-			for range 300 {
-				record := fmt.Sprintf("....T%0*d", random.IntN(9)+1, random.IntN(1000))
-				want = append(want, record)
-				require.NoError(t, s.Add([]byte(record)))
-			}
-			slices.Sort(want)
-			assert.Equal(t, want, all(t, s), limits)
-			s.Close()
+		for seed := range uint64(50) { // side by side, so that sortings start late
+			t.Run(fmt.Sprint(limits, seed), func(t *testing.T) {
+				t.Parallel()
+				s := New(t.Context(), byText(), limits)
+				defer s.Close()
+				var want []string
+				random := rand.New(rand.NewPCG(1, seed))
+				for range 300 {
+					record := fmt.Sprintf("....T%0*d", random.IntN(9)+1, random.IntN(1000))
+					want = append(want, record)
+					require.NoError(t, s.Add([]byte(record)))
+				}
+				slices.Sort(want)
+				assert.Equal(t, want, all(t, s))
+			})
 		}
 	}
 }
