@@ -25,6 +25,10 @@ type Summaries interface {
 	// Transactions returns at most limit of a user's transactions after a place,
 	// in order of date and id.
 	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
+	// Many returns the summaries of those users that have one, in order of their ids.
+	Many(ctx context.Context, userIDs []int32) ([]summaries.Summary, error)
+	// Totals returns totals by day or month, in order of time.
+	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
 }
 
 // Config is what the API serves. Summaries and Runs are required; the zero value
@@ -131,7 +135,9 @@ func (s *service) register(operations huma.API) {
 	operations.UseMiddleware(s.guard)
 	describe(operations.OpenAPI())
 	s.registerSummary(operations)
+	s.registerSummaries(operations)
 	s.registerTransactions(operations)
+	s.registerTotals(operations)
 	s.registerRuns(operations)
 	s.registerFiles(operations)
 	s.registerRejects(operations)

@@ -21,6 +21,7 @@ import (
 
 // fakeSummaries answers with its functions; one that is missing panics.
 type fakeSummaries struct {
+	Summaries    // what has no function here panics
 	get          func(context.Context, int32) (summaries.Summary, error)
 	transactions func(context.Context, int32, summaries.Cursor, int) ([]summaries.Transaction, error)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // rollups stands for summaries.NewStore(pool).
-type rollups struct{}
+type rollups struct{ api.Summaries }
 
 func (rollups) Get(_ context.Context, userID int32) (summaries.Summary, error) {
 	return summaries.Summary{UserID: userID, Transactions: 5, Total: decimal.RequireFromString("10416.29")}, nil

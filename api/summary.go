@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/opentax/tally/summaries"
 )
 
 // UserPath is the path of what belongs to one user. It is exported since huma
@@ -48,10 +50,14 @@ func (s *service) summary(ctx context.Context, in *summaryInput) (*summaryOutput
 	if err != nil {
 		return nil, err
 	}
-	return &summaryOutput{Body: Summary{
+	return &summaryOutput{Body: summaryOf(sum)}, nil
+}
+
+func summaryOf(sum summaries.Summary) Summary {
+	return Summary{
 		UserID:            sum.UserID,
 		TotalTransactions: sum.Transactions,
 		TotalAmount:       Money(sum.Total),
 		Average:           Money(sum.Average()),
-	}}, nil
+	}
 }

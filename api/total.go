@@ -1,0 +1,199 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/opentax/tally/summaries"
+)
+
+// Total is the count and sum of a day or month in which there are transactions.
+type Total struct {
+	Start             Date  `json:"start" doc:"The day, or the first day of the month."`
+	TotalTransactions int64 `json:"total_transactions" minimum:"1" example:"50" doc:"How many transactions it has."`
+	TotalAmount       Money `json:"total_amount" doc:"The exact sum of their amounts."`
+}
+
+// RangeQuery bounds what is looked at. It is exported since huma passes over embedded
+// types that are not.
+type RangeQuery struct {
+	From string `query:"from" format:"date" example:"2024-01-01" doc:"The first day that counts; left out, there is no bound."`
+	To   string `query:"to" format:"date" example:"2024-12-31" doc:"The last day that counts; left out, there is no bound."`
+}
+
+// days are the bounds; zero means none.
+func (q RangeQuery) days() (from, to time.Time, err error) {
+	if from, err = queryDay("from", q.From); err != nil {
+		return from, to, err
+	}
+	if to, err = queryDay("to", q.To); err != nil {
+		return from, to, err
+	}
+	if !to.IsZero() && from.After(to) {
+		err = invalid(ProblemError{Location: "query.to", Message: "must not be before from"})
+	}
+	return from, to, err
+}
+
+// queryDay reads a day strictly: what is no day of the calendar is refused.
+func queryDay(name, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	day, err := time.Parse(time.DateOnly, text)
+	if err != nil || day.Year() < 1 {
+		return day, invalid(ProblemError{Location: "query." + name, Message: "must be a day, as in 2024-01-31"})
+	}
+	return day, nil
+}
+
+// TotalsQuery is the parameters of totals.
+type TotalsQuery struct {
+	PageQuery
+	RangeQuery
+	By string `query:"by" enum:"day,month" default:"day" doc:"What is summed together. A month that from or to cut is summed as far as they let it."`
+}
+
+func (q TotalsQuery) values() url.Values {
+	v := url.Values{"by": {q.By}}
+	if q.From != "" {
+		v.Set("from", q.From)
+	}
+	if q.To != "" {
+		v.Set("to", q.To)
+	}
+	return v
+}
+
+type totalsInput struct{ TotalsQuery }
+
+type userTotalsInput struct {
+	UserPath
+	TotalsQuery
+}
+
+func (s *service) registerTotals(operations huma.API) {
+	huma.Register(operations, huma.Operation{
+		OperationID: "listTotals",
+		Method:      http.MethodGet,
+		Path:        "/totals",
+		Tags:        []string{tagTransactions},
+		Summary:     "Sum all transactions by day or month",
+		Description: "Count and exact sum of all users' transactions by day or month, in order of time, by pages. Periods without transactions are left out.",
+		Responses: responses(success("A page of totals.", nil),
+			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+	}, answering(s, func(ctx context.Context, in *totalsInput) (*pageOutput[Total], error) {
+		out, _, err := s.totals(ctx, 0, "totals", in.TotalsQuery)
+		return out, err
+	}))
+	huma.Register(operations, huma.Operation{
+		OperationID: "listUserTotals",
+		Method:      http.MethodGet,
+		Path:        "/transactions/{user_id}/totals",
+		Tags:        []string{tagTransactions},
+		Summary:     "Sum a user's transactions by day or month",
+		Description: "Count and exact sum of a user's transactions by day or month, in order of time, by pages. Periods without transactions are left out; the list of a user who has none in the whole range is empty.",
+		Responses: responses(success("A page of totals.", nil),
+			noTransactionsResponse, notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+	}, answering(s, s.userTotals))
+}
+
+func (s *service) userTotals(ctx context.Context, in *userTotalsInput) (*pageOutput[Total], error) {
+	out, found, err := s.totals(ctx, in.UserID, fmt.Sprintf("transactions/%d/totals", in.UserID), in.TotalsQuery)
+	if err != nil || found {
+		return out, err
+	}
+	_, err = s.summaries.Get(ctx, in.UserID) // nothing in the range, or nothing at all
+	return out, err
+}
+
+// totals is a page, and whether there is anything on it.
+func (s *service) totals(ctx context.Context, userID int32, path string, in TotalsQuery) (*pageOutput[Total], bool, error) {
+	from, to, err := in.days()
+	if err != nil {
+		return nil, false, err
+	}
+	list := path + "?" + in.values().Encode()
+	start, err := in.start(list)
+	if err != nil {
+		return nil, false, err
+	}
+	after := time.Time{}
+	if start != (place{}) {
+		if start.first < firstDay || start.first > lastDay {
+			return nil, false, badCursor()
+		}
+		after = time.Unix(start.first*secondsOfDay, 0).UTC()
+	}
+	sums, err := s.summaries.Totals(ctx, summaries.TotalsQuery{
+		UserID: userID, By: summaries.Period(in.By), From: from, To: to, After: after, Limit: in.Limit + 1,
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	totals := make([]Total, len(sums))
+	for i, t := range sums {
+		totals[i] = Total{Start: Date(t.Start), TotalTransactions: t.Transactions, TotalAmount: Money(t.Amount)}
+	}
+	page := newPage(totals, in.PageQuery, list, "/"+path, in.values(), func(t Total) place {
+		return place{daysOf(time.Time(t.Start)), 1}
+	})
+	return page, len(sums) > 0, nil
+}
+
+const maxUsers = 1000
+
+type summariesInput struct {
+	UserIDs []int32 `query:"user_id" required:"true" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, parted by commas, at most 1000."`
+}
+
+// SummariesBody is the answer of several users at once.
+type SummariesBody struct {
+	Items   []Summary `json:"items" nullable:"false" doc:"The summaries of those who have transactions, in the order of their ids, each once."`
+	Missing []int32   `json:"missing" nullable:"false" example:"[456]" doc:"The ids asked for that have no transactions, in order, each once."`
+}
+
+type summariesOutput struct{ Body SummariesBody }
+
+func (s *service) registerSummaries(operations huma.API) {
+	huma.Register(operations, huma.Operation{
+		OperationID: "listSummaries",
+		Method:      http.MethodGet,
+		Path:        "/summaries",
+		Tags:        []string{tagTransactions},
+		Summary:     "Summarise several users' transactions",
+		Description: "The summaries of up to 1000 users, all as of the same moment.",
+		Responses: responses(success("The summaries.", nil),
+			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+	}, answering(s, s.listSummaries))
+}
+
+func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summariesOutput, error) {
+	asked := map[int32]bool{}
+	for _, id := range in.UserIDs {
+		if id < 1 {
+			return nil, invalid(ProblemError{Location: "query.user_id", Message: fmt.Sprintf("must be 1 to %d integers from 1 to 2147483647", maxUsers)})
+		}
+		asked[id] = true
+	}
+	sums, err := s.summaries.Many(ctx, in.UserIDs)
+	if err != nil {
+		return nil, err
+	}
+	body := SummariesBody{Items: make([]Summary, len(sums)), Missing: []int32{}}
+	for i, sum := range sums {
+		body.Items[i] = summaryOf(sum)
+		delete(asked, sum.UserID)
+	}
+	for id := range asked {
+		body.Missing = append(body.Missing, id)
+	}
+	slices.Sort(body.Missing)
+	return &summariesOutput{body}, nil
+}

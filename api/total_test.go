@@ -1,0 +1,97 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTotalsFromDatabase(t *testing.T) {
+	t.Parallel()
+	h, pool := onDatabase(t)
+	load(t, pool, 7, 0.1, 0.2, -0.4, 5, 6) // on 2024-02-29, -18, -07, 2024-01-27 and, as the days repeat, 02-25
+	load(t, pool, 8, 1)
+	require.NoError(t, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), "SET LOCAL tally.writer = 'tally'")
+		if err == nil {
+			_, err = tx.Exec(t.Context(), `INSERT INTO daily_totals (transaction_date, total_transactions, total_amount, file_id)
+				SELECT transaction_date, count(*), sum(amount::numeric), 1 FROM transactions GROUP BY 1`)
+		}
+		return err
+	}))
+	for target, want := range map[string]string{
+		"/totals?by=month":                                        `[{"start":"2024-01-01","total_transactions":1,"total_amount":5.00},{"start":"2024-02-01","total_transactions":5,"total_amount":6.90}]`,
+		"/totals?from=2024-02-29":                                 `[{"start":"2024-02-29","total_transactions":2,"total_amount":1.10}]`,
+		"/transactions/7/totals?by=month":                         `[{"start":"2024-01-01","total_transactions":1,"total_amount":5.00},{"start":"2024-02-01","total_transactions":4,"total_amount":5.90}]`,
+		"/transactions/7/totals?from=2024-02-07&to=2024-02-18":    `[{"start":"2024-02-07","total_transactions":1,"total_amount":-0.40},{"start":"2024-02-18","total_transactions":1,"total_amount":0.20}]`,
+		"/transactions/8/totals?to=2024-02-28":                    `[]`,
+		"/totals?from=2025-01-01":                                 `[]`,
+		"/transactions/7/totals?by=month&from=2024-02-18&limit=9": `[{"start":"2024-02-01","total_transactions":3,"total_amount":6.30}]`,
+	} {
+		w := ask(h, http.MethodGet, target)
+		assert.Equal(t, http.StatusOK, w.Code, target)
+		assert.Equal(t, `{"items":`+want+"}\n", w.Body.String(), target)
+	}
+	requireProblem(t, ask(h, http.MethodGet, "/transactions/9/totals"), http.StatusNotFound, "no-transactions")
+
+	var days []string
+	for target := "/totals?limit=2"; target != ""; {
+		w := ask(h, http.MethodGet, target)
+		for _, item := range readPage(t, w).Items {
+			days = append(days, item["start"].(string))
+		}
+		target = nextLink(t, w)
+	}
+	assert.Equal(t, []string{"2024-01-27", "2024-02-07", "2024-02-18", "2024-02-25", "2024-02-29"}, days)
+}
+
+func TestTotalsRefuseWhatIsNoRange(t *testing.T) {
+	t.Parallel()
+	h, _ := onDatabase(t)
+	cursor := place{19000, 1}.cursor("totals?by=day")
+	for target, location := range map[string]string{
+		"/totals?from=2024-02-30":                                     "query.from",
+		"/totals?to=24-02-03":                                         "query.to",
+		"/totals?from=0000-01-01":                                     "query.from",
+		"/totals?from=2024-02-02&to=2024-02-01":                       "query.to",
+		"/totals?by=week":                                             "query.by",
+		"/totals?until=2024-01-01":                                    "query",
+		"/totals?cursor=" + place{1 << 40, 1}.cursor("totals?by=day"): "query.cursor",
+		"/totals?by=month&cursor=" + cursor:                           "query.cursor",
+		"/transactions/7/totals?cursor=" + cursor:                     "query.cursor",
+		"/transactions/0/totals":                                      "path.user_id",
+		"/transactions/2147483648/totals":                             "path.user_id",
+		"/summaries":                                                  "query.user_id",
+		"/summaries?user_id=":                                         "query.user_id",
+		"/summaries?user_id=1,x":                                      "query.user_id",
+		"/summaries?user_id=0":                                        "query.user_id",
+		"/summaries?user_id=2147483648":                               "query.user_id",
+		"/summaries?user_id=1" + strings.Repeat(",2", 1000):           "query.user_id",
+		"/summaries?user_id=1&user_id=2":                              "query.user_id",
+	} {
+		p := requireProblem(t, ask(h, http.MethodGet, target), http.StatusUnprocessableEntity, "invalid-request")
+		require.NotEmpty(t, p.Errors, target)
+		assert.Equal(t, location, p.Errors[0].Location, target)
+	}
+	assert.Equal(t, http.StatusOK, ask(h, http.MethodGet, "/totals?cursor="+cursor).Code)
+}
+
+func TestSummariesOfSeveralUsers(t *testing.T) {
+	t.Parallel()
+	h, pool := onDatabase(t)
+	load(t, pool, 1633, 0.1, 0.2, -0.4)
+	load(t, pool, 2147483647, 99999999999.1234)
+	w := ask(h, http.MethodGet, "/summaries?user_id=2147483647,5,1633,4,5,1633")
+	assert.Equal(t, `{"items":[{"user_id":1633,"total_transactions":3,"total_amount":-0.10,"average_transaction_amount":-0.03},`+
+		`{"user_id":2147483647,"total_transactions":1,"total_amount":99999999999.1234,"average_transaction_amount":99999999999.12}],"missing":[4,5]}`+"\n", w.Body.String())
+	ids := make([]string, maxUsers)
+	for i := range ids {
+		ids[i] = fmt.Sprint(i + 1)
+	}
+	assert.Empty(t, readPage(t, ask(h, http.MethodGet, "/summaries?user_id="+strings.Join(ids, ","))).Items)
+}

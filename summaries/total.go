@@ -1,0 +1,137 @@
+package summaries
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+)
+
+// Period is what totals are summed by.
+type Period string
+
+// The periods.
+const (
+	Day   Period = "day"
+	Month Period = "month"
+)
+
+// next is the start of the period after the one that starts there.
+func (p Period) next(start time.Time) time.Time {
+	if p == Month {
+		return start.AddDate(0, 1, 0)
+	}
+	return start.AddDate(0, 0, 1)
+}
+
+// Total is the count and exact sum of a period in which there are transactions.
+type Total struct {
+	Start        time.Time // the period's first day, midnight UTC
+	Transactions int64     // at least 1
+	Amount       decimal.Decimal
+}
+
+// TotalsQuery asks for totals in order of time.
+type TotalsQuery struct {
+	UserID int32 // 0 means all users
+	By     Period
+	// From and To are the first and the last day that count; zero means no bound. A
+	// month that they cut is summed as far as they let it.
+	From, To time.Time
+	After    time.Time // start of a period; only later ones are given; zero means all
+	Limit    int       // periods at most
+}
+
+// The statements by user and period. Those of all users read the rollup by day, at
+// most as many rows as there are days; those of one user read the user's own rows in
+// the range, by primary key. Both cost nothing for rows outside the range.
+const (
+	dailyTotals = `
+SELECT transaction_date, total_transactions, total_amount FROM daily_totals
+WHERE transaction_date BETWEEN $1 AND $2 ORDER BY transaction_date LIMIT $3`
+	monthlyTotals = `
+SELECT date_trunc('month', transaction_date)::date AS start, sum(total_transactions)::bigint, sum(total_amount) FROM daily_totals
+WHERE transaction_date BETWEEN $1 AND $2 GROUP BY start ORDER BY start LIMIT $3`
+	userDailyTotals = `
+SELECT transaction_date, count(*), sum(amount::numeric) FROM transactions
+WHERE transaction_date BETWEEN $1 AND $2 AND user_id = $4 GROUP BY transaction_date ORDER BY transaction_date LIMIT $3`
+	userMonthlyTotals = `
+SELECT date_trunc('month', transaction_date)::date AS start, count(*), sum(amount::numeric) FROM transactions
+WHERE transaction_date BETWEEN $1 AND $2 AND user_id = $4 GROUP BY start ORDER BY start LIMIT $3`
+)
+
+func (q TotalsQuery) statement() string {
+	switch {
+	case q.UserID == 0 && q.By == Month:
+		return monthlyTotals
+	case q.UserID == 0:
+		return dailyTotals
+	case q.By == Month:
+		return userMonthlyTotals
+	default:
+		return userDailyTotals
+	}
+}
+
+// bounds are the first and last day that the statement is to look at. They are
+// values of every date there can be, so that one prepared statement does.
+func (q TotalsQuery) bounds() (from, to time.Time) {
+	from, to = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	if q.From.After(from) {
+		from = q.From
+	}
+	if !q.After.IsZero() {
+		if after := q.By.next(q.After); after.After(from) {
+			from = after
+		}
+	}
+	if !q.To.IsZero() && q.To.Before(to) {
+		to = q.To
+	}
+	return from, to
+}
+
+// Totals gives the totals of the periods in which there are transactions; none is an
+// empty list.
+func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
+	from, to := q.bounds()
+	args := []any{pgx.QueryExecModeCacheStatement, from, to, q.Limit}
+	if q.UserID != 0 {
+		args = append(args, q.UserID)
+	}
+	rows, err := s.pool.Query(ctx, q.statement(), args...)
+	if err != nil {
+		return nil, fmt.Errorf("sum by %s: %w", q.By, err)
+	}
+	totals, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Total, err error) {
+		err = row.Scan(&t.Start, &t.Transactions, &t.Amount)
+		return t, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sum by %s: %w", q.By, err)
+	}
+	return totals, nil
+}
+
+const manyQuery = `
+SELECT user_id, total_transactions, total_amount, version, file_id, updated_at
+FROM user_summary WHERE user_id = ANY($1) ORDER BY user_id`
+
+// Many returns the summaries of those of the users that have one, in the order of
+// their ids, in one read.
+func (s *Store) Many(ctx context.Context, userIDs []int32) ([]Summary, error) {
+	rows, err := s.pool.Query(ctx, manyQuery, pgx.QueryExecModeCacheStatement, userIDs)
+	if err != nil {
+		return nil, fmt.Errorf("look summaries up: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (sum Summary, err error) {
+		err = row.Scan(&sum.UserID, &sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt)
+		return sum, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look summaries up: %w", err)
+	}
+	return list, nil
+}

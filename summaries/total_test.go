@@ -1,0 +1,78 @@
+package summaries_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/summaries"
+)
+
+func texts(totals []summaries.Total) []string {
+	list := []string{}
+	for _, t := range totals {
+		list = append(list, fmt.Sprintf("%s %d %s", t.Start.Format(time.DateOnly), t.Transactions, t.Amount))
+	}
+	return list
+}
+
+func TestTotals(t *testing.T) {
+	t.Parallel()
+	store := summaries.NewStore(written(t, rows...))
+	day := func(text string) time.Time {
+		if text == "" {
+			return time.Time{}
+		}
+		d, err := time.Parse(time.DateOnly, text)
+		require.NoError(t, err)
+		return d
+	}
+	for _, c := range []struct {
+		name            string
+		user            int32
+		by              summaries.Period
+		from, to, after string
+		limit           int
+		want            []string
+	}{
+		{"all by day", 0, summaries.Day, "", "", "", 10, []string{"2024-01-05 3 -3.9", "2024-02-05 1 0.2"}},
+		{"all by month", 0, summaries.Month, "", "", "", 10, []string{"2024-01-01 3 -3.9", "2024-02-01 1 0.2"}},
+		{"a user by day", 7, summaries.Day, "", "", "", 10, []string{"2024-01-05 2 1.1", "2024-02-05 1 0.2"}},
+		{"a user by month", 7, summaries.Month, "", "", "", 10, []string{"2024-01-01 2 1.1", "2024-02-01 1 0.2"}},
+		{"from its own day on", 7, summaries.Day, "2024-02-05", "", "", 10, []string{"2024-02-05 1 0.2"}},
+		{"up to its own day", 0, summaries.Day, "", "2024-01-05", "", 10, []string{"2024-01-05 3 -3.9"}},
+		{"a month that is cut", 7, summaries.Month, "2024-01-06", "2024-02-05", "", 10, []string{"2024-02-01 1 0.2"}},
+		{"after a month", 0, summaries.Month, "2024-01-05", "", "2024-01-01", 10, []string{"2024-02-01 1 0.2"}},
+		{"after a day", 7, summaries.Day, "", "", "2024-01-05", 10, []string{"2024-02-05 1 0.2"}},
+		{"the first", 0, summaries.Day, "", "", "", 1, []string{"2024-01-05 3 -3.9"}},
+		{"nothing", 0, summaries.Day, "2024-01-06", "2024-02-04", "", 10, []string{}},
+		{"the end of time", 0, summaries.Day, "9999-12-31", "9999-12-31", "9999-12-31", 10, []string{}},
+		{"nobody", 999, summaries.Month, "", "", "", 10, []string{}},
+	} {
+		totals, err := store.Totals(t.Context(), summaries.TotalsQuery{
+			UserID: c.user, By: c.by, From: day(c.from), To: day(c.to), After: day(c.after), Limit: c.limit,
+		})
+		require.NoError(t, err, c.name)
+		assert.Equal(t, c.want, texts(totals), c.name)
+	}
+}
+
+func TestManySummaries(t *testing.T) {
+	t.Parallel()
+	store := summaries.NewStore(written(t, rows...))
+	many, err := store.Many(t.Context(), []int32{999, 8, 7, 7})
+	require.NoError(t, err)
+	require.Len(t, many, 2)
+	for _, got := range many {
+		one, err := store.Get(t.Context(), got.UserID)
+		require.NoError(t, err)
+		assert.Equal(t, one, got)
+	}
+	assert.Less(t, many[0].UserID, many[1].UserID)
+	none, err := store.Many(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Empty(t, none)
+}
