@@ -31,9 +31,10 @@ var errGone = errors.New("pgcopy: COPY has ended")
 
 // Copy fills a table: fill writes rows, in a goroutine of its own so that encoding
 // and sending overlap. It returns the number of rows that the server has taken.
-// Where fill fails, the server takes none, and the error is fill's.
-func Copy(ctx context.Context, conn *pgx.Conn, table string, columns []string, fill func(*Writer) error) (int64, error) {
-	ctx, cancel := context.WithCancel(ctx)
+// Where fill fails, the server takes none, and the error is fill's; where the context
+// ends, it is the context's.
+func Copy(caller context.Context, conn *pgx.Conn, table string, columns []string, fill func(*Writer) error) (int64, error) {
+	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	w := &Writer{page: append(make([]byte, 0, pageSize+4096), signature...), out: make(chan []byte, pages), free: make(chan []byte, pages), gone: ctx.Done()}
 	filled := make(chan error, 1)
@@ -55,6 +56,9 @@ func Copy(ctx context.Context, conn *pgx.Conn, table string, columns []string, f
 	}
 	if source.err != nil && !errors.Is(source.err, errGone) {
 		return 0, source.err
+	}
+	if err != nil && caller.Err() != nil { // pgconn may tell of the connection that it closed
+		err = errors.Join(context.Cause(caller), err)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("copy to %s: %w", table, err)
