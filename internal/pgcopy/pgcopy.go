@@ -37,25 +37,25 @@ func Copy(caller context.Context, conn *pgx.Conn, table string, columns []string
 	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	w := &Writer{page: append(make([]byte, 0, pageSize+4096), signature...), out: make(chan []byte, pages), free: make(chan []byte, pages), gone: ctx.Done()}
-	filled := make(chan error, 1)
+	var filled error // to be looked at once w.out is closed
 	go func() {
-		err := fill(w)
-		if err == nil {
+		defer close(w.out)
+		if filled = fill(w); filled == nil {
 			w.page = binary.BigEndian.AppendUint16(w.page, math.MaxUint16) // the trailer
-			err = w.flush()
+			filled = w.flush()
 		}
-		filled <- err
-		close(w.out)
 	}()
-	source := &source{w: w, filled: filled}
+	source := &source{w: w, filled: &filled}
 	sql := fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", table, strings.Join(columns, ", "))
 	tag, err := conn.PgConn().CopyFrom(ctx, source, sql)
-	cancel() // before waiting: fill may be in the middle of a page that nobody takes
-	if !source.ended {
-		source.err = <-filled
+	// fill may be in the middle of a page that nobody takes, and where the connection
+	// broke, a goroutine of pgconn's may still be reading from source.
+	cancel()
+	for range w.out {
+		continue
 	}
-	if source.err != nil && !errors.Is(source.err, errGone) {
-		return 0, source.err
+	if filled != nil && !errors.Is(filled, errGone) {
+		return 0, filled
 	}
 	if err != nil && caller.Err() != nil { // pgconn may tell of the connection that it closed
 		err = errors.Join(context.Cause(caller), err)
@@ -71,9 +71,7 @@ type source struct {
 	w      *Writer
 	page   []byte // of which rest is not read yet
 	rest   []byte
-	filled chan error
-	ended  bool
-	err    error
+	filled *error
 }
 
 // Read hands pages on; at their end it gives the error of fill, if there was one.
@@ -87,11 +85,8 @@ func (s *source) Read(p []byte) (int, error) {
 		}
 		var more bool
 		if s.page, more = <-s.w.out; !more {
-			if !s.ended {
-				s.ended, s.err = true, <-s.filled
-			}
-			if s.err != nil {
-				return 0, s.err
+			if *s.filled != nil {
+				return 0, *s.filled
 			}
 			return 0, io.EOF
 		}
