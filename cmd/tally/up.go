@@ -65,11 +65,19 @@ func (env *environment) withService(ctx context.Context, do func(*database, *job
 	if err != nil {
 		return err
 	}
+	return env.withDatabase(ctx, func(db *database) error { return env.withJobs(db, settings, do) })
+}
+
+func (env *environment) withDatabase(ctx context.Context, do func(*database) error) (err error) {
 	db, err := env.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, db.Close)
+	return do(db)
+}
+
+func (env *environment) withJobs(db *database, settings jobs.Config, do func(*database, *jobs.Service) error) (err error) {
 	settings.Logger = env.logger
 	service, err := jobs.New(db.pool, settings)
 	if err != nil {
