@@ -59,6 +59,9 @@ func humaConfig() huma.Config {
 			OpenAPI:    "3.1.0",
 			Info:       &huma.Info{Title: documentTitle, Version: documentVersion},
 			Components: &huma.Components{Schemas: registry},
+			// Else a body of unknown length would run into the front's limit before
+			// huma's, and be a 500.
+			OnAddOperation: []huma.AddOpFunc{func(_ *huma.OpenAPI, op *huma.Operation) { op.MaxBodyBytes = maxBodyBytes }},
 		},
 		Formats: map[string]huma.Format{
 			jsonContentType: {Marshal: marshalJSON, Unmarshal: json.Unmarshal},

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -87,6 +90,33 @@ func TestOversizedBody(t *testing.T) {
 	requireProblem(t, post(bytes.NewReader(make([]byte, maxBodyBytes+1))), http.StatusRequestEntityTooLarge, "content-too-large")
 	w := post(io.MultiReader(bytes.NewReader(make([]byte, maxBodyBytes+1)))) // of a length that is not known before
 	assert.Equal(t, http.StatusBadRequest, w.Code, "the reader has cut it off")
+}
+
+// What huma reads is a problem past the limit as well, however it is sent.
+func TestOversizedBodyOfAnOperation(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	_, logger := newLog()
+	type input struct {
+		Body struct {
+			Text string `json:"text"`
+		}
+	}
+	huma.Register(humago.New(mux, humaConfig()), huma.Operation{Method: http.MethodPost, Path: "/things"},
+		func(context.Context, *input) (*struct{}, error) { return nil, nil })
+	h := &front{mux: mux, logger: logger}
+	for size, status := range map[int]int{maxBodyBytes / 2: http.StatusNoContent, maxBodyBytes: http.StatusRequestEntityTooLarge} {
+		body := `{"text":"` + strings.Repeat("x", size) + `"}`
+		for _, sent := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {
+			r := httptest.NewRequest(http.MethodPost, "/things", sent)
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if require.Equal(t, status, w.Code, w.Body.String()); status >= http.StatusBadRequest {
+				requireProblem(t, w, status, "content-too-large")
+			}
+		}
+	}
 }
 
 // cutOff sends a request a byte at a time and returns how long the server bore
