@@ -56,6 +56,7 @@ func TestDenialsAreBounded(t *testing.T) {
 		for i := range 100_000 { // from everywhere
 			deny(d, fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255), "/z")
 		}
+		deny(d, "192.0.2.2:5", "/y") // one who has had an event, and less than his share of them
 		require.Len(t, tr.all(), mostDenials)
 		require.LessOrEqual(t, len(d.counts), mostDenials, "memory is bounded as well")
 
@@ -65,8 +66,8 @@ func TestDenialsAreBounded(t *testing.T) {
 		require.Len(t, list, mostDenials+1, "one event for what was left out")
 		last := list[mostDenials]
 		assert.Equal(t, ActionSuppressed, last.Action)
-		assert.Equal(t, 1000+1+100_000-mostDenials, last.Detail["suppressed"])
-		assert.Equal(t, map[string]int{"192.0.2.1/32": 1000 - mostDenialsEach}, last.Detail["origins"])
+		assert.Equal(t, 1000+1+100_000+1-mostDenials, last.Detail["suppressed"])
+		assert.Equal(t, map[string]int{"192.0.2.1/32": 1000 - mostDenialsEach, "192.0.2.2/32": 1}, last.Detail["origins"])
 
 		deny(d, "192.0.2.1:5", "/x")
 		assert.Len(t, tr.all(), mostDenials+2, "the next window begins")

@@ -110,17 +110,19 @@ func TestServeOpenBeyondThisMachine(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	address := freeAddress(t)
-	_, stderr := p.start("serve", "--open", "--listen", beyond(address))
+	up, stderr := p.start("serve", "--open", "--listen", beyond(address))
 	base := "http://" + address
 	status, body := get(t, base+"/runs")
 	assert.Equal(t, http.StatusOK, status, body)
-	assert.Contains(t, stderr.String(), "asks nobody who they are")
 	secret := p.addToken("ann", "reader")
 	time.Sleep(time.Second)
 	status, _ = send(t, http.MethodGet, base+"/runs", "")
 	assert.Equal(t, http.StatusUnauthorized, status)
 	status, _ = send(t, http.MethodGet, base+"/runs", secret)
 	assert.Equal(t, http.StatusOK, status)
+	require.NoError(t, up.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, up.Wait())
+	assert.Contains(t, stderr.String(), "asks nobody who they are")
 }
 
 func TestRateLimitInTheSettings(t *testing.T) {
