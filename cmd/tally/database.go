@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/embedded"
@@ -70,6 +71,11 @@ func (env *environment) open(ctx context.Context) (*database, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// dial opens a connection that is none of the pool's.
+func (d *database) dial(ctx context.Context) (*pgx.Conn, error) {
+	return pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
 }
 
 // Close closes the pool and leaves the embedded server, which stops when nobody
