@@ -133,13 +133,14 @@ var (
 	noTransactionsResponse = problemResponse{"NoTransactions", http.StatusNotFound, []kind{kindNoTransactions}}
 	runNotFoundResponse    = problemResponse{"RunNotFound", http.StatusNotFound, []kind{kindRunNotFound}}
 	notAcceptableResponse  = problemResponse{"NotAcceptable", http.StatusNotAcceptable, []kind{kindNotAcceptable}}
+	preconditionResponse   = problemResponse{"PreconditionFailed", http.StatusPreconditionFailed, []kind{kindPrecondition}}
 	invalidResponse        = problemResponse{"InvalidRequest", http.StatusUnprocessableEntity, []kind{kindInvalid}}
 	internalResponse       = problemResponse{"InternalError", http.StatusInternalServerError, []kind{kindInternal}}
 	unavailableResponse    = problemResponse{"Unavailable", http.StatusServiceUnavailable, []kind{kindUnavailable, kindTimeout}}
 	notReadyResponse       = problemResponse{"NotReady", http.StatusServiceUnavailable, []kind{kindNotReady}}
 
 	problemResponses = [...]problemResponse{
-		noTransactionsResponse, runNotFoundResponse, notAcceptableResponse, invalidResponse,
+		noTransactionsResponse, runNotFoundResponse, notAcceptableResponse, preconditionResponse, invalidResponse,
 		internalResponse, unavailableResponse, notReadyResponse,
 	}
 	// runResponses are the errors of whatever is under one run.

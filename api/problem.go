@@ -155,6 +155,12 @@ var (
 		detail: "The operation answers in application/json, which the request's Accept header rules out.",
 		help:   "Operations answer in application/json. Leave the Accept header out, or let it admit that type.",
 	}
+	kindPrecondition = kind{
+		name: "precondition-failed", status: http.StatusPreconditionFailed,
+		title:  "The precondition does not hold",
+		detail: "What is here is not what the request's If-Match or If-Unmodified-Since asks for.",
+		help:   "It has changed since the entity tag or date in If-Match or If-Unmodified-Since was given out. Ask without the condition for what is there now.",
+	}
 	kindInvalid = kind{
 		name: "invalid-request", status: http.StatusUnprocessableEntity,
 		title:  "The request is not valid",
@@ -191,5 +197,5 @@ var (
 // what an answer with that status and nothing else means.
 var kinds = [...]kind{
 	kindBadRequest, kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed,
-	kindNotAcceptable, kindInvalid, kindInternal, kindUnavailable, kindTimeout, kindNotReady,
+	kindNotAcceptable, kindPrecondition, kindInvalid, kindInternal, kindUnavailable, kindTimeout, kindNotReady,
 }

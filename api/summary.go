@@ -3,7 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"hash/fnv"
 	"net/http"
+	"reflect"
+	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -27,9 +31,17 @@ type Summary struct {
 	Average           Money `json:"average_transaction_amount" example:"204.81" doc:"total_amount / total_transactions, rounded half away from zero to two decimals."`
 }
 
-type summaryInput struct{ UserPath }
+type summaryInput struct {
+	UserPath
+	Conditions
+}
 
-type summaryOutput struct{ Body Summary }
+const (
+	fileHeader = "Tally-File"
+	runHeader  = "Tally-Run"
+	// revalidate lets the client keep an answer, and ask each time whether it holds.
+	revalidate = "private, no-cache"
+)
 
 func (s *service) registerSummary(operations huma.API) {
 	huma.Register(operations, huma.Operation{
@@ -39,18 +51,56 @@ func (s *service) registerSummary(operations huma.API) {
 		Tags:        []string{tagTransactions},
 		Summary:     "Summarise a user's transactions",
 		Description: "Count, exact sum and average of all transactions of a user, as of the last file that was loaded.",
-		Responses: responses(success("The user's summary.", json.RawMessage(
-			`{"user_id":123,"total_transactions":50,"total_amount":10240.50,"average_transaction_amount":204.81}`)),
-			noTransactionsResponse, notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   summaryResponses(operations.OpenAPI().Components.Schemas),
 	}, answering(s, s.summary))
 }
 
-func (s *service) summary(ctx context.Context, in *summaryInput) (*summaryOutput, error) {
+// summaryResponses describes what huma cannot see: the operation writes its answer
+// itself.
+func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
+	header := func(description, example string) *huma.Header {
+		return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{example}}}
+	}
+	number := func(description string) *huma.Header {
+		return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{12}}}
+	}
+	etag := header("A strong entity tag: another one for every change of the summary.", `"3-12-af63bd4c8601b7df"`)
+	cache := header("The answer is the client's to keep, and to revalidate each time.", revalidate)
+
+	ok := success("The user's summary.", json.RawMessage(
+		`{"user_id":123,"total_transactions":50,"total_amount":10240.50,"average_transaction_amount":204.81}`))
+	ok.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[Summary](), true, "Summary")
+	ok.Headers["ETag"], ok.Headers["Cache-Control"] = etag, cache
+	ok.Headers["Last-Modified"] = header("When the last load that changed the summary began; a second later than any before it, and left out while that is still to come.", "Tue, 02 Jan 2024 00:00:05 GMT")
+	ok.Headers[fileHeader] = number("The last file that changed the summary, by its id in the ledger.")
+	ok.Headers[runHeader] = number("The run of that file.")
+
+	all := responses(ok, noTransactionsResponse, notAcceptableResponse, preconditionResponse,
+		invalidResponse, internalResponse, unavailableResponse)
+	all["304"] = &huma.Response{
+		Description: "The client has the summary already.",
+		Headers: map[string]*huma.Header{
+			requestIDHeader: {Ref: "#/components/headers/" + requestIDComponent}, "ETag": etag, "Cache-Control": cache,
+		},
+	}
+	return all
+}
+
+func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamResponse, error) {
 	sum, err := s.summaries.Get(ctx, in.UserID)
 	if err != nil {
 		return nil, err
 	}
-	return &summaryOutput{Body: summaryOf(sum)}, nil
+	answer := newSummaryAnswer(sum)
+	modified := answer.modified
+	if modified.After(time.Now()) { // HTTP has no dates to come
+		modified = time.Time{}
+	}
+	status := in.status(answer.etag, modified)
+	if status == http.StatusPreconditionFailed {
+		return nil, kindPrecondition.problem()
+	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { answer.write(ctx, status, modified) }}, nil
 }
 
 func summaryOf(sum summaries.Summary) Summary {
@@ -60,4 +110,62 @@ func summaryOf(sum summaries.Summary) Summary {
 		TotalAmount:       Money(sum.Total),
 		Average:           Money(sum.Average()),
 	}
+}
+
+// summaryAnswer is a summary as it goes out. It is written by hand: what huma would
+// do by reflection costs more than the look-up.
+type summaryAnswer struct {
+	body      []byte
+	etag      string
+	file, run int64
+	modified  time.Time // in whole seconds
+}
+
+// newSummaryAnswer renders a summary. Its tag is made of version and file, and of the
+// bytes: they change without the former when somebody writes by hand, or when another
+// version of the program writes them differently.
+func newSummaryAnswer(sum summaries.Summary) summaryAnswer {
+	body := make([]byte, 0, 160)
+	body = append(body, `{"user_id":`...)
+	body = strconv.AppendInt(body, int64(sum.UserID), 10)
+	body = append(body, `,"total_transactions":`...)
+	body = strconv.AppendInt(body, sum.Transactions, 10)
+	body = append(body, `,"total_amount":`...)
+	body = appendMoney(body, sum.Total)
+	body = append(body, `,"average_transaction_amount":`...)
+	body = appendMoney(body, sum.Average())
+	body = append(body, "}\n"...)
+
+	hash := fnv.New64a()
+	_, _ = hash.Write(body) // never fails
+	etag := make([]byte, 0, 48)
+	etag = append(etag, '"')
+	etag = append(strconv.AppendInt(etag, sum.Version, 10), '-')
+	etag = append(strconv.AppendInt(etag, sum.FileID, 10), '-')
+	etag = append(strconv.AppendUint(etag, hash.Sum64(), 16), '"')
+	return summaryAnswer{
+		body: body, etag: string(etag), file: sum.FileID, run: sum.RunID, modified: sum.UpdatedAt.Truncate(time.Second),
+	}
+}
+
+func (a *summaryAnswer) write(ctx huma.Context, status int, modified time.Time) {
+	ctx.SetHeader("Etag", a.etag)
+	ctx.SetHeader("Cache-Control", revalidate)
+	if status == http.StatusNotModified {
+		ctx.SetStatus(status)
+		return
+	}
+	if !modified.IsZero() {
+		ctx.SetHeader("Last-Modified", modified.UTC().Format(http.TimeFormat))
+	}
+	if a.file > 0 {
+		ctx.SetHeader(fileHeader, strconv.FormatInt(a.file, 10))
+	}
+	if a.run > 0 {
+		ctx.SetHeader(runHeader, strconv.FormatInt(a.run, 10))
+	}
+	ctx.SetHeader("Content-Type", jsonContentType)
+	ctx.SetHeader("Content-Length", strconv.Itoa(len(a.body)))
+	ctx.SetStatus(status)
+	_, _ = ctx.BodyWriter().Write(a.body) // a client that is gone needs no answer
 }
