@@ -113,7 +113,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := newService(c)
 	mux := http.NewServeMux()
-	operations := humago.New(mux, humaConfig())
+	operations := humago.New(shortcuts{mux, s}, humaConfig())
 	s.register(operations)
 
 	if err := mountDocument(mux, operations.OpenAPI()); err != nil {

@@ -40,14 +40,21 @@ const (
 	fileHeader = "Tally-File"
 	runHeader  = "Tally-Run"
 	// revalidate lets the client keep an answer, and ask each time whether it holds.
-	revalidate = "private, no-cache"
+	revalidate  = "private, no-cache"
+	summaryPath = "/transactions/{user_id}/summary"
+)
+
+// The values of headers that are always the same, lent to each answer.
+var (
+	revalidateHeader = []string{revalidate}
+	jsonHeader       = []string{jsonContentType}
 )
 
 func (s *service) registerSummary(operations huma.API) {
 	huma.Register(operations, huma.Operation{
 		OperationID: "getUserSummary",
 		Method:      http.MethodGet,
-		Path:        "/transactions/{user_id}/summary",
+		Path:        summaryPath,
 		Tags:        []string{tagTransactions},
 		Summary:     "Summarise a user's transactions",
 		Description: "Count, exact sum and average of all transactions of a user, as of the last file that was loaded.",
@@ -87,20 +94,33 @@ func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
 }
 
 func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamResponse, error) {
-	sum, err := s.summaries.Get(ctx, in.UserID)
+	answer, err := s.summaryAnswer(ctx, in.UserID, in.Conditions)
 	if err != nil {
 		return nil, err
 	}
-	answer := newSummaryAnswer(sum)
-	modified := answer.modified
-	if modified.After(time.Now()) { // HTTP has no dates to come
-		modified = time.Time{}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		answer.write(contextWriter{ctx, make(http.Header)})
+	}}, nil
+}
+
+// summaryAnswer is what a user's summary is to be answered with.
+func (s *service) summaryAnswer(ctx context.Context, userID int32, conditions Conditions) (summaryAnswer, error) {
+	sum, err := s.summaries.Get(ctx, userID)
+	if err != nil {
+		return summaryAnswer{}, err
 	}
-	status := in.status(answer.etag, modified)
-	if status == http.StatusPreconditionFailed {
-		return nil, kindPrecondition.problem()
+	answer := summaryAnswer{rendered: renderingOf(sum)}
+	if !answer.modified.After(time.Now()) { // HTTP has no dates to come
+		answer.dated = true
 	}
-	return &huma.StreamResponse{Body: func(ctx huma.Context) { answer.write(ctx, status, modified) }}, nil
+	var modified time.Time
+	if answer.dated {
+		modified = answer.modified
+	}
+	if answer.status = conditions.status(answer.etag[0], modified); answer.status == http.StatusPreconditionFailed {
+		return summaryAnswer{}, kindPrecondition.problem()
+	}
+	return answer, nil
 }
 
 func summaryOf(sum summaries.Summary) Summary {
@@ -115,16 +135,33 @@ func summaryOf(sum summaries.Summary) Summary {
 // summaryAnswer is a summary as it goes out. It is written by hand: what huma would
 // do by reflection costs more than the look-up.
 type summaryAnswer struct {
-	body      []byte
-	etag      string
-	file, run int64
-	modified  time.Time // in whole seconds
+	*rendered
+	status int
+	dated  bool // whether Last-Modified goes with it
 }
 
-// newSummaryAnswer renders a summary. Its tag is made of version and file, and of the
-// bytes: they change without the former when somebody writes by hand, or when another
-// version of the program writes them differently.
-func newSummaryAnswer(sum summaries.Summary) summaryAnswer {
+// rendered is what many answers have in common. It is never changed: the headers' values
+// are lent to each answer.
+type rendered struct {
+	body                          []byte
+	etag, file, run, lastModified []string
+	modified                      time.Time // in whole seconds
+}
+
+// renderingOf renders a summary, once if it is kept in memory.
+func renderingOf(sum summaries.Summary) *rendered {
+	if r, ok := sum.Memo.Load().(*rendered); ok {
+		return r
+	}
+	r := newRendered(sum)
+	sum.Memo.Store(r)
+	return r
+}
+
+// newRendered makes the tag of version and file, and of the bytes: they change without the
+// former when somebody writes by hand, or when another version of the program writes
+// them differently.
+func newRendered(sum summaries.Summary) *rendered {
 	body := make([]byte, 0, 160)
 	body = append(body, `{"user_id":`...)
 	body = strconv.AppendInt(body, int64(sum.UserID), 10)
@@ -143,29 +180,41 @@ func newSummaryAnswer(sum summaries.Summary) summaryAnswer {
 	etag = append(strconv.AppendInt(etag, sum.Version, 10), '-')
 	etag = append(strconv.AppendInt(etag, sum.FileID, 10), '-')
 	etag = append(strconv.AppendUint(etag, hash.Sum64(), 16), '"')
-	return summaryAnswer{
-		body: body, etag: string(etag), file: sum.FileID, run: sum.RunID, modified: sum.UpdatedAt.Truncate(time.Second),
+
+	modified := sum.UpdatedAt.Truncate(time.Second)
+	return &rendered{
+		body: body, etag: []string{string(etag)}, file: positive(sum.FileID), run: positive(sum.RunID),
+		modified: modified, lastModified: []string{modified.UTC().Format(http.TimeFormat)},
 	}
 }
 
-func (a *summaryAnswer) write(ctx huma.Context, status int, modified time.Time) {
-	ctx.SetHeader("Etag", a.etag)
-	ctx.SetHeader("Cache-Control", revalidate)
-	if status == http.StatusNotModified {
-		ctx.SetStatus(status)
+// positive is a header's value, nil for none.
+func positive(n int64) []string {
+	if n <= 0 {
+		return nil
+	}
+	return []string{strconv.FormatInt(n, 10)}
+}
+
+// write sends the answer. The length is left to the server, which knows it of so
+// short a body.
+func (a *summaryAnswer) write(w http.ResponseWriter) {
+	header := w.Header()
+	header["Etag"], header["Cache-Control"] = a.etag, revalidateHeader
+	if a.status == http.StatusNotModified {
+		w.WriteHeader(a.status)
 		return
 	}
-	if !modified.IsZero() {
-		ctx.SetHeader("Last-Modified", modified.UTC().Format(http.TimeFormat))
+	if a.dated {
+		header["Last-Modified"] = a.lastModified
 	}
-	if a.file > 0 {
-		ctx.SetHeader(fileHeader, strconv.FormatInt(a.file, 10))
+	if a.file != nil {
+		header[fileHeader] = a.file
 	}
-	if a.run > 0 {
-		ctx.SetHeader(runHeader, strconv.FormatInt(a.run, 10))
+	if a.run != nil {
+		header[runHeader] = a.run
 	}
-	ctx.SetHeader("Content-Type", jsonContentType)
-	ctx.SetHeader("Content-Length", strconv.Itoa(len(a.body)))
-	ctx.SetStatus(status)
-	_, _ = ctx.BodyWriter().Write(a.body) // a client that is gone needs no answer
+	header["Content-Type"] = jsonHeader
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a client that is gone needs no answer
 }

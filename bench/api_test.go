@@ -3,9 +3,9 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,11 +105,15 @@ func written(user int32, n int64, total decimal.Decimal) []byte {
 		user, n, total.StringFixed(2), total.DivRound(decimal.NewFromInt(n), 2).StringFixed(2))
 }
 
-// tally is the server as `tally serve` runs it, its access log included; the lines go
-// nowhere.
+// tally is the server as `tally serve` runs it, its access log included.
 func tally(b *testing.B, s api.Summaries) *http.Server {
 	b.Helper()
-	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	log, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = log.Close() })
+	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -111,6 +111,7 @@ func raise(mark *atomic.Int64, epoch int64) {
 type entry struct {
 	Reading
 	session *session
+	memo    Memo
 }
 
 func (e *entry) current(s *session) bool { return e.session == s && e.Epoch >= s.all.Load() }
@@ -200,7 +201,9 @@ func (c *Cache) keep(s *session, userID int32, r Reading) {
 		if found && old.session == s && old.Epoch > r.Epoch {
 			return old, otter.CancelOp
 		}
-		return &entry{Reading: r, session: s}, otter.WriteOp
+		kept := &entry{Reading: r, session: s}
+		kept.Summary.Memo = &kept.memo
+		return kept, otter.WriteOp
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +27,31 @@ type Summary struct {
 	FileID       int64     // the last file that changed it
 	RunID        int64     // the run of that file; 0 where the ledger does not have it
 	UpdatedAt    time.Time // when that file's load began, and a second later than any time before
+	// Memo is shared by those who get this summary from memory; nil where it comes
+	// from the database.
+	Memo *Memo
+}
+
+// Memo is a place for what is made of a summary, to be made once while the summary is
+// kept in memory. It goes when the summary does. A nil one is of use, and keeps nothing.
+type Memo struct{ made atomic.Pointer[any] }
+
+// Load returns what was stored, nil for nothing.
+func (m *Memo) Load() any {
+	if m == nil {
+		return nil
+	}
+	if made := m.made.Load(); made != nil {
+		return *made
+	}
+	return nil
+}
+
+// Store keeps what was made. It must never change from then on.
+func (m *Memo) Store(made any) {
+	if m != nil {
+		m.made.Store(&made)
+	}
 }
 
 // Average is Total / Transactions, rounded half away from zero to two decimals.
