@@ -126,7 +126,7 @@ func New(c Config) (http.Handler, error) {
 	for _, prefix := range slices.Sorted(maps.Keys(c.Mounts)) {
 		mux.Handle(prefix, c.Mounts[prefix])
 	}
-	return &front{mux: mux, mounts: c.Mounts, logger: s.logger}, nil
+	return &front{mux: mux, mounts: c.Mounts, logger: s.logger, access: &accessLog{logger: s.logger}}, nil
 }
 
 // register puts every operation on an API of huma's, humatest's included. The

@@ -47,7 +47,7 @@ func onHuma(c Config) http.Handler {
 	s := newService(c)
 	mux := http.NewServeMux()
 	s.register(humago.New(mux, humaConfig()))
-	return &front{mux: mux, logger: s.logger}
+	return &front{mux: mux, logger: s.logger, access: &accessLog{logger: s.logger}}
 }
 
 func TestQuickAnswersAreHumas(t *testing.T) {

@@ -28,14 +28,14 @@ type listening struct {
 	answers []answer
 }
 
-func listen(b *testing.B, server *http.Server, answers []answer) *listening {
+func listen(b *testing.B, server *http.Server, accept func(net.Listener) net.Listener, answers []answer) *listening {
 	b.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(accept(listener)); !errors.Is(err, http.ErrServerClosed) {
 			b.Error(err)
 		}
 	}()

@@ -99,7 +99,7 @@ type session struct {
 	all    atomic.Int64 // the last one that was announced for all users
 }
 
-// hear raises a mark, which never falls: announcements come in order, but the first
+// raise raises a mark, which never falls: announcements come in order, but the first
 // ones may be older than the epoch that the session began with.
 func raise(mark *atomic.Int64, epoch int64) {
 	if epoch > mark.Load() { // by the listener alone

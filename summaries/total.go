@@ -116,7 +116,7 @@ func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 }
 
 const manyQuery = `
-SELECT s.user_id,` + summaryColumns + `
+SELECT s.user_id,` + summaryColumns + `, (SELECT f.run_id FROM etl_files f WHERE f.id = s.file_id)
 FROM user_summary s WHERE s.user_id = ANY($1) ORDER BY s.user_id`
 
 // Many returns the summaries of those of the users that have one, in the order of

@@ -214,7 +214,7 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) 
 		<-ctx.Done()
 		done <- drain(server.Shutdown)
 	}()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(api.Listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return <-done
