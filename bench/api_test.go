@@ -35,17 +35,18 @@ func BenchmarkAPI(b *testing.B) {
 	store := summaries.NewStore(pool)
 	answers := summaryAnswers(b, store, someUsers(b, pool))
 	b.Run("cached", func(b *testing.B) {
-		body := answers[0].body
+		body, kept := answers[0].body, listener(b, pool)
 		inTurns(b, []peer{
 			{"constant", listen(b, &http.Server{Handler: constant(body)}, bare, []answer{get("/", body)})},
-			{"tally", listen(b, tally(b, listener(b, pool)), api.Listener, answers)},
+			{"tally", listen(b, tally(b, kept, slog.LevelInfo), api.Listener, answers)},
+			{"quiet", listen(b, tally(b, kept, slog.LevelWarn), api.Listener, answers)}, // without the access log
 		})
 	})
 	b.Run("uncached", func(b *testing.B) {
 		inTurns(b, []peer{
 			{"minimal", listen(b, &http.Server{Handler: minimal(pool)}, bare, answers)},
-			{"tally", listen(b, tally(b, store), api.Listener, answers)},
-			{"bun", listen(b, tally(b, throughBun{store, postgres.Bun(pool)}), api.Listener, answers)},
+			{"tally", listen(b, tally(b, store, slog.LevelInfo), api.Listener, answers)},
+			{"bun", listen(b, tally(b, throughBun{store, postgres.Bun(pool)}, slog.LevelInfo), api.Listener, answers)},
 		})
 	})
 }
@@ -107,15 +108,15 @@ func written(user int32, n int64, total decimal.Decimal) []byte {
 		user, n, total.StringFixed(2), total.DivRound(decimal.NewFromInt(n), 2).StringFixed(2))
 }
 
-// tally is the server as `tally serve` runs it, its access log included.
-func tally(b *testing.B, s api.Summaries) *http.Server {
+// tally is the server as `tally serve` runs it, with its access log from level info down.
+func tally(b *testing.B, s api.Summaries, level slog.Level) *http.Server {
 	b.Helper()
 	log, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = log.Close() })
-	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		b.Fatal(err)
 	}
