@@ -27,7 +27,7 @@ type CacheConfig struct {
 	// own, not one of a pooler's.
 	Connect func(ctx context.Context) (*pgx.Conn, error)
 	// Entries bounds how many users the cache remembers, those without a summary
-	// included; 0 means 100,000, some 50 MB.
+	// included; 0 means 100,000, some 70 MB.
 	Entries int
 	// Logger is told when the listener comes and goes; nil discards that.
 	Logger *slog.Logger
