@@ -116,7 +116,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := newService(c)
 	mux := http.NewServeMux()
-	operations := humago.New(mux, humaConfig())
+	operations := humago.New(shortcuts{mux, s}, humaConfig())
 	s.register(operations)
 
 	if err := mountDocument(mux, operations.OpenAPI()); err != nil {
@@ -129,7 +129,7 @@ func New(c Config) (http.Handler, error) {
 	for _, prefix := range slices.Sorted(maps.Keys(c.Mounts)) {
 		mux.Handle(prefix, c.Mounts[prefix])
 	}
-	return &front{mux: mux, mounts: c.Mounts, access: c.Access, logger: s.logger, security: newSecurityHeaders()}, nil
+	return newFront(mux, c, s.logger), nil
 }
 
 // register puts every operation on an API of huma's, humatest's included. The

@@ -173,6 +173,7 @@ var (
 	noTransactionsResponse = problemResponse{"NoTransactions", http.StatusNotFound, []kind{kindNoTransactions}}
 	runNotFoundResponse    = problemResponse{"RunNotFound", http.StatusNotFound, []kind{kindRunNotFound}}
 	notAcceptableResponse  = problemResponse{"NotAcceptable", http.StatusNotAcceptable, []kind{kindNotAcceptable}}
+	preconditionResponse   = problemResponse{"PreconditionFailed", http.StatusPreconditionFailed, []kind{kindPrecondition}}
 	invalidResponse        = problemResponse{"InvalidRequest", http.StatusUnprocessableEntity, []kind{kindInvalid}}
 	internalResponse       = problemResponse{"InternalError", http.StatusInternalServerError, []kind{kindInternal}}
 	unavailableResponse    = problemResponse{"Unavailable", http.StatusServiceUnavailable, []kind{kindUnavailable, kindTimeout}}
@@ -183,7 +184,8 @@ var (
 	tooManyRequestsResponse = problemResponse{"TooManyRequests", http.StatusTooManyRequests, []kind{kindTooManyRequests}}
 
 	problemResponses = [...]problemResponse{
-		unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse, noTransactionsResponse, runNotFoundResponse, notAcceptableResponse, invalidResponse,
+		unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse, noTransactionsResponse, runNotFoundResponse,
+		notAcceptableResponse, preconditionResponse, invalidResponse,
 		internalResponse, unavailableResponse, notReadyResponse,
 	}
 	// runResponses are the errors of whatever is under one run.

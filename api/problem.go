@@ -155,6 +155,12 @@ var (
 		detail: "The operation answers in application/json, which the request's Accept header rules out.",
 		help:   "Operations answer in application/json. Leave the Accept header out, or let it admit that type.",
 	}
+	kindPrecondition = kind{
+		name: "precondition-failed", status: http.StatusPreconditionFailed,
+		title:  "The precondition does not hold",
+		detail: "What is here is not what the request's If-Match or If-Unmodified-Since asks for.",
+		help:   "It has changed since the entity tag or date in If-Match or If-Unmodified-Since was given out. Ask without the condition for what is there now.",
+	}
 	kindInvalid = kind{
 		name: "invalid-request", status: http.StatusUnprocessableEntity,
 		title:  "The request is not valid",
@@ -234,6 +240,6 @@ var (
 var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
 	kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed, kindNotAcceptable,
-	kindContentTooLarge, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
+	kindPrecondition, kindContentTooLarge, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
 	kindInternal, kindUnavailable, kindTimeout, kindNotReady,
 }

@@ -28,6 +28,7 @@ func serving(t *testing.T, h http.Handler, change func(*http.Server)) (address s
 	if change != nil {
 		change(server.Config)
 	}
+	server.Listener = Listener(server.Listener)
 	server.Start()
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
@@ -104,7 +105,7 @@ func TestOversizedBodyOfAnOperation(t *testing.T) {
 	}
 	huma.Register(humago.New(mux, humaConfig()), huma.Operation{Method: http.MethodPost, Path: "/things"},
 		func(context.Context, *input) (*struct{}, error) { return nil, nil })
-	h := &front{mux: mux, logger: logger}
+	h := newFront(mux, Config{}, logger)
 	for size, status := range map[int]int{maxBodyBytes / 2: http.StatusNoContent, maxBodyBytes: http.StatusRequestEntityTooLarge} {
 		body := `{"text":"` + strings.Repeat("x", size) + `"}`
 		for _, sent := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/embedded"
@@ -86,6 +87,11 @@ func migrate(ctx context.Context, db *database) (applied []string, err error) {
 	by := caller()
 	return applied, jobs.Record(ctx, db.pool, jobs.Event{Actor: by.Actor, Action: actionMigrated, Subject: "schema", Origin: by.Origin,
 		Detail: map[string]any{"steps": applied, "code_version": codeVersion()}})
+}
+
+// dial opens a connection that is none of the pool's.
+func (d *database) dial(ctx context.Context) (*pgx.Conn, error) {
+	return pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
 }
 
 // Close closes the pool and leaves the embedded server, which stops when nobody

@@ -188,8 +188,13 @@ func (env *environment) answer(ctx context.Context, listener net.Listener, db *d
 	if err != nil {
 		return err
 	}
+	store := summaries.NewStore(db.pool)
+	cache, err := summaries.NewCache(summaries.CacheConfig{Store: store, Connect: db.dial, Logger: env.logger})
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Config{
-		Summaries: summaries.NewStore(db.pool),
+		Summaries: cached{store, cache},
 		Runs:      runs{service.Ledger()},
 		Ready:     func(ctx context.Context) error { return ready(ctx, db) },
 		Version:   codeVersion(),
@@ -200,8 +205,36 @@ func (env *environment) answer(ctx context.Context, listener net.Listener, db *d
 	if err != nil {
 		return err
 	}
+	// The requests that are going on when ctx is done are still answered from memory;
+	// the listener's connection is closed before the database is.
+	stop := listen(ctx, cache)
+	defer stop()
 	env.announce(ctx, listener.Addr())
 	return serveHTTP(ctx, api.NewServer(listener.Addr().String(), handler), listener)
+}
+
+// cached answers for one user from memory, and for the rest from the database.
+type cached struct {
+	*summaries.Store
+	cache *summaries.Cache
+}
+
+func (c cached) Get(ctx context.Context, userID int32) (summaries.Summary, error) {
+	return c.cache.Get(ctx, userID)
+}
+
+// listen keeps the cache until stop is called, which waits until it has hung up.
+func listen(ctx context.Context, cache *summaries.Cache) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		cache.Listen(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // ready is what /readyz asks: the database answers and has this program's schema.
@@ -229,7 +262,7 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) 
 		<-ctx.Done()
 		done <- drain(server.Shutdown)
 	}()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(api.Listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return <-done
