@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // accessLog writes a line for each request. It keeps a handler for each outcome that
@@ -21,6 +23,15 @@ type outcome struct {
 	status        int
 }
 
+// usual says whether the method is none that a client made up.
+func (o outcome) usual() bool {
+	switch o.method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
 func (l *accessLog) handler(o outcome) slog.Handler {
 	if kept, ok := l.outcomes.Load(o); ok {
 		return kept.(slog.Handler) //nolint:forcetypeassert // nothing else is stored
@@ -28,8 +39,7 @@ func (l *accessLog) handler(o outcome) slog.Handler {
 	handler := l.logger.Handler().WithAttrs([]slog.Attr{
 		slog.String("method", o.method), slog.String("route", o.route), slog.Int("status", o.status),
 	})
-	switch o.method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete:
+	if o.usual() {
 		l.outcomes.Store(o, handler)
 	}
 	return handler
@@ -37,22 +47,19 @@ func (l *accessLog) handler(o outcome) slog.Handler {
 
 // write writes the line of an answer. It names the route and not the path, which holds
 // the ids of people.
-func (l *accessLog) write(w *response, start time.Time) {
+func (l *accessLog) write(w *response, o outcome, start, end time.Time) {
 	level := slog.LevelInfo
-	route := w.route()
-	if route == livezPath || route == readyzPath {
+	if probe(o.route) {
 		level = slog.LevelDebug
 	}
 	ctx := w.request.Context()
 	if !l.logger.Enabled(ctx, level) {
 		return
 	}
-	status := w.status
-	if status == 0 {
-		status = http.StatusOK
+	line := slog.NewRecord(end, level, "request", 0) // without a place in the source, which LogAttrs would look for
+	line.AddAttrs(slog.String("request_id", w.known.id), slog.String("actor", w.known.actor), slog.Int64("bytes", w.bytes), slog.Duration("duration", end.Sub(start)))
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		line.AddAttrs(slog.String("trace_id", span.TraceID().String()))
 	}
-	now := time.Now()
-	line := slog.NewRecord(now, level, "request", 0) // without a place in the source, which LogAttrs would look for
-	line.AddAttrs(slog.String("request_id", w.known.id), slog.String("actor", w.known.actor), slog.Int64("bytes", w.bytes), slog.Duration("duration", now.Sub(start)))
-	_ = l.handler(outcome{w.request.Method, route, status}).Handle(ctx, line) // nobody can be told, as in LogAttrs
+	_ = l.handler(o).Handle(ctx, line) // nobody can be told, as in LogAttrs
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/opentax/tally/summaries"
 )
@@ -27,6 +28,11 @@ type Summaries interface {
 	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
 	// Many returns the summaries of those users that have one, in order of their ids.
 	Many(ctx context.Context, userIDs []int32) ([]summaries.Summary, error)
+	// Range returns the summary of a user's transactions of some days, both ends in it
+	// and zero for none, or [summaries.ErrNotFound].
+	Range(ctx context.Context, userID int32, from, to time.Time) (summaries.Summary, error)
+	// Top returns the users who come first in an order.
+	Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error)
 	// Totals returns totals by day or month, in order of time.
 	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
 }
@@ -50,6 +56,11 @@ type Config struct {
 	// answers are passed on as they are, with security headers that suit a page
 	// of scripts and styles of its own, and they have no deadline.
 	Mounts map[string]http.Handler
+	// Figures are what /metrics shows besides the requests.
+	Figures Figures
+	// Tracer makes a span of each request but probes, in the trace that its traceparent
+	// names; nil means none.
+	Tracer trace.TracerProvider
 	// Access decides who may do what; nil lets everyone do everything.
 	Access *Access
 	// RequestTimeout bounds one operation; 0 means 10 seconds.
@@ -139,9 +150,11 @@ func (s *service) register(operations huma.API) {
 	describe(operations.OpenAPI())
 	s.registerSummary(operations)
 	s.registerSummaries(operations)
+	s.registerTop(operations)
 	s.registerTransactions(operations)
 	s.registerTotals(operations)
 	s.registerRuns(operations)
+	s.registerRunRequest(operations)
 	s.registerFiles(operations)
 	s.registerRejects(operations)
 	s.registerLogs(operations)

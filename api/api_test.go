@@ -35,6 +35,7 @@ func (f fakeSummaries) Transactions(ctx context.Context, userID int32, after sum
 
 // fakeRuns answers with its functions; one that is missing panics.
 type fakeRuns struct {
+	request func(ctx context.Context, date *Date, by, origin string) (Run, bool, error)
 	list    func(context.Context, int64, int) ([]Run, error)
 	get     func(context.Context, int64) (Run, error)
 	files   func(context.Context, int64, int64, int) ([]File, error)
@@ -44,6 +45,10 @@ type fakeRuns struct {
 
 func (f fakeRuns) List(ctx context.Context, before int64, limit int) ([]Run, error) {
 	return f.list(ctx, before, limit)
+}
+
+func (f fakeRuns) Request(ctx context.Context, date *Date, by, origin string) (Run, bool, error) {
+	return f.request(ctx, date, by, origin)
 }
 
 func (f fakeRuns) Get(ctx context.Context, id int64) (Run, error) { return f.get(ctx, id) }

@@ -107,9 +107,9 @@ func TestListenerCutsSlowClientsOff(t *testing.T) {
 	for name, sent := range map[string]string{
 		"half a request": "GET /livez HTTP/1.1\r\nHost: a\r\n", "nothing": "", "then nothing": "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
+		began := time.Now()
 		conn, err := net.Dial("tcp", listener.Addr().String())
 		require.NoError(t, err)
-		began := time.Now()
 		require.NoError(t, conn.SetDeadline(began.Add(10*time.Second)))
 		_, err = conn.Write([]byte(sent))
 		require.NoError(t, err)

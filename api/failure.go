@@ -76,6 +76,9 @@ func translate(op *huma.Operation, model *huma.ErrorModel) *Problem {
 	return invalid(errs...)
 }
 
+// bodyProperties is where an operation's metadata holds what its body's members are.
+const bodyProperties = "body"
+
 // expectation says what the description expects at a location, in the
 // description's words: huma's location and message can hold the client's.
 func expectation(op *huma.Operation, location string) ProblemError {
@@ -84,6 +87,9 @@ func expectation(op *huma.Operation, location string) ProblemError {
 		if p.In == in && p.Name == name {
 			return ProblemError{Location: in + "." + p.Name, Message: expected(p.Schema)}
 		}
+	}
+	if properties, ok := op.Metadata[bodyProperties].(map[string]*huma.Schema); ok && in == "body" && properties[name] != nil {
+		return ProblemError{Location: in + "." + name, Message: expected(properties[name])}
 	}
 	if in != "path" && in != "query" && in != "header" {
 		in = "body"
@@ -105,6 +111,8 @@ func expected(schema *huma.Schema) string {
 		return fmt.Sprintf("must be an integer from %.0f to %.0f in plain digits", *schema.Minimum, *schema.Maximum)
 	case schema.Type == huma.TypeInteger && schema.Minimum != nil:
 		return fmt.Sprintf("must be an integer of 64 bits from %.0f up in plain digits", *schema.Minimum)
+	case schema.Format == "date":
+		return "must be a day, as in 2024-01-31"
 	}
 	return "is not as the API's description says"
 }

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 // requestKey is the context key of what the front knows of a request.
 type requestKey struct{}
 
-type request struct{ id, actor string }
+type request struct{ id, actor, origin string }
 
 func requestOf(ctx context.Context) *request {
 	if known, ok := ctx.Value(requestKey{}).(*request); ok {
@@ -34,6 +36,9 @@ func requestID(ctx context.Context) string { return requestOf(ctx).id }
 // Actor is who sent the request of a context, for the audit trail: "token:NAME", or
 // "anonymous" where nobody had to say.
 func Actor(ctx context.Context) string { return requestOf(ctx).actor }
+
+// origin is the network address that the request of a context came from.
+func origin(ctx context.Context) string { return requestOf(ctx).origin }
 
 // newRequestID tells requests apart, as rand.Text of crypto/rand would in ten times the
 // time. It is no secret.
@@ -60,21 +65,36 @@ type front struct {
 	access   *Access // nil lets everyone in
 	logger   *slog.Logger
 	log      *accessLog
+	metrics  *metrics
+	tracer   trace.Tracer // nil makes no spans
 	security securityHeaders
 }
 
 func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) *front {
-	return &front{mux: mux, mounts: c.Mounts, access: c.Access, logger: logger, log: &accessLog{logger: logger}, security: newSecurityHeaders()}
+	m := newMetrics(c.Figures, c.Version)
+	mux.Handle("GET "+metricsPath, m.handler())
+	f := &front{
+		mux: mux, mounts: c.Mounts, access: c.Access, logger: logger,
+		log: &accessLog{logger: logger}, metrics: m, security: newSecurityHeaders(),
+	}
+	if c.Tracer != nil {
+		f.tracer = c.Tracer.Tracer(tracerName)
+	}
+	return f
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	known := &request{id: newRequestID(), actor: anonymous}
-	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, known))
+	known := &request{id: newRequestID(), actor: anonymous, origin: r.RemoteAddr}
+	ctx := context.WithValue(r.Context(), requestKey{}, known)
+	if f.tracer != nil && !probe(r.URL.Path) {
+		ctx = f.begin(ctx, r)
+	}
+	r = r.WithContext(ctx)
 	answer := &response{ResponseWriter: w, request: r, front: f, known: known}
 	w.Header().Set(requestIDHeader, known.id)
 	f.security.set(w.Header(), r.TLS != nil)
-	defer f.log.write(answer, start)
+	defer f.end(answer, start)
 	defer f.rescue(answer)
 	if p := f.refusal(answer, r); p != nil {
 		answer.writeProblem(p)
@@ -82,6 +102,22 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mux.ServeHTTP(answer, r)
 }
+
+// end notes how a request was answered.
+func (f *front) end(w *response, start time.Time) {
+	now := time.Now()
+	o := outcome{w.request.Method, w.route(), w.status}
+	if o.status == 0 {
+		o.status = http.StatusOK
+	}
+	f.metrics.observe(o, now.Sub(start))
+	f.log.write(w, o, start, now)
+	if f.tracer != nil && !probe(o.route) {
+		endSpan(w, o)
+	}
+}
+
+func probe(route string) bool { return route == livezPath || route == readyzPath }
 
 // refusal is why a request is not passed on, nil where it is.
 func (f *front) refusal(answer *response, r *http.Request) *Problem {

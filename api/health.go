@@ -20,6 +20,7 @@ const (
 type notReady struct {
 	part  string
 	cause error
+	works bool // the service does its work all the same
 }
 
 func (e *notReady) Error() string {
@@ -36,10 +37,17 @@ func (e *notReady) Unwrap() error { return e.cause }
 // the same between versions; the cause is only logged.
 func NotReady(part string, cause error) error { return &notReady{part: part, cause: cause} }
 
+// Degraded says that a part of the service is missing, and that the service does its
+// work without it. Else it is as [NotReady].
+func Degraded(part string, cause error) error {
+	return &notReady{part: part, cause: cause, works: true}
+}
+
 // Health is the answer of a service that is well.
 type Health struct {
-	Status  string `json:"status" enum:"alive,ready" doc:"alive: the process serves; ready: it can do its work."`
-	Version string `json:"version,omitempty" example:"1.0.0" doc:"The program's version."`
+	Status   string   `json:"status" enum:"alive,ready" doc:"alive: the process serves; ready: it can do its work."`
+	Degraded []string `json:"degraded,omitempty" nullable:"false" example:"[\"listener\"]" doc:"Parts that are missing, without which the service does its work. schedule: no worker has decided on the day that has ended; listener: commits are not heard of, so that nothing is answered from memory."`
+	Version  string   `json:"version,omitempty" example:"1.0.0" doc:"The program's version."`
 }
 
 type healthOutput struct {
@@ -63,7 +71,7 @@ func (s *service) registerHealth(operations huma.API) {
 		Path:        readyzPath,
 		Tags:        []string{tagHealth},
 		Summary:     "Say whether the service can do its work",
-		Description: "Answers 200 if everything that the service needs is there, else a problem whose not_ready names what is missing. For a readiness probe.",
+		Description: "Answers 200 if everything that the service needs is there, else a problem whose not_ready names what is missing: database or migrations. What else is missing is named by degraded. For a readiness probe.",
 		Responses: responses(success("The service can do its work.", nil),
 			notAcceptableResponse, invalidResponse, internalResponse, notReadyResponse),
 	}, answering(s, s.readyz))
@@ -74,23 +82,32 @@ func (s *service) livez(context.Context, *struct{}) (*healthOutput, error) {
 }
 
 func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	body := Health{Status: "ready"}
 	if err := s.ready(ctx); err != nil {
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "not ready",
+		missing, degraded := missingParts(err)
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "not ready", slog.Bool("degraded", len(missing) == 0),
 			slog.String("request_id", requestID(ctx)), slog.Any("error", err))
-		p := kindNotReady.problem()
-		p.NotReady = missingParts(err)
-		return nil, p
+		if len(missing) > 0 {
+			p := kindNotReady.problem()
+			p.NotReady = missing
+			return nil, p
+		}
+		body.Degraded = degraded
 	}
-	return &healthOutput{CacheControl: "no-store", Body: Health{Status: "ready"}}, nil
+	return &healthOutput{CacheControl: "no-store", Body: body}, nil
 }
 
-// missingParts names the parts in an error of Config.Ready, sorted, each once.
-func missingParts(err error) []string {
-	var parts []string
+// missingParts names the parts in an error of Config.Ready, those without which the
+// service does not work and those without which it does, sorted, each once.
+func missingParts(err error) (parts, degraded []string) {
 	var visit func(error)
 	visit = func(err error) {
 		if missing, ok := err.(*notReady); ok { //nolint:errorlint // the tree is walked by hand
-			parts = append(parts, missing.part)
+			if missing.works {
+				degraded = append(degraded, missing.part)
+			} else {
+				parts = append(parts, missing.part)
+			}
 			return
 		}
 		switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
@@ -106,5 +123,6 @@ func missingParts(err error) []string {
 	}
 	visit(err)
 	slices.Sort(parts)
-	return slices.Compact(parts)
+	slices.Sort(degraded)
+	return slices.Compact(parts), slices.Compact(degraded)
 }

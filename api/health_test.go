@@ -48,3 +48,19 @@ func TestNotReady(t *testing.T) {
 	}
 	assert.ErrorIs(t, NotReady("database", cause), cause)
 }
+
+func TestDegraded(t *testing.T) {
+	t.Parallel()
+	buf, logger := newLog()
+	late := errors.New("the schedule stands at 2024-01-01")
+	err := errors.Join(Degraded("schedule", late), Degraded("listener", nil), Degraded("schedule", nil))
+	h := newHandler(t, Config{Logger: logger, Ready: func(context.Context) error { return err }})
+	w := ask(h, http.MethodGet, "/readyz")
+	assert.Equal(t, http.StatusOK, w.Code)
+	assert.Equal(t, `{"status":"ready","degraded":["listener","schedule"]}`+"\n", w.Body.String())
+	assert.Contains(t, buf.String(), late.Error())
+
+	err = errors.Join(err, NotReady("migrations", nil))
+	p := requireProblem(t, ask(h, http.MethodGet, "/readyz"), http.StatusServiceUnavailable, "not-ready")
+	assert.Equal(t, []string{"migrations"}, p.NotReady)
+}

@@ -183,7 +183,12 @@ var (
 	forbiddenResponse       = problemResponse{"Forbidden", http.StatusForbidden, []kind{kindForbidden, kindCrossOrigin, kindForeignHost}}
 	tooManyRequestsResponse = problemResponse{"TooManyRequests", http.StatusTooManyRequests, []kind{kindTooManyRequests}}
 
+	requestTimeoutResponse   = problemResponse{"RequestTimeout", http.StatusRequestTimeout, []kind{kindRequestTimeout}}
+	contentTooLargeResponse  = problemResponse{"ContentTooLarge", http.StatusRequestEntityTooLarge, []kind{kindContentTooLarge}}
+	unsupportedMediaResponse = problemResponse{"UnsupportedMediaType", http.StatusUnsupportedMediaType, []kind{kindUnsupportedMedia}}
+
 	problemResponses = [...]problemResponse{
+		requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
 		unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse, noTransactionsResponse, runNotFoundResponse,
 		notAcceptableResponse, preconditionResponse, invalidResponse,
 		internalResponse, unavailableResponse, notReadyResponse,

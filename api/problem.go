@@ -197,6 +197,18 @@ var (
 		detail: "The body is larger than any operation takes.",
 		help:   "No operation takes a body of more than 64 KiB.",
 	}
+	kindUnsupportedMedia = kind{
+		name: "unsupported-media-type", status: http.StatusUnsupportedMediaType,
+		title:  "The body is of another type",
+		detail: "The operation takes application/json.",
+		help:   "Send the body as application/json, and say so in Content-Type.",
+	}
+	kindRequestTimeout = kind{
+		name: "request-timeout", status: http.StatusRequestTimeout,
+		title:  "The request came too slowly",
+		detail: "The body did not come in the time that there is for it.",
+		help:   "The service waits some seconds for a body, and gives up then. Send it in one go.",
+	}
 	kindHeadersTooLarge = kind{
 		name: "headers-too-large", status: http.StatusRequestHeaderFieldsTooLarge,
 		title:  "The headers are too large",
@@ -240,6 +252,6 @@ var (
 var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
 	kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed, kindNotAcceptable,
-	kindPrecondition, kindContentTooLarge, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
+	kindRequestTimeout, kindPrecondition, kindContentTooLarge, kindUnsupportedMedia, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
 	kindInternal, kindUnavailable, kindTimeout, kindNotReady,
 }

@@ -120,7 +120,7 @@ func TestRouterErrors(t *testing.T) {
 		requireProblem(t, ask(h, http.MethodGet, target), http.StatusNotFound, "not-found")
 	}
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions, http.MethodTrace, "BREW"} {
-		for _, target := range []string{"/transactions/123/summary", "/runs", "/livez", "/docs", "/openapi.json"} {
+		for _, target := range []string{"/transactions/123/summary", "/runs/7", "/livez", "/docs", "/openapi.json"} {
 			w := ask(h, method, target)
 			requireProblem(t, w, http.StatusMethodNotAllowed, "method-not-allowed")
 			assert.Equal(t, "GET, HEAD", w.Header().Get("Allow"))

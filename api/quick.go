@@ -34,7 +34,7 @@ func (s *service) quickSummary(slow http.HandlerFunc) http.HandlerFunc {
 		}
 		ctx := &deadlineContext{Context: r.Context(), at: time.Now().Add(s.timeout)}
 		defer ctx.end()
-		answer, err := s.summaryAnswer(ctx, user, conditionsOf(r.Header))
+		answer, err := summaryAnswerOf(ctx, s.summaries.Get, user, conditionsOf(r.Header))
 		if err != nil {
 			s.problemOf(ctx, err).withRequestID(requestID(ctx)).write(w)
 			return

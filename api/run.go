@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -13,7 +14,10 @@ import (
 // ErrRunNotFound says that there is no run with an id.
 var ErrRunNotFound = errors.New("the run does not exist")
 
-// Runs is what the API reads of the ledger. Lists are in order of the key that
+// ErrDateNotEnded says that a logical date is not over yet.
+var ErrDateNotEnded = errors.New("the logical date is not over yet")
+
+// Runs is what the API reads of the ledger, and asks of the queue. Lists are in order of the key that
 // they go on from; a limit is the most that is wanted.
 type Runs interface {
 	// List returns runs with ids below before, the newest first; before 0 means
@@ -26,6 +30,11 @@ type Runs interface {
 	Files(ctx context.Context, run, after int64, limit int) ([]File, error)
 	// Rejects returns the rows of a run's files that were not loaded.
 	Rejects(ctx context.Context, q RejectQuery) ([]Reject, error)
+	// Request enters the run of a logical date, nil for the day that has just ended, and
+	// gives it to the queue; by and origin are for the audit trail. Of a date that has a
+	// run it returns that one, and not created. [ErrDateNotEnded] refuses a date that is
+	// not over.
+	Request(ctx context.Context, date *Date, by, origin string) (run Run, created bool, err error)
 	// Logs returns a run's log lines with ids above after.
 	Logs(ctx context.Context, run, after int64, limit int) ([]LogLine, error)
 }
@@ -91,6 +100,69 @@ func (s *service) registerRuns(operations huma.API) {
 		Description: "One run with its latest attempt.",
 		Responses:   responses(success("The run.", nil), runResponses...),
 	}, answering(s, s.getRun))
+}
+
+// RunRequest asks for a run.
+type RunRequest struct {
+	LogicalDate string `json:"logical_date,omitempty" format:"date" example:"2024-01-31" doc:"The day that the run is for; left out, the day that has just ended in the schedule's time zone."`
+}
+
+type (
+	requestRunInput struct {
+		Body *RunRequest // a pointer makes it optional
+	}
+	requestRunOutput struct {
+		Status   int
+		Location string `header:"Location" doc:"The run."`
+		Body     Run
+	}
+)
+
+func (s *service) registerRunRequest(operations huma.API) {
+	entered := success("The run is entered, and waits for a worker.", nil)
+	location := &huma.Header{Description: "The run's address.", Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{"/runs/7"}}}
+	there := success("The date has a run already; it is left as it is.", nil)
+	for _, r := range []*huma.Response{entered, there} {
+		r.Headers["Location"] = location
+		r.Content[jsonContentType].Schema = operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Run](), true, "Run")
+	}
+	all := responses(there, notAcceptableResponse, requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
+		invalidResponse, internalResponse, unavailableResponse)
+	all["202"] = entered
+	huma.Register(operations, huma.Operation{
+		OperationID:   "requestRun",
+		Method:        http.MethodPost,
+		Path:          "/runs",
+		Tags:          []string{tagRuns},
+		Summary:       "Ask for a run",
+		Description:   "Enters the run of a logical date over the configured sources, for the next worker to take. A date has one run: to ask twice is the same as to ask once. A run that is over is not started again by this; retry its job in River UI, or use `tally run --date`.",
+		DefaultStatus: http.StatusAccepted,
+		Metadata:      map[string]any{bodyProperties: operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[RunRequest](), false, "").Properties},
+		Responses:     all,
+	}, answering(s, s.requestRun))
+}
+
+func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*requestRunOutput, error) {
+	var date *Date
+	if in.Body != nil && in.Body.LogicalDate != "" {
+		day, err := parseDay("body.logical_date", in.Body.LogicalDate)
+		if err != nil {
+			return nil, err
+		}
+		date = (*Date)(&day)
+	}
+	run, created, err := s.runs.Request(ctx, date, Actor(ctx), origin(ctx))
+	if errors.Is(err, ErrDateNotEnded) {
+		return nil, invalid(ProblemError{Location: "body.logical_date", Message: "must be a day that is over"})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("request a run: %w", err)
+	}
+	out := &requestRunOutput{Status: http.StatusOK, Location: fmt.Sprintf("/runs/%d", run.ID), Body: run.answered()}
+	if created {
+		out.Status = http.StatusAccepted
+	}
+	return out, nil
 }
 
 func (s *service) listRuns(ctx context.Context, in *runsInput) (*pageOutput[Run], error) {

@@ -33,6 +33,7 @@ type Summary struct {
 
 type summaryInput struct {
 	UserPath
+	RangeQuery
 	Conditions
 }
 
@@ -57,7 +58,7 @@ func (s *service) registerSummary(operations huma.API) {
 		Path:        summaryPath,
 		Tags:        []string{tagTransactions},
 		Summary:     "Summarise a user's transactions",
-		Description: "Count, exact sum and average of all transactions of a user, as of the last file that was loaded.",
+		Description: "Count, exact sum and average of a user's transactions, as of the last file that was loaded: of all, or of those from one day to another. A range in which the user has none is a 404 as well.",
 		Responses:   summaryResponses(operations.OpenAPI().Components.Schemas),
 	}, answering(s, s.summary))
 }
@@ -94,7 +95,17 @@ func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
 }
 
 func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamResponse, error) {
-	answer, err := s.summaryAnswer(ctx, in.UserID, in.Conditions)
+	from, to, err := in.days()
+	if err != nil {
+		return nil, err
+	}
+	look := s.summaries.Get
+	if in.RangeQuery != (RangeQuery{}) {
+		look = func(ctx context.Context, userID int32) (summaries.Summary, error) {
+			return s.summaries.Range(ctx, userID, from, to)
+		}
+	}
+	answer, err := summaryAnswerOf(ctx, look, in.UserID, in.Conditions)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +114,9 @@ func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamRe
 	}}, nil
 }
 
-// summaryAnswer is what a user's summary is to be answered with.
-func (s *service) summaryAnswer(ctx context.Context, userID int32, conditions Conditions) (summaryAnswer, error) {
-	sum, err := s.summaries.Get(ctx, userID)
+// summaryAnswerOf is what a user's summary is to be answered with.
+func summaryAnswerOf(ctx context.Context, look func(context.Context, int32) (summaries.Summary, error), userID int32, conditions Conditions) (summaryAnswer, error) {
+	sum, err := look(ctx, userID)
 	if err != nil {
 		return summaryAnswer{}, err
 	}

@@ -29,10 +29,10 @@ type RangeQuery struct {
 
 // days are the bounds; zero means none.
 func (q RangeQuery) days() (from, to time.Time, err error) {
-	if from, err = queryDay("from", q.From); err != nil {
+	if from, err = parseDay("query.from", q.From); err != nil {
 		return from, to, err
 	}
-	if to, err = queryDay("to", q.To); err != nil {
+	if to, err = parseDay("query.to", q.To); err != nil {
 		return from, to, err
 	}
 	if !to.IsZero() && from.After(to) {
@@ -41,14 +41,14 @@ func (q RangeQuery) days() (from, to time.Time, err error) {
 	return from, to, err
 }
 
-// queryDay reads a day strictly: what is no day of the calendar is refused.
-func queryDay(name, text string) (time.Time, error) {
+// parseDay reads a day strictly: what is no day of the calendar is refused.
+func parseDay(location, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
 	day, err := time.Parse(time.DateOnly, text)
 	if err != nil || day.Year() < 1 {
-		return day, invalid(ProblemError{Location: "query." + name, Message: "must be a day, as in 2024-01-31"})
+		return day, invalid(ProblemError{Location: location, Message: "must be a day, as in 2024-01-31"})
 	}
 	return day, nil
 }
@@ -196,4 +196,39 @@ func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summa
 	}
 	slices.Sort(body.Missing)
 	return &summariesOutput{body}, nil
+}
+
+type topInput struct {
+	By    string `query:"by" enum:"total_amount,total_transactions" default:"total_amount" doc:"What the users are ranked by, the greatest first."`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"How many users are wanted, at most."`
+}
+
+// TopBody is the users who come first.
+type TopBody struct {
+	Items []Summary `json:"items" nullable:"false" doc:"The summaries, the greatest first; users who are equal come by their ids."`
+}
+
+type topOutput struct{ Body TopBody }
+
+func (s *service) registerTop(operations huma.API) {
+	huma.Register(operations, huma.Operation{
+		OperationID: "listTopUsers",
+		Method:      http.MethodGet,
+		Path:        "/summaries/top",
+		Tags:        []string{tagTransactions},
+		Summary:     "List the users with the greatest totals",
+		Description: "The users with the greatest sums or the most transactions, all as of the same moment. The time it takes grows with the number of users: some 0.1 s for a million.",
+		Responses: responses(success("The users.", nil),
+			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+	}, answering(s, func(ctx context.Context, in *topInput) (*topOutput, error) {
+		top, err := s.summaries.Top(ctx, summaries.Order(in.By), in.Limit)
+		if err != nil {
+			return nil, err
+		}
+		body := TopBody{Items: make([]Summary, len(top))}
+		for i, sum := range top {
+			body.Items[i] = summaryOf(sum)
+		}
+		return &topOutput{body}, nil
+	}))
 }

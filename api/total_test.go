@@ -95,3 +95,55 @@ func TestSummariesOfSeveralUsers(t *testing.T) {
 	}
 	assert.Empty(t, readPage(t, ask(h, http.MethodGet, "/summaries?user_id="+strings.Join(ids, ","))).Items)
 }
+
+func TestSummaryOfARange(t *testing.T) {
+	t.Parallel()
+	h, pool := onDatabase(t)
+	load(t, pool, 7, 0.1, 0.2, -0.4, 5, 6) // on 2024-02-29, -18, -07, 2024-01-27 and, as the days repeat, 02-25
+	body := func(n int, total, average string) string {
+		return fmt.Sprintf(`{"user_id":7,"total_transactions":%d,"total_amount":%s,"average_transaction_amount":%s}`+"\n", n, total, average)
+	}
+	for query, want := range map[string]string{
+		"":                               body(5, "10.90", "2.18"),
+		"?from=2024-01-27":               body(5, "10.90", "2.18"),
+		"?from=2024-01-28&to=2024-02-25": body(3, "5.80", "1.93"),
+		"?to=2024-02-06":                 body(1, "5.00", "5.00"),
+		"?from=2024-02-29&to=2024-02-29": body(1, "0.10", "0.10"),
+	} {
+		w := ask(h, http.MethodGet, "/transactions/7/summary"+query)
+		assert.Equal(t, http.StatusOK, w.Code, query)
+		assert.Equal(t, want, w.Body.String(), query)
+		assert.NotEmpty(t, w.Header().Get("Etag"))
+		again := ask(h, http.MethodGet, "/transactions/7/summary"+query, "If-None-Match: "+w.Header().Get("Etag"))
+		assert.Equal(t, http.StatusNotModified, again.Code)
+	}
+	for _, target := range []string{"/transactions/7/summary?from=2024-03-01", "/transactions/7/summary?to=2024-01-26", "/transactions/8/summary?from=2024-01-01"} {
+		requireProblem(t, ask(h, http.MethodGet, target), http.StatusNotFound, "no-transactions")
+	}
+	for _, query := range []string{"from=2024-02-30", "from=2024-2-3", "to=x", "from=2024-02-02&to=2024-02-01", "from=2024-01-01&from=2024-01-02", "since=2024-01-01"} {
+		requireProblem(t, ask(h, http.MethodGet, "/transactions/7/summary?"+query), http.StatusUnprocessableEntity, "invalid-request")
+	}
+}
+
+func TestTopUsers(t *testing.T) {
+	t.Parallel()
+	h, pool := onDatabase(t)
+	load(t, pool, 1, 5)
+	load(t, pool, 2, 7, -1)
+	load(t, pool, 3, 6)
+	for query, want := range map[string]string{
+		"":                               "2 3 1",
+		"?by=total_amount&limit=2":       "2 3",
+		"?by=total_transactions":         "2 1 3",
+		"?by=total_transactions&limit=1": "2",
+	} {
+		var ids []string
+		for _, item := range readPage(t, ask(h, http.MethodGet, "/summaries/top"+query)).Items {
+			ids = append(ids, fmt.Sprint(item["user_id"]))
+		}
+		assert.Equal(t, want, strings.Join(ids, " "), query)
+	}
+	for _, query := range []string{"by=user_id", "limit=0", "limit=1001", "limit=x", "cursor=x"} {
+		requireProblem(t, ask(h, http.MethodGet, "/summaries/top?"+query), http.StatusUnprocessableEntity, "invalid-request")
+	}
+}

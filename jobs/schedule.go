@@ -99,6 +99,10 @@ func (d decision) log(ctx context.Context, logger *slog.Logger) {
 // lastEnded is the newest logical date: the day that has just ended.
 func (s *Service) lastEnded(now time.Time) Date { return DateOf(now.In(s.config.TimeZone)) - 1 }
 
+// LastEnded is the day that has just ended in the schedule's time zone: the newest
+// logical date that can be run.
+func (s *Service) LastEnded() Date { return s.lastEnded(s.config.Clock.Now()) }
+
 // behind is the cheap look at the watermark, without its lock, that nearly every
 // tick ends with.
 func (s *Service) behind(ctx context.Context, last Date) (bool, error) {

@@ -78,7 +78,7 @@ func (q TotalsQuery) statement() string {
 // bounds are the first and last day that the statement is to look at. They are
 // values of every date there can be, so that one prepared statement does.
 func (q TotalsQuery) bounds() (from, to time.Time) {
-	from, to = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	from, to = time.Time{}, lastDay()
 	if q.From.After(from) {
 		from = q.From
 	}
@@ -92,6 +92,9 @@ func (q TotalsQuery) bounds() (from, to time.Time) {
 	}
 	return from, to
 }
+
+// lastDay is past every date that a load lets in.
+func lastDay() time.Time { return time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC) }
 
 // Totals gives the totals of the periods in which there are transactions; none is an
 // empty list.
@@ -115,14 +118,21 @@ func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 	return totals, nil
 }
 
-const manyQuery = `
+const (
+	listQuery = `
 SELECT s.user_id,` + summaryColumns + `, (SELECT f.run_id FROM etl_files f WHERE f.id = s.file_id)
-FROM user_summary s WHERE s.user_id = ANY($1) ORDER BY s.user_id`
+FROM user_summary s`
+	manyQuery = listQuery + " WHERE s.user_id = ANY($1) ORDER BY s.user_id"
+)
 
 // Many returns the summaries of those of the users that have one, in the order of
 // their ids, in one read.
 func (s *Store) Many(ctx context.Context, userIDs []int32) ([]Summary, error) {
-	rows, err := s.pool.Query(ctx, manyQuery, pgx.QueryExecModeCacheStatement, userIDs)
+	return s.list(ctx, manyQuery, userIDs)
+}
+
+func (s *Store) list(ctx context.Context, query string, arg any) ([]Summary, error) {
+	rows, err := s.pool.Query(ctx, query, pgx.QueryExecModeCacheStatement, arg)
 	if err != nil {
 		return nil, fmt.Errorf("look summaries up: %w", err)
 	}

@@ -19,17 +19,20 @@ func texts(totals []summaries.Total) []string {
 	return list
 }
 
+// day is a day; "" is none.
+func day(t *testing.T, text string) time.Time {
+	t.Helper()
+	if text == "" {
+		return time.Time{}
+	}
+	d, err := time.Parse(time.DateOnly, text)
+	require.NoError(t, err)
+	return d
+}
+
 func TestTotals(t *testing.T) {
 	t.Parallel()
 	store := summaries.NewStore(written(t, rows...))
-	day := func(text string) time.Time {
-		if text == "" {
-			return time.Time{}
-		}
-		d, err := time.Parse(time.DateOnly, text)
-		require.NoError(t, err)
-		return d
-	}
 	for _, c := range []struct {
 		name            string
 		user            int32
@@ -53,7 +56,7 @@ func TestTotals(t *testing.T) {
 		{"nobody", 999, summaries.Month, "", "", "", 10, []string{}},
 	} {
 		totals, err := store.Totals(t.Context(), summaries.TotalsQuery{
-			UserID: c.user, By: c.by, From: day(c.from), To: day(c.to), After: day(c.after), Limit: c.limit,
+			UserID: c.user, By: c.by, From: day(t, c.from), To: day(t, c.to), After: day(t, c.after), Limit: c.limit,
 		})
 		require.NoError(t, err, c.name)
 		assert.Equal(t, c.want, texts(totals), c.name)
@@ -75,4 +78,51 @@ func TestManySummaries(t *testing.T) {
 	none, err := store.Many(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, none)
+}
+
+func TestRange(t *testing.T) {
+	t.Parallel()
+	store := summaries.NewStore(written(t, rows...))
+	whole, err := store.Get(t.Context(), 7)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		user     int32
+		from, to string
+		want     string // "" where there is nothing
+	}{
+		{7, "", "", "3 1.3"},
+		{7, "2024-01-05", "2024-02-05", "3 1.3"},
+		{7, "2024-01-06", "", "1 0.2"},
+		{7, "", "2024-02-04", "2 1.1"},
+		{7, "2024-01-05", "2024-01-05", "2 1.1"},
+		{7, "2024-01-06", "2024-02-04", ""},
+		{7, "2025-01-01", "9999-12-31", ""},
+		{999, "", "", ""},
+	} {
+		got, err := store.Range(t.Context(), c.user, day(t, c.from), day(t, c.to))
+		if c.want == "" {
+			require.ErrorIs(t, err, summaries.ErrNotFound, c)
+			continue
+		}
+		require.NoError(t, err, c)
+		assert.Equal(t, c.want, fmt.Sprint(got.Transactions, " ", got.Total), c)
+		assert.Equal(t, [3]any{whole.Version, whole.FileID, whole.UpdatedAt}, [3]any{got.Version, got.FileID, got.UpdatedAt}, c)
+	}
+}
+
+func TestTopUsers(t *testing.T) {
+	t.Parallel()
+	store := summaries.NewStore(written(t, rows...))
+	ids := func(by summaries.Order, limit int) (ids []int32) {
+		list, err := store.Top(t.Context(), by, limit)
+		require.NoError(t, err)
+		for _, s := range list {
+			ids = append(ids, s.UserID)
+		}
+		return ids
+	}
+	assert.Equal(t, []int32{7, 8}, ids(summaries.ByAmount, 10))
+	assert.Equal(t, []int32{7}, ids(summaries.ByTransactions, 1))
+	_, err := store.Top(t.Context(), "user_id", 1)
+	assert.Error(t, err)
 }

@@ -52,7 +52,7 @@ func (env *environment) connect(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	if db.pool, err = postgres.Open(ctx, postgres.Config{URL: db.url}); err != nil {
+	if db.pool, err = postgres.Open(ctx, postgres.Config{URL: db.url, Tracer: env.tracer}); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"go.opentelemetry.io/otel/trace"
 
 	_ "time/tzdata" // time zones where the system has none, as in a container
 )
@@ -65,6 +66,7 @@ type environment struct {
 	*cli
 	stdout, stderr io.Writer
 	logger         *slog.Logger
+	tracer         trace.TracerProvider // nil where nobody wants spans
 }
 
 func main() {
@@ -101,6 +103,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return report(stderr, usageError{err})
 	}
 	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: newLogger(c, stderr)}
+	stop, err := env.trace(ctx)
+	if err != nil {
+		return report(stderr, err)
+	}
+	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return report(stderr, parsed.Run(env))
 }

@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/jobs"
 )
 
 // runs shows the ledger of jobs to the API, which knows nothing of jobs.
-type runs struct{ ledger *jobs.Ledger }
+type runs struct {
+	service *jobs.Service
+	ledger  *jobs.Ledger
+}
 
 func (r runs) List(ctx context.Context, before int64, limit int) ([]api.Run, error) {
 	list, err := r.ledger.Runs(ctx, before, limit)
@@ -22,6 +26,18 @@ func (r runs) Get(ctx context.Context, id int64) (api.Run, error) {
 		return api.Run{}, api.ErrRunNotFound
 	}
 	return apiRun(run), err
+}
+
+func (r runs) Request(ctx context.Context, date *api.Date, by, origin string) (api.Run, bool, error) {
+	wanted := r.service.LastEnded()
+	if date != nil {
+		wanted = jobs.DateOf(time.Time(*date))
+	}
+	run, err := r.service.Trigger(ctx, wanted, by, origin)
+	if errors.Is(err, jobs.ErrNotEnded) {
+		return api.Run{}, false, api.ErrDateNotEnded
+	}
+	return apiRun(run), run.Created, err
 }
 
 func (r runs) Files(ctx context.Context, run, after int64, limit int) ([]api.File, error) {
@@ -83,4 +99,16 @@ func apiReject(r jobs.Reject) api.Reject {
 		FileID: r.FileID, Line: r.Line, Outcome: r.Outcome, Faults: r.Faults, TransactionID: value(r.TransactionID),
 		KeptFileID: value(r.KeptFileID), KeptLine: value(r.KeptLine), Raw: r.Raw, RawBytes: r.RawBytes, RawLength: r.RawLength,
 	}
+}
+
+// figures are those of the ledger as /metrics shows them.
+func (r runs) figures(ctx context.Context) (api.LedgerFigures, error) {
+	s, err := r.ledger.Stats(ctx)
+	counts, err := each(s.Runs, err, func(c jobs.RunCount) api.RunCount { return api.RunCount(c) })
+	return api.LedgerFigures{
+		Runs:        counts,
+		Files:       map[string]int64{"loaded": s.FilesLoaded, "failed": s.FilesFailed},
+		Rows:        map[string]int64{"loaded": s.Loaded, "duplicate": s.Duplicate, "conflict": s.Conflict, "rejected": s.Rejected},
+		LastSuccess: s.LastSuccess, LastSuccessAge: s.SinceLastSuccess, Waiting: s.Waiting, QueueAge: s.WaitingSince,
+	}, err
 }

@@ -80,7 +80,7 @@ func (env *environment) withDatabase(ctx context.Context, do func(*database) err
 
 func (env *environment) withJobs(db *database, s settings, do func(*database, *jobs.Service) error) (err error) {
 	config := s.jobs
-	config.Logger = env.logger
+	config.Logger, config.Tracer = env.logger, env.tracer
 	config.Actor = func(r *http.Request) string { return api.Actor(r.Context()) }
 	service, err := jobs.New(db.pool, config)
 	if err != nil {
@@ -193,14 +193,19 @@ func (env *environment) answer(ctx context.Context, listener net.Listener, db *d
 	if err != nil {
 		return err
 	}
+	ledger := runs{service, service.Ledger()}
 	handler, err := api.New(api.Config{
 		Summaries: cached{store, cache},
-		Runs:      runs{service.Ledger()},
-		Ready:     func(ctx context.Context) error { return ready(ctx, db) },
-		Version:   codeVersion(),
-		Access:    access,
-		Logger:    env.logger,
-		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
+		Runs:      ledger,
+		Ready: func(ctx context.Context) error {
+			return errors.Join(ready(ctx, db), keptUp(ctx, service, cache))
+		},
+		Figures: api.Figures{Ledger: ledger.figures, Pool: db.pool.Stat, Cache: cache.Stats},
+		Tracer:  env.tracer,
+		Version: codeVersion(),
+		Access:  access,
+		Logger:  env.logger,
+		Mounts:  map[string]http.Handler{riverPrefix + "/": ui},
 	})
 	if err != nil {
 		return err
@@ -249,6 +254,22 @@ func ready(ctx context.Context, db *database) error {
 		}
 	}
 	return nil
+}
+
+// scheduleGrace is what a worker may take to decide on a day that has ended.
+const scheduleGrace = 5 * time.Minute
+
+// keptUp says what does not work though the API does: the schedule, which may be
+// another process's to keep, and the memory of summaries.
+func keptUp(ctx context.Context, service *jobs.Service, cache *summaries.Cache) error {
+	var errs []error
+	if err := service.CheckSchedule(ctx, scheduleGrace); errors.Is(err, jobs.ErrScheduleLate) {
+		errs = append(errs, api.Degraded("schedule", err))
+	}
+	if !cache.Stats().Listening {
+		errs = append(errs, api.Degraded("listener", errors.New("commits are not heard of, so every answer comes from the database")))
+	}
+	return errors.Join(errs...)
 }
 
 func (env *environment) announce(ctx context.Context, address net.Addr) {

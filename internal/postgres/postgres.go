@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -34,6 +36,9 @@ type Config struct {
 	MaxConns int32
 	// ApplicationName is shown in pg_stat_activity; empty means "tally".
 	ApplicationName string
+	// Tracer makes a span of each statement that is sent within another span; nil means
+	// none. Spans hold the statement and not its arguments.
+	Tracer trace.TracerProvider
 }
 
 // Open makes a pool and reaches the database once, so that a wrong URL or
@@ -49,6 +54,9 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 		config.MaxConns = c.MaxConns
 	}
 	conn := config.ConnConfig
+	if c.Tracer != nil {
+		conn.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(c.Tracer))
+	}
 	conn.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = defaultConnectTimeout
