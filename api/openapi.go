@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -45,7 +46,7 @@ Unknown query parameters are refused. Besides the answers listed with each opera
 // load from a CDN, its routes for the description fill a variable without a
 // lock, and its transformer puts a $schema key into every answer.
 func humaConfig() huma.Config {
-	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	// huma describes the errors of operations with its own model; finish answers
 	// with ours.
 	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
@@ -62,6 +63,16 @@ func humaConfig() huma.Config {
 		DefaultFormat: jsonContentType,
 		Transformers:  []huma.Transformer{finish},
 	}
+}
+
+// schemaName is huma's name of a type, and RunPage where huma says PageRun: clients
+// are generated with these names.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	if item, ok := strings.CutPrefix(name, "Page"); ok {
+		return item + "Page"
+	}
+	return name
 }
 
 // marshalJSON writes one line, in one write.
@@ -214,8 +225,8 @@ func render(document *huma.OpenAPI) ([]rendering, error) {
 	for _, f := range []form{
 		{documentPath + ".json", jsonContentType, document.MarshalJSON},
 		{documentPath + ".yaml", "application/yaml", document.YAML},
-		{documentPath + "-3.0.json", jsonContentType, document.Downgrade},
-		{documentPath + "-3.0.yaml", "application/yaml", document.DowngradeYAML},
+		{documentPath + "-3.0.json", jsonContentType, downgraded(document.Downgrade)},
+		{documentPath + "-3.0.yaml", "application/yaml", downgraded(document.DowngradeYAML)},
 	} {
 		body, err := f.write()
 		if err != nil {
@@ -227,6 +238,15 @@ func render(document *huma.OpenAPI) ([]rendering, error) {
 		out = append(out, rendering{f.path, f.contentType, body})
 	}
 	return out, nil
+}
+
+// downgraded mends what huma writes for 3.0, where the format of base64 is byte.
+func downgraded(write func() ([]byte, error)) func() ([]byte, error) {
+	base64 := regexp.MustCompile(`(?m)("format":"|^ +format: )base64("|$)`)
+	return func() ([]byte, error) {
+		body, err := write()
+		return base64.ReplaceAll(body, []byte("${1}byte${2}")), err
+	}
 }
 
 func mountDocument(mux *http.ServeMux, document *huma.OpenAPI) error {

@@ -153,13 +153,13 @@ type summariesInput struct {
 	UserIDs []int32 `query:"user_id" required:"true" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, parted by commas, at most 1000."`
 }
 
-// SummariesBody is the answer of several users at once.
-type SummariesBody struct {
+// SummaryList is the answer of several users at once.
+type SummaryList struct {
 	Items   []Summary `json:"items" nullable:"false" doc:"The summaries of those who have transactions, in the order of their ids, each once."`
 	Missing []int32   `json:"missing" nullable:"false" example:"[456]" doc:"The ids asked for that have no transactions, in order, each once."`
 }
 
-type summariesOutput struct{ Body SummariesBody }
+type summariesOutput struct{ Body SummaryList }
 
 func (s *service) registerSummaries(operations huma.API) {
 	huma.Register(operations, huma.Operation{
@@ -186,7 +186,7 @@ func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summa
 	if err != nil {
 		return nil, err
 	}
-	body := SummariesBody{Items: make([]Summary, len(sums)), Missing: []int32{}}
+	body := SummaryList{Items: make([]Summary, len(sums)), Missing: []int32{}}
 	for i, sum := range sums {
 		body.Items[i] = summaryOf(sum)
 		delete(asked, sum.UserID)
