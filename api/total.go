@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -147,8 +148,6 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 	return page, len(sums) > 0, nil
 }
 
-const maxUsers = 1000
-
 type summariesInput struct {
 	UserIDs []int32 `query:"user_id" required:"true" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, parted by commas, at most 1000."`
 }
@@ -172,14 +171,16 @@ func (s *service) registerSummaries(operations huma.API) {
 		Responses: responses(success("The summaries.", nil),
 			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
 	}, answering(s, s.listSummaries))
+	// huma has no tag for what the items of a list may be.
+	ids := operations.OpenAPI().Paths["/summaries"].Get.Parameters[0].Schema.Items
+	low, high := 1.0, float64(math.MaxInt32)
+	ids.Minimum, ids.Maximum = &low, &high
+	ids.PrecomputeMessages()
 }
 
 func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summariesOutput, error) {
 	asked := map[int32]bool{}
 	for _, id := range in.UserIDs {
-		if id < 1 {
-			return nil, invalid(ProblemError{Location: "query.user_id", Message: fmt.Sprintf("must be 1 to %d integers from 1 to 2147483647", maxUsers)})
-		}
 		asked[id] = true
 	}
 	sums, err := s.summaries.Many(ctx, in.UserIDs)
