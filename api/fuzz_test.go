@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,6 +70,7 @@ type target struct {
 	ops      []*declaredOperation
 	handlers [worlds]http.Handler
 	answered map[string]bool // "operation status"
+	cursors  []string
 }
 
 func newTarget(tb testing.TB) *target {
@@ -83,7 +85,7 @@ func newTarget(tb testing.TB) *target {
 	nowhere, err := pgxpool.New(tb.Context(), "postgres://nobody@"+closed.Addr().String()+"/nowhere?sslmode=disable")
 	require.NoError(tb, err)
 	tb.Cleanup(nowhere.Close)
-	t := &target{answered: map[string]bool{}, handlers: [worlds]http.Handler{
+	t := &target{answered: map[string]bool{}, cursors: cursors(), handlers: [worlds]http.Handler{
 		sound: newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Version: "1.2.3"}),
 		broken: newHandler(tb, Config{Summaries: fakeSummaries{}, Runs: fakeRuns{},
 			Ready: func(context.Context) error { panic("no more") }}),
@@ -94,13 +96,18 @@ func newTarget(tb testing.TB) *target {
 	return t
 }
 
-var pathParameter = regexp.MustCompile(`\{[^}]+\}`)
+var (
+	pathParameter = regexp.MustCompile(`\{[^}]+\}`)
+	methodName    = regexp.MustCompile(`^[A-Za-z]{1,20}$`)
+	headerName    = regexp.MustCompile(`^[A-Za-z-]+$`)
+	control       = regexp.MustCompile(`[\x00-\x1f\x7f]`)
+)
 
 // request is what a server makes of the generated one. What net/http refuses
 // before any handler runs is left out.
 func (g generated) request(op *declaredOperation) *http.Request {
 	method := g.method
-	if !regexp.MustCompile(`^[A-Za-z]{1,20}$`).MatchString(method) {
+	if !methodName.MatchString(method) {
 		method = op.method
 	}
 	address := pathParameter.ReplaceAllLiteralString(op.path, url.PathEscape(g.id))
@@ -113,7 +120,7 @@ func (g generated) request(op *declaredOperation) *http.Request {
 	r.RequestURI = r.URL.RequestURI()
 	for line := range strings.SplitSeq(g.headers, "\n") {
 		name, value, ok := strings.Cut(line, ": ")
-		if ok && regexp.MustCompile(`^[A-Za-z-]+$`).MatchString(name) && !regexp.MustCompile(`[\x00-\x1f\x7f]`).MatchString(value) {
+		if ok && headerName.MatchString(name) && !control.MatchString(value) {
 			r.Header.Add(name, value)
 		}
 	}
@@ -139,6 +146,10 @@ func (t *target) drive(tb testing.TB, g generated) {
 		if w.Code < http.StatusBadRequest { // another address
 			assert.Contains(tb, []int{http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}, w.Code)
 			assert.NotEmpty(tb, w.Header().Get("Location"))
+			return
+		}
+		if w.Code == http.StatusMethodNotAllowed { // net/http leaves CONNECT's address as it is
+			requireProblem(tb, w, http.StatusMethodNotAllowed, "method-not-allowed")
 			return
 		}
 		requireProblem(tb, w, http.StatusNotFound, "not-found")
@@ -252,7 +263,7 @@ var headerLines = []string{
 
 var bodies = []string{"", "{}", "null", "[", "{\"a\":1}", "\x00", "\xff", strings.Repeat("x", 100_000)}
 
-var methods = []string{"", "", "", "", http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions, http.MethodTrace, http.MethodConnect, "get", "BREW"}
+var methods = []string{"", http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions, http.MethodTrace, http.MethodConnect, "get", "BREW"}
 
 // cursors belong to lists there are, at places that no page would lead to as well.
 func cursors() []string {
@@ -284,7 +295,7 @@ func (t *target) seeds() []generated {
 				all = append(all, generated{op: op, id: id})
 			}
 		}
-		for _, query := range append(cursors(), queries...) {
+		for _, query := range slices.Concat(t.cursors, queries) {
 			all = append(all, generated{op: op, id: "7", query: query})
 		}
 		for _, line := range headerLines {
@@ -316,7 +327,7 @@ func (t *target) generate(r *rand.Rand) generated {
 		parts = append(parts, pick(r, queries))
 	}
 	if r.IntN(4) == 0 {
-		parts = append(parts, pick(r, cursors()))
+		parts = append(parts, pick(r, t.cursors))
 	}
 	g.query = mangled(r, strings.Join(parts, "&"))
 	g.id = mangled(r, g.id)
