@@ -47,8 +47,11 @@ type Config struct {
 	// themselves; nil discards them.
 	Logger *slog.Logger
 	// Mounts are handlers for whole subtrees, by prefix ("/riverui/"). Their
-	// answers are passed on as they are, and they have no deadline.
+	// answers are passed on as they are, with security headers that suit a page
+	// of scripts and styles of its own, and they have no deadline.
 	Mounts map[string]http.Handler
+	// Access decides who may do what; nil lets everyone do everything.
+	Access *Access
 	// RequestTimeout bounds one operation; 0 means 10 seconds.
 	RequestTimeout time.Duration
 }
@@ -113,7 +116,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := newService(c)
 	mux := http.NewServeMux()
-	operations := humago.New(mux, humaConfig())
+	operations := humago.New(shortcuts{mux, s}, humaConfig())
 	s.register(operations)
 
 	if err := mountDocument(mux, operations.OpenAPI()); err != nil {
@@ -126,7 +129,7 @@ func New(c Config) (http.Handler, error) {
 	for _, prefix := range slices.Sorted(maps.Keys(c.Mounts)) {
 		mux.Handle(prefix, c.Mounts[prefix])
 	}
-	return &front{mux: mux, mounts: c.Mounts, logger: s.logger}, nil
+	return newFront(mux, c, s.logger), nil
 }
 
 // register puts every operation on an API of huma's, humatest's included. The
@@ -143,6 +146,7 @@ func (s *service) register(operations huma.API) {
 	s.registerRejects(operations)
 	s.registerLogs(operations)
 	s.registerHealth(operations)
+	secure(operations.OpenAPI())
 	illustrate(operations.OpenAPI())
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -185,28 +184,4 @@ func TestConcurrentRequests(t *testing.T) {
 		}
 	}
 	wg.Wait()
-}
-
-func TestServerRefusesOversizedHeaders(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewUnstartedServer(newHandler(t, Config{}))
-	limits := NewServer("127.0.0.1:0", server.Config.Handler)
-	assert.NotZero(t, limits.ReadHeaderTimeout)
-	assert.NotZero(t, limits.ReadTimeout)
-	assert.NotZero(t, limits.IdleTimeout)
-	assert.Greater(t, limits.WriteTimeout, defaultRequestTimeout, "an operation's deadline comes first")
-	server.Config = limits
-	server.Start()
-	t.Cleanup(server.Close)
-
-	for size, status := range map[int]int{1 << 10: http.StatusOK, 64 << 10: http.StatusRequestHeaderFieldsTooLarge} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/livez", nil)
-		require.NoError(t, err)
-		r.Header.Set("X-Padding", strings.Repeat("x", size))
-		answer, err := server.Client().Do(r)
-		require.NoError(t, err)
-		_, _ = io.Copy(io.Discard, answer.Body)
-		require.NoError(t, answer.Body.Close())
-		assert.Equal(t, status, answer.StatusCode, size)
-	}
 }

@@ -9,13 +9,20 @@
 // /openapi.json is generated from the operations that answer, and the committed
 // openapi.yaml is held to it by a test. /docs asks no other host for anything.
 //
-//	request ─▶ front: id, log, recover ─▶ mux ─┬▶ guard: Accept, query, deadline ─▶ operation
-//	                                           ├▶ /docs /openapi.* /problems/*
-//	                                           └▶ mounts (River UI), left as they are
+//	request ─▶ front: id, log, size, access ─▶ mux ─┬▶ guard: Accept, query, deadline ─▶ operation
+//	                                                ├▶ /docs /openapi.* /problems/*
+//	                                                └▶ mounts (River UI), left as they are
+//
+// Access. With an [Access], nobody gets in without a token but probes, and whoever
+// asks a service on its own machine that never had one. A token that is revoked
+// works for a second at most, in whatever process. What changes something needs an
+// operator's token and, from a browser, a page of the service's own. Who was
+// refused is in the audit trail.
 //
 // Failure. A panic is logged with its stack and answered with a 500 problem, or
 // cuts the connection where the answer had begun. An unreachable database and a
-// request that takes too long are 503 problems with Retry-After. Errors that
+// request that takes too long are 503 problems with Retry-After; while the tokens
+// cannot be read, every request is such a one. Errors that
 // net/http's server finds before there is a request (a malformed request line,
 // oversized headers) are its own plain text.
 package api

@@ -76,7 +76,6 @@ func page(contentType string, body []byte) http.Handler {
 	answer := constant(contentType, body)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", contentPolicy)
-		w.Header().Set("Referrer-Policy", "no-referrer")
 		answer.ServeHTTP(w, r)
 	})
 }

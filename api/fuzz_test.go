@@ -59,9 +59,12 @@ type generated struct {
 type world uint8
 
 const (
-	sound  world = iota
-	broken       // whatever is called panics
-	away         // nothing can be reached
+	sound   world = iota
+	broken        // whatever is called panics
+	away          // nothing can be reached
+	locked        // nobody has a token
+	foreign       // under a name that is not the service's own
+	busy          // with more requests than it takes
 	worlds
 )
 
@@ -92,6 +95,15 @@ func newTarget(tb testing.TB) *target {
 		away: newHandler(tb, Config{Summaries: summaries.NewStore(nowhere), Runs: unreachableRuns(),
 			Ready: func(context.Context) error { return NotReady("database", errors.New("away")) }}),
 	}}
+	tokens := NewTokens(pool, func(context.Context, Execer, Event) error { return nil })
+	for state, c := range map[world]AccessConfig{
+		locked: {Required: true}, foreign: {}, busy: {RateLimit: RateLimit{PerSecond: 1e-6, Burst: 1}},
+	} {
+		c.Tokens = tokens
+		access := NewAccess(c)
+		tb.Cleanup(access.Close)
+		t.handlers[state] = newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Access: access})
+	}
 	t.ops = declaredOperations(tb, t.handlers[sound])
 	return t
 }
@@ -118,6 +130,9 @@ func (g generated) request(op *declaredOperation) *http.Request {
 	}
 	r.URL.RawQuery = g.query
 	r.RequestURI = r.URL.RequestURI()
+	if g.world%worlds != foreign {
+		r.Host = "localhost"
+	}
 	for line := range strings.SplitSeq(g.headers, "\n") {
 		name, value, ok := strings.Cut(line, ": ")
 		if ok && headerName.MatchString(name) && !control.MatchString(value) {
@@ -141,8 +156,14 @@ func (t *target) drive(tb testing.TB, g generated) {
 	t.handlers[g.world%worlds].ServeHTTP(w, r)
 
 	require.NotEmpty(tb, w.Header().Get(requestIDHeader))
+	elsewhere := strings.Contains(op.path, "{") && (g.id == "" || g.id == "." || g.id == "..")
 	switch {
-	case strings.Contains(op.path, "{") && (g.id == "" || g.id == "." || g.id == ".."):
+	case w.Code == http.StatusRequestEntityTooLarge: // of any address
+		requireProblem(tb, w, http.StatusRequestEntityTooLarge, "content-too-large")
+		assert.NotEmpty(tb, g.body)
+	case g.world%worlds >= locked && slices.Contains([]int{401, 403, 429}, w.Code) && (elsewhere || !t.takes(op.path, r.Method)):
+		assert.Equal(tb, problemContentType, w.Header().Get("Content-Type"))
+	case elsewhere:
 		if w.Code < http.StatusBadRequest { // another address
 			assert.Contains(tb, []int{http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}, w.Code)
 			assert.NotEmpty(tb, w.Header().Get("Location"))
@@ -372,7 +393,7 @@ func sampleRuns() fakeRuns {
 	}
 	return fakeRuns{
 		list: func(_ context.Context, before int64, limit int) ([]Run, error) {
-			return first(list, limit, func(r Run) bool { return before == 0 || r.ID < before }), nil
+			return upTo(list, limit, func(r Run) bool { return before == 0 || r.ID < before }), nil
 		},
 		get: func(_ context.Context, id int64) (Run, error) {
 			for _, r := range list {
@@ -383,22 +404,22 @@ func sampleRuns() fakeRuns {
 			return Run{}, ErrRunNotFound
 		},
 		files: func(_ context.Context, run, after int64, limit int) ([]File, error) {
-			return first(files, limit, func(f File) bool { return run == 7 && f.ID > after }), nil
+			return upTo(files, limit, func(f File) bool { return run == 7 && f.ID > after }), nil
 		},
 		rejects: func(_ context.Context, q RejectQuery) ([]Reject, error) {
-			return first(rejects, q.Limit, func(r Reject) bool {
+			return upTo(rejects, q.Limit, func(r Reject) bool {
 				return q.RunID == 7 && (q.Outcome == "" || q.Outcome == r.Outcome) &&
 					(r.FileID > q.AfterFile || (r.FileID == q.AfterFile && r.Line > q.AfterLine))
 			}), nil
 		},
 		logs: func(_ context.Context, run, after int64, limit int) ([]LogLine, error) {
-			return first(lines, limit, func(l LogLine) bool { return run == 7 && l.ID > after }), nil
+			return upTo(lines, limit, func(l LogLine) bool { return run == 7 && l.ID > after }), nil
 		},
 	}
 }
 
-// first are the items to keep, at most limit.
-func first[T any](items []T, limit int, keep func(T) bool) []T {
+// upTo are the items to keep, at most limit.
+func upTo[T any](items []T, limit int, keep func(T) bool) []T {
 	var kept []T
 	for _, item := range items {
 		if len(kept) < limit && keep(item) {

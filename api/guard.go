@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -23,8 +24,8 @@ func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
 		refuse(ctx, invalid(errs...))
 		return
 	}
-	deadline, cancel := context.WithTimeout(ctx.Context(), s.timeout)
-	defer cancel()
+	deadline := &deadlineContext{Context: ctx.Context(), at: time.Now().Add(s.timeout)}
+	defer deadline.end()
 	next(operationContext{ctx, deadline})
 }
 

@@ -18,19 +18,21 @@ const moneyPlaces = 2
 type Money decimal.Decimal
 
 // MarshalJSON writes the digits as they are.
-func (m Money) MarshalJSON() ([]byte, error) {
-	digits := decimal.Decimal(m).String() // without trailing zeros
-	point := strings.IndexByte(digits, '.')
-	out := make([]byte, 0, len(digits)+moneyPlaces+1)
+func (m Money) MarshalJSON() ([]byte, error) { return appendMoney(nil, decimal.Decimal(m)), nil }
+
+func appendMoney(out []byte, amount decimal.Decimal) []byte {
+	digits := amount.String() // without trailing zeros
 	out = append(out, digits...)
-	if point < 0 {
-		point = len(out)
+	places := 0
+	if point := strings.IndexByte(digits, '.'); point >= 0 {
+		places = len(digits) - point - 1
+	} else {
 		out = append(out, '.')
 	}
-	for len(out)-point-1 < moneyPlaces {
+	for ; places < moneyPlaces; places++ {
 		out = append(out, '0')
 	}
-	return out, nil
+	return out
 }
 
 // Schema describes an amount to huma.

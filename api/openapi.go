@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,8 @@ const (
 	tagHealth       = "Health"
 
 	requestIDComponent = "RequestId"
+	bearerScheme       = "bearer"
+	basicScheme        = "basic"
 	jsonContentType    = "application/json"
 )
 
@@ -40,7 +43,9 @@ const documentDescription = `Exact, always-current summaries of each user's tran
 **Errors** are problems as RFC 9457 has them, ` + "`application/problem+json`" + `, with a stable ` + "`type`" + ` and the request's id, which ` + "`X-Request-Id`" + ` holds on every answer. The types are:
 
 ` + problemTypesMark + `
-Unknown query parameters are refused. Besides the answers listed with each operation, an unknown address is a 404 and a method that an address does not take a 405, each a problem as well.`
+**Tokens** are needed beyond the service's own machine, and there as well once one has been added: as ` + "`Authorization: Bearer`" + `, or as the password of any user with Basic authentication. A reader's token is for reading, an operator's for changing something as well.
+
+Unknown query parameters are refused. Besides the answers listed with each operation, an unknown address is a 404, a method that an address does not take a 405, and a request that is too large a 413 or 431, each a problem as well.`
 
 // humaConfig leaves out what huma would add by itself: its documentation pages
 // load from a CDN, its routes for the description fill a variable without a
@@ -55,6 +60,9 @@ func humaConfig() huma.Config {
 			OpenAPI:    "3.1.0",
 			Info:       &huma.Info{Title: documentTitle, Version: documentVersion},
 			Components: &huma.Components{Schemas: registry},
+			// Else a body of unknown length would run into the front's limit before
+			// huma's, and be a 500.
+			OnAddOperation: []huma.AddOpFunc{func(_ *huma.OpenAPI, op *huma.Operation) { op.MaxBodyBytes = maxBodyBytes }},
 		},
 		Formats: map[string]huma.Format{
 			jsonContentType: {Marshal: marshalJSON, Unmarshal: json.Unmarshal},
@@ -110,6 +118,10 @@ func describe(document *huma.OpenAPI) {
 			Schema:      &huma.Schema{Type: huma.TypeInteger, Format: "int32"},
 		},
 	}
+	components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		bearerScheme: {Type: "http", Scheme: "bearer", Description: "A token's secret, as tally token add prints it."},
+		basicScheme:  {Type: "http", Scheme: "basic", Description: "Any user name, and a token's secret as the password."},
+	}
 	problem := components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
 	components.Responses = map[string]*huma.Response{}
 	for _, r := range problemResponses {
@@ -117,12 +129,40 @@ func describe(document *huma.OpenAPI) {
 	}
 }
 
+// operationsOf are a path's operations, whatever their methods.
+func operationsOf(item *huma.PathItem) []*huma.Operation {
+	all := []*huma.Operation{item.Get, item.Put, item.Post, item.Delete, item.Patch}
+	return slices.DeleteFunc(all, func(op *huma.Operation) bool { return op == nil })
+}
+
+// secure says of each operation what it asks for, and what it answers without.
+func secure(document *huma.OpenAPI) {
+	for path, item := range document.Paths {
+		problems := []problemResponse{unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse}
+		schemes := []map[string][]string{{bearerScheme: {}}, {basicScheme: {}}}
+		switch path {
+		case livezPath:
+			problems, schemes = nil, []map[string][]string{}
+		case readyzPath:
+			problems, schemes = []problemResponse{tooManyRequestsResponse}, []map[string][]string{}
+		}
+		for _, op := range operationsOf(item) {
+			op.Security = schemes
+			for _, p := range problems {
+				op.Responses[strconv.Itoa(p.status)] = p.reference()
+			}
+		}
+	}
+}
+
 // illustrate repeats the examples of parameters where Swagger UI looks for them.
 func illustrate(document *huma.OpenAPI) {
-	for _, path := range document.Paths {
-		for _, p := range path.Get.Parameters {
-			if len(p.Schema.Examples) > 0 {
-				p.Example = p.Schema.Examples[0]
+	for _, item := range document.Paths {
+		for _, op := range operationsOf(item) {
+			for _, p := range op.Parameters {
+				if len(p.Schema.Examples) > 0 {
+					p.Example = p.Schema.Examples[0]
+				}
 			}
 		}
 	}
@@ -144,13 +184,19 @@ var (
 	noTransactionsResponse = problemResponse{"NoTransactions", http.StatusNotFound, []kind{kindNoTransactions}}
 	runNotFoundResponse    = problemResponse{"RunNotFound", http.StatusNotFound, []kind{kindRunNotFound}}
 	notAcceptableResponse  = problemResponse{"NotAcceptable", http.StatusNotAcceptable, []kind{kindNotAcceptable}}
+	preconditionResponse   = problemResponse{"PreconditionFailed", http.StatusPreconditionFailed, []kind{kindPrecondition}}
 	invalidResponse        = problemResponse{"InvalidRequest", http.StatusUnprocessableEntity, []kind{kindInvalid}}
 	internalResponse       = problemResponse{"InternalError", http.StatusInternalServerError, []kind{kindInternal}}
 	unavailableResponse    = problemResponse{"Unavailable", http.StatusServiceUnavailable, []kind{kindUnavailable, kindTimeout}}
 	notReadyResponse       = problemResponse{"NotReady", http.StatusServiceUnavailable, []kind{kindNotReady}}
 
+	unauthorizedResponse    = problemResponse{"Unauthorized", http.StatusUnauthorized, []kind{kindUnauthorized}}
+	forbiddenResponse       = problemResponse{"Forbidden", http.StatusForbidden, []kind{kindForbidden, kindCrossOrigin, kindForeignHost}}
+	tooManyRequestsResponse = problemResponse{"TooManyRequests", http.StatusTooManyRequests, []kind{kindTooManyRequests}}
+
 	problemResponses = [...]problemResponse{
-		noTransactionsResponse, runNotFoundResponse, notAcceptableResponse, invalidResponse,
+		unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse, noTransactionsResponse, runNotFoundResponse,
+		notAcceptableResponse, preconditionResponse, invalidResponse,
 		internalResponse, unavailableResponse, notReadyResponse,
 	}
 	// runResponses are the errors of whatever is under one run.
@@ -165,6 +211,12 @@ func (r problemResponse) response(schema *huma.Schema) *huma.Response {
 	var titles []string
 	for _, k := range r.kinds {
 		titles = append(titles, k.title+".")
+		if k.status == http.StatusUnauthorized {
+			headers["WWW-Authenticate"] = &huma.Header{
+				Description: "The ways in which a token can be sent: Bearer and Basic.",
+				Schema:      &huma.Schema{Type: huma.TypeString},
+			}
+		}
 		if k.retry {
 			headers["Retry-After"] = &huma.Header{Ref: "#/components/headers/" + retryAfterComponent}
 		}
@@ -202,9 +254,13 @@ func success(description string, example any) *huma.Response {
 func responses(ok *huma.Response, problems ...problemResponse) map[string]*huma.Response {
 	all := map[string]*huma.Response{"200": ok}
 	for _, p := range problems {
-		all[strconv.Itoa(p.status)] = &huma.Response{Ref: "#/components/responses/" + p.name}
+		all[strconv.Itoa(p.status)] = p.reference()
 	}
 	return all
+}
+
+func (r problemResponse) reference() *huma.Response {
+	return &huma.Response{Ref: "#/components/responses/" + r.name}
 }
 
 // rendering is the description in one of its forms.

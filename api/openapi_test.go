@@ -63,7 +63,8 @@ type document struct {
 		OperationID string   `json:"operationId"`
 		Tags        []string `json:"tags"`
 		Summary     string   `json:"summary"`
-		Description string   `json:"description"`
+		Security    *[]map[string][]string
+		Description string `json:"description"`
 		Responses   map[string]json.RawMessage
 	} `json:"paths"`
 }
@@ -90,6 +91,16 @@ func TestDocumentIsComplete(t *testing.T) {
 				}
 				assert.Equal(t, strings.Contains(address, "{"), op.Responses["404"] != nil, address)
 				assert.Equal(t, address != "/livez", op.Responses["503"] != nil, address)
+				assert.Equal(t, address != "/livez", op.Responses["429"] != nil, address)
+				probe := address == "/livez" || address == "/readyz"
+				for _, status := range []string{"401", "403"} {
+					assert.Equal(t, !probe, op.Responses[status] != nil, address)
+				}
+				if assert.NotNil(t, op.Security, address); !probe {
+					assert.Equal(t, []map[string][]string{{"bearer": {}}, {"basic": {}}}, *op.Security, address)
+				} else {
+					assert.Empty(t, *op.Security, address)
+				}
 			}
 		}
 		assertReferences(t, all[path])

@@ -155,11 +155,59 @@ var (
 		detail: "The operation answers in application/json, which the request's Accept header rules out.",
 		help:   "Operations answer in application/json. Leave the Accept header out, or let it admit that type.",
 	}
+	kindPrecondition = kind{
+		name: "precondition-failed", status: http.StatusPreconditionFailed,
+		title:  "The precondition does not hold",
+		detail: "What is here is not what the request's If-Match or If-Unmodified-Since asks for.",
+		help:   "It has changed since the entity tag or date in If-Match or If-Unmodified-Since was given out. Ask without the condition for what is there now.",
+	}
 	kindInvalid = kind{
 		name: "invalid-request", status: http.StatusUnprocessableEntity,
 		title:  "The request is not valid",
 		detail: "A part of the request is not as the API's description says.",
 		help:   "A path or query parameter is outside what the API's description allows, is unknown, is given twice, or is a cursor that belongs to another list. \"errors\" names each one and what is expected there.",
+	}
+	kindUnauthorized = kind{
+		name: "unauthorized", status: http.StatusUnauthorized,
+		title:  "A token is needed",
+		detail: "The request has no token, or one that this service does not know or no longer accepts.",
+		help:   "Send a token as \"Authorization: Bearer …\", or as the password of any user with Basic authentication, as a browser asks for it. An operator makes one with tally token add.",
+	}
+	kindForbidden = kind{
+		name: "forbidden", status: http.StatusForbidden,
+		title:  "The token does not allow this",
+		detail: "The token is a reader's, and the request would change something.",
+		help:   "A reader's token is for reading. What changes something needs one with the role operator: tally token add NAME --role operator.",
+	}
+	kindCrossOrigin = kind{
+		name: "cross-origin", status: http.StatusForbidden,
+		title:  "The request comes from another site",
+		detail: "A page of another site may not change anything here.",
+		help:   "A browser sent this for a page that is not this service's own (Sec-Fetch-Site and Origin say so). Only its own pages may change something.",
+	}
+	kindForeignHost = kind{
+		name: "foreign-host", status: http.StatusForbidden,
+		title:  "The service goes by another name",
+		detail: "Without tokens the service answers to an address, to localhost or to a name without dots alone.",
+		help:   "The Host header has a name that a page on the internet could have pointed at this machine. Ask by address, or add a token (tally token add): with tokens any name will do.",
+	}
+	kindContentTooLarge = kind{
+		name: "content-too-large", status: http.StatusRequestEntityTooLarge,
+		title:  "The body is too large",
+		detail: "The body is larger than any operation takes.",
+		help:   "No operation takes a body of more than 64 KiB.",
+	}
+	kindHeadersTooLarge = kind{
+		name: "headers-too-large", status: http.StatusRequestHeaderFieldsTooLarge,
+		title:  "The headers are too large",
+		detail: "The address and the headers are larger than this service reads.",
+		help:   "The address and headers of a request may have 16 KiB in all.",
+	}
+	kindTooManyRequests = kind{
+		name: "too-many-requests", status: http.StatusTooManyRequests, retry: true,
+		title:  "There were too many requests",
+		detail: "The token, or the address where there is none, has made more requests than it may.",
+		help:   "Wait for as long as Retry-After says, and ask less often. The operator sets the limit with rate_limit.",
 	}
 	kindInternal = kind{
 		name: "internal-error", status: http.StatusInternalServerError,
@@ -190,6 +238,8 @@ var (
 // kinds are all types of problem. Where a status has several, the first one is
 // what an answer with that status and nothing else means.
 var kinds = [...]kind{
-	kindBadRequest, kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed,
-	kindNotAcceptable, kindInvalid, kindInternal, kindUnavailable, kindTimeout, kindNotReady,
+	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
+	kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed, kindNotAcceptable,
+	kindPrecondition, kindContentTooLarge, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
+	kindInternal, kindUnavailable, kindTimeout, kindNotReady,
 }

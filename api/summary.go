@@ -3,7 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"hash/fnv"
 	"net/http"
+	"reflect"
+	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -27,30 +31,96 @@ type Summary struct {
 	Average           Money `json:"average_transaction_amount" example:"204.81" doc:"total_amount / total_transactions, rounded half away from zero to two decimals."`
 }
 
-type summaryInput struct{ UserPath }
+type summaryInput struct {
+	UserPath
+	Conditions
+}
 
-type summaryOutput struct{ Body Summary }
+const (
+	fileHeader = "Tally-File"
+	runHeader  = "Tally-Run"
+	// revalidate lets the client keep an answer, and ask each time whether it holds.
+	revalidate  = "private, no-cache"
+	summaryPath = "/transactions/{user_id}/summary"
+)
+
+// The values of headers that are always the same, lent to each answer.
+var (
+	revalidateHeader = []string{revalidate}
+	jsonHeader       = []string{jsonContentType}
+)
 
 func (s *service) registerSummary(operations huma.API) {
 	huma.Register(operations, huma.Operation{
 		OperationID: "getUserSummary",
 		Method:      http.MethodGet,
-		Path:        "/transactions/{user_id}/summary",
+		Path:        summaryPath,
 		Tags:        []string{tagTransactions},
 		Summary:     "Summarise a user's transactions",
 		Description: "Count, exact sum and average of all transactions of a user, as of the last file that was loaded.",
-		Responses: responses(success("The user's summary.", json.RawMessage(
-			`{"user_id":123,"total_transactions":50,"total_amount":10240.50,"average_transaction_amount":204.81}`)),
-			noTransactionsResponse, notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   summaryResponses(operations.OpenAPI().Components.Schemas),
 	}, answering(s, s.summary))
 }
 
-func (s *service) summary(ctx context.Context, in *summaryInput) (*summaryOutput, error) {
-	sum, err := s.summaries.Get(ctx, in.UserID)
+// summaryResponses describes what huma cannot see: the operation writes its answer
+// itself.
+func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
+	header := func(description, example string) *huma.Header {
+		return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{example}}}
+	}
+	number := func(description string) *huma.Header {
+		return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{12}}}
+	}
+	etag := header("A strong entity tag: another one for every change of the summary.", `"3-12-af63bd4c8601b7df"`)
+	cache := header("The answer is the client's to keep, and to revalidate each time.", revalidate)
+
+	ok := success("The user's summary.", json.RawMessage(
+		`{"user_id":123,"total_transactions":50,"total_amount":10240.50,"average_transaction_amount":204.81}`))
+	ok.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[Summary](), true, "Summary")
+	ok.Headers["ETag"], ok.Headers["Cache-Control"] = etag, cache
+	ok.Headers["Last-Modified"] = header("When the last load that changed the summary began; a second later than any before it, and left out while that is still to come.", "Tue, 02 Jan 2024 00:00:05 GMT")
+	ok.Headers[fileHeader] = number("The last file that changed the summary, by its id in the ledger.")
+	ok.Headers[runHeader] = number("The run of that file.")
+
+	all := responses(ok, noTransactionsResponse, notAcceptableResponse, preconditionResponse,
+		invalidResponse, internalResponse, unavailableResponse)
+	all["304"] = &huma.Response{
+		Description: "The client has the summary already.",
+		Headers: map[string]*huma.Header{
+			requestIDHeader: {Ref: "#/components/headers/" + requestIDComponent}, "ETag": etag, "Cache-Control": cache,
+		},
+	}
+	return all
+}
+
+func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamResponse, error) {
+	answer, err := s.summaryAnswer(ctx, in.UserID, in.Conditions)
 	if err != nil {
 		return nil, err
 	}
-	return &summaryOutput{Body: summaryOf(sum)}, nil
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		answer.write(contextWriter{ctx, make(http.Header)})
+	}}, nil
+}
+
+// summaryAnswer is what a user's summary is to be answered with.
+func (s *service) summaryAnswer(ctx context.Context, userID int32, conditions Conditions) (summaryAnswer, error) {
+	sum, err := s.summaries.Get(ctx, userID)
+	if err != nil {
+		return summaryAnswer{}, err
+	}
+	answer := summaryAnswer{rendered: renderingOf(sum)}
+	if !answer.modified.After(time.Now()) { // HTTP has no dates to come
+		answer.dated = true
+	}
+	var modified time.Time
+	if answer.dated {
+		modified = answer.modified
+	}
+	if answer.status = conditions.status(answer.etag[0], modified); answer.status == http.StatusPreconditionFailed {
+		return summaryAnswer{}, kindPrecondition.problem()
+	}
+	return answer, nil
 }
 
 func summaryOf(sum summaries.Summary) Summary {
@@ -60,4 +130,91 @@ func summaryOf(sum summaries.Summary) Summary {
 		TotalAmount:       Money(sum.Total),
 		Average:           Money(sum.Average()),
 	}
+}
+
+// summaryAnswer is a summary as it goes out. It is written by hand: what huma would
+// do by reflection costs more than the look-up.
+type summaryAnswer struct {
+	*rendered
+	status int
+	dated  bool // whether Last-Modified goes with it
+}
+
+// rendered is what many answers have in common. It is never changed: the headers' values
+// are lent to each answer.
+type rendered struct {
+	body                          []byte
+	etag, file, run, lastModified []string
+	modified                      time.Time // in whole seconds
+}
+
+// renderingOf renders a summary, once if it is kept in memory.
+func renderingOf(sum summaries.Summary) *rendered {
+	if r, ok := sum.Memo.Load().(*rendered); ok {
+		return r
+	}
+	r := newRendered(sum)
+	sum.Memo.Store(r)
+	return r
+}
+
+// newRendered makes the tag of version and file, and of the bytes: they change without the
+// former when somebody writes by hand, or when another version of the program writes
+// them differently.
+func newRendered(sum summaries.Summary) *rendered {
+	body := make([]byte, 0, 160)
+	body = append(body, `{"user_id":`...)
+	body = strconv.AppendInt(body, int64(sum.UserID), 10)
+	body = append(body, `,"total_transactions":`...)
+	body = strconv.AppendInt(body, sum.Transactions, 10)
+	body = append(body, `,"total_amount":`...)
+	body = appendMoney(body, sum.Total)
+	body = append(body, `,"average_transaction_amount":`...)
+	body = appendMoney(body, sum.Average())
+	body = append(body, "}\n"...)
+
+	hash := fnv.New64a()
+	_, _ = hash.Write(body) // never fails
+	etag := make([]byte, 0, 48)
+	etag = append(etag, '"')
+	etag = append(strconv.AppendInt(etag, sum.Version, 10), '-')
+	etag = append(strconv.AppendInt(etag, sum.FileID, 10), '-')
+	etag = append(strconv.AppendUint(etag, hash.Sum64(), 16), '"')
+
+	modified := sum.UpdatedAt.Truncate(time.Second)
+	return &rendered{
+		body: body, etag: []string{string(etag)}, file: positive(sum.FileID), run: positive(sum.RunID),
+		modified: modified, lastModified: []string{modified.UTC().Format(http.TimeFormat)},
+	}
+}
+
+// positive is a header's value, nil for none.
+func positive(n int64) []string {
+	if n <= 0 {
+		return nil
+	}
+	return []string{strconv.FormatInt(n, 10)}
+}
+
+// write sends the answer. The length is left to the server, which knows it of so
+// short a body.
+func (a *summaryAnswer) write(w http.ResponseWriter) {
+	header := w.Header()
+	header["Etag"], header["Cache-Control"] = a.etag, revalidateHeader
+	if a.status == http.StatusNotModified {
+		w.WriteHeader(a.status)
+		return
+	}
+	if a.dated {
+		header["Last-Modified"] = a.lastModified
+	}
+	if a.file != nil {
+		header[fileHeader] = a.file
+	}
+	if a.run != nil {
+		header[runHeader] = a.run
+	}
+	header["Content-Type"] = jsonHeader
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a client that is gone needs no answer
 }

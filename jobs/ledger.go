@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/sqlfile"
 )
 
 // pageLimit bounds what one read of the ledger returns.
@@ -110,10 +111,16 @@ const runColumns = `id, kind, logical_date, requested_by, paths, created_at, sta
 	coalesce(worker, '') AS worker, coalesce(code_version, '') AS code_version, started_at, finished_at, coalesce(error, '') AS error`
 
 // Ledger reads what ran, what was read and what became of it.
-type Ledger struct{ bun *bun.DB }
+type Ledger struct {
+	bun  *bun.DB
+	pool *pgxpool.Pool
+	sql  sqlfile.Statements
+}
 
 // NewLedger reads through pool, which stays the caller's to close.
-func NewLedger(pool *pgxpool.Pool) *Ledger { return &Ledger{bun: postgres.Bun(pool)} }
+func NewLedger(pool *pgxpool.Pool) *Ledger {
+	return &Ledger{bun: postgres.Bun(pool), pool: pool, sql: sqlfile.Parse(ledgerSQL)}
+}
 
 // limited keeps a page between 1 row and pageLimit.
 func limited(limit int) int64 {

@@ -88,3 +88,22 @@ WHERE r.kind = 'manual' AND r.status = 'running' AND r.started_at < now() - make
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND l.classid = $1::bigint::oid AND l.objid = (r.id & 2147483647)::oid)
 ON CONFLICT DO NOTHING;
+
+-- name: run_counts
+SELECT kind, status, count(*) FROM etl_run_status GROUP BY kind, status ORDER BY kind, status;
+
+-- name: file_counts
+SELECT count(*) FILTER (WHERE status = 'loaded'), count(*) FILTER (WHERE status = 'failed'),
+       coalesce(sum(read), 0)::bigint, coalesce(sum(loaded), 0)::bigint, coalesce(sum(duplicate), 0)::bigint,
+       coalesce(sum(conflict), 0)::bigint, coalesce(sum(rejected), 0)::bigint
+FROM etl_files;
+
+-- name: last_success
+SELECT max(o.finished_at), extract(epoch FROM clock_timestamp() - max(o.finished_at))::float
+FROM etl_outcomes o JOIN etl_runs r ON r.id = o.run_id
+WHERE o.status = 'succeeded' AND r.kind <> 'manual';
+
+-- name: waiting
+SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(finished_at, created_at))), 0)::float
+FROM etl_run_status
+WHERE kind <> 'manual' AND status NOT IN ('running', 'succeeded', 'failed');

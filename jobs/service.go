@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/pipeline"
@@ -66,6 +68,9 @@ type Config struct {
 	Actor func(*http.Request) string
 	// Loader loads the files; nil means pipeline.NewLoader.
 	Loader Loader
+	// Tracer makes a span of each job's insertion and of each attempt, the second one in
+	// the trace of the first; nil means none.
+	Tracer trace.TracerProvider
 	// Clock is what the schedule goes by; nil means the machine's.
 	Clock Clock
 	// Logger gets every log line, those that go to the ledger too; nil means
@@ -119,6 +124,9 @@ func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 	if c.Clock == nil {
 		c.Clock = wallClock{}
 	}
+	if c.Tracer == nil {
+		c.Tracer = noop.NewTracerProvider()
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -156,11 +164,11 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 		config: c,
 		pool:   pool,
 		ledger: NewLedger(pool),
-		sql:    sqlfile.Parse(ledgerSQL),
 		logger: c.Logger,
 
 		unattendedAfter: unattendedAfter,
 	}
+	s.sql = s.ledger.sql
 	s.logs = newLogSink(pool, s.sql.Get("write_logs"), c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
 	if err != nil {

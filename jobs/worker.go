@@ -57,6 +57,7 @@ func (s *Service) riverConfig() *river.Config {
 		// By default River rebuilds its indexes at midnight, when the loads are.
 		ReindexerSchedule: dailyAt{hour: reindexHour, zone: s.config.TimeZone},
 		Middleware: []rivertype.Middleware{
+			&tracing{tracer: s.config.Tracer.Tracer(tracerName)},
 			riverlog.NewMiddleware(func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
 				&riverlog.MiddlewareConfig{MaxSizeBytes: riverLogBytes, MaxTotalBytes: riverLogTotalBytes}),
 		},

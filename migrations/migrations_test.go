@@ -60,7 +60,9 @@ func TestUpByManyAtOnce(t *testing.T) {
 	for _, m := range after {
 		assert.True(t, m.Applied(), m.Name)
 	}
-	assert.Equal(t, 3, scan[int](t, pool, "SELECT count(*) FROM bun_migrations"))
+	files, err := filepath.Glob("*.sql")
+	require.NoError(t, err)
+	assert.Len(t, files, scan[int](t, pool, "SELECT count(*) FROM bun_migrations"))
 	assert.Equal(t, 0, scan[int](t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
 }
 
@@ -122,4 +124,31 @@ func TestStatusLeavesNoGoroutine(t *testing.T) { // not parallel: it counts the 
 	before := runtime.NumGoroutine()
 	ask()
 	assert.Eventually(t, func() bool { return runtime.NumGoroutine() < before+10 }, 5*time.Second, 10*time.Millisecond)
+}
+
+// What the audit trail says of a token's name stays true.
+func TestATokenCanOnlyBeRevoked(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, migrations.Schema{})
+	exec := func(sql string) error {
+		_, err := pool.Exec(t.Context(), sql)
+		return err
+	}
+	add := func(name, role, hash string) error {
+		return exec("INSERT INTO api_tokens (name, role, secret_sha256, created_by) VALUES ('" + name + "', '" + role + "', " + hash + ", 'test')")
+	}
+	require.NoError(t, add("ann", "reader", "sha256('1')"))
+	require.Error(t, add("ann", "reader", "sha256('2')"), "the name is taken")
+	require.Error(t, add("bob", "reader", "sha256('1')"), "the secret is taken")
+	require.Error(t, add("bob", "admin", "sha256('2')"), "no such role")
+	require.Error(t, add("bob", "reader", "'\\x00'"), "no SHA-256")
+	require.Error(t, add("", "reader", "sha256('2')"), "no name")
+
+	require.Error(t, exec("UPDATE api_tokens SET role = 'operator'"))
+	require.Error(t, exec("UPDATE api_tokens SET revoked_at = now()"), "by nobody")
+	require.NoError(t, exec("UPDATE api_tokens SET revoked_at = now(), revoked_by = 'test'"))
+	require.Error(t, exec("UPDATE api_tokens SET revoked_at = NULL, revoked_by = NULL"))
+	require.Error(t, exec("DELETE FROM api_tokens"))
+	require.Error(t, exec("TRUNCATE api_tokens"))
+	require.NoError(t, add("ann", "operator", "sha256('3')"), "a revoked token's name is free")
 }

@@ -32,24 +32,34 @@ func rollups() []rollup {
 // transaction, which has set tally.writer and lets no other load write. The cost
 // grows with the deltas, not with the tables. It returns how many users had a
 // transaction come. The deltas are used up.
+//
+// The caches hear of it when the transaction commits; see [Cache]. What follows in
+// the transaction is to be short, since no other change of a summary can commit
+// meanwhile.
 func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int64, err error) {
 	statements := sqlfile.Parse(refreshSQL)
+	if err := promise(ctx, tx); err != nil {
+		return 0, err
+	}
+	var changed []int32
 	for _, r := range rollups() {
-		came, err := r.refresh(ctx, tx, statements, d, fileID)
+		came, keys, err := r.refresh(ctx, tx, statements, d, fileID)
 		if err != nil {
 			return 0, fmt.Errorf("refresh %s: %w", r.table, err)
 		}
 		if r.key == "user_id" {
-			users = came
+			users, changed = came, keys
 		}
 	}
-	return users, nil
+	return users, announce(ctx, tx, fileID, changed)
 }
 
-func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, d *Deltas, fileID int64) (came int64, err error) {
+// refresh returns the number of keys for which a transaction came, and the keys that
+// changed: all of them, or one more than can be named.
+func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, d *Deltas, fileID int64) (came int64, changed []int32, err error) {
 	var empty bool
 	if err := tx.QueryRow(ctx, statements.Get("empty", "rollup", r.table)).Scan(&empty); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	// Into an empty table the deltas go as they are: whatever came cannot have
 	// gone as well.
@@ -57,7 +67,7 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 	if !empty {
 		target, columns = "refresh_delta", []string{"key", "n", "amount"}
 		if _, err := tx.Exec(ctx, statements.Get("delta", "rollup", r.table, "key", r.key)); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	removals := false
@@ -65,6 +75,9 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 		return r.deltas(d).each(func(d delta) error {
 			if d.came > 0 {
 				came++
+			}
+			if len(changed) <= mostNamed {
+				changed = append(changed, d.key)
 			}
 			removals = removals || d.transactions() <= 0
 			if err := w.Row(len(columns)); err != nil {
@@ -80,7 +93,7 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 		})
 	})
 	if err != nil || empty {
-		return came, err
+		return came, changed, err
 	}
 	names := []string{"upsert"}
 	if removals {
@@ -92,9 +105,9 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 			args = append(args, fileID)
 		}
 		if _, err := tx.Exec(ctx, statements.Get(name, "rollup", r.table, "key", r.key), args...); err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
+			return 0, nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	_, err = tx.Exec(ctx, "DROP TABLE refresh_delta")
-	return came, err
+	return came, changed, err
 }

@@ -12,10 +12,12 @@ WHERE d.n < 0 AND r.{{key}} = d.key AND r.total_transactions + d.n = 0;
 
 -- name: update
 -- Fewer transactions, or as many with other amounts: the row is there already.
+-- updated_at moves by a second at least, and never back (of two loads, the one that
+-- began first may commit last): it is HTTP's Last-Modified, which counts in seconds.
 UPDATE {{rollup}} r
 SET total_transactions = r.total_transactions + d.n,
     total_amount = r.total_amount + d.amount,
-    version = r.version + 1, file_id = $1, updated_at = now()
+    version = r.version + 1, file_id = $1, updated_at = greatest(now(), r.updated_at + interval '1 second')
 FROM refresh_delta d
 WHERE d.n <= 0 AND r.{{key}} = d.key;
 
@@ -27,4 +29,5 @@ SELECT key, n, amount, $1 FROM refresh_delta WHERE n > 0
 ON CONFLICT ({{key}}) DO UPDATE
 SET total_transactions = r.total_transactions + excluded.total_transactions,
     total_amount = r.total_amount + excluded.total_amount,
-    version = r.version + 1, file_id = excluded.file_id, updated_at = excluded.updated_at;
+    version = r.version + 1, file_id = excluded.file_id,
+    updated_at = greatest(excluded.updated_at, r.updated_at + interval '1 second');

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/maypok86/otter/v2"
 	"github.com/shopspring/decimal"
 )
 
 // averagePlaces is how many decimals an average has: cents.
 const averagePlaces = 2
+
+// mostRuns bounds the files whose runs are remembered, at less than 1 MB.
+const mostRuns = 10_000
 
 // ErrNotFound says that a user has no transactions.
 var ErrNotFound = errors.New("the user has no transactions")
@@ -24,7 +29,33 @@ type Summary struct {
 	Total        decimal.Decimal
 	Version      int64     // counts the changes of this summary
 	FileID       int64     // the last file that changed it
-	UpdatedAt    time.Time // when that file was committed
+	RunID        int64     // the run of that file; 0 where the ledger does not have it
+	UpdatedAt    time.Time // when that file's load began, and a second later than any time before
+	// Memo is shared by those who get this summary from memory; nil where it comes
+	// from the database.
+	Memo *Memo
+}
+
+// Memo is a place for what is made of a summary, to be made once while the summary is
+// kept in memory. It goes when the summary does. A nil one is of use, and keeps nothing.
+type Memo struct{ made atomic.Pointer[any] }
+
+// Load returns what was stored, nil for nothing.
+func (m *Memo) Load() any {
+	if m == nil {
+		return nil
+	}
+	if made := m.made.Load(); made != nil {
+		return *made
+	}
+	return nil
+}
+
+// Store keeps what was made. It must never change from then on.
+func (m *Memo) Store(made any) {
+	if m != nil {
+		m.made.Store(&made)
+	}
 }
 
 // Average is Total / Transactions, rounded half away from zero to two decimals.
@@ -37,17 +68,28 @@ func (s Summary) Average() decimal.Decimal {
 // Store reads the rollups.
 type Store struct {
 	pool *pgxpool.Pool
+	runs *otter.Cache[int64, int64] // by file
 }
 
 // NewStore reads through pool, which stays the caller's to close.
-func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+func NewStore(pool *pgxpool.Pool) *Store {
+	return &Store{pool: pool, runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: mostRuns})}
+}
 
-const summaryQuery = `
-SELECT total_transactions, total_amount, version, file_id, updated_at
-FROM user_summary WHERE user_id = $1`
+const summaryColumns = `
+       s.total_transactions, s.total_amount, s.version, s.file_id, s.updated_at`
+
+const summaryQuery = `SELECT` + summaryColumns + `
+FROM user_summary s WHERE s.user_id = $1`
+
+// readingQuery sees the summary and the epoch in one snapshot, and gives a row where
+// there is no summary, too.
+const readingQuery = `SELECT` + summaryColumns + `, e.epoch
+FROM summary_epoch e LEFT JOIN user_summary s ON s.user_id = $1`
 
 // Get returns a user's summary, or [ErrNotFound]. It is one read by primary key,
-// on one prepared statement a connection.
+// on one prepared statement a connection, and another one for a file that no look-up
+// has met before.
 func (s *Store) Get(ctx context.Context, userID int32) (Summary, error) {
 	sum := Summary{UserID: userID}
 	err := s.pool.QueryRow(ctx, summaryQuery, pgx.QueryExecModeCacheStatement, userID).
@@ -58,5 +100,44 @@ func (s *Store) Get(ctx context.Context, userID int32) (Summary, error) {
 	if err != nil {
 		return Summary{}, fmt.Errorf("look a summary up: %w", err)
 	}
-	return sum, nil
+	sum.RunID, err = s.runOf(ctx, sum.FileID)
+	return sum, err
+}
+
+// Read returns a user's summary, or that there is none, and the epoch of the same
+// moment; see [Cache]. It costs one page more than Get.
+func (s *Store) Read(ctx context.Context, userID int32) (Reading, error) {
+	var r Reading
+	var transactions, version, file *int64
+	var total decimal.NullDecimal
+	var updated *time.Time
+	err := s.pool.QueryRow(ctx, readingQuery, pgx.QueryExecModeCacheStatement, userID).
+		Scan(&transactions, &total, &version, &file, &updated, &r.Epoch)
+	if err != nil {
+		return r, fmt.Errorf("look a summary up: %w", err)
+	}
+	if r.Found = transactions != nil; !r.Found {
+		return r, nil
+	}
+	r.Summary = Summary{UserID: userID, Transactions: *transactions, Total: total.Decimal, Version: *version, FileID: *file, UpdatedAt: *updated}
+	r.Summary.RunID, err = s.runOf(ctx, *file)
+	return r, err
+}
+
+// runOf is the run of a file, 0 where the ledger does not have it. What the ledger has
+// never changes, so it is asked once for each file: asked with every summary, it took
+// 7 % of a look-up's time.
+func (s *Store) runOf(ctx context.Context, fileID int64) (run int64, err error) {
+	if run, ok := s.runs.GetIfPresent(fileID); ok {
+		return run, nil
+	}
+	err = s.pool.QueryRow(ctx, "SELECT run_id FROM etl_files WHERE id = $1", pgx.QueryExecModeCacheStatement, fileID).Scan(&run)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look a file's run up: %w", err)
+	}
+	s.runs.Set(fileID, run)
+	return run, nil
 }

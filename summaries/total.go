@@ -116,8 +116,8 @@ func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 }
 
 const manyQuery = `
-SELECT user_id, total_transactions, total_amount, version, file_id, updated_at
-FROM user_summary WHERE user_id = ANY($1) ORDER BY user_id`
+SELECT s.user_id,` + summaryColumns + `, (SELECT f.run_id FROM etl_files f WHERE f.id = s.file_id)
+FROM user_summary s WHERE s.user_id = ANY($1) ORDER BY s.user_id`
 
 // Many returns the summaries of those of the users that have one, in the order of
 // their ids, in one read.
@@ -127,7 +127,11 @@ func (s *Store) Many(ctx context.Context, userIDs []int32) ([]Summary, error) {
 		return nil, fmt.Errorf("look summaries up: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (sum Summary, err error) {
-		err = row.Scan(&sum.UserID, &sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt)
+		var run *int64
+		err = row.Scan(&sum.UserID, &sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt, &run)
+		if run != nil {
+			sum.RunID = *run
+		}
 		return sum, err
 	})
 	if err != nil {

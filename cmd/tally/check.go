@@ -60,7 +60,7 @@ func (c *cli) sourceRules(name string) (pipeline.Rules, error) {
 	if err != nil {
 		return pipeline.Rules{}, err
 	}
-	for _, s := range settings.Sources {
+	for _, s := range settings.jobs.Sources {
 		if s.Name == name {
 			return s.Rules, nil
 		}

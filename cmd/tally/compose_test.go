@@ -67,6 +67,7 @@ func TestComposeKeepsServicesUp(t *testing.T) {
 	}
 	tally := service(t, project, "tally")
 	assert.Equal(t, types.ServiceConditionHealthy, tally.DependsOn["postgres"].Condition)
+	assert.Equal(t, "true", *tally.Environment["TALLY_OPEN"], "published to this machine alone, it starts without a token")
 	assert.Equal(t, types.ShellCommand{"CMD", "/tally", "health"}, types.ShellCommand(tally.HealthCheck.Test))
 	assert.True(t, tally.ReadOnly)
 	assert.Contains(t, tally.CapDrop, "ALL")

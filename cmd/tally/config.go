@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline"
 )
@@ -27,15 +28,22 @@ type config struct {
 	CatchUp      string            `yaml:"catch_up"`       // all, latest or none
 	CatchUpLimit *int              `yaml:"catch_up_limit"` // at most so many missed nights
 	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
+	RateLimit    api.RateLimit     `yaml:"rate_limit"`     // of the API
+}
+
+// settings are what a settings file says, in the words of those whom it concerns.
+type settings struct {
+	jobs      jobs.Config
+	rateLimit api.RateLimit
 }
 
 // loadConfig reads the settings file that was named, or the one in the data
 // folder where there is one. An unknown or wrong setting is an error that shows
 // its line.
-func (c *cli) loadConfig() (jobs.Config, error) {
+func (c *cli) loadConfig() (settings, error) {
 	dir, err := c.dataDir()
 	if err != nil {
-		return jobs.Config{}, err
+		return settings{}, err
 	}
 	path := c.Config
 	if path == "" {
@@ -43,18 +51,18 @@ func (c *cli) loadConfig() (jobs.Config, error) {
 	}
 	content, err := os.ReadFile(path)
 	if err != nil && (c.Config != "" || !errors.Is(err, fs.ErrNotExist)) {
-		return jobs.Config{}, usageError{fmt.Errorf("settings: %w", err)}
+		return settings{}, usageError{fmt.Errorf("settings: %w", err)}
 	}
-	settings, err := parseConfig(content)
+	read, err := parseConfig(content)
 	if err != nil {
-		return jobs.Config{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
+		return settings{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
 	}
-	if len(settings.Sources) == 0 {
-		settings.Sources = []pipeline.Source{{Name: inboxName, Path: filepath.Join(dir, inboxName)}}
+	if len(read.Sources) == 0 {
+		read.Sources = []pipeline.Source{{Name: inboxName, Path: filepath.Join(dir, inboxName)}}
 	}
-	made, err := settings.jobs()
+	made, err := read.settings()
 	if err != nil {
-		return jobs.Config{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
+		return settings{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
 	}
 	return made, nil
 }
@@ -66,6 +74,14 @@ func parseConfig(content []byte) (config, error) {
 		err = nil // an empty file has no settings
 	}
 	return c, err
+}
+
+func (c config) settings() (settings, error) {
+	if err := c.RateLimit.Check(); err != nil {
+		return settings{}, fmt.Errorf("rate_limit: %w", err)
+	}
+	made, err := c.jobs()
+	return settings{jobs: made, rateLimit: c.RateLimit}, err
 }
 
 func (c config) jobs() (jobs.Config, error) {

@@ -8,12 +8,17 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/embedded"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
 )
+
+// actionMigrated is the audit event of steps that were applied to the schema.
+const actionMigrated = "schema.migrated"
 
 // database is the database in use, embedded or not.
 type database struct {
@@ -59,7 +64,7 @@ func (env *environment) open(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	applied, err := migrations.Up(ctx, db.pool)
+	applied, err := migrate(ctx, db)
 	for _, name := range applied {
 		env.logger.DebugContext(ctx, "migrated", "step", name)
 	}
@@ -70,6 +75,23 @@ func (env *environment) open(ctx context.Context) (*database, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// migrate brings the schema up to date and notes by whom in the audit trail, which
+// is itself a part of the schema.
+func migrate(ctx context.Context, db *database) (applied []string, err error) {
+	applied, err = migrations.Up(ctx, db.pool)
+	if err != nil || len(applied) == 0 {
+		return applied, err
+	}
+	by := caller()
+	return applied, jobs.Record(ctx, db.pool, jobs.Event{Actor: by.Actor, Action: actionMigrated, Subject: "schema", Origin: by.Origin,
+		Detail: map[string]any{"steps": applied, "code_version": codeVersion()}})
+}
+
+// dial opens a connection that is none of the pool's.
+func (d *database) dial(ctx context.Context) (*pgx.Conn, error) {
+	return pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
 }
 
 // Close closes the pool and leaves the embedded server, which stops when nobody
@@ -102,7 +124,7 @@ func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
 	if cmd.Status {
 		return printStatus(ctx, env, db)
 	}
-	applied, err := migrations.Up(ctx, db.pool)
+	applied, err := migrate(ctx, db)
 	for _, name := range applied {
 		fmt.Fprintln(env.stdout, "applied", name)
 	}

@@ -311,3 +311,28 @@ func TestKilledInTheMiddleOfTheNight(t *testing.T) {
 	code, out, _ := p.run("verify")
 	assert.Equal(t, exitDone, code, out)
 }
+
+// A process that serves hears of loads that others commit, and never repeats what it
+// kept from before one.
+func TestServeHearsOfLoads(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	require.Equal(t, exitDone, first(p.run("run", p.write("a.csv", sheet))))
+	address := freeAddress(t)
+	serve, stderr := p.start("serve", "--listen", address)
+	url := "http://" + address + "/transactions/7/summary"
+	_, body := get(t, url)
+	assert.Contains(t, body, `"total_amount":10.25`)
+	get(t, url)
+	require.Equal(t, exitDone, first(p.run("run", p.write("b.csv", "transaction_id,user_id,amount,transaction_date\nT9,7,1.00,2024-01-06\n"))))
+	require.Eventually(t, func() bool {
+		_, body = get(t, url)
+		return strings.Contains(body, `"total_amount":11.25`)
+	}, 10*time.Second, 10*time.Millisecond, "the answer from memory is never dropped")
+
+	require.NoError(t, serve.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, serve.Wait(), stderr)
+	assert.Equal(t, "0", p.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"), "it has hung up")
+}
+
+func first(code int, _, _ string) int { return code }

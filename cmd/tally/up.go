@@ -26,7 +26,8 @@ const (
 )
 
 type listenFlags struct {
-	Listen string `default:"127.0.0.1:8080" env:"TALLY_LISTEN" placeholder:"ADDR" help:"Address of the API."`
+	Listen string `default:"127.0.0.1:8080" env:"TALLY_LISTEN" placeholder:"ADDR" help:"Address of the API. One beyond this machine needs a token: tally token add."`
+	Open   bool   `env:"TALLY_OPEN" help:"Listen beyond this machine without any token as well; for where something else keeps others out, as a container's port does that is published to 127.0.0.1 alone."`
 }
 
 type upCmd struct {
@@ -35,13 +36,13 @@ type upCmd struct {
 }
 
 func (cmd upCmd) Run(ctx context.Context, env *environment) error {
-	return env.serve(ctx, parts{listen: cmd.Listen, work: true, sample: cmd.Sample})
+	return env.serve(ctx, parts{listenFlags: cmd.listenFlags, work: true, sample: cmd.Sample})
 }
 
 type serveCmd struct{ listenFlags }
 
 func (cmd serveCmd) Run(ctx context.Context, env *environment) error {
-	return env.serve(ctx, parts{listen: cmd.Listen})
+	return env.serve(ctx, parts{listenFlags: cmd.listenFlags})
 }
 
 type workCmd struct{}
@@ -52,9 +53,9 @@ func (workCmd) Run(ctx context.Context, env *environment) error {
 
 // parts says which of the program a process runs.
 type parts struct {
-	listen string // address of the API; "" for none
-	work   bool   // the schedule and the workers
-	sample bool
+	listenFlags      // without an address: no API
+	work        bool // the schedule and the workers
+	sample      bool
 }
 
 // withService wires the database and the jobs by hand, and takes them down in the
@@ -65,13 +66,23 @@ func (env *environment) withService(ctx context.Context, do func(*database, *job
 	if err != nil {
 		return err
 	}
+	return env.withDatabase(ctx, func(db *database) error { return env.withJobs(db, settings, do) })
+}
+
+func (env *environment) withDatabase(ctx context.Context, do func(*database) error) (err error) {
 	db, err := env.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, db.Close)
-	settings.Logger = env.logger
-	service, err := jobs.New(db.pool, settings)
+	return do(db)
+}
+
+func (env *environment) withJobs(db *database, s settings, do func(*database, *jobs.Service) error) (err error) {
+	config := s.jobs
+	config.Logger = env.logger
+	config.Actor = func(r *http.Request) string { return api.Actor(r.Context()) }
+	service, err := jobs.New(db.pool, config)
 	if err != nil {
 		return err
 	}
@@ -90,12 +101,51 @@ func (env *environment) serve(ctx context.Context, p parts) error {
 	if listener != nil {
 		defer listener.Close() //nolint:errcheck // closed by the server already, if all went well
 	}
-	return env.withService(ctx, func(db *database, service *jobs.Service) error {
-		return env.serveParts(ctx, p, listener, db, service)
+	settings, err := env.loadConfig()
+	if err != nil {
+		return err
+	}
+	return env.withDatabase(ctx, func(db *database) error {
+		access, err := env.access(ctx, p, listener, db, settings.rateLimit)
+		if err != nil {
+			return err
+		}
+		defer access.Close()
+		return env.withJobs(db, settings, func(db *database, service *jobs.Service) error {
+			return env.serveParts(ctx, p, listener, db, service, access)
+		})
 	})
 }
 
-func (env *environment) serveParts(ctx context.Context, p parts, listener net.Listener, db *database, service *jobs.Service) error {
+// access is who may use the API. Where anybody on the network could, it is an
+// error, before anything has been done.
+func (env *environment) access(ctx context.Context, p parts, listener net.Listener, db *database, limit api.RateLimit) (*api.Access, error) {
+	config := api.AccessConfig{Tokens: tokens(db), RateLimit: limit, Logger: env.logger}
+	if listener == nil || onLoopback(listener.Addr()) {
+		return api.NewAccess(config), nil
+	}
+	any, err := config.Tokens.Any(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config.Required = !p.Open
+	if !any && config.Required {
+		return nil, usageError{fmt.Errorf("--listen %s reaches beyond this machine, and there is no token: "+
+			"add one first (tally token add NAME --role operator), or listen on 127.0.0.1", p.Listen)}
+	}
+	if !any {
+		env.logger.WarnContext(ctx, "the API listens beyond this machine, and asks nobody who they are until a token is added (tally token add)",
+			"address", listener.Addr().String())
+	}
+	return api.NewAccess(config), nil
+}
+
+func onLoopback(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+func (env *environment) serveParts(ctx context.Context, p parts, listener net.Listener, db *database, service *jobs.Service, access *api.Access) error {
 	if p.sample {
 		if err := env.loadSample(ctx, service); err != nil {
 			return err
@@ -111,15 +161,15 @@ func (env *environment) serveParts(ctx context.Context, p parts, listener net.Li
 		<-ctx.Done()
 		return nil
 	}
-	return env.answer(ctx, listener, db, service)
+	return env.answer(ctx, listener, db, service, access)
 }
 
 // listener is where the API listens, nil where it does not.
 func (p parts) listener(ctx context.Context) (net.Listener, error) {
-	if p.listen == "" {
+	if p.Listen == "" {
 		return nil, nil // nothing to listen on is no error
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.Listen)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--listen: %w", err)}
 	}
@@ -133,24 +183,58 @@ func drain(stop func(context.Context) error) error {
 	return stop(ctx)
 }
 
-func (env *environment) answer(ctx context.Context, listener net.Listener, db *database, service *jobs.Service) error {
+func (env *environment) answer(ctx context.Context, listener net.Listener, db *database, service *jobs.Service, access *api.Access) error {
 	ui, err := service.UI(riverPrefix)
 	if err != nil {
 		return err
 	}
+	store := summaries.NewStore(db.pool)
+	cache, err := summaries.NewCache(summaries.CacheConfig{Store: store, Connect: db.dial, Logger: env.logger})
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Config{
-		Summaries: summaries.NewStore(db.pool),
+		Summaries: cached{store, cache},
 		Runs:      runs{service.Ledger()},
 		Ready:     func(ctx context.Context) error { return ready(ctx, db) },
 		Version:   codeVersion(),
+		Access:    access,
 		Logger:    env.logger,
 		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
 	})
 	if err != nil {
 		return err
 	}
+	// The requests that are going on when ctx is done are still answered from memory;
+	// the listener's connection is closed before the database is.
+	stop := listen(ctx, cache)
+	defer stop()
 	env.announce(ctx, listener.Addr())
 	return serveHTTP(ctx, api.NewServer(listener.Addr().String(), handler), listener)
+}
+
+// cached answers for one user from memory, and for the rest from the database.
+type cached struct {
+	*summaries.Store
+	cache *summaries.Cache
+}
+
+func (c cached) Get(ctx context.Context, userID int32) (summaries.Summary, error) {
+	return c.cache.Get(ctx, userID)
+}
+
+// listen keeps the cache until stop is called, which waits until it has hung up.
+func listen(ctx context.Context, cache *summaries.Cache) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		cache.Listen(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // ready is what /readyz asks: the database answers and has this program's schema.
@@ -169,9 +253,6 @@ func ready(ctx context.Context, db *database) error {
 
 func (env *environment) announce(ctx context.Context, address net.Addr) {
 	base := "http://" + address.String()
-	if tcp, ok := address.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		env.logger.WarnContext(ctx, "the API listens beyond this machine, and asks nobody who they are", "address", address.String())
-	}
 	env.logger.InfoContext(ctx, "serving", "api", base, "docs", base+"/docs", "jobs", base+riverPrefix+"/")
 }
 
@@ -181,7 +262,7 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) 
 		<-ctx.Done()
 		done <- drain(server.Shutdown)
 	}()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(api.Listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return <-done

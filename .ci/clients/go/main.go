@@ -49,7 +49,7 @@ type check struct {
 }
 
 func (c check) all() error {
-	summary, err := c.client.GetUserSummaryWithResponse(c.ctx, c.user)
+	summary, err := c.client.GetUserSummaryWithResponse(c.ctx, c.user, nil)
 	if err != nil {
 		return err
 	}
@@ -58,6 +58,7 @@ func (c check) all() error {
 	}
 	loaded, err := c.runs()
 	return errors.Join(err,
+		c.unchanged(summary.HTTPResponse.Header.Get("ETag")),
 		c.average(*summary.JSON200),
 		c.transactions(*summary.JSON200),
 		c.summaries(*summary.JSON200),
@@ -97,6 +98,18 @@ func (c check) average(s tally.Summary) error {
 	off := mean.Sub(mean, exact(s.AverageTransactionAmount))
 	if s.UserId != c.user || off.Abs(off).Cmp(big.NewRat(1, 200)) > 0 {
 		return fmt.Errorf("a wrong average: %+v", s)
+	}
+	return nil
+}
+
+// unchanged asks again with the tag that came with the summary.
+func (c check) unchanged(tag string) error {
+	again, err := c.client.GetUserSummaryWithResponse(c.ctx, c.user, &tally.GetUserSummaryParams{IfNoneMatch: &tag})
+	if err != nil {
+		return err
+	}
+	if again.StatusCode() != http.StatusNotModified || tag == "" {
+		return fmt.Errorf("the summary with the tag %q was answered again: %s", tag, again.Status())
 	}
 	return nil
 }
@@ -250,7 +263,7 @@ func (c check) rejects(run, want int64) error {
 }
 
 func (c check) problems() error {
-	missing, err := c.client.GetUserSummaryWithResponse(c.ctx, nobody)
+	missing, err := c.client.GetUserSummaryWithResponse(c.ctx, nobody, nil)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Conditions are a request's conditions on what the client has already (RFC 9110,
+// section 13). They are our own and not huma's conditional package, which answers a
+// GET whose If-Match fails with 304, and reads one line of a header alone.
+type Conditions struct {
+	IfMatch           string `header:"If-Match" doc:"Answer only if the summary has one of these entity tags, else 412."`
+	IfNoneMatch       string `header:"If-None-Match" doc:"Answer 304 if the summary still has one of these entity tags."`
+	IfModifiedSince   string `header:"If-Modified-Since" doc:"Answer 304 if this is the summary's Last-Modified. Ignored beside If-None-Match, and where it is no date."`
+	IfUnmodifiedSince string `header:"If-Unmodified-Since" doc:"Answer only if the summary was not modified after this date, else 412. Ignored beside If-Match, and where it is no date."`
+}
+
+// Resolve joins the lines of lists; huma has read the first line alone.
+func (c *Conditions) Resolve(ctx huma.Context) []error {
+	if c.IfMatch == "" && c.IfNoneMatch == "" {
+		return nil
+	}
+	lines := map[string][]string{}
+	ctx.EachHeader(func(name, value string) { lines[name] = append(lines[name], value) })
+	c.IfMatch = strings.Join(lines["If-Match"], ",")
+	c.IfNoneMatch = strings.Join(lines["If-None-Match"], ",")
+	return nil
+}
+
+// status is 200 where the whole answer is due, 304 where the client has it, and 412
+// where it did not want this one. modified is the Last-Modified that goes out, the
+// zero time where none does.
+func (c *Conditions) status(etag string, modified time.Time) int {
+	if *c == (Conditions{}) {
+		return http.StatusOK
+	}
+	if c.IfMatch != "" {
+		if !listed(c.IfMatch, etag, false) {
+			return http.StatusPreconditionFailed
+		}
+	} else if since, ok := httpDate(c.IfUnmodifiedSince); ok && !modified.IsZero() && modified.After(since) {
+		return http.StatusPreconditionFailed
+	}
+	if c.IfNoneMatch != "" {
+		if listed(c.IfNoneMatch, etag, true) {
+			return http.StatusNotModified
+		}
+		return http.StatusOK
+	}
+	// The very date that was given out, not any later one: a load takes the time of
+	// its beginning, so a date in between says nothing about it.
+	if since, ok := httpDate(c.IfModifiedSince); ok && since.Equal(modified) {
+		return http.StatusNotModified
+	}
+	return http.StatusOK
+}
+
+func httpDate(text string) (time.Time, bool) {
+	if text == "" {
+		return time.Time{}, false
+	}
+	at, err := http.ParseTime(text)
+	return at, err == nil
+}
+
+// listed says whether a list of entity tags has a strong one, or is *. A weak one of
+// the list matches where the comparison is weak. What cannot be read matches nothing.
+func listed(list, etag string, weakly bool) bool {
+	if strings.TrimSpace(list) == "*" {
+		return true
+	}
+	for {
+		list = strings.TrimLeft(list, " \t,")
+		tag, weak := strings.CutPrefix(list, "W/")
+		if !strings.HasPrefix(tag, `"`) {
+			return false
+		}
+		end := strings.IndexByte(tag[1:], '"')
+		if end < 0 {
+			return false
+		}
+		if tag[:end+2] == etag && (weakly || !weak) {
+			return true
+		}
+		list = tag[end+2:]
+	}
+}

@@ -1,0 +1,247 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/postgres"
+)
+
+// A Role is what a token allows.
+type Role string
+
+// The roles there are.
+const (
+	RoleReader   Role = "reader"   // to read
+	RoleOperator Role = "operator" // to change something as well
+)
+
+const (
+	secretPrefix = "tally_" // by which scanners find secrets that were published by mistake
+	secretBytes  = 32
+	// renewAfter is the age at which one request at a time fetches the tokens
+	// anew, while the others go by what is held; staleAfter is the age at which
+	// nobody does any more. So a token that another process revokes works for at
+	// most staleAfter.
+	renewAfter = 500 * time.Millisecond
+	staleAfter = time.Second
+	// tokenTimeout bounds the look at the database that a request waits for.
+	tokenTimeout = 5 * time.Second
+)
+
+// Errors that callers of [Tokens] branch on.
+var (
+	ErrTokenName     = errors.New("a token's name has 1 to 63 letters, digits, dots, dashes, underscores and @, and begins with a letter or digit")
+	ErrTokenRole     = errors.New("a token's role is reader or operator")
+	ErrTokenExists   = errors.New("there is a token of this name")
+	ErrTokenNotFound = errors.New("there is no token of this name")
+)
+
+var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
+
+// Token is what is known of a token; its secret is not.
+type Token struct {
+	ID        int64      `json:"id"`
+	Name      string     `json:"name"`
+	Role      Role       `json:"role"`
+	CreatedAt time.Time  `json:"created_at"`
+	CreatedBy string     `json:"created_by"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	RevokedBy *string    `json:"revoked_by,omitempty"`
+}
+
+// Caller is who changes tokens, for the audit trail.
+type Caller struct {
+	Actor  string // such as "cli:ann"
+	Origin string // a process or a network address
+}
+
+// Tokens are the API's tokens. The database has the SHA-256 of each secret: of 256
+// random bits, which no trying finds, that is as good as a slow hash. Adding and
+// revoking are in the audit trail, in the transaction of the change. Requests go
+// by a copy of the whole table that is at most a second old; without the database
+// nobody is let in.
+type Tokens struct {
+	pool    *pgxpool.Pool
+	record  Recorder
+	now     func() time.Time
+	held    atomic.Pointer[tokenSet]
+	loading chan struct{} // holds one: whoever fetches the tokens
+}
+
+// tokenSet is every token there was at a time, revoked ones included.
+type tokenSet struct {
+	asOf     time.Time // before the tokens were asked for
+	bySecret map[[sha256.Size]byte]Token
+}
+
+// NewTokens is the tokens of a database.
+func NewTokens(pool *pgxpool.Pool, record Recorder) *Tokens {
+	return &Tokens{pool: pool, record: record, now: time.Now, loading: make(chan struct{}, 1)}
+}
+
+// Add makes a token and returns its secret, which nobody can be shown again.
+func (t *Tokens) Add(ctx context.Context, name string, role Role, by Caller) (secret string, err error) {
+	if !tokenName.MatchString(name) {
+		return "", ErrTokenName
+	}
+	if role != RoleReader && role != RoleOperator {
+		return "", ErrTokenRole
+	}
+	secret = newSecret()
+	hash := sha256.Sum256([]byte(secret))
+	err = t.change(ctx, Event{Actor: by.Actor, Action: ActionTokenAdded, Subject: name, Origin: by.Origin, Detail: map[string]any{"role": role}},
+		`INSERT INTO api_tokens (name, role, secret_sha256, created_by) VALUES ($1, $2, $3, $4)`, name, string(role), hash[:], by.Actor)
+	if postgres.Constraint(err) == "api_tokens_one_a_name" {
+		return "", ErrTokenExists
+	}
+	if err != nil {
+		return "", fmt.Errorf("add a token: %w", err)
+	}
+	return secret, nil
+}
+
+// Revoke ends a token: in this process for every request that comes after, in
+// others within a second.
+func (t *Tokens) Revoke(ctx context.Context, name string, by Caller) error {
+	err := t.change(ctx, Event{Actor: by.Actor, Action: ActionTokenRevoked, Subject: name, Origin: by.Origin},
+		`UPDATE api_tokens SET revoked_at = now(), revoked_by = $2 WHERE name = $1 AND revoked_at IS NULL`, name, by.Actor)
+	if err != nil && !errors.Is(err, ErrTokenNotFound) {
+		return fmt.Errorf("revoke a token: %w", err)
+	}
+	return err
+}
+
+// change carries a change of one token out together with its audit event, and
+// forgets what is held. Not before the change is committed, and not while somebody
+// fetches the tokens, who might have looked before it was.
+func (t *Tokens) change(ctx context.Context, e Event, sql string, args ...any) error {
+	err := pgx.BeginFunc(ctx, t.pool, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			return ErrTokenNotFound
+		}
+		return t.record(ctx, tx, e)
+	})
+	t.loading <- struct{}{} // also after an error: a commit may have been carried out all the same
+	t.held.Store(nil)
+	<-t.loading
+	return err
+}
+
+// List is every token, revoked ones included, the oldest first.
+func (t *Tokens) List(ctx context.Context) ([]Token, error) {
+	rows, err := t.pool.Query(ctx, `SELECT id, name, role, created_at, created_by, revoked_at, revoked_by FROM api_tokens ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("list tokens: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Token])
+	if err != nil {
+		return nil, fmt.Errorf("list tokens: %w", err)
+	}
+	return list, nil
+}
+
+// Any says whether there is a token with which somebody could get in.
+func (t *Tokens) Any(ctx context.Context) (bool, error) {
+	set, err := t.recent(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, token := range set.bySecret {
+		if token.RevokedAt == nil {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// recent is the tokens as they were at most a second ago.
+func (t *Tokens) recent(ctx context.Context) (*tokenSet, error) {
+	now, set := t.now(), t.held.Load()
+	if set == nil || now.Sub(set.asOf) >= staleAfter {
+		return t.since(ctx, now.Add(-staleAfter))
+	}
+	if now.Sub(set.asOf) < renewAfter {
+		return set, nil
+	}
+	select {
+	case t.loading <- struct{}{}:
+		defer func() { <-t.loading }()
+		if newer, err := t.load(ctx); err == nil {
+			return newer, nil
+		}
+		return set, nil // still young enough; when it is not, the error shows
+	default:
+		return set, nil
+	}
+}
+
+// since is the tokens as they were at a time or later.
+func (t *Tokens) since(ctx context.Context, at time.Time) (*tokenSet, error) {
+	select {
+	case t.loading <- struct{}{}:
+		defer func() { <-t.loading }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if set := t.held.Load(); set != nil && set.asOf.After(at) {
+		return set, nil
+	}
+	return t.load(ctx)
+}
+
+// load fetches the tokens. The caller holds loading.
+func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
+	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
+	defer cancel()
+	set := &tokenSet{asOf: t.now(), bySecret: map[[sha256.Size]byte]Token{}}
+	rows, err := t.pool.Query(ctx, `SELECT id, name, role, secret_sha256, revoked_at FROM api_tokens`, pgx.QueryExecModeCacheStatement)
+	if err != nil {
+		return nil, fmt.Errorf("read the tokens: %w", err)
+	}
+	var token Token
+	var hash []byte
+	_, err = pgx.ForEachRow(rows, []any{&token.ID, &token.Name, &token.Role, &hash, &token.RevokedAt}, func() error {
+		set.bySecret[[sha256.Size]byte(hash)] = token
+		token.RevokedAt = nil
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the tokens: %w", err)
+	}
+	t.held.Store(set)
+	return set, nil
+}
+
+// find is the token of a secret.
+func (s *tokenSet) find(secret string) (Token, bool) {
+	token, ok := s.bySecret[sha256.Sum256([]byte(secret))]
+	return token, ok
+}
+
+func newSecret() string {
+	var random [secretBytes]byte
+	_, _ = rand.Read(random[:]) // never fails: it ends the process instead
+	return secretPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// plausible says whether a text could be a secret of ours. What could not costs no
+// look at the database.
+func plausible(secret string) bool {
+	return strings.HasPrefix(secret, secretPrefix) && len(secret) == len(secretPrefix)+base64.RawURLEncoding.EncodedLen(secretBytes)
+}

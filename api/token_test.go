@@ -1,0 +1,232 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+)
+
+// recordEvent stands for the audit trail's writer, which belongs to jobs.
+func recordEvent(ctx context.Context, db Execer, e Event) error {
+	detail, err := json.Marshal(e.Detail)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, `INSERT INTO audit_events (actor, action, subject, origin, detail) VALUES ($1, $2, $3, $4, $5::text::jsonb)`,
+		e.Actor, e.Action, e.Subject, e.Origin, string(detail))
+	return err
+}
+
+var ann = Caller{Actor: "cli:ann", Origin: "here:1"}
+
+func newTokens(t *testing.T) (*Tokens, *pgxpool.Pool) {
+	t.Helper()
+	pool := testdb.New(t, migrations.Schema{})
+	return NewTokens(pool, recordEvent), pool
+}
+
+func add(t *testing.T, tokens *Tokens, name string, role Role) string {
+	t.Helper()
+	secret, err := tokens.Add(t.Context(), name, role, ann)
+	require.NoError(t, err)
+	return secret
+}
+
+// events are the audit trail's lines of an action.
+func events(t *testing.T, pool *pgxpool.Pool, action string) []string {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `SELECT actor || ' ' || subject || ' ' || origin || ' ' || detail::text FROM audit_events WHERE action = $1 ORDER BY id`, action)
+	require.NoError(t, err)
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var line string
+		require.NoError(t, rows.Scan(&line))
+		list = append(list, line)
+	}
+	require.NoError(t, rows.Err())
+	return list
+}
+
+// known asks as a request does.
+func known(t *testing.T, tokens *Tokens, secret string) bool {
+	t.Helper()
+	set, err := tokens.recent(t.Context())
+	require.NoError(t, err)
+	token, ok := set.find(secret)
+	return ok && token.RevokedAt == nil
+}
+
+func TestTokensAreStoredHashed(t *testing.T) {
+	t.Parallel()
+	tokens, pool := newTokens(t)
+	secret := add(t, tokens, "ann", RoleOperator)
+	random, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(secret, "tally_"))
+	require.NoError(t, err)
+	assert.Len(t, random, 32)
+	assert.True(t, plausible(secret))
+	assert.NotEqual(t, secret, add(t, tokens, "bob", RoleReader))
+
+	var everything string
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT (SELECT string_agg(t::text, '') FROM api_tokens t) || (SELECT string_agg(a::text, '') FROM audit_events a)`).Scan(&everything))
+	assert.NotContains(t, everything, secret)
+	assert.NotContains(t, everything, strings.TrimPrefix(secret, "tally_"))
+	var hashed bool
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT secret_sha256 = sha256($1::text::bytea) FROM api_tokens WHERE name = 'ann'`, secret).Scan(&hashed))
+	assert.True(t, hashed)
+}
+
+func TestTokenRefusals(t *testing.T) {
+	t.Parallel()
+	tokens, pool := newTokens(t)
+	for _, name := range []string{"", " ", "a b", "-a", "ann\n", strings.Repeat("a", 64), "ännchen"} {
+		_, err := tokens.Add(t.Context(), name, RoleReader, ann)
+		require.ErrorIs(t, err, ErrTokenName, name)
+	}
+	_, err := tokens.Add(t.Context(), "ann", "admin", ann)
+	require.ErrorIs(t, err, ErrTokenRole)
+	require.ErrorIs(t, tokens.Revoke(t.Context(), "ann", ann), ErrTokenNotFound)
+	assert.Empty(t, events(t, pool, ActionTokenRevoked), "nothing was done")
+
+	add(t, tokens, "ann", RoleReader)
+	_, err = tokens.Add(t.Context(), "ann", RoleReader, ann)
+	require.ErrorIs(t, err, ErrTokenExists)
+	require.NoError(t, tokens.Revoke(t.Context(), "ann", ann))
+	require.ErrorIs(t, tokens.Revoke(t.Context(), "ann", ann), ErrTokenNotFound)
+	add(t, tokens, "ann", RoleOperator)
+
+	assert.Equal(t, []string{`cli:ann ann here:1 {"role": "reader"}`, `cli:ann ann here:1 {"role": "operator"}`}, events(t, pool, ActionTokenAdded))
+	assert.Len(t, events(t, pool, ActionTokenRevoked), 1)
+	list, err := tokens.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	assert.Equal(t, "cli:ann", *list[0].RevokedBy)
+	assert.Nil(t, list[1].RevokedAt)
+}
+
+// What cannot be audited is not done.
+func TestTokenChangesGoWithTheirAudit(t *testing.T) {
+	t.Parallel()
+	tokens, _ := newTokens(t)
+	secret := add(t, tokens, "ann", RoleReader)
+	tokens.record = func(context.Context, Execer, Event) error { return errors.New("no room") }
+	_, err := tokens.Add(t.Context(), "bob", RoleReader, ann)
+	require.ErrorContains(t, err, "no room")
+	require.ErrorContains(t, tokens.Revoke(t.Context(), "ann", ann), "no room")
+	assert.True(t, known(t, tokens, secret))
+	list, err := tokens.List(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, list, 1)
+}
+
+func TestARevokedTokenEndsAtOnceInItsProcess(t *testing.T) {
+	t.Parallel()
+	tokens, _ := newTokens(t)
+	tokens.now = func() time.Time { return time.Unix(0, 0) } // what is held never ages
+	secret := add(t, tokens, "ann", RoleReader)
+	require.True(t, known(t, tokens, secret))
+	require.NoError(t, tokens.Revoke(t.Context(), "ann", ann))
+	assert.False(t, known(t, tokens, secret))
+}
+
+func TestARevokedTokenEndsWithinASecondInOtherProcesses(t *testing.T) {
+	t.Parallel()
+	here, pool := newTokens(t)
+	there := NewTokens(pool, recordEvent)
+	now := time.Unix(1000, 0)
+	there.now = func() time.Time { return now }
+	secret := add(t, here, "ann", RoleReader)
+	require.True(t, known(t, there, secret))
+	require.NoError(t, here.Revoke(t.Context(), "ann", ann))
+
+	now = now.Add(renewAfter - 1)
+	assert.True(t, known(t, there, secret), "the test means nothing if what is held is not gone by")
+	there.loading <- struct{}{} // somebody fetches the tokens, and takes long
+	now = now.Add(staleAfter - renewAfter)
+	assert.True(t, known(t, there, secret))
+	now = now.Add(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := there.recent(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "nobody goes by what is a second old")
+	<-there.loading
+	assert.False(t, known(t, there, secret))
+	assert.LessOrEqual(t, staleAfter, time.Second)
+}
+
+func TestTokensAreRenewedBeforeTheyAreStale(t *testing.T) {
+	t.Parallel()
+	here, pool := newTokens(t)
+	there := NewTokens(pool, recordEvent)
+	now := time.Unix(1000, 0)
+	there.now = func() time.Time { return now }
+	secret := add(t, here, "ann", RoleReader)
+	require.True(t, known(t, there, secret))
+	require.NoError(t, here.Revoke(t.Context(), "ann", ann))
+	now = now.Add(renewAfter)
+	assert.False(t, known(t, there, secret))
+}
+
+// Fetching that began before a revocation and ends after it must not bring the
+// token back.
+func TestARevocationDuringAFetch(t *testing.T) {
+	t.Parallel()
+	tokens, _ := newTokens(t)
+	secret := add(t, tokens, "ann", RoleReader)
+	before, err := tokens.recent(t.Context())
+	require.NoError(t, err)
+	tokens.loading <- struct{}{} // the fetch goes on
+	revoked := make(chan error, 1)
+	go func() { revoked <- tokens.Revoke(context.WithoutCancel(t.Context()), "ann", ann) }()
+	require.Eventually(t, func() bool {
+		list, err := tokens.List(t.Context())
+		return err == nil && list[0].RevokedAt != nil
+	}, 10*time.Second, time.Millisecond)
+	tokens.held.Store(before) // the fetch ends
+	<-tokens.loading
+	require.NoError(t, <-revoked)
+	assert.False(t, known(t, tokens, secret))
+}
+
+func TestTokensWithoutTheDatabase(t *testing.T) {
+	t.Parallel()
+	tokens, pool := newTokens(t)
+	secret := add(t, tokens, "ann", RoleReader)
+	now := time.Unix(1000, 0)
+	tokens.now = func() time.Time { return now }
+	require.True(t, known(t, tokens, secret))
+	pool.Close()
+	now = now.Add(staleAfter - 1)
+	assert.True(t, known(t, tokens, secret))
+	now = now.Add(1)
+	_, err := tokens.recent(t.Context())
+	require.Error(t, err)
+	_, err = tokens.Any(t.Context())
+	require.Error(t, err)
+}
+
+func TestAnyToken(t *testing.T) {
+	t.Parallel()
+	tokens, _ := newTokens(t)
+	holds := func(want bool) {
+		any, err := tokens.Any(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, want, any)
+	}
+	holds(false)
+	add(t, tokens, "ann", RoleReader)
+	holds(true)
+	require.NoError(t, tokens.Revoke(t.Context(), "ann", ann))
+	holds(false)
+}

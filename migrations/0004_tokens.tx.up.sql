@@ -1,0 +1,56 @@
+-- Who may use the API.
+--
+-- Why: beyond this machine the API answers nobody whom it does not know. A token's
+-- secret is 256 random bits, which nobody finds by trying: so a plain SHA-256
+-- keeps it as well as a slow hash for passwords would, and costs each request
+-- next to nothing.
+--
+-- Locks: none that matter; the table is new.
+
+CREATE TABLE api_tokens (
+    id            BIGINT      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name          TEXT        NOT NULL CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$'),
+    role          TEXT        NOT NULL CHECK (role IN ('reader', 'operator')),
+    secret_sha256 BYTEA       NOT NULL UNIQUE CHECK (length(secret_sha256) = 32),
+    created_at    TIMESTAMPTZ NOT NULL DEFAULT now(),
+    created_by    TEXT        NOT NULL,
+    revoked_at    TIMESTAMPTZ,
+    revoked_by    TEXT,
+    CHECK ((revoked_at IS NULL) = (revoked_by IS NULL))
+);
+
+COMMENT ON TABLE api_tokens IS 'Tokens of the API. Revoked ones stay, for the audit trail speaks of them.';
+COMMENT ON COLUMN api_tokens.role IS 'reader: may read; operator: may also change something.';
+
+CREATE UNIQUE INDEX api_tokens_one_a_name ON api_tokens (name) WHERE revoked_at IS NULL;
+
+--bun:split
+
+-- A revoked token stays revoked, and a token never becomes another's or gets
+-- another role: what the audit trail says of a name at a time stays true.
+CREATE FUNCTION tally_only_revoke() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.revoked_at IS NOT NULL
+       OR (OLD.id, OLD.name, OLD.role, OLD.secret_sha256, OLD.created_at, OLD.created_by)
+          IS DISTINCT FROM (NEW.id, NEW.name, NEW.role, NEW.secret_sha256, NEW.created_at, NEW.created_by) THEN
+        RAISE EXCEPTION 'UPDATE on api_tokens refused: a token can be revoked, once, and not changed'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+--bun:split
+
+CREATE TRIGGER only_revoke BEFORE UPDATE ON api_tokens FOR EACH ROW EXECUTE FUNCTION tally_only_revoke();
+
+--bun:split
+
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON api_tokens FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
+
+--bun:split
+
+COMMENT ON TABLE audit_events IS 'Who asked for what, from where: runs requested, midnights skipped by policy, changes through River UI, tokens added and revoked, requests refused.';
+
+--bun:split
+
+INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('0004', 1, now());
