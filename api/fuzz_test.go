@@ -161,6 +161,9 @@ func (t *target) drive(tb testing.TB, g generated) {
 	case w.Code == http.StatusRequestEntityTooLarge: // of any address
 		requireProblem(tb, w, http.StatusRequestEntityTooLarge, "content-too-large")
 		assert.NotEmpty(tb, g.body)
+	case w.Code == http.StatusRequestHeaderFieldsTooLarge: // likewise
+		requireProblem(tb, w, http.StatusRequestHeaderFieldsTooLarge, "headers-too-large")
+		assert.Greater(tb, len(r.RequestURI)+len(g.headers), 1<<12)
 	case g.world%worlds >= locked && slices.Contains([]int{401, 403, 429}, w.Code) && (elsewhere || !t.takes(op.path, r.Method)):
 		assert.Equal(tb, problemContentType, w.Header().Get("Content-Type"))
 	case elsewhere:
