@@ -83,6 +83,7 @@ const bodyProperties = "body"
 // description's words: huma's location and message can hold the client's.
 func expectation(op *huma.Operation, location string) ProblemError {
 	in, name, _ := strings.Cut(location, ".")
+	name, _, _ = strings.Cut(name, "[") // an item of a list
 	for _, p := range op.Parameters {
 		if p.In == in && p.Name == name {
 			return ProblemError{Location: in + "." + p.Name, Message: expected(p.Schema)}
@@ -111,6 +112,8 @@ func expected(schema *huma.Schema) string {
 		return fmt.Sprintf("must be an integer from %.0f to %.0f in plain digits", *schema.Minimum, *schema.Maximum)
 	case schema.Type == huma.TypeInteger && schema.Minimum != nil:
 		return fmt.Sprintf("must be an integer of 64 bits from %.0f up in plain digits", *schema.Minimum)
+	case schema.Type == huma.TypeArray && schema.MaxItems != nil && schema.Items.Minimum != nil && schema.Items.Maximum != nil:
+		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in plain digits, parted by commas", *schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
 	case schema.Format == "date":
 		return "must be a day, as in 2024-01-31"
 	}

@@ -96,12 +96,44 @@ func queryErrors(op *huma.Operation, raw string) []ProblemError {
 		unknown--
 		if len(query[p.Name]) > 1 {
 			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: "must be given once"})
+		} else if !spelled(p.Schema, query.Get(p.Name)) {
+			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: expected(p.Schema)})
 		}
 	}
 	if unknown > 0 {
 		errs = append(errs, ProblemError{Location: "query", Message: "holds a parameter that this operation does not have"})
 	}
 	return errs
+}
+
+// spelled refuses what huma lets pass: a parameter without a value, which it takes
+// for one that is left out (an empty filter would give an unfiltered answer), and
+// integers with a sign or zeros in front. Whether the value is within its bounds is
+// left to huma.
+func spelled(schema *huma.Schema, value string) bool {
+	switch {
+	case schema.Type == huma.TypeArray:
+		for item := range strings.SplitSeq(value, ",") {
+			if !spelled(schema.Items, item) {
+				return false
+			}
+		}
+	case schema.Type == huma.TypeInteger:
+		return plain(value)
+	case len(schema.Enum) > 0 || schema.Format != "":
+		return value != ""
+	}
+	return true
+}
+
+// plain says whether an integer is written in the one way there is without signs
+// and zeros in front. What is too large is for others to refuse.
+func plain(value string) bool {
+	digits := strings.TrimPrefix(value, "-")
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return false
+	}
+	return value == "0" || digits[0] != '0'
 }
 
 // acceptsJSON says whether an Accept header admits application/json. The most

@@ -42,6 +42,9 @@ func (Money) Schema(huma.Registry) *huma.Schema {
 		Format:      "decimal",
 		Description: "An exact decimal with at least two decimals, more only where the data has more. Read it as a decimal where digits beyond a float's 15 matter.",
 		Examples:    []any{json.Number("10240.50")},
+		// oapi-codegen takes a number of an unknown format for a float32, which has
+		// not even the digits of most sums.
+		Extensions: map[string]any{"x-go-type": "json.Number"},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ Unknown query parameters are refused. Besides the answers listed with each opera
 // load from a CDN, its routes for the description fill a variable without a
 // lock, and its transformer puts a $schema key into every answer.
 func humaConfig() huma.Config {
-	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	// huma describes the errors of operations with its own model; finish answers
 	// with ours.
 	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
@@ -70,6 +71,16 @@ func humaConfig() huma.Config {
 		DefaultFormat: jsonContentType,
 		Transformers:  []huma.Transformer{finish},
 	}
+}
+
+// schemaName is huma's name of a type, and RunPage where huma says PageRun: clients
+// are generated with these names.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	if item, ok := strings.CutPrefix(name, "Page"); ok {
+		return item + "Page"
+	}
+	return name
 }
 
 // marshalJSON writes one line, in one write.
@@ -183,12 +194,13 @@ var (
 	forbiddenResponse       = problemResponse{"Forbidden", http.StatusForbidden, []kind{kindForbidden, kindCrossOrigin, kindForeignHost}}
 	tooManyRequestsResponse = problemResponse{"TooManyRequests", http.StatusTooManyRequests, []kind{kindTooManyRequests}}
 
+	badRequestResponse       = problemResponse{"BadRequest", http.StatusBadRequest, []kind{kindBadRequest}}
 	requestTimeoutResponse   = problemResponse{"RequestTimeout", http.StatusRequestTimeout, []kind{kindRequestTimeout}}
 	contentTooLargeResponse  = problemResponse{"ContentTooLarge", http.StatusRequestEntityTooLarge, []kind{kindContentTooLarge}}
 	unsupportedMediaResponse = problemResponse{"UnsupportedMediaType", http.StatusUnsupportedMediaType, []kind{kindUnsupportedMedia}}
 
 	problemResponses = [...]problemResponse{
-		requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
+		badRequestResponse, requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
 		unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse, noTransactionsResponse, runNotFoundResponse,
 		notAcceptableResponse, preconditionResponse, invalidResponse,
 		internalResponse, unavailableResponse, notReadyResponse,
@@ -275,8 +287,8 @@ func render(document *huma.OpenAPI) ([]rendering, error) {
 	for _, f := range []form{
 		{documentPath + ".json", jsonContentType, document.MarshalJSON},
 		{documentPath + ".yaml", "application/yaml", document.YAML},
-		{documentPath + "-3.0.json", jsonContentType, document.Downgrade},
-		{documentPath + "-3.0.yaml", "application/yaml", document.DowngradeYAML},
+		{documentPath + "-3.0.json", jsonContentType, downgraded(document.Downgrade)},
+		{documentPath + "-3.0.yaml", "application/yaml", downgraded(document.DowngradeYAML)},
 	} {
 		body, err := f.write()
 		if err != nil {
@@ -288,6 +300,15 @@ func render(document *huma.OpenAPI) ([]rendering, error) {
 		out = append(out, rendering{f.path, f.contentType, body})
 	}
 	return out, nil
+}
+
+// downgraded mends what huma writes for 3.0, where the format of base64 is byte.
+func downgraded(write func() ([]byte, error)) func() ([]byte, error) {
+	base64 := regexp.MustCompile(`(?m)("format":"|^ +format: )base64("|$)`)
+	return func() ([]byte, error) {
+		body, err := write()
+		return base64.ReplaceAll(body, []byte("${1}byte${2}")), err
+	}
 }
 
 func mountDocument(mux *http.ServeMux, document *huma.OpenAPI) error {

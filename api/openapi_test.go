@@ -107,6 +107,22 @@ func TestDocumentIsComplete(t *testing.T) {
 	}
 }
 
+// TestDocumentIsFitForGenerators holds what a generator would make a poor client of.
+func TestDocumentIsFitForGenerators(t *testing.T) {
+	t.Parallel()
+	all := renderings(t)
+	for _, path := range []string{"/openapi.json", "/openapi-3.0.json", "/openapi.yaml", "/openapi-3.0.yaml"} {
+		body := all[path]
+		amounts := strings.Count(body, "decimal\"") + strings.Count(body, "format: decimal\n")
+		assert.NotZero(t, amounts)
+		assert.Equal(t, amounts, strings.Count(body, "json.Number"), "an amount that Go would read as a float32")
+		assert.NotContains(t, body, "PageRun")
+		assert.Contains(t, body, "RunPage")
+		assert.NotRegexp(t, `format"?: ?"?base64`, body, "3.0 calls it byte")
+		assert.Equal(t, strings.Contains(path, "3.0"), regexp.MustCompile(`format"?: ?"?byte`).MatchString(body))
+	}
+}
+
 // assertReferences looks every $ref up.
 func assertReferences(tb testing.TB, body string) {
 	tb.Helper()

@@ -19,7 +19,7 @@ type Problem struct {
 	Title     string         `json:"title" example:"The user has no transactions" doc:"The kind of problem in words; the same for every problem of a type."`
 	Status    int            `json:"status" format:"int32" minimum:"400" maximum:"599" example:"404" doc:"The status of the answer."`
 	Detail    string         `json:"detail" example:"No transaction of this user has been loaded." doc:"What happened this time. Repeats nothing that the client sent."`
-	RequestID string         `json:"request_id,omitempty" example:"6JHGDA54PDBBDC4P2LDBHGTQFS" doc:"The request's id, also in X-Request-Id and in the service's log."`
+	RequestID string         `json:"request_id,omitempty" required:"true" example:"6JHGDA54PDBBDC4P2LDBHGTQFS" doc:"The request's id, also in X-Request-Id and in the service's log."`
 	Errors    []ProblemError `json:"errors,omitempty" nullable:"false" doc:"Of an invalid request: what is wrong with it."`
 	NotReady  []string       `json:"not_ready,omitempty" nullable:"false" example:"[\"database\"]" doc:"Of a service that is not ready: the parts that are missing."`
 

@@ -126,7 +126,7 @@ func (s *service) registerRunRequest(operations huma.API) {
 		r.Headers["Location"] = location
 		r.Content[jsonContentType].Schema = operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Run](), true, "Run")
 	}
-	all := responses(there, notAcceptableResponse, requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
+	all := responses(there, badRequestResponse, notAcceptableResponse, requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
 		invalidResponse, internalResponse, unavailableResponse)
 	all["202"] = entered
 	huma.Register(operations, huma.Operation{

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -147,19 +148,17 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 	return page, len(sums) > 0, nil
 }
 
-const maxUsers = 1000
-
 type summariesInput struct {
 	UserIDs []int32 `query:"user_id" required:"true" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, parted by commas, at most 1000."`
 }
 
-// SummariesBody is the answer of several users at once.
-type SummariesBody struct {
+// SummaryList is the answer of several users at once.
+type SummaryList struct {
 	Items   []Summary `json:"items" nullable:"false" doc:"The summaries of those who have transactions, in the order of their ids, each once."`
 	Missing []int32   `json:"missing" nullable:"false" example:"[456]" doc:"The ids asked for that have no transactions, in order, each once."`
 }
 
-type summariesOutput struct{ Body SummariesBody }
+type summariesOutput struct{ Body SummaryList }
 
 func (s *service) registerSummaries(operations huma.API) {
 	huma.Register(operations, huma.Operation{
@@ -172,21 +171,23 @@ func (s *service) registerSummaries(operations huma.API) {
 		Responses: responses(success("The summaries.", nil),
 			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
 	}, answering(s, s.listSummaries))
+	// huma has no tag for what the items of a list may be.
+	ids := operations.OpenAPI().Paths["/summaries"].Get.Parameters[0].Schema.Items
+	low, high := 1.0, float64(math.MaxInt32)
+	ids.Minimum, ids.Maximum = &low, &high
+	ids.PrecomputeMessages()
 }
 
 func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summariesOutput, error) {
 	asked := map[int32]bool{}
 	for _, id := range in.UserIDs {
-		if id < 1 {
-			return nil, invalid(ProblemError{Location: "query.user_id", Message: fmt.Sprintf("must be 1 to %d integers from 1 to 2147483647", maxUsers)})
-		}
 		asked[id] = true
 	}
 	sums, err := s.summaries.Many(ctx, in.UserIDs)
 	if err != nil {
 		return nil, err
 	}
-	body := SummariesBody{Items: make([]Summary, len(sums)), Missing: []int32{}}
+	body := SummaryList{Items: make([]Summary, len(sums)), Missing: []int32{}}
 	for i, sum := range sums {
 		body.Items[i] = summaryOf(sum)
 		delete(asked, sum.UserID)
@@ -203,12 +204,12 @@ type topInput struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"How many users are wanted, at most."`
 }
 
-// TopBody is the users who come first.
-type TopBody struct {
+// TopUsers is the users who come first.
+type TopUsers struct {
 	Items []Summary `json:"items" nullable:"false" doc:"The summaries, the greatest first; users who are equal come by their ids."`
 }
 
-type topOutput struct{ Body TopBody }
+type topOutput struct{ Body TopUsers }
 
 func (s *service) registerTop(operations huma.API) {
 	huma.Register(operations, huma.Operation{
@@ -225,7 +226,7 @@ func (s *service) registerTop(operations huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		body := TopBody{Items: make([]Summary, len(top))}
+		body := TopUsers{Items: make([]Summary, len(top))}
 		for i, sum := range top {
 			body.Items[i] = summaryOf(sum)
 		}

@@ -89,7 +89,7 @@ func TestSummariesOfSeveralUsers(t *testing.T) {
 	w := ask(h, http.MethodGet, "/summaries?user_id=2147483647,5,1633,4,5,1633")
 	assert.Equal(t, `{"items":[{"user_id":1633,"total_transactions":3,"total_amount":-0.10,"average_transaction_amount":-0.03},`+
 		`{"user_id":2147483647,"total_transactions":1,"total_amount":99999999999.1234,"average_transaction_amount":99999999999.12}],"missing":[4,5]}`+"\n", w.Body.String())
-	ids := make([]string, maxUsers)
+	ids := make([]string, 1000)
 	for i := range ids {
 		ids[i] = fmt.Sprint(i + 1)
 	}
