@@ -140,7 +140,7 @@ func New(c Config) (http.Handler, error) {
 	for _, prefix := range slices.Sorted(maps.Keys(c.Mounts)) {
 		mux.Handle(prefix, c.Mounts[prefix])
 	}
-	return newFront(mux, c, s.logger), nil
+	return newFront(mux, c, s.logger)
 }
 
 // register puts every operation on an API of huma's, humatest's included. The

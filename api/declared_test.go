@@ -230,13 +230,13 @@ func (op *declaredOperation) requireDeclared(tb testing.TB, w *httptest.Response
 		}
 	}
 	if len(declared.bodies) == 0 {
-		assert.Empty(tb, w.Body.String(), "%s %d declares no body", op.ID, w.Code)
+		assert.Empty(tb, string(inflated(tb, w)), "%s %d declares no body", op.ID, w.Code)
 		return
 	}
 	schema := declared.bodies[w.Header().Get("Content-Type")]
 	require.NotNil(tb, schema, "%s %d does not declare %q", op.ID, w.Code, w.Header().Get("Content-Type"))
-	require.True(tb, utf8.Valid(w.Body.Bytes()))
-	body, err := jsonschema.UnmarshalJSON(w.Body)
+	require.True(tb, utf8.Valid(inflated(tb, w)))
+	body, err := jsonschema.UnmarshalJSON(bytes.NewReader(inflated(tb, w)))
 	require.NoError(tb, err, "%s %d", op.ID, w.Code)
 	require.NoError(tb, schema.Validate(body), "%s %d", op.ID, w.Code)
 	if w.Code >= http.StatusBadRequest {

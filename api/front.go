@@ -60,7 +60,7 @@ func newRequestID() string {
 // logs it, turns a panic into a problem, and puts problems in place of the router's
 // plain-text errors.
 type front struct {
-	mux      *http.ServeMux
+	next     http.Handler // the router, in the end
 	mounts   map[string]http.Handler
 	access   *Access // nil lets everyone in
 	logger   *slog.Logger
@@ -70,17 +70,21 @@ type front struct {
 	security securityHeaders
 }
 
-func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) *front {
+func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) (*front, error) {
 	m := newMetrics(c.Figures, c.Version)
 	mux.Handle("GET "+metricsPath, m.handler())
+	next, err := compressed(mux)
+	if err != nil {
+		return nil, err
+	}
 	f := &front{
-		mux: mux, mounts: c.Mounts, access: c.Access, logger: logger,
+		next: next, mounts: c.Mounts, access: c.Access, logger: logger,
 		log: &accessLog{logger: logger}, metrics: m, security: newSecurityHeaders(),
 	}
 	if c.Tracer != nil {
 		f.tracer = c.Tracer.Tracer(tracerName)
 	}
-	return f
+	return f, nil
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +104,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer.writeProblem(p)
 		return
 	}
-	f.mux.ServeHTTP(answer, r)
+	f.next.ServeHTTP(answer, r)
 }
 
 // end notes how a request was answered.

@@ -47,7 +47,11 @@ func onHuma(c Config) http.Handler {
 	s := newService(c)
 	mux := http.NewServeMux()
 	s.register(humago.New(mux, humaConfig()))
-	return newFront(mux, c, s.logger)
+	f, err := newFront(mux, c, s.logger)
+	if err != nil {
+		panic(err)
+	}
+	return f
 }
 
 func TestQuickAnswersAreHumas(t *testing.T) {

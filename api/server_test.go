@@ -105,7 +105,8 @@ func TestOversizedBodyOfAnOperation(t *testing.T) {
 	}
 	huma.Register(humago.New(mux, humaConfig()), huma.Operation{Method: http.MethodPost, Path: "/things"},
 		func(context.Context, *input) (*struct{}, error) { return nil, nil })
-	h := newFront(mux, Config{}, logger)
+	h, err := newFront(mux, Config{}, logger)
+	require.NoError(t, err)
 	for size, status := range map[int]int{maxBodyBytes / 2: http.StatusNoContent, maxBodyBytes: http.StatusRequestEntityTooLarge} {
 		body := `{"text":"` + strings.Repeat("x", size) + `"}`
 		for _, sent := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,7 @@ type program struct {
 	t   *testing.T
 	url string
 	dir string
+	env []string // of processes, besides this one's own
 }
 
 func newProgram(t *testing.T) *program {
@@ -60,7 +62,7 @@ func (p *program) start(args ...string) (command *exec.Cmd, stderr *bytes.Buffer
 	p.t.Helper()
 	stderr = &bytes.Buffer{}
 	command = exec.Command(os.Args[0], append(args, "--database-url", p.url, "--data", p.dir)...)
-	command.Env = append(os.Environ(), asTally+"=1")
+	command.Env = slices.Concat(os.Environ(), []string{asTally + "=1"}, p.env)
 	command.Stderr = stderr
 	require.NoError(p.t, command.Start())
 	p.t.Cleanup(func() {
