@@ -38,6 +38,10 @@ func load(tb testing.TB, pool *pgxpool.Pool, userID int32, amounts ...float64) {
 				return err
 			}
 		}
+		if _, err := tx.Exec(ctx, `INSERT INTO user_months
+			SELECT user_id, date_trunc('month', transaction_date), count(*), sum(amount::numeric) FROM transactions WHERE user_id = $1 GROUP BY 1, 2`, userID); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id)
 			SELECT user_id, count(*), sum(amount::numeric), 1 FROM transactions WHERE user_id = $1 GROUP BY user_id`, userID)
 		return err

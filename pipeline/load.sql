@@ -21,6 +21,12 @@ ANALYZE load_known;
 SELECT count(*) FROM unnest($1::int[], $2::date[]) n(user_id, transaction_date)
 JOIN transactions t ON t.user_id = n.user_id AND t.transaction_date = n.transaction_date;
 
+-- name: warm_months
+SELECT sum(m.total_transactions) FROM (
+    SELECT DISTINCT user_id, date_trunc('month', transaction_date)::date AS month
+    FROM unnest($1::int[], $2::date[]) n(user_id, transaction_date) ORDER BY user_id, month
+) n JOIN user_months m ON m.user_id = n.user_id AND m.month = n.month;
+
 -- name: warm_users
 -- Reads the rows of the summaries that will move, and clears dead versions out of
 -- their pages on the way, as any reader does.

@@ -186,6 +186,8 @@ func TestHandWrittenWritesAreRefused(t *testing.T) {
 		"truncate of the keys":        `TRUNCATE transaction_keys`,
 		"update of a summary":         `UPDATE user_summary SET total_amount = total_amount + 1`,
 		"insert of a summary":         `INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (9, 1, 1, 1)`,
+		"update of a month":           `UPDATE user_months SET total_amount = 0`,
+		"truncate of the months":      `TRUNCATE user_months`,
 		"delete of a day":             `DELETE FROM daily_totals`,
 		"truncate of the summaries":   `TRUNCATE user_summary`,
 		"a partition made by hand":    `CREATE TABLE p PARTITION OF transactions FOR VALUES FROM ('1999-01-01') TO ('1999-02-01'); INSERT INTO p (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 1, '1999-01-09', 1, 1)`,
@@ -210,6 +212,7 @@ const stateQuery = `SELECT concat_ws(E'\n',
 	(SELECT string_agg(concat_ws(' ', transaction_id, user_id, amount, transaction_date, line), E'\n' ORDER BY transaction_id COLLATE "C") FROM transactions),
 	(SELECT string_agg(k::text, E'\n' ORDER BY transaction_id) FROM transaction_keys k),
 	(SELECT string_agg(concat_ws(' ', user_id, total_transactions, trim_scale(total_amount)), E'\n' ORDER BY user_id) FROM user_summary),
+	(SELECT string_agg(concat_ws(' ', user_id, month, total_transactions, trim_scale(total_amount)), E'\n' ORDER BY user_id, month) FROM user_months),
 	(SELECT string_agg(concat_ws(' ', transaction_date, total_transactions, trim_scale(total_amount)), E'\n' ORDER BY transaction_date) FROM daily_totals),
 	(SELECT string_agg(concat_ws(' ', line, outcome, faults, raw), E'\n' ORDER BY file_id, line) FROM etl_rejects))`
 
@@ -503,7 +506,8 @@ func TestNobodySeesHalfALoad(t *testing.T) {
 	f := newFixture(t)
 	stop := make(chan struct{})
 	var looking sync.WaitGroup
-	const both = `SELECT (SELECT coalesce(sum(total_amount), 0) FROM user_summary) = (SELECT coalesce(sum(amount::numeric), 0) FROM transactions)
+	const both = `SELECT (SELECT coalesce(sum(total_amount), 0) FROM user_summary) = (SELECT coalesce(sum(total_amount), 0) FROM user_months)
+		AND (SELECT coalesce(sum(total_amount), 0) FROM user_summary) = (SELECT coalesce(sum(amount::numeric), 0) FROM transactions)
 		AND (SELECT coalesce(sum(loaded), 0) FROM etl_files) = (SELECT count(*) FROM transactions)
 		AND (SELECT count(*) FROM transaction_keys) = (SELECT count(*) FROM transactions)
 		AND (SELECT coalesce(sum(duplicate + conflict + rejected), 0) FROM etl_files) = (SELECT count(*) FROM etl_rejects)`

@@ -58,6 +58,9 @@ func (w *warming) run(ctx context.Context, l *load, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, l.statements.Get("warm_rows"), pgx.QueryExecModeCacheDescribe, users, dates); err != nil {
 		return fmt.Errorf("read the primary keys ahead: %w", err)
 	}
+	if _, err := tx.Exec(ctx, l.statements.Get("warm_months"), pgx.QueryExecModeCacheDescribe, users, dates); err != nil {
+		return fmt.Errorf("read the months' totals ahead: %w", err)
+	}
 	slices.Sort(users)
 	if _, err := tx.Exec(ctx, l.statements.Get("warm_users"), pgx.QueryExecModeCacheDescribe, slices.Compact(users)); err != nil {
 		return fmt.Errorf("read the summaries ahead: %w", err)

@@ -9,14 +9,15 @@ import (
 	"github.com/opentax/tally/internal/extsort"
 )
 
-// Deltas is what a load changes of the rollups: for each user and each day, the
+// Deltas is what a load changes of the rollups: for each user, each month of a user and each day, the
 // transactions that came and went, and by how much the amount moves. Its memory
 // is bounded, however many users there are. It is for one goroutine, and is to be
 // closed.
 type Deltas struct {
 	totals
-	users *deltaTable
-	days  *deltaTable
+	users  *deltaTable
+	months *deltaTable
+	days   *deltaTable
 }
 
 // totals are those of the rows that came.
@@ -26,31 +27,41 @@ type totals struct {
 }
 
 // maxDeltas bounds the users whose deltas are in memory at once, at 40 bytes a
-// place of a table that is at most three quarters full.
-const maxDeltas = 3 << 18
+// place of a table that is at most three quarters full. Of users' months there are
+// nearly as many as rows, so that a large table of them would sum next to nothing.
+const (
+	maxDeltas      = 3 << 18
+	maxMonthDeltas = 3 << 14
+)
 
 // NewDeltas makes an empty set; ctx ends what it writes to disk.
 func NewDeltas(ctx context.Context) *Deltas {
-	return &Deltas{users: newDeltaTable(ctx), days: newDeltaTable(ctx)}
+	return &Deltas{users: newDeltaTable(ctx, maxDeltas), months: newDeltaTable(ctx, maxMonthDeltas), days: newDeltaTable(ctx, maxDeltas)}
 }
 
 // Add notes a transaction that came. The date is counted in days from 1970-01-01.
 func (d *Deltas) Add(user, date int32, amount Sum) error {
 	d.came++
 	d.amount = d.amount.Plus(amount)
-	if err := d.users.add(delta{key: user, came: 1, amount: amount}); err != nil {
-		return err
-	}
-	return d.days.add(delta{key: date, came: 1, amount: amount})
+	return d.note(user, date, delta{came: 1, amount: amount})
 }
 
 // Remove notes a transaction that went.
 func (d *Deltas) Remove(user, date int32, amount Sum) error {
-	gone := Sum{}.Minus(amount)
-	if err := d.users.add(delta{key: user, went: 1, amount: gone}); err != nil {
-		return err
+	return d.note(user, date, delta{went: 1, amount: Sum{}.Minus(amount)})
+}
+
+func (d *Deltas) note(user, date int32, change delta) error {
+	for _, to := range [...]struct {
+		table *deltaTable
+		key   int64
+	}{{d.users, int64(user)}, {d.months, monthKey(user, monthOf(date))}, {d.days, int64(date)}} {
+		change.key = to.key
+		if err := to.table.add(change); err != nil {
+			return err
+		}
 	}
-	return d.days.add(delta{key: date, went: 1, amount: gone})
+	return nil
 }
 
 // Came counts the transactions that came.
@@ -62,12 +73,13 @@ func (d *Deltas) Amount() Sum { return d.amount }
 // Close gives memory and files back.
 func (d *Deltas) Close() {
 	d.users.sorter.Close()
+	d.months.sorter.Close()
 	d.days.sorter.Close()
 }
 
 // delta is the change of one row of a rollup.
 type delta struct {
-	key        int32
+	key        int64
 	came, went int64
 	amount     Sum
 }
@@ -84,13 +96,14 @@ func (d delta) transactions() int64 { return d.came - d.went }
 type deltaTable struct {
 	slots  []delta // came and went of an empty one are 0
 	used   int
+	most   int // slots in use
 	sorter *extsort.Sorter
 }
 
 const firstSlots = 1 << 10
 
-func newDeltaTable(ctx context.Context) *deltaTable {
-	return &deltaTable{sorter: extsort.New(ctx, byKey(), extsort.Limits{})}
+func newDeltaTable(ctx context.Context, most int) *deltaTable {
+	return &deltaTable{most: most, sorter: extsort.New(ctx, byKey(), extsort.Limits{})}
 }
 
 func (t *deltaTable) add(d delta) error {
@@ -109,9 +122,9 @@ func (t *deltaTable) add(d delta) error {
 	return nil
 }
 
-func (t *deltaTable) find(key int32) *delta {
+func (t *deltaTable) find(key int64) *delta {
 	mask := len(t.slots) - 1
-	i := int(uint64(uint32(key))*0x9e3779b97f4a7c15>>32) & mask
+	i := int(uint64(key)*0x9e3779b97f4a7c15>>32) & mask
 	for {
 		if s := &t.slots[i]; s.key == key || s.came|s.went == 0 {
 			return s
@@ -122,7 +135,7 @@ func (t *deltaTable) find(key int32) *delta {
 
 // grow doubles the table, or empties it where it may not grow.
 func (t *deltaTable) grow() error {
-	if t.used >= maxDeltas {
+	if t.used >= t.most {
 		return t.spill()
 	}
 	old := t.slots
@@ -187,21 +200,21 @@ func (t *deltaTable) each(yield func(delta) error) error {
 	}
 }
 
-const deltaBytes = 4 + 4*8
+const deltaBytes = 5 * 8
 
 func (d *delta) encode(b *[deltaBytes]byte) {
-	binary.LittleEndian.PutUint32(b[0:], uint32(d.key))
-	binary.LittleEndian.PutUint64(b[4:], uint64(d.came))
-	binary.LittleEndian.PutUint64(b[12:], uint64(d.went))
-	binary.LittleEndian.PutUint64(b[20:], uint64(d.amount.hi))
-	binary.LittleEndian.PutUint64(b[28:], d.amount.lo)
+	binary.LittleEndian.PutUint64(b[0:], uint64(d.key))
+	binary.LittleEndian.PutUint64(b[8:], uint64(d.came))
+	binary.LittleEndian.PutUint64(b[16:], uint64(d.went))
+	binary.LittleEndian.PutUint64(b[24:], uint64(d.amount.hi))
+	binary.LittleEndian.PutUint64(b[32:], d.amount.lo)
 }
 
 func decodeDelta(b []byte) delta {
 	return delta{
-		key:  int32(binary.LittleEndian.Uint32(b)),
-		came: int64(binary.LittleEndian.Uint64(b[4:])), went: int64(binary.LittleEndian.Uint64(b[12:])),
-		amount: Sum{int64(binary.LittleEndian.Uint64(b[20:])), binary.LittleEndian.Uint64(b[28:])},
+		key:  int64(binary.LittleEndian.Uint64(b)),
+		came: int64(binary.LittleEndian.Uint64(b[8:])), went: int64(binary.LittleEndian.Uint64(b[16:])),
+		amount: Sum{int64(binary.LittleEndian.Uint64(b[24:])), binary.LittleEndian.Uint64(b[32:])},
 	}
 }
 
@@ -209,7 +222,7 @@ func decodeDelta(b []byte) delta {
 func byKey() extsort.Order {
 	return extsort.Order{
 		Key: func(r []byte, _ int) uint64 {
-			return uint64(int64(int32(binary.LittleEndian.Uint32(r))) + 1<<31)
+			return binary.LittleEndian.Uint64(r) ^ 1<<63 // those below zero first
 		},
 		Rest: func(_, _ []byte) int { return 0 },
 	}

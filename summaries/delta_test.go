@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,25 +16,28 @@ func TestDeltasOfManyUsers(t *testing.T) {
 	t.Parallel()
 	d := NewDeltas(t.Context())
 	defer d.Close()
-	const users = maxDeltas + maxDeltas/4
+	const users = int32(maxDeltas + maxDeltas/4)
 	random := rand.New(rand.NewPCG(1, 2))
-	want := make(map[int32]delta, users)
+	want := make(map[int64]delta, users)
+	months := map[int64]delta{}
 	for range 2 * users {
 		user, amount := random.Int32N(users)+1, random.Int64N(2_000_001)-1_000_000
-		e := delta{key: user, came: 1, amount: NewSum(amount, 2)}
+		e := delta{key: int64(user), came: 1, amount: NewSum(amount, 2)}
 		err := d.Add(user, user%400-200, e.amount)
 		if amount%5 == 0 {
-			gone := delta{key: user, went: 1, amount: Sum{}.Minus(NewSum(7, 4))}
+			gone := delta{key: int64(user), went: 1, amount: Sum{}.Minus(NewSum(7, 4))}
 			err = errors.Join(err, d.Remove(user, user%400-200, NewSum(7, 4)))
 			e = e.plus(gone)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		want[user] = want[user].plus(e)
+		want[int64(user)] = want[int64(user)].plus(e)
+		month := int64(user)<<32 | (12*1970 + int64(time.Unix(int64(user%400-200)*86400, 0).UTC().Month()) - 1 + 12*int64(time.Unix(int64(user%400-200)*86400, 0).UTC().Year()-1970))
+		months[month] = months[month].plus(e)
 	}
 	require.NotZero(t, d.users.sorter.Len(), "the premise of this test")
-	last, n := int32(0), 0
+	last, n := int64(0), 0
 	require.NoError(t, d.users.each(func(got delta) error {
 		e := want[got.key]
 		e.key = got.key
@@ -45,6 +49,18 @@ func TestDeltasOfManyUsers(t *testing.T) {
 		return nil
 	}))
 	assert.Equal(t, len(want), n)
+	last, n = 0, 0
+	require.NoError(t, d.months.each(func(got delta) error {
+		e := months[got.key]
+		e.key = got.key
+		if got.key <= last || got != e {
+			t.Fatalf("%+v after %d, want %+v", got, last, e)
+		}
+		last = got.key
+		n++
+		return nil
+	}))
+	assert.Equal(t, len(months), n)
 	last, n = -1<<31, 0
 	require.NoError(t, d.days.each(func(got delta) error {
 		require.Greater(t, got.key, last, "also below zero")

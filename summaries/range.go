@@ -9,26 +9,73 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rangeQuery reads the user's own rows in the range, by primary key in each month of
-// it, and nothing else: months outside are pruned when the statement starts. The
+// The statements of a range: one over whole months, which are in a rollup, and one for
+// a range that cuts its first or last month, whose rows are read one by one. The
 // summary beside it tells by which load the answer may differ from the one before.
-const rangeQuery = `SELECT r.n, r.total, s.version, s.file_id, s.updated_at
+const (
+	rangeQuery = `SELECT r.n, r.total, s.version, s.file_id, s.updated_at
 FROM user_summary s CROSS JOIN LATERAL (
-    SELECT count(*) AS n, sum(amount::numeric) AS total FROM transactions t
-    WHERE t.user_id = $1 AND t.transaction_date BETWEEN $2 AND $3
+    SELECT sum(total_transactions)::bigint AS n, sum(total_amount) AS total FROM (%s) part
 ) r
 WHERE s.user_id = $1 AND r.n > 0`
+	wholeMonths = `SELECT total_transactions, total_amount FROM user_months
+    WHERE user_id = $1 AND month BETWEEN $2 AND $3`
+	cutMonths = wholeMonths + `
+    UNION ALL
+    SELECT 1, amount::numeric FROM transactions
+    WHERE user_id = $1 AND (transaction_date BETWEEN $4 AND $5 OR transaction_date BETWEEN $6 AND $7)`
+)
 
-// Range returns the count and sum of a user's transactions of the days from … to, both
-// in it; a zero time is no bound. [ErrNotFound] says that there are none. Version and
-// the like are those of the user's whole summary. The cost grows with the user's rows
-// in the range and with its months.
-func (s *Store) Range(ctx context.Context, userID int32, from, to time.Time) (Summary, error) {
+// span is days, both ends in it; from after to is none.
+type span struct{ from, to time.Time }
+
+// parts are what a range is made of: whole months, by the first days of the first and
+// the last, and the days before and after them.
+type parts struct{ months, head, tail span }
+
+func (p parts) whole() bool { return p.head.empty() && p.tail.empty() }
+
+func (s span) empty() bool { return s.from.After(s.to) }
+
+// partsOf takes a range apart; a zero time is no bound.
+func partsOf(from, to time.Time) parts {
+	none := span{from: lastDay()}
 	if to.IsZero() {
 		to = lastDay()
 	}
+	first, last := firstOfMonth(from), firstOfMonth(to)
+	p := parts{months: span{first, last}, head: none, tail: none}
+	if !first.Equal(from) {
+		p.months.from = first.AddDate(0, 1, 0)
+		p.head = span{from, p.months.from.AddDate(0, 0, -1)}
+	}
+	if ends := last.AddDate(0, 1, -1); !ends.Equal(to) {
+		p.months.to = last.AddDate(0, -1, 0)
+		p.tail = span{last, to}
+	}
+	if p.months.empty() && !p.whole() { // within one month or two
+		p.head, p.tail = span{from, to}, none
+	}
+	return p
+}
+
+func firstOfMonth(day time.Time) time.Time {
+	return time.Date(day.Year(), day.Month(), 1, 0, 0, 0, 0, time.UTC)
+}
+
+// Range returns the count and sum of a user's transactions of the days from … to, both
+// in it; a zero time is no bound. [ErrNotFound] says that there are none. Version and
+// the like are those of the user's whole summary. The cost grows with the user's months
+// in the range, and with the user's rows in the months that the range cuts.
+func (s *Store) Range(ctx context.Context, userID int32, from, to time.Time) (Summary, error) {
+	p := partsOf(from, to)
+	query, args := fmt.Sprintf(rangeQuery, wholeMonths), []any{pgx.QueryExecModeCacheStatement, userID, p.months.from, p.months.to}
+	if !p.whole() {
+		query = fmt.Sprintf(rangeQuery, cutMonths)
+		args = append(args, p.head.from, p.head.to, p.tail.from, p.tail.to)
+	}
 	sum := Summary{UserID: userID}
-	err := s.pool.QueryRow(ctx, rangeQuery, pgx.QueryExecModeCacheStatement, userID, from, to).
+	err := s.pool.QueryRow(ctx, query, args...).
 		Scan(&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Summary{}, ErrNotFound

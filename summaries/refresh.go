@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // for the SQL files
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,18 +15,57 @@ import (
 //go:embed refresh.sql
 var refreshSQL string
 
-// A rollup is a table of totals by one column of transactions.
+// A rollup is a table of totals by one or two columns of transactions.
 type rollup struct {
-	table, key string
-	deltas     func(*Deltas) *deltaTable
-	copyKey    func(*pgcopy.Writer, int32)
+	table string
+	keys  []rollupKey
+	// dated ones say by which file, and when, a row last moved.
+	dated   bool
+	deltas  func(*Deltas) *deltaTable
+	copyKey func(w *pgcopy.Writer, key int64)
 }
+
+// rollupKey is a column of a rollup's key, and what it is of a transaction.
+type rollupKey struct{ column, of string }
 
 func rollups() []rollup {
 	return []rollup{
-		{"user_summary", "user_id", func(d *Deltas) *deltaTable { return d.users }, (*pgcopy.Writer).Int32},
-		{"daily_totals", "transaction_date", func(d *Deltas) *deltaTable { return d.days }, (*pgcopy.Writer).Date},
+		{
+			"user_summary", []rollupKey{{"user_id", "user_id"}}, true, func(d *Deltas) *deltaTable { return d.users },
+			func(w *pgcopy.Writer, key int64) { w.Int32(int32(key)) },
+		},
+		{
+			"user_months", []rollupKey{{"user_id", "user_id"}, {"month", "date_trunc('month', transaction_date)::date"}}, false,
+			func(d *Deltas) *deltaTable { return d.months },
+			func(w *pgcopy.Writer, key int64) {
+				user, month := splitMonthKey(key)
+				w.Int32(user)
+				w.Date(month.firstDay())
+			},
+		},
+		{
+			"daily_totals", []rollupKey{{"transaction_date", "transaction_date"}}, true, func(d *Deltas) *deltaTable { return d.days },
+			func(w *pgcopy.Writer, key int64) { w.Date(int32(key)) },
+		},
 	}
+}
+
+// each is what a statement has of every key, joined.
+func (r rollup) each(text func(rollupKey) string, separator string) string {
+	all := make([]string, len(r.keys))
+	for i, k := range r.keys {
+		all[i] = text(k)
+	}
+	return strings.Join(all, separator)
+}
+
+func (r rollup) columns() string {
+	return r.each(func(k rollupKey) string { return k.column }, ", ")
+}
+
+// match compares the key in two tables.
+func (r rollup) match(one, other string) string {
+	return r.each(func(k rollupKey) string { return one + "." + k.column + " = " + other + "." + k.column }, " AND ")
 }
 
 // Refresh moves every rollup by the deltas of the load of a file, in the caller's
@@ -47,7 +87,7 @@ func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int
 		if err != nil {
 			return 0, fmt.Errorf("refresh %s: %w", r.table, err)
 		}
-		if r.key == "user_id" {
+		if r.table == "user_summary" {
 			users, changed = came, keys
 		}
 	}
@@ -63,12 +103,24 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 	}
 	// Into an empty table the deltas go as they are: whatever came cannot have
 	// gone as well.
-	target, columns := r.table, []string{r.key, "total_transactions", "total_amount", "file_id"}
+	target, columns := r.table, []string{r.columns(), "total_transactions", "total_amount"}
 	if !empty {
-		target, columns = "refresh_delta", []string{"key", "n", "amount"}
-		if _, err := tx.Exec(ctx, statements.Get("delta", "rollup", r.table, "key", r.key)); err != nil {
+		target, columns = "refresh_delta", []string{r.columns(), "n", "amount"}
+		if _, err := tx.Exec(ctx, statements.Get("delta", "rollup", r.table, "keys", r.columns())); err != nil {
 			return 0, nil, err
 		}
+	}
+	indexed := !empty || r.dated // else the index is made of the rows, in half the time
+	if !indexed {
+		if _, err := tx.Exec(ctx, statements.Get("bare", "rollup", r.table)); err != nil {
+			return 0, nil, err
+		}
+	}
+	noted := empty && r.dated
+	fields := len(r.keys) + 2
+	if noted {
+		columns = append(columns, "file_id")
+		fields++
 	}
 	removals := false
 	_, err = pgcopy.Copy(ctx, tx.Conn(), target, columns, func(w *pgcopy.Writer) error {
@@ -77,21 +129,24 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 				came++
 			}
 			if len(changed) <= mostNamed {
-				changed = append(changed, d.key)
+				changed = append(changed, int32(d.key)) // of users; nobody asks for others
 			}
 			removals = removals || d.transactions() <= 0
-			if err := w.Row(len(columns)); err != nil {
+			if err := w.Row(fields); err != nil {
 				return err
 			}
 			r.copyKey(w, d.key)
 			w.Int64(d.transactions())
 			w.Numeric(d.amount.hi, d.amount.lo)
-			if empty {
+			if noted {
 				w.Int64(fileID)
 			}
 			return nil
 		})
 	})
+	if err == nil && !indexed {
+		_, err = tx.Exec(ctx, statements.Get("index", "rollup", r.table, "keys", r.columns()))
+	}
 	if err != nil || empty {
 		return came, changed, err
 	}
@@ -102,9 +157,14 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 	for _, name := range names {
 		var args []any
 		if name != "delete" {
-			args = append(args, fileID)
+			if r.dated {
+				args = append(args, fileID)
+			} else {
+				name += "_plain"
+			}
 		}
-		if _, err := tx.Exec(ctx, statements.Get(name, "rollup", r.table, "key", r.key), args...); err != nil {
+		sql := statements.Get(name, "rollup", r.table, "keys", r.columns(), "match", r.match("r", "d"))
+		if _, err := tx.Exec(ctx, sql, args...); err != nil {
 			return 0, nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}

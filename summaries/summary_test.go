@@ -63,6 +63,7 @@ var rows = []string{
 		('T1', 7, 0.1, '2024-01-05', 1, 2), ('T2', 7, 0.2, '2024-02-05', 1, 3), ('T3', 8, -5, '2024-01-05', 1, 4), ('T4', 7, 1, '2024-01-05', 1, 5)`,
 	`INSERT INTO transaction_keys SELECT transaction_id, user_id, transaction_date FROM transactions`,
 	`INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (7, 3, 1.3, 1), (8, 1, -5.00, 1)`,
+	`INSERT INTO user_months VALUES (7, '2024-01-01', 2, 1.1), (7, '2024-02-01', 1, 0.2), (8, '2024-01-01', 1, -5)`,
 	`INSERT INTO daily_totals (transaction_date, total_transactions, total_amount, file_id) VALUES ('2024-01-05', 3, -3.9, 1), ('2024-02-05', 1, 0.2, 1)`,
 	`INSERT INTO etl_files (id, run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
 		VALUES (1, 1, 1, 's', 'p', 0, 'loaded', 4, 4, 0, 0, 0, '{}', 'v', now())`,
@@ -82,17 +83,20 @@ func TestVerifyNamesEveryDifference(t *testing.T) {
 	t.Parallel()
 	require.Empty(t, drifts(t, written(t, rows...)))
 	for name, c := range map[string]struct{ sql, want string }{
-		"a sum":           {`UPDATE user_summary SET total_amount = 1.31 WHERE user_id = 7`, "user_summary, user_id 7: total_amount is 1.31, recomputed 1.3"},
-		"a hair":          {`UPDATE user_summary SET total_amount = 1.30000000000000000001 WHERE user_id = 7`, "user_summary, user_id 7: total_amount is 1.30000000000000000001, recomputed 1.3"},
-		"a count":         {`UPDATE user_summary SET total_transactions = 4 WHERE user_id = 7`, "user_summary, user_id 7: total_transactions is 4, recomputed 3"},
-		"a missing user":  {`DELETE FROM user_summary WHERE user_id = 8`, "user_summary, user_id 8: total_transactions is 0, recomputed 1"},
-		"a user too many": {`INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (9, 1, 0, 1)`, "user_summary, user_id 9: total_transactions is 1, recomputed 0"},
-		"a day":           {`UPDATE daily_totals SET total_amount = 0 WHERE transaction_date = '2024-02-05'`, "daily_totals, transaction_date 2024-02-05: total_amount is 0, recomputed 0.2"},
-		"a lost key":      {`DELETE FROM transaction_keys WHERE transaction_id = 'T3'`, "transaction_keys, transaction_id T3: place is no key, recomputed user 8 on 2024-01-05"},
-		"a key too many":  {`INSERT INTO transaction_keys VALUES ('T9', 7, '2024-01-01')`, "transaction_keys, transaction_id T9: place is user 7 on 2024-01-01, recomputed no row"},
-		"a wrong key":     {`UPDATE transaction_keys SET user_id = 8 WHERE transaction_id = 'T1'`, "transaction_keys, transaction_id T1: place is user 8 on 2024-01-05, recomputed user 7 on 2024-01-05"},
-		"an id twice":     {`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 0, '2024-02-09', 1, 9)`, "transactions, transaction_id T1: stored is once, recomputed 2 times"},
-		"a lost row":      {`DELETE FROM transactions WHERE transaction_id = 'T4'`, "etl_files, file 1: loaded is 4, recomputed 3"},
+		"a sum":            {`UPDATE user_summary SET total_amount = 1.31 WHERE user_id = 7`, "user_summary, user_id 7: total_amount is 1.31, recomputed 1.3"},
+		"a hair":           {`UPDATE user_summary SET total_amount = 1.30000000000000000001 WHERE user_id = 7`, "user_summary, user_id 7: total_amount is 1.30000000000000000001, recomputed 1.3"},
+		"a count":          {`UPDATE user_summary SET total_transactions = 4 WHERE user_id = 7`, "user_summary, user_id 7: total_transactions is 4, recomputed 3"},
+		"a month's sum":    {`UPDATE user_months SET total_amount = 1.2 WHERE user_id = 7 AND month = '2024-01-01'`, "user_months, user_id 7 month 2024-01-01: total_amount is 1.2, recomputed 1.1"},
+		"a missing month":  {`DELETE FROM user_months WHERE user_id = 8`, "user_months, user_id 8 month 2024-01-01: total_transactions is 0, recomputed 1"},
+		"a month too many": {`INSERT INTO user_months VALUES (7, '2024-03-01', 1, 0)`, "user_months, user_id 7 month 2024-03-01: total_transactions is 1, recomputed 0"},
+		"a missing user":   {`DELETE FROM user_summary WHERE user_id = 8`, "user_summary, user_id 8: total_transactions is 0, recomputed 1"},
+		"a user too many":  {`INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (9, 1, 0, 1)`, "user_summary, user_id 9: total_transactions is 1, recomputed 0"},
+		"a day":            {`UPDATE daily_totals SET total_amount = 0 WHERE transaction_date = '2024-02-05'`, "daily_totals, transaction_date 2024-02-05: total_amount is 0, recomputed 0.2"},
+		"a lost key":       {`DELETE FROM transaction_keys WHERE transaction_id = 'T3'`, "transaction_keys, transaction_id T3: place is no key, recomputed user 8 on 2024-01-05"},
+		"a key too many":   {`INSERT INTO transaction_keys VALUES ('T9', 7, '2024-01-01')`, "transaction_keys, transaction_id T9: place is user 7 on 2024-01-01, recomputed no row"},
+		"a wrong key":      {`UPDATE transaction_keys SET user_id = 8 WHERE transaction_id = 'T1'`, "transaction_keys, transaction_id T1: place is user 8 on 2024-01-05, recomputed user 7 on 2024-01-05"},
+		"an id twice":      {`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 0, '2024-02-09', 1, 9)`, "transactions, transaction_id T1: stored is once, recomputed 2 times"},
+		"a lost row":       {`DELETE FROM transactions WHERE transaction_id = 'T4'`, "etl_files, file 1: loaded is 4, recomputed 3"},
 		"a lost reject": {`INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
 			VALUES (1, 1, 's', 'q', 0, 'loaded', 1, 0, 0, 0, 1, '{}', 'v', now())`, "etl_rejects, file 2: rows kept is 0 duplicate, 0 conflict, 1 rejected, recomputed 0 duplicate, 0 conflict, 0 rejected"},
 	} {

@@ -45,8 +45,9 @@ type TotalsQuery struct {
 }
 
 // The statements by user and period. Those of all users read the rollup by day, at
-// most as many rows as there are days; those of one user read the user's own rows in
-// the range, by primary key. Both cost nothing for rows outside the range.
+// most as many rows as there are days; those of one user read the rollup by month, or
+// the user's own rows in the range, by primary key. None costs anything for rows
+// outside the range.
 const (
 	dailyTotals = `
 SELECT transaction_date, total_transactions, total_amount FROM daily_totals
@@ -57,6 +58,9 @@ WHERE transaction_date BETWEEN $1 AND $2 GROUP BY start ORDER BY start LIMIT $3`
 	userDailyTotals = `
 SELECT transaction_date, count(*), sum(amount::numeric) FROM transactions
 WHERE transaction_date BETWEEN $1 AND $2 AND user_id = $4 GROUP BY transaction_date ORDER BY transaction_date LIMIT $3`
+	userWholeMonths = `
+SELECT month, total_transactions, total_amount FROM user_months
+WHERE month BETWEEN $1 AND $2 AND user_id = $4 ORDER BY month LIMIT $3`
 	userMonthlyTotals = `
 SELECT date_trunc('month', transaction_date)::date AS start, count(*), sum(amount::numeric) FROM transactions
 WHERE transaction_date BETWEEN $1 AND $2 AND user_id = $4 GROUP BY start ORDER BY start LIMIT $3`
@@ -68,6 +72,8 @@ func (q TotalsQuery) statement() string {
 		return monthlyTotals
 	case q.UserID == 0:
 		return dailyTotals
+	case q.By == Month && partsOf(q.From, q.To).whole():
+		return userWholeMonths
 	case q.By == Month:
 		return userMonthlyTotals
 	default:

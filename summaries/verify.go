@@ -79,7 +79,11 @@ func (v *Verification) size(ctx context.Context, tx pgx.Tx) error {
 }
 
 func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, r rollup, report func(Drift)) error {
-	sql := statements.Get("rollup", "rollup", r.table, "key", r.key)
+	both := func(k rollupKey) string { return "coalesce(r." + k.column + ", t." + k.column + ")" }
+	sql := statements.Get("rollup", "rollup", r.table, "keys", r.columns(), "match", r.match("t", "r"),
+		"label", r.each(func(k rollupKey) string { return "'" + k.column + "', " + both(k) }, ", "),
+		"of", r.each(func(k rollupKey) string { return k.of + " AS " + k.column }, ", "),
+		"group", r.each(func(k rollupKey) string { return k.of }, ", "), "order", r.each(both, ", "))
 	rows, err := tx.Query(ctx, sql)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.table, err)
@@ -87,7 +91,7 @@ func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements,
 	var key, storedAmount, computedAmount string
 	var storedCount, computedCount int64
 	_, err = pgx.ForEachRow(rows, []any{&key, &storedCount, &computedCount, &storedAmount, &computedAmount}, func() error {
-		d := Drift{Relation: r.table, Key: r.key + " " + key}
+		d := Drift{Relation: r.table, Key: key}
 		if storedCount != computedCount {
 			d.Field, d.Stored, d.Computed = "total_transactions", fmt.Sprint(storedCount), fmt.Sprint(computedCount)
 			report(d)

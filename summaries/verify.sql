@@ -1,14 +1,14 @@
 -- name: rollup
 -- Every key whose stored rollup differs from a recomputation, either way.
-SELECT coalesce(r.{{key}}, t.{{key}})::text,
+SELECT concat_ws(' ', {{label}}),
        coalesce(r.total_transactions, 0), coalesce(t.n, 0),
        trim_scale(coalesce(r.total_amount, 0))::text, trim_scale(coalesce(t.amount, 0))::text
 FROM {{rollup}} r
 FULL JOIN (
-    SELECT {{key}}, count(*) AS n, sum(amount::numeric) AS amount FROM transactions GROUP BY {{key}}
-) t ON t.{{key}} = r.{{key}}
+    SELECT {{of}}, count(*) AS n, sum(amount::numeric) AS amount FROM transactions GROUP BY {{group}}
+) t ON {{match}}
 WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FROM t.amount
-ORDER BY coalesce(r.{{key}}, t.{{key}});
+ORDER BY {{order}};
 
 -- name: keys
 -- Every transaction_id whose key is missing, has no row, or says another place.
