@@ -35,7 +35,7 @@ const (
 	// nobody does any more. So a token that another process revokes works for at
 	// most staleAfter.
 	renewAfter = 500 * time.Millisecond
-	staleAfter = time.Second
+	staleAfter = RevokedWithin
 	// tokenTimeout bounds the look at the database that a request waits for.
 	tokenTimeout = 5 * time.Second
 )
@@ -112,8 +112,11 @@ func (t *Tokens) Add(ctx context.Context, name string, role Role, by Caller) (se
 	return secret, nil
 }
 
+// RevokedWithin is how long another process may go on taking a token that was revoked.
+const RevokedWithin = time.Second
+
 // Revoke ends a token: in this process for every request that comes after, in
-// others within a second.
+// others within [RevokedWithin].
 func (t *Tokens) Revoke(ctx context.Context, name string, by Caller) error {
 	err := t.change(ctx, Event{Actor: by.Actor, Action: ActionTokenRevoked, Subject: name, Origin: by.Origin},
 		`UPDATE api_tokens SET revoked_at = now(), revoked_by = $2 WHERE name = $1 AND revoked_at IS NULL`, name, by.Actor)

@@ -94,6 +94,11 @@ func (cmd tokenRevokeCmd) Run(ctx context.Context, env *environment) error {
 		if err := tokens(db).Revoke(ctx, cmd.Name, caller()); err != nil {
 			return err
 		}
+		// Whoever reads the next line may rely on it, so not before every process does.
+		select {
+		case <-time.After(api.RevokedWithin):
+		case <-ctx.Done():
+		}
 		fmt.Fprintf(env.stdout, "%s is revoked\n", cmd.Name)
 		return nil
 	})
