@@ -64,7 +64,10 @@ type front struct {
 }
 
 func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) *front {
-	return &front{mux: mux, mounts: c.Mounts, access: c.Access, logger: logger, log: &accessLog{logger: logger}, security: newSecurityHeaders()}
+	if c.AccessLog == nil {
+		c.AccessLog = logger
+	}
+	return &front{mux: mux, mounts: c.Mounts, access: c.Access, logger: logger, log: &accessLog{logger: c.AccessLog}, security: newSecurityHeaders()}
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -19,6 +19,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/internal/logbuffer"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/summaries"
 )
@@ -116,7 +117,8 @@ func tally(b *testing.B, s api.Summaries, level slog.Level) *http.Server {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = log.Close() })
-	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level}))})
+	lines := logbuffer.New(log)
+	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, AccessLog: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		b.Fatal(err)
 	}

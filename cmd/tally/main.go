@@ -18,6 +18,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/opentax/tally/internal/logbuffer"
+
 	_ "time/tzdata" // time zones where the system has none, as in a container
 )
 
@@ -65,6 +67,7 @@ type environment struct {
 	*cli
 	stdout, stderr io.Writer
 	logger         *slog.Logger
+	accessLog      *slog.Logger // the same log; its lines wait a moment, to be written together
 }
 
 func main() {
@@ -100,7 +103,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	if err != nil {
 		return report(stderr, usageError{err})
 	}
-	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: newLogger(c, stderr)}
+	log := logbuffer.New(stderr)
+	defer log.Flush() //nolint:errcheck // a log that cannot be written has nowhere to say so
+	handler := newLogHandler(c, log)
+	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler)}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return report(stderr, parsed.Run(env))
 }
@@ -120,14 +126,14 @@ func report(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-func newLogger(c cli, w io.Writer) *slog.Logger {
+func newLogHandler(c cli, w io.Writer) slog.Handler {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		panic(err) // kong's enum allows the four names alone
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.NewTextHandler(w, options)
 }

@@ -200,6 +200,7 @@ func (env *environment) answer(ctx context.Context, listener net.Listener, db *d
 		Version:   codeVersion(),
 		Access:    access,
 		Logger:    env.logger,
+		AccessLog: env.accessLog,
 		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
 	})
 	if err != nil {
