@@ -49,9 +49,11 @@ type Config struct {
 	// Version is the program's, shown by /livez. The version in the API's
 	// description is the API's own.
 	Version string
-	// Logger gets one line a request, and the causes that problems keep to
-	// themselves; nil discards them.
+	// Logger gets the causes that problems keep to themselves; nil discards them.
 	Logger *slog.Logger
+	// AccessLog gets one line a request; nil means Logger. It is one of its own so that
+	// these lines, which are many, can be buffered where the others must not wait.
+	AccessLog *slog.Logger
 	// Mounts are handlers for whole subtrees, by prefix ("/riverui/"). Their
 	// answers are passed on as they are, with security headers that suit a page
 	// of scripts and styles of its own, and they have no deadline.

@@ -77,9 +77,12 @@ func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) (*front, error)
 	if err != nil {
 		return nil, err
 	}
+	if c.AccessLog == nil {
+		c.AccessLog = logger
+	}
 	f := &front{
 		next: next, mounts: c.Mounts, access: c.Access, logger: logger,
-		log: &accessLog{logger: logger}, metrics: m, security: newSecurityHeaders(),
+		log: &accessLog{logger: c.AccessLog}, metrics: m, security: newSecurityHeaders(),
 	}
 	if c.Tracer != nil {
 		f.tracer = c.Tracer.Tracer(tracerName)

@@ -93,6 +93,18 @@ func (c *deadlineContext) Done() <-chan struct{} { return c.start().Done() }
 
 func (c *deadlineContext) Err() error { return c.start().Err() }
 
+// Value finds the context with the timer as well, once there is one: without that, each
+// query costs a goroutine that waits for Done.
+func (c *deadlineContext) Value(key any) any {
+	c.mu.Lock()
+	timed := c.timed
+	c.mu.Unlock()
+	if timed != nil {
+		return timed.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
 func (c *deadlineContext) start() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()

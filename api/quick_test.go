@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,4 +209,20 @@ func TestDeadlineContext(t *testing.T) {
 	defer cancel()
 	got, _ = (&deadlineContext{Context: parent, at: at.Add(time.Hour)}).Deadline()
 	assert.Equal(t, at, got, "the parent's, which is earlier")
+}
+
+// A context made of one that waits costs no goroutine, as it does where package context
+// does not know its parent. Not beside other tests, whose goroutines would count.
+func TestDeadlineContextNeedsNoGoroutine(t *testing.T) {
+	c := &deadlineContext{Context: t.Context(), at: time.Now().Add(time.Hour)}
+	defer c.end()
+	before := runtime.NumGoroutine()
+	var told sync.WaitGroup
+	for range 100 {
+		told.Add(1)
+		context.AfterFunc(c, told.Done)
+	}
+	assert.Less(t, runtime.NumGoroutine(), before+50)
+	c.end()
+	told.Wait()
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/alecthomas/kong"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/opentax/tally/internal/logbuffer"
+
 	_ "time/tzdata" // time zones where the system has none, as in a container
 )
 
@@ -67,6 +69,7 @@ type environment struct {
 	stdout, stderr io.Writer
 	logger         *slog.Logger
 	tracer         trace.TracerProvider // nil where nobody wants spans
+	accessLog      *slog.Logger         // the same log; its lines wait a moment, to be written together
 }
 
 func main() {
@@ -102,7 +105,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	if err != nil {
 		return report(stderr, usageError{err})
 	}
-	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: newLogger(c, stderr)}
+	log := logbuffer.New(stderr)
+	defer log.Flush() //nolint:errcheck // a log that cannot be written has nowhere to say so
+	handler := newLogHandler(c, log)
+	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler)}
 	stop, err := env.trace(ctx)
 	if err != nil {
 		return report(stderr, err)
@@ -127,14 +133,14 @@ func report(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-func newLogger(c cli, w io.Writer) *slog.Logger {
+func newLogHandler(c cli, w io.Writer) slog.Handler {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		panic(err) // kong's enum allows the four names alone
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.NewTextHandler(w, options)
 }

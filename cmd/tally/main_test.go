@@ -332,8 +332,11 @@ func TestServeHearsOfLoads(t *testing.T) {
 		return strings.Contains(body, `"total_amount":11.25`)
 	}, 10*time.Second, 10*time.Millisecond, "the answer from memory is never dropped")
 
+	status, _ := get(t, "http://"+address+"/transactions/9/summary")
+	assert.Equal(t, http.StatusNotFound, status)
 	require.NoError(t, serve.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, serve.Wait(), stderr)
+	assert.Contains(t, stderr.String(), "status=404", "the last request's line, which was waiting for others")
 	assert.Equal(t, "0", p.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"), "it has hung up")
 }
 

@@ -200,12 +200,13 @@ func (env *environment) answer(ctx context.Context, listener net.Listener, db *d
 		Ready: func(ctx context.Context) error {
 			return errors.Join(ready(ctx, db), keptUp(ctx, service, cache))
 		},
-		Figures: api.Figures{Ledger: ledger.figures, Pool: db.pool.Stat, Cache: cache.Stats},
-		Tracer:  env.tracer,
-		Version: codeVersion(),
-		Access:  access,
-		Logger:  env.logger,
-		Mounts:  map[string]http.Handler{riverPrefix + "/": ui},
+		Figures:   api.Figures{Ledger: ledger.figures, Pool: db.pool.Stat, Cache: cache.Stats},
+		Tracer:    env.tracer,
+		AccessLog: env.accessLog,
+		Version:   codeVersion(),
+		Access:    access,
+		Logger:    env.logger,
+		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,135 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/shopspring/decimal"
+
+	"github.com/opentax/tally/summaries"
+)
+
+// lookedUp is how many users an operation looks up in each table.
+const lookedUp = 500
+
+// BenchmarkFlat looks users up past the cache in tables of 10,000 users and ten, a
+// hundred, a thousand times as many, one in each after the other, and counts the pages that PostgreSQL
+// touches for one. Tables have -rows users at most.
+func BenchmarkFlat(b *testing.B) {
+	var tables []*flat
+	for _, users := range sizes() {
+		tables = append(tables, newFlat(b, users))
+	}
+	b.ResetTimer()
+	for range b.N {
+		for range lookedUp {
+			for _, t := range tables {
+				t.lookUp(b)
+			}
+		}
+	}
+	least, most := tables[0].median(), tables[0].median()
+	for _, t := range tables {
+		least, most = min(least, t.median()), max(most, t.median())
+		b.ReportMetric(t.median(), fmt.Sprintf("µs/users=%d", t.users))
+		b.ReportMetric(t.pages, fmt.Sprintf("pages/users=%d", t.users))
+	}
+	b.ReportMetric(most/least, "slowest-of-fastest")
+}
+
+// flat is a table of so many users, each with the summary that follows from its id.
+type flat struct {
+	users int64
+	store *summaries.Store
+	pages float64   // of one look-up, on average
+	took  []float64 // of all look-ups, in microseconds
+	last  int64
+}
+
+func newFlat(b *testing.B, users int64) *flat {
+	b.Helper()
+	pool, runID := database(b)
+	file := load(b, pool, runID, oneRow(b, 1)).FileID // a file that the ledger has
+	exec(b, pool, fmt.Sprintf(`BEGIN; SET LOCAL tally.writer = 'tally';
+		DELETE FROM user_summary;
+		INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id)
+		SELECT u, 1 + u %% 100, u * 0.01, %d FROM generate_series(1, %d) u; COMMIT`, file, users))
+	exec(b, pool, "VACUUM (ANALYZE, FREEZE) user_summary")
+	settle(b, pool) // or each page that is read in would have one written out
+	t := &flat{users: users, store: summaries.NewStore(pool)}
+	t.lookUp(b) // what is done once: the statement is prepared, the file's run asked for
+	t.took = nil
+	t.pages = t.touched(b, pool)
+	return t
+}
+
+// next goes through the users in strides, so that no two that follow each other share
+// a page.
+func (t *flat) next() int32 {
+	t.last = (t.last + 7_919) % t.users
+	return int32(1 + t.last)
+}
+
+func (t *flat) lookUp(b *testing.B) {
+	b.Helper()
+	user := t.next()
+	began := time.Now()
+	s, err := t.store.Get(b.Context(), user)
+	t.took = append(t.took, float64(time.Since(began).Nanoseconds())/1000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if s.Transactions != 1+int64(user)%100 || !s.Total.Equal(decimal.New(int64(user), -2)) {
+		b.Fatalf("user %d of %d: %+v", user, t.users, s)
+	}
+}
+
+func (t *flat) median() float64 {
+	slices.Sort(t.took)
+	return t.took[len(t.took)/2]
+}
+
+// touched is how many pages the look-up's own statement touches on average, planning
+// left out, as it is done once a connection.
+func (t *flat) touched(b *testing.B, pool *pgxpool.Pool) float64 {
+	b.Helper()
+	const sample = 100
+	conn, err := pool.Acquire(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Release()
+	var name string
+	err = conn.QueryRow(b.Context(), "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%FROM user_summary%'").Scan(&name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	total := 0
+	for range sample {
+		var text []byte
+		err := conn.QueryRow(b.Context(), fmt.Sprintf("EXPLAIN (ANALYZE, BUFFERS, FORMAT json) EXECUTE %s (%d)", name, t.next())).Scan(&text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var plans []struct {
+			Plan struct {
+				Node string  `json:"Node Type"`
+				Hit  int     `json:"Shared Hit Blocks"`
+				Read int     `json:"Shared Read Blocks"`
+				Rows float64 `json:"Actual Rows"`
+			}
+		}
+		if err := json.Unmarshal(text, &plans); err != nil {
+			b.Fatal(err)
+		}
+		if p := plans[0].Plan; p.Node != "Index Scan" || p.Rows != 1 {
+			b.Fatalf("not one row by the index: %s", text)
+		}
+		total += plans[0].Plan.Hit + plans[0].Plan.Read
+	}
+	return float64(total) / sample
+}
