@@ -199,7 +199,7 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	if w.mounted() {
-		w.front.security.loosen(w.Header())
+		w.front.security.mounted(w.Header())
 		w.status = status
 		w.ResponseWriter.WriteHeader(status)
 		return
@@ -210,6 +210,9 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.status = status
+	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+		w.front.security.page(w.Header())
+	}
 	if status >= http.StatusBadRequest {
 		w.Header().Set("Cache-Control", "no-store") // a 404 would be cacheable without it
 	}

@@ -13,7 +13,7 @@ const (
 		"font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
-// securityHeaders are the values that go with every answer, made once.
+// securityHeaders are the values that go with answers, made once.
 type securityHeaders struct{ sniff, referrer, resource, frame, transport, data, mount []string }
 
 func newSecurityHeaders() securityHeaders {
@@ -30,19 +30,29 @@ func newSecurityHeaders() securityHeaders {
 
 // set is for any answer, until a handler knows better. Only over TLS of our own may
 // a browser be told to use nothing else: with a proxy that is the proxy's to say.
+//
+// What only matters to pages is left to them: of JSON, which no browser renders nor
+// runs (nosniff), the policy says all there is to say, and each header of an answer
+// costs time; see docs/performance.md.
 func (s *securityHeaders) set(header http.Header, encrypted bool) {
 	header["X-Content-Type-Options"] = s.sniff
-	header["Referrer-Policy"] = s.referrer
-	header["Cross-Origin-Resource-Policy"] = s.resource
-	header["X-Frame-Options"] = s.frame // for browsers that do not know frame-ancestors
 	header[contentPolicyHeader] = s.data
 	if encrypted {
 		header["Strict-Transport-Security"] = s.transport
 	}
 }
 
-// loosen is for the answer of a mounted handler that has no policy of its own.
-func (s *securityHeaders) loosen(header http.Header) {
+// page is for what a browser may show.
+func (s *securityHeaders) page(header http.Header) {
+	header["Referrer-Policy"] = s.referrer
+	header["Cross-Origin-Resource-Policy"] = s.resource
+	header["X-Frame-Options"] = s.frame // for browsers that do not know frame-ancestors
+}
+
+// mounted is for the answer of a mounted handler, with a policy where it has none of its
+// own.
+func (s *securityHeaders) mounted(header http.Header) {
+	s.page(header)
 	if header.Get(contentPolicyHeader) == dataPolicy {
 		header[contentPolicyHeader] = s.mount
 	}

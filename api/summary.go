@@ -38,8 +38,7 @@ type summaryInput struct {
 }
 
 const (
-	fileHeader = "Tally-File"
-	runHeader  = "Tally-Run"
+	runHeader = "Tally-Run"
 	// revalidate lets the client keep an answer, and ask each time whether it holds.
 	revalidate  = "private, no-cache"
 	summaryPath = "/transactions/{user_id}/summary"
@@ -80,8 +79,7 @@ func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
 	ok.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[Summary](), true, "Summary")
 	ok.Headers["ETag"], ok.Headers["Cache-Control"] = etag, cache
 	ok.Headers["Last-Modified"] = header("When the last load that changed the summary began; a second later than any before it, and left out while that is still to come.", "Tue, 02 Jan 2024 00:00:05 GMT")
-	ok.Headers[fileHeader] = number("The last file that changed the summary, by its id in the ledger.")
-	ok.Headers[runHeader] = number("The run of that file.")
+	ok.Headers[runHeader] = number("The run that last changed the summary, by its id in the ledger.")
 
 	all := responses(ok, noTransactionsResponse, notAcceptableResponse, preconditionResponse,
 		invalidResponse, internalResponse, unavailableResponse)
@@ -154,9 +152,9 @@ type summaryAnswer struct {
 // rendered is what many answers have in common. It is never changed: the headers' values
 // are lent to each answer.
 type rendered struct {
-	body                          []byte
-	etag, file, run, lastModified []string
-	modified                      time.Time // in whole seconds
+	body                    []byte
+	etag, run, lastModified []string
+	modified                time.Time // in whole seconds
 }
 
 // renderingOf renders a summary, once if it is kept in memory.
@@ -194,7 +192,7 @@ func newRendered(sum summaries.Summary) *rendered {
 
 	modified := sum.UpdatedAt.Truncate(time.Second)
 	return &rendered{
-		body: body, etag: []string{string(etag)}, file: positive(sum.FileID), run: positive(sum.RunID),
+		body: body, etag: []string{string(etag)}, run: positive(sum.RunID),
 		modified: modified, lastModified: []string{modified.UTC().Format(http.TimeFormat)},
 	}
 }
@@ -218,9 +216,6 @@ func (a *summaryAnswer) write(w http.ResponseWriter) {
 	}
 	if a.dated {
 		header["Last-Modified"] = a.lastModified
-	}
-	if a.file != nil {
-		header[fileHeader] = a.file
 	}
 	if a.run != nil {
 		header[runHeader] = a.run

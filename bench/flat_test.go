@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/shopspring/decimal"
 
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -20,9 +21,12 @@ const lookedUp = 500
 // hundred, a thousand times as many, one in each after the other, and counts the pages that PostgreSQL
 // touches for one. Tables have -rows users at most.
 func BenchmarkFlat(b *testing.B) {
+	// Room for all tables in PostgreSQL's own memory: else the larger ones are read from
+	// the operating system's, which is another question.
+	s := &server{Server: testdb.Own(b, map[string]string{"shared_buffers": fmt.Sprintf("%dMB", 128+*mostRows/4_000)})}
 	var tables []*flat
 	for _, users := range sizes() {
-		tables = append(tables, newFlat(b, users))
+		tables = append(tables, newFlat(b, s, users))
 	}
 	b.ResetTimer()
 	for range b.N {
@@ -50,16 +54,16 @@ type flat struct {
 	last  int64
 }
 
-func newFlat(b *testing.B, users int64) *flat {
+func newFlat(b *testing.B, s *server, users int64) *flat {
 	b.Helper()
-	pool, runID := database(b)
+	pool, runID := s.tally(b)
 	file := load(b, pool, runID, oneRow(b, 1)).FileID // a file that the ledger has
 	exec(b, pool, fmt.Sprintf(`BEGIN; SET LOCAL tally.writer = 'tally';
 		DELETE FROM user_summary;
 		INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id)
 		SELECT u, 1 + u %% 100, u * 0.01, %d FROM generate_series(1, %d) u; COMMIT`, file, users))
 	exec(b, pool, "VACUUM (ANALYZE, FREEZE) user_summary")
-	settle(b, pool) // or each page that is read in would have one written out
+	settle(b, pool)
 	t := &flat{users: users, store: summaries.NewStore(pool)}
 	t.lookUp(b) // what is done once: the statement is prepared, the file's run asked for
 	t.took = nil
