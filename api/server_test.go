@@ -226,13 +226,12 @@ func TestSecurityHeaders(t *testing.T) {
 	} {
 		w := ask(h, http.MethodGet, target)
 		assert.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"), target)
-		page := []string{"", "", ""} // not where no browser shows it
+		want := []string{"", "", ""} // not where no browser shows it
 		if strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || target == "/ui/" || target == "/own/" {
-			page = []string{"no-referrer", "same-origin", "DENY"}
+			want = []string{"no-referrer", "same-origin", "DENY"}
 		}
-		assert.Equal(t, page, []string{
-			w.Header().Get("Referrer-Policy"), w.Header().Get("Cross-Origin-Resource-Policy"), w.Header().Get("X-Frame-Options"),
-		}, target)
+		got := []string{w.Header().Get("Referrer-Policy"), w.Header().Get("Cross-Origin-Resource-Policy"), w.Header().Get("X-Frame-Options")}
+		assert.Equal(t, want, got, target)
 		assert.Empty(t, w.Header().Get("Strict-Transport-Security"), "nothing is encrypted here")
 		assert.Equal(t, []string{policy}, w.Header().Values("Content-Security-Policy"), target)
 	}
