@@ -218,7 +218,7 @@ func (s *service) registerTop(operations huma.API) {
 		Path:        "/summaries/top",
 		Tags:        []string{tagTransactions},
 		Summary:     "List the users with the greatest totals",
-		Description: "The users with the greatest sums or the most transactions, all as of the same moment. The time it takes grows with the number of users: some 0.1 s for a million.",
+		Description: "The users with the greatest sums or the most transactions, all as of the same moment. The time it takes grows with the number of users: some 0.2 s for a million.",
 		Responses: responses(success("The users.", nil),
 			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
 	}, answering(s, func(ctx context.Context, in *topInput) (*topOutput, error) {
