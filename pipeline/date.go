@@ -3,6 +3,8 @@ package pipeline
 import (
 	"fmt"
 	"time"
+
+	"github.com/opentax/tally/internal/civil"
 )
 
 // Date is a day of the proleptic Gregorian calendar, counted from 1970-01-01.
@@ -14,7 +16,7 @@ func NewDate(year, month, day int) (Date, bool) {
 	if uint(year) > 9999 || !inCalendar(year, month, day) {
 		return 0, false
 	}
-	return civil(year, month, day), true
+	return Date(civil.Day(year, month, day)), true
 }
 
 func inCalendar(year, month, day int) bool {
@@ -25,27 +27,11 @@ func daysIn(year, month int) int {
 	switch {
 	case month != 2:
 		return 30 + (month+month>>3)&1
-	case isLeap(year):
+	case civil.Leap(year):
 		return 29
 	default:
 		return 28
 	}
-}
-
-func isLeap(year int) bool { return year%4 == 0 && (year%100 != 0 || year%400 == 0) }
-
-// daysBefore counts the days of a common year before each month.
-var daysBefore = [13]uint16{1: 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334}
-
-// civil counts the days to a day that is in the calendar.
-func civil(year, month, day int) Date {
-	y := uint32(year + 399) // years before this one, and 400 more so that none is negative
-	days := y*365 + y/4 - y/100 + y/400 + uint32(daysBefore[month]) + uint32(day)
-	if month > 2 && isLeap(year) {
-		days++
-	}
-	const epoch = 719163 + 146097 // 1970-01-01 counted from 0001-01-01 as 1, and the 400 years
-	return Date(int32(days) - epoch)
 }
 
 // ParseDate reads YYYY-MM-DD.
@@ -92,7 +78,7 @@ func (c *cleaning) parseDate(cell []byte) dateCell {
 		if !inCalendar(y, m, d) {
 			return dateCell{fault: FaultImpossibleDate}
 		}
-		date := civil(y, m, d)
+		date := Date(civil.Day(y, m, d))
 		return dateCell{date, sep, readYearFirst, c.window(date)}
 	}
 	if a, b, year, sep, ok := yearLast(cell); ok {
@@ -131,7 +117,7 @@ func (c *cleaning) decide(a, b, year int, sep byte) dateCell {
 	if !inCalendar(year, month, day) {
 		return dateCell{fault: FaultImpossibleDate}
 	}
-	cell.date = civil(year, month, day)
+	cell.date = Date(civil.Day(year, month, day))
 	cell.fault = c.window(cell.date)
 	return cell
 }

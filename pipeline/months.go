@@ -1,6 +1,10 @@
 package pipeline
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/opentax/tally/internal/civil"
+)
 
 // months counts rows by month; months are counted from year 0.
 type months struct {
@@ -36,17 +40,7 @@ func (m *months) all() iter.Seq[int] {
 }
 
 // month counts months from year 0, and gives the day of the month.
-func (d Date) month() (month, day int) {
-	// From days to a civil date, in years that start in March, so that the odd month
-	// comes last: http://howardhinnant.github.io/date_algorithms.html
-	z := int(d) + 719468 + 146097 // and an era more, so that nothing is negative
-	era := z / 146097
-	doe := z % 146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	march := (5*doy + 2) / 153 // months since March
-	return (yoe+(era-1)*400)*12 + march + 2, doy - (153*march+2)/5 + 1
-}
+func (d Date) month() (month, day int) { return civil.Month(int32(d)) }
 
 // firstOf is the first day of a month.
-func firstOf(month int) Date { return civil(month/12, month%12+1, 1) }
+func firstOf(month int) Date { return Date(civil.FirstDay(month)) }

@@ -8,6 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+const secondsOfDay = 24 * 60 * 60
+
+func (m month) start() time.Time { return time.Unix(int64(m.firstDay())*secondsOfDay, 0).UTC() }
+
 func TestMonths(t *testing.T) {
 	t.Parallel()
 	for day := time.Date(1899, 12, 30, 0, 0, 0, 0, time.UTC); day.Year() < 2101; day = day.AddDate(0, 0, 1) {
