@@ -127,10 +127,9 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 	}
 	after := time.Time{}
 	if start != (place{}) {
-		if start.first < firstDay || start.first > lastDay {
-			return nil, false, badCursor()
+		if after, err = start.day(); err != nil {
+			return nil, false, err
 		}
-		after = time.Unix(start.first*secondsOfDay, 0).UTC()
 	}
 	sums, err := s.summaries.Totals(ctx, summaries.TotalsQuery{
 		UserID: userID, By: summaries.Period(in.By), From: from, To: to, After: after, Limit: in.Limit + 1,

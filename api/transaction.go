@@ -81,13 +81,19 @@ const (
 	lastDay  = 2932896 // 9999-12-31
 )
 
+// day is the day of a place whose first part is one.
+func (p place) day() (time.Time, error) {
+	if p.first < firstDay || p.first > lastDay {
+		return time.Time{}, badCursor()
+	}
+	return time.Unix(p.first*secondsOfDay, 0).UTC(), nil
+}
+
 // transactions is the place in a user's transactions.
 func (p place) transactions() (summaries.Cursor, error) {
 	if p == (place{}) {
 		return summaries.Cursor{}, nil
 	}
-	if p.first < firstDay || p.first > lastDay {
-		return summaries.Cursor{}, badCursor()
-	}
-	return summaries.Cursor{Date: time.Unix(p.first*secondsOfDay, 0).UTC(), ID: p.second}, nil
+	day, err := p.day()
+	return summaries.Cursor{Date: day, ID: p.second}, err
 }

@@ -103,18 +103,23 @@ func (s *Service) lastEnded(now time.Time) Date { return DateOf(now.In(s.config.
 // logical date that can be run.
 func (s *Service) LastEnded() Date { return s.lastEnded(s.config.Clock.Now()) }
 
-// behind is the cheap look at the watermark, without its lock, that nearly every
-// tick ends with.
+// behind is the cheap look at the watermark that nearly every tick ends with.
 func (s *Service) behind(ctx context.Context, last Date) (bool, error) {
-	var decided Date
-	err := s.pool.QueryRow(ctx, "SELECT last_date FROM etl_schedule").Scan(&decided)
+	decided, begun, err := s.decided(ctx)
+	return err == nil && (!begun || decided < last), err
+}
+
+// decided is the watermark, looked at without its lock; the schedule may not have
+// begun yet.
+func (s *Service) decided(ctx context.Context) (date Date, begun bool, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT last_date FROM etl_schedule").Scan(&date)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return true, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read the schedule: %w", err)
+		return 0, false, fmt.Errorf("read the schedule: %w", err)
 	}
-	return decided < last, nil
+	return date, true, nil
 }
 
 func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last Date, now time.Time) (decision, error) {

@@ -94,15 +94,14 @@ var ErrScheduleLate = errors.New("no worker keeps the schedule")
 // has been decided on, or did so within the grace.
 func (s *Service) CheckSchedule(ctx context.Context, grace time.Duration) error {
 	last := s.lastEnded(s.config.Clock.Now().Add(-grace))
-	var decided *Date
-	err := s.pool.QueryRow(ctx, "SELECT max(last_date) FROM etl_schedule").Scan(&decided)
+	decided, begun, err := s.decided(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read the schedule: %w", err)
-	case decided == nil:
+		return err
+	case !begun:
 		return fmt.Errorf("the schedule has not begun: %w", ErrScheduleLate)
-	case *decided < last:
-		return fmt.Errorf("the schedule stands at %s, and %s is over: %w", *decided, last, ErrScheduleLate)
+	case decided < last:
+		return fmt.Errorf("the schedule stands at %s, and %s is over: %w", decided, last, ErrScheduleLate)
 	}
 	return nil
 }

@@ -13,17 +13,21 @@ import (
 // a range that cuts its first or last month, whose rows are read one by one. The
 // summary beside it tells by which load the answer may differ from the one before.
 const (
-	rangeQuery = `SELECT r.n, r.total, s.version, s.file_id, s.updated_at
+	rangeQuery = rangeHead + wholeMonths + rangeTail
+	cutQuery   = rangeHead + wholeMonths + cutMonths + rangeTail
+
+	rangeHead = `SELECT r.n, r.total, s.version, s.file_id, s.updated_at
 FROM user_summary s CROSS JOIN LATERAL (
-    SELECT sum(total_transactions)::bigint AS n, sum(total_amount) AS total FROM (%s) part
-) r
-WHERE s.user_id = $1 AND r.n > 0`
+    SELECT sum(total_transactions)::bigint AS n, sum(total_amount) AS total FROM (`
 	wholeMonths = `SELECT total_transactions, total_amount FROM user_months
     WHERE user_id = $1 AND month BETWEEN $2 AND $3`
-	cutMonths = wholeMonths + `
+	cutMonths = `
     UNION ALL
     SELECT 1, amount::numeric FROM transactions
     WHERE user_id = $1 AND (transaction_date BETWEEN $4 AND $5 OR transaction_date BETWEEN $6 AND $7)`
+	rangeTail = `) part
+) r
+WHERE s.user_id = $1 AND r.n > 0`
 )
 
 // span is days, both ends in it; from after to is none.
@@ -69,10 +73,9 @@ func firstOfMonth(day time.Time) time.Time {
 // in the range, and with the user's rows in the months that the range cuts.
 func (s *Store) Range(ctx context.Context, userID int32, from, to time.Time) (Summary, error) {
 	p := partsOf(from, to)
-	query, args := fmt.Sprintf(rangeQuery, wholeMonths), []any{pgx.QueryExecModeCacheStatement, userID, p.months.from, p.months.to}
+	query, args := rangeQuery, []any{pgx.QueryExecModeCacheStatement, userID, p.months.from, p.months.to}
 	if !p.whole() {
-		query = fmt.Sprintf(rangeQuery, cutMonths)
-		args = append(args, p.head.from, p.head.to, p.tail.from, p.tail.to)
+		query, args = cutQuery, append(args, p.head.from, p.head.to, p.tail.from, p.tail.to)
 	}
 	sum := Summary{UserID: userID}
 	err := s.pool.QueryRow(ctx, query, args...).

@@ -81,25 +81,32 @@ func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int
 	if err := promise(ctx, tx); err != nil {
 		return 0, err
 	}
-	var changed []int32
-	for _, r := range rollups() {
-		came, keys, err := r.refresh(ctx, tx, statements, d, fileID)
-		if err != nil {
-			return 0, fmt.Errorf("refresh %s: %w", r.table, err)
+	var changed []int32 // users: all of them, or one more than can be named
+	noteUser := func(d delta) {
+		if d.came > 0 {
+			users++
 		}
+		if len(changed) <= mostNamed {
+			changed = append(changed, int32(d.key))
+		}
+	}
+	for _, r := range rollups() {
+		note := func(delta) {}
 		if r.table == "user_summary" {
-			users, changed = came, keys
+			note = noteUser
+		}
+		if err := r.refresh(ctx, tx, statements, d, fileID, note); err != nil {
+			return 0, fmt.Errorf("refresh %s: %w", r.table, err)
 		}
 	}
 	return users, announce(ctx, tx, fileID, changed)
 }
 
-// refresh returns the number of keys for which a transaction came, and the keys that
-// changed: all of them, or one more than can be named.
-func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, d *Deltas, fileID int64) (came int64, changed []int32, err error) {
+// refresh shows note each key's delta on the way.
+func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, d *Deltas, fileID int64, note func(delta)) error {
 	var empty bool
 	if err := tx.QueryRow(ctx, statements.Get("empty", "rollup", r.table)).Scan(&empty); err != nil {
-		return 0, nil, err
+		return err
 	}
 	// Into an empty table the deltas go as they are: whatever came cannot have
 	// gone as well.
@@ -107,13 +114,13 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 	if !empty {
 		target, columns = "refresh_delta", []string{r.columns(), "n", "amount"}
 		if _, err := tx.Exec(ctx, statements.Get("delta", "rollup", r.table, "keys", r.columns())); err != nil {
-			return 0, nil, err
+			return err
 		}
 	}
 	indexed := !empty || r.dated // else the index is made of the rows, in half the time
 	if !indexed {
 		if _, err := tx.Exec(ctx, statements.Get("bare", "rollup", r.table)); err != nil {
-			return 0, nil, err
+			return err
 		}
 	}
 	noted := empty && r.dated
@@ -123,14 +130,9 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 		fields++
 	}
 	removals := false
-	_, err = pgcopy.Copy(ctx, tx.Conn(), target, columns, func(w *pgcopy.Writer) error {
+	_, err := pgcopy.Copy(ctx, tx.Conn(), target, columns, func(w *pgcopy.Writer) error {
 		return r.deltas(d).each(func(d delta) error {
-			if d.came > 0 {
-				came++
-			}
-			if len(changed) <= mostNamed {
-				changed = append(changed, int32(d.key)) // of users; nobody asks for others
-			}
+			note(d)
 			removals = removals || d.transactions() <= 0
 			if err := w.Row(fields); err != nil {
 				return err
@@ -148,7 +150,7 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 		_, err = tx.Exec(ctx, statements.Get("index", "rollup", r.table, "keys", r.columns()))
 	}
 	if err != nil || empty {
-		return came, changed, err
+		return err
 	}
 	names := []string{"upsert"}
 	if removals {
@@ -165,9 +167,9 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 		}
 		sql := statements.Get(name, "rollup", r.table, "keys", r.columns(), "match", r.match("r", "d"))
 		if _, err := tx.Exec(ctx, sql, args...); err != nil {
-			return 0, nil, fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	_, err = tx.Exec(ctx, "DROP TABLE refresh_delta")
-	return came, changed, err
+	return err
 }
