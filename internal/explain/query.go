@@ -1,0 +1,54 @@
+// Package explain holds Tally's statements against the plans that PostgreSQL makes
+// of them: each package names its own ([Query]), and the plan tests and `tally
+// report` ask the same questions of the same statements. It reads alone: a
+// statement that writes is planned and not executed.
+package explain
+
+import "time"
+
+// Query is a statement that Tally runs, with arguments that fit the data there is.
+type Query struct {
+	// Name is PACKAGE/STATEMENT, as in summaries/look_up.
+	Name string
+	// Purpose says in half a sentence who asks, and how often.
+	Purpose string
+	// SQL is the statement's own text, with $1 for arguments.
+	SQL  string
+	Args []any
+	// Before are settings that the statement runs under (SET LOCAL …), as in the program.
+	Before []string
+	// Given stands for the temporary tables that the statement reads in the program:
+	// the body of a WITH clause that is put before it, "load_known (a, b) AS (SELECT …)".
+	Given string
+	// Writes are only planned.
+	Writes bool
+	// Expect is what its plan is held against; the zero value expects nothing.
+	Expect Expectation
+}
+
+// Expectation is what a plan must show on any database of some size.
+type Expectation struct {
+	// Indexes are the indexes, or primary keys of the parents of partitions, that
+	// are used; each of them must be.
+	Indexes []string
+	// MostPartitions bounds how many partitions of transactions are scanned; 0 is no
+	// bound.
+	MostPartitions int
+	// MostBuffers bounds the pages that are touched, by the cache or not; 0 is no
+	// bound.
+	MostBuffers int64
+	// WholeTable says that the statement is meant to read tables from end to end.
+	WholeTable bool
+}
+
+// Sample is what the data has, for statements' arguments.
+type Sample struct {
+	UserID         int32       // a user with transactions, not the one with most
+	Date           time.Time   // of one of the user's transactions
+	From, To       time.Time   // a range of dates around it that cuts two months, both ends in it
+	TransactionIDs []string    // some that are stored, in the order of the C collation
+	UserIDs        []int32     // of these transactions
+	Dates          []time.Time // of these transactions
+	FileID, RunID  int64       // of the newest loaded file; 0 where there is none
+	SHA256         []byte      // of that file
+}
