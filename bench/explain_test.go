@@ -1,0 +1,100 @@
+package bench
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// explained is what the server did for a statement.
+type explained struct {
+	planning, execution float64 // microseconds
+	pages               float64 // touched by the execution, in the cache or not
+	nodes               []planNode
+}
+
+// server is the time that the server was at work.
+func (e explained) server() float64 { return e.planning + e.execution }
+
+func (e explained) uses(node string) bool {
+	return slices.ContainsFunc(e.nodes, func(n planNode) bool { return strings.HasPrefix(n.Type, node) })
+}
+
+// heapFetches is how many rows index-only scans had to look up in the table after all.
+func (e explained) heapFetches() (total float64) {
+	for _, n := range e.nodes {
+		total += n.HeapFetches * n.Loops
+	}
+	return total
+}
+
+// planNode is the part of a node that studies ask for.
+type planNode struct {
+	Type        string     `json:"Node Type"`
+	Relation    string     `json:"Relation Name"`
+	Index       string     `json:"Index Name"`
+	Hit         float64    `json:"Shared Hit Blocks"`
+	Read        float64    `json:"Shared Read Blocks"`
+	Estimated   float64    `json:"Plan Rows"`
+	Rows        float64    `json:"Actual Rows"`
+	Loops       float64    `json:"Actual Loops"`
+	HeapFetches float64    `json:"Heap Fetches"`
+	Removed     float64    `json:"Subplans Removed"`
+	Plans       []planNode `json:"Plans"`
+}
+
+func (n planNode) all() []planNode {
+	nodes := []planNode{n}
+	for _, below := range n.Plans {
+		nodes = append(nodes, below.all()...)
+	}
+	return nodes
+}
+
+// explain executes a statement and says what that took.
+func explain(b *testing.B, pool *pgxpool.Pool, sql string, args ...any) (e explained) {
+	b.Helper()
+	err := pool.AcquireFunc(b.Context(), func(conn *pgxpool.Conn) error {
+		e = explainOn(b, conn.Conn(), sql, args...)
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return e
+}
+
+// explainOn is explain on a connection that has settings or prepared statements.
+func explainOn(b *testing.B, conn *pgx.Conn, sql string, args ...any) explained {
+	b.Helper()
+	var text []byte
+	args = append([]any{pgx.QueryExecModeExec}, args...)
+	if err := conn.QueryRow(b.Context(), "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT json) "+sql, args...).Scan(&text); err != nil {
+		b.Fatal(sql, err)
+	}
+	var plans []struct {
+		Plan      planNode
+		Planning  float64 `json:"Planning Time"`
+		Execution float64 `json:"Execution Time"`
+	}
+	if err := json.Unmarshal(text, &plans); err != nil {
+		b.Fatal(err)
+	}
+	p := plans[0]
+	return explained{1000 * p.Planning, 1000 * p.Execution, p.Plan.Hit + p.Plan.Read, p.Plan.all()}
+}
+
+// readings are explained executions of one variant, of which the medians count.
+type readings struct{ planning, execution, server, pages, heapFetches []float64 }
+
+func (r *readings) add(e explained) {
+	r.planning = append(r.planning, e.planning)
+	r.execution = append(r.execution, e.execution)
+	r.server = append(r.server, e.server())
+	r.pages = append(r.pages, e.pages)
+	r.heapFetches = append(r.heapFetches, e.heapFetches())
+}

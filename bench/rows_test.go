@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// firstDay is the first date of the studies' rows.
+const firstDay = "2023-01-01"
+
+// rowset is rows of the mission's columns, made by the server since that is faster
+// than reading them: a user's rows lie as far from each other as can be, in the order
+// of their dates, and a third of the amounts are negative.
+type rowset struct {
+	first, last int64 // numbers of the rows; 1 is the first
+	total       int64 // over which the days are spread, from the first day on
+	users       int64
+	days        int
+}
+
+func rowsOf(n, users int64, days int) rowset {
+	return rowset{first: 1, last: n, total: n, users: users, days: days}
+}
+
+// sql gives id, transaction_id, user_id, amount and transaction_date.
+func (r rowset) sql() string {
+	return fmt.Sprintf(`SELECT i AS id, 'T' || i AS transaction_id, (1 + i %% %d)::int AS user_id,
+		((i * 7919 %% 2000003) - 700000) / 100.0::float8 AS amount, DATE '%s' + (i * %d / %d)::int AS transaction_date
+		FROM generate_series(%d, %d::bigint) i`, r.users, firstDay, r.days, r.total+1, r.first, r.last)
+}
+
+// day is the date of the middle of the rows, as SQL.
+func (r rowset) day() string {
+	return fmt.Sprintf("DATE '%s' + %d", firstDay, r.days/2)
+}
+
+const missionColumns = `(id BIGINT NOT NULL, transaction_id VARCHAR(50) NOT NULL, user_id INT NOT NULL,
+	amount FLOAT NOT NULL, transaction_date DATE NOT NULL)`
+
+// flatTable is a table of the mission's columns with these rows, and no index.
+func flatTable(b *testing.B, pool *pgxpool.Pool, name string, r rowset) {
+	b.Helper()
+	exec(b, pool, "CREATE TABLE "+name+" "+missionColumns)
+	exec(b, pool, "INSERT INTO "+name+" "+r.sql())
+}
+
+// tallyTables fills Tally's own tables with these rows, as loads would have.
+func tallyTables(b *testing.B, pool *pgxpool.Pool, r rowset) {
+	b.Helper()
+	for _, sql := range []string{
+		fmt.Sprintf("SELECT tally_ensure_partition(m::date) FROM generate_series(timestamp '%s', timestamp '%s' + interval '%d days', '1 month') m", firstDay, firstDay, r.days),
+		"INSERT INTO transactions SELECT id, transaction_id, user_id, amount, transaction_date, 1, id FROM (" + r.sql() + ") r",
+		`INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id)
+			SELECT user_id, count(*), sum(amount::numeric), 1 FROM transactions GROUP BY 1 ORDER BY 1`,
+	} {
+		exec(b, pool, "BEGIN; SET LOCAL tally.writer = 'tally'; "+sql+"; COMMIT")
+	}
+}
+
+// bytesOf is a size as the server gives it, by an expression of SQL.
+func bytesOf(b *testing.B, pool *pgxpool.Pool, expression string) float64 {
+	b.Helper()
+	var bytes float64
+	if err := pool.QueryRow(b.Context(), "SELECT ("+expression+")::float8").Scan(&bytes); err != nil {
+		b.Fatal(expression, err)
+	}
+	return bytes
+}
+
+// walDuring is how many bytes of the write-ahead log some work makes.
+func walDuring(b *testing.B, pool *pgxpool.Pool, work func()) float64 {
+	b.Helper()
+	before := bytesOf(b, pool, "pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+	work()
+	return bytesOf(b, pool, "pg_current_wal_insert_lsn() - '0/0'::pg_lsn") - before
+}
+
+// column is the one column that a query gives, of one row at least.
+func column[T any](b *testing.B, pool *pgxpool.Pool, sql string) []T {
+	b.Helper()
+	rows, err := pool.Query(b.Context(), sql)
+	if err != nil {
+		b.Fatal(sql, err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[T])
+	if err != nil || len(all) == 0 {
+		b.Fatal(sql, len(all), err)
+	}
+	return all
+}

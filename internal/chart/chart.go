@@ -1,0 +1,96 @@
+// Package chart draws line and bar charts as SVG that is readable on light and dark
+// pages, in a document or in an <img>: the background is the page's, and the colours
+// follow prefers-color-scheme. Lines differ by their markers as well as by colour. The
+// same chart gives the same bytes, so a drawing can be held against a committed one.
+//
+// A chart that cannot be drawn truthfully (no points, a zero on a logarithmic axis, a
+// value that is no number) is an error that names the line.
+package chart
+
+import (
+	"fmt"
+	"io"
+	"math"
+)
+
+// Chart is lines, or bars, and what stands around them.
+type Chart struct {
+	Title          string // also what a screen reader says
+	XLabel, YLabel string // with their units
+	LogX, LogY     bool
+	Lines          []Line
+	Bars           []Bar   // horizontal, the first one on top; on a logarithmic X, dots
+	Ticks          []Tick  // of the X axis, instead of round numbers
+	Height         float64 // of the data's area, in points; 0 chooses
+}
+
+// Line is points in the order in which they are joined.
+type Line struct {
+	Name string
+	X, Y []float64
+}
+
+// Bar is one value with its name.
+type Bar struct {
+	Name  string
+	Value float64
+}
+
+// Tick is a place on an axis that has a name of its own, as a date has.
+type Tick struct {
+	At   float64
+	Name string
+}
+
+// WriteSVG draws the chart.
+func (c Chart) WriteSVG(w io.Writer) error {
+	if err := c.check(); err != nil {
+		return fmt.Errorf("chart %q: %w", c.Title, err)
+	}
+	drawn, err := c.draw()
+	if err != nil {
+		return fmt.Errorf("chart %q: %w", c.Title, err)
+	}
+	_, err = w.Write(c.themed(drawn))
+	return err
+}
+
+func (c Chart) check() error {
+	switch {
+	case len(c.Lines) == 0 && len(c.Bars) == 0:
+		return fmt.Errorf("there is nothing to draw")
+	case len(c.Lines) > 0 && len(c.Bars) > 0:
+		return fmt.Errorf("lines and bars in one chart")
+	case len(c.Lines) > len(palette()):
+		return fmt.Errorf("%d lines, more than can be told apart", len(c.Lines))
+	}
+	for _, l := range c.Lines {
+		if len(l.X) != len(l.Y) || len(l.X) == 0 {
+			return fmt.Errorf("line %q has %d x and %d y", l.Name, len(l.X), len(l.Y))
+		}
+		for i := range l.X {
+			if err := fits(l.X[i], c.LogX); err != nil {
+				return fmt.Errorf("line %q, x of point %d: %w", l.Name, i+1, err)
+			}
+			if err := fits(l.Y[i], c.LogY); err != nil {
+				return fmt.Errorf("line %q, y of point %d: %w", l.Name, i+1, err)
+			}
+		}
+	}
+	for _, b := range c.Bars {
+		if err := fits(b.Value, c.LogX); err != nil {
+			return fmt.Errorf("bar %q: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+func fits(x float64, log bool) error {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return fmt.Errorf("%v is no number", x)
+	}
+	if log && x <= 0 {
+		return fmt.Errorf("%v has no place on a logarithmic axis", x)
+	}
+	return nil
+}
