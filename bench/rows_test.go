@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -61,13 +62,18 @@ func tallyTables(b *testing.B, pool *pgxpool.Pool, r rowset) {
 }
 
 // bytesOf is a size as the server gives it, by an expression of SQL.
-func bytesOf(b *testing.B, pool *pgxpool.Pool, expression string) float64 {
+func bytesOf(b *testing.B, in querier, expression string) float64 {
 	b.Helper()
 	var bytes float64
-	if err := pool.QueryRow(b.Context(), "SELECT ("+expression+")::float8").Scan(&bytes); err != nil {
+	if err := in.QueryRow(b.Context(), "SELECT ("+expression+")::float8").Scan(&bytes); err != nil {
 		b.Fatal(expression, err)
 	}
 	return bytes
+}
+
+// querier is a pool, a connection or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // walDuring is how many bytes of the write-ahead log some work makes.

@@ -1,0 +1,165 @@
+package bench
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/shopspring/decimal"
+)
+
+// money is a way to keep and to sum amounts.
+type money struct {
+	name, column, sum string // the column's type, and SQL of the exact or inexact sum, as numeric or float8
+	from              string // SQL of the stored value of a numeric a
+	table             string
+
+	load, all, users []float64 // seconds
+	bytes            float64
+}
+
+func monies() []*money {
+	return []*money{
+		{name: "float", column: "float8", from: "a::float8", sum: "sum(amount)"},
+		{name: "float-cast", column: "float8", from: "a::float8", sum: "sum(amount::numeric)"}, // Tally's way
+		{name: "numeric", column: "numeric", from: "a", sum: "sum(amount)"},
+		{name: "numeric-18-4", column: "numeric(18, 4)", from: "a", sum: "sum(amount)"},
+		{name: "cents", column: "bigint", from: "(a * 10000)::bigint", sum: "sum(amount)::numeric / 10000"},
+	}
+}
+
+// BenchmarkAmounts keeps the same amounts, of at most 15 digits and 4 decimals, a third
+// of them negative, as floats, as numerics and as integers of a ten-thousandth: what a
+// row, loading, summing all and summing by user cost, and what the sums are. Exact is
+// what decimals in Go give. Of float sums, how far they are off, for how many users
+// they are off by the last digit that is printed, and whether the same rows in another
+// order, or summed by several processes, give the same.
+func BenchmarkAmounts(b *testing.B) {
+	for _, n := range sizes() {
+		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
+			pool, _ := database(b)
+			exact := exactAmounts(b, pool, n)
+			all := monies()
+			for _, m := range all {
+				m.table = "m_" + strings.ReplaceAll(m.name, "-", "_")
+			}
+			b.ResetTimer()
+			for range b.N {
+				for _, m := range all {
+					m.store(b, pool)
+				}
+				for _, m := range all {
+					m.read(b, pool)
+				}
+			}
+			b.StopTimer()
+			for _, m := range all {
+				m.report(b, pool, float64(n), exact)
+			}
+			floatOrders(b, pool)
+		})
+	}
+}
+
+// exactAmounts writes the amounts that all ways keep, and sums them in Go. They are of
+// the sizes that money has, small and large: a sum of floats loses the small next to
+// the large.
+func exactAmounts(b *testing.B, pool *pgxpool.Pool, n int64) decimal.Decimal {
+	b.Helper()
+	exec(b, pool, fmt.Sprintf(`CREATE UNLOGGED TABLE amounts AS SELECT i, (1 + i %% %d)::int AS user_id,
+		CASE WHEN i %% 3 = 0 THEN -1 ELSE 1 END * CASE i %% 5 WHEN 0 THEN 10000000000 + i * 7919 %% 999983 ELSE i * 7919 %% 9999991 END
+		/ CASE i %% 5 WHEN 0 THEN 10.0 ELSE 10000.0 END AS a FROM generate_series(1, %d::bigint) i`, n/10, n))
+	exec(b, pool, "UPDATE amounts SET a = trim_scale(a)")
+	if digits := bytesOf(b, pool, "SELECT max(length(regexp_replace(a::text, '[^0-9]', '', 'g'))) FROM amounts"); digits > 15 {
+		b.Fatalf("an amount has %v digits", digits)
+	}
+	total := decimal.Zero
+	for _, text := range column[string](b, pool, "SELECT a::text FROM amounts") {
+		a, err := decimal.NewFromString(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		total = total.Add(a)
+	}
+	return total
+}
+
+func (m *money) store(b *testing.B, pool *pgxpool.Pool) {
+	b.Helper()
+	exec(b, pool, fmt.Sprintf("DROP TABLE IF EXISTS %s; CREATE TABLE %s (i BIGINT, user_id INT, amount %s)", m.table, m.table, m.column))
+	settle(b, pool)
+	began := time.Now()
+	exec(b, pool, fmt.Sprintf("INSERT INTO %s SELECT i, user_id, %s FROM amounts", m.table, m.from))
+	m.load = append(m.load, time.Since(began).Seconds())
+	exec(b, pool, "VACUUM (ANALYZE, FREEZE) "+m.table)
+	m.bytes = bytesOf(b, pool, "pg_table_size('"+m.table+"')")
+}
+
+func (m *money) read(b *testing.B, pool *pgxpool.Pool) {
+	b.Helper()
+	m.all = append(m.all, explain(b, pool, fmt.Sprintf("SELECT %s FROM %s", m.sum, m.table)).execution/1e6)
+	m.users = append(m.users, explain(b, pool, fmt.Sprintf("SELECT user_id, %s FROM %s GROUP BY user_id", m.sum, m.table)).execution/1e6)
+}
+
+func (m *money) report(b *testing.B, pool *pgxpool.Pool, rows float64, exact decimal.Decimal) {
+	b.Helper()
+	total, err := decimal.NewFromString(column[string](b, pool, fmt.Sprintf("SELECT (%s)::text FROM %s", m.sum, m.table))[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	off := total.Sub(exact).Abs()
+	if m.name != "float" && !off.IsZero() {
+		b.Fatalf("%s: the sum is %s, want %s", m.name, total, exact)
+	}
+	wrong := bytesOf(b, pool, fmt.Sprintf(`SELECT count(*) FROM (SELECT user_id, %s AS s FROM %s GROUP BY 1) f
+		JOIN (SELECT user_id, sum(a) AS s FROM amounts GROUP BY 1) e USING (user_id) WHERE f.s::text::numeric <> e.s`, m.sum, m.table))
+	b.ReportMetric(off.InexactFloat64(), "off/"+m.name)
+	b.ReportMetric(100*wrong/bytesOf(b, pool, "SELECT count(DISTINCT user_id) FROM amounts"), "wrong-users-percent/"+m.name)
+	b.ReportMetric(m.bytes/rows, "bytes-per-row/"+m.name)
+	b.ReportMetric(1000*median(m.load), "load-ms/"+m.name)
+	b.ReportMetric(1000*median(m.all), "sum-ms/"+m.name)
+	b.ReportMetric(1000*median(m.users), "sum-by-user-ms/"+m.name)
+}
+
+// floatOrders sums the same floats in other orders, and by several processes, and
+// counts the different answers.
+func floatOrders(b *testing.B, pool *pgxpool.Pool) {
+	b.Helper()
+	sums := func(name, expression string) {
+		different := map[string]bool{}
+		for _, order := range []string{"i", "i DESC", "amount", "abs(amount)", "hashint8(i)"} {
+			different[column[string](b, pool, fmt.Sprintf("SELECT (%s)::text FROM (SELECT amount FROM m_float ORDER BY %s) o", expression, order))[0]] = true
+		}
+		different[inParallel(b, pool, expression)] = true
+		b.ReportMetric(float64(len(different)), "different-sums/"+name)
+	}
+	sums("float", "sum(amount)")
+	sums("float-cast", "sum(amount::numeric)")
+	// In the smallest: the text's example.
+	example := column[float64](b, pool, "SELECT sum(x) FROM (VALUES (0.1::float8), (0.2), (-0.3)) v(x)")[0]
+	if got := strconv.FormatFloat(example, 'g', -1, 64); got != "5.551115123125783e-17" {
+		b.Fatalf("0.1 + 0.2 - 0.3 is %s", got)
+	}
+}
+
+func inParallel(b *testing.B, pool *pgxpool.Pool, expression string) (text string) {
+	b.Helper()
+	tx, err := pool.Begin(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer tx.Rollback(b.Context())
+	_, err = tx.Exec(b.Context(), `SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0;
+		SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL max_parallel_workers_per_gather = 2`, pgx.QueryExecModeSimpleProtocol)
+	if err == nil {
+		err = tx.QueryRow(b.Context(), fmt.Sprintf("SELECT (%s)::text FROM m_float", expression)).Scan(&text)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return text
+}
