@@ -19,7 +19,7 @@ const (
 	lookers = 2
 	// reporters keep a snapshot on the replica, for reportTakes from a vacuum on.
 	reporters   = 4
-	reportTakes = 500 * time.Millisecond
+	reportTakes = 300 * time.Millisecond
 )
 
 // looking is clients that look users up until they are told to leave.
