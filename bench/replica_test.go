@@ -49,8 +49,8 @@ func BenchmarkReplica(b *testing.B) {
 				r.files[i] = dirtyFile(b, size, uint64(1+i), rows/10)
 			}
 			b.ResetTimer()
-			for range b.N {
-				r.turn(b)
+			for i := range b.N {
+				r.turn(b, i)
 			}
 			for unit, values := range r.figures {
 				b.ReportMetric(median(values), unit)
@@ -71,15 +71,17 @@ func (r *replicaStudy) note(value float64, unit string) {
 	r.figures[unit] = append(r.figures[unit], value)
 }
 
-func (r *replicaStudy) turn(b *testing.B) {
+func (r *replicaStudy) turn(b *testing.B, i int) {
 	b.Helper()
 	for _, pool := range r.used { // not before they must: with a replica, it takes a second each
 		r.server.drop(b, pool)
 	}
 	r.used = nil
-	for _, way := range []struct{ name, names, commit string }{
+	ways := []struct{ name, names, commit string }{
 		{"flushed", "*", "on"}, {"applied", "*", "remote_apply"}, {"async", "", "on"},
-	} {
+	}
+	for k := range ways { // another one first in each turn
+		way := ways[(i+k)%len(ways)]
 		set(b, r.primary, fmt.Sprintf("synchronous_standby_names = '%s'", way.names))
 		r.until(b, r.primary, fmt.Sprintf("SELECT count(*) = 1 AND bool_and((sync_state = 'sync') = (%t)) FROM pg_stat_replication", way.names != ""))
 		pool, runID := r.server.tally(b)
