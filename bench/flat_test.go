@@ -57,6 +57,18 @@ type flat struct {
 func newFlat(b *testing.B, s *server, users int64) *flat {
 	b.Helper()
 	pool, runID := s.tally(b)
+	fillSummaries(b, pool, runID, users)
+	t := &flat{users: users, store: summaries.NewStore(pool)}
+	t.lookUp(b) // what is done once: the statement is prepared, the file's run asked for
+	t.took = nil
+	t.pages = t.touched(b, pool)
+	return t
+}
+
+// fillSummaries makes summaries of users 1 to users alone, each with a count and a sum
+// that follow from its id; see rightSummary.
+func fillSummaries(b *testing.B, pool *pgxpool.Pool, runID, users int64) {
+	b.Helper()
 	file := load(b, pool, runID, oneRow(b, 1)).FileID // a file that the ledger has
 	exec(b, pool, fmt.Sprintf(`BEGIN; SET LOCAL tally.writer = 'tally';
 		DELETE FROM user_summary;
@@ -64,11 +76,10 @@ func newFlat(b *testing.B, s *server, users int64) *flat {
 		SELECT u, 1 + u %% 100, u * 0.01, %d FROM generate_series(1, %d) u; COMMIT`, file, users))
 	exec(b, pool, "VACUUM (ANALYZE, FREEZE) user_summary")
 	settle(b, pool)
-	t := &flat{users: users, store: summaries.NewStore(pool)}
-	t.lookUp(b) // what is done once: the statement is prepared, the file's run asked for
-	t.took = nil
-	t.pages = t.touched(b, pool)
-	return t
+}
+
+func rightSummary(user int32, transactions int64, total decimal.Decimal) bool {
+	return transactions == 1+int64(user)%100 && total.Equal(decimal.New(int64(user), -2))
 }
 
 // next goes through the users in strides, so that no two that follow each other share
@@ -87,7 +98,7 @@ func (t *flat) lookUp(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if s.Transactions != 1+int64(user)%100 || !s.Total.Equal(decimal.New(int64(user), -2)) {
+	if !rightSummary(user, s.Transactions, s.Total) {
 		b.Fatalf("user %d of %d: %+v", user, t.users, s)
 	}
 }

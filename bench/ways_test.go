@@ -48,7 +48,9 @@ func waysToLoad(bunDB *bun.DB) []*way {
 		{name: "unnest", load: insertUnnest},
 		{name: "prepared", most: 20_000, load: insertPrepared},
 		{name: "prepared-commit-each", most: 500, load: insertCommitting},
-		{name: "bun=1000", load: func(ctx context.Context, _ *pgxpool.Conn, rows []transaction) error { return insertBun(ctx, bunDB, rows) }},
+		{name: "bun=1000", load: func(ctx context.Context, _ *pgxpool.Conn, rows []transaction) error {
+			return insertBun(ctx, bunDB, rows)
+		}},
 	}
 	for _, n := range []int{10, 100, 1_000, 5_000} {
 		ways = append(ways, &way{name: fmt.Sprintf("values=%d", n), load: func(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {

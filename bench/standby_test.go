@@ -1,0 +1,220 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/postgres"
+)
+
+// caughtUpWithin bounds the wait for a replica.
+const caughtUpWithin = 5 * time.Minute
+
+// standby is a streaming replica of a server.
+type standby struct {
+	server  *server
+	primary *pgxpool.Pool // to the server's first database
+	replica *pgxpool.Pool // to the same
+	url     string
+}
+
+// newStandby copies the server and starts the copy as its replica, as the same user.
+// Without the program that copies, the benchmark is skipped.
+func newStandby(b *testing.B, s *server) *standby {
+	b.Helper()
+	r := &standby{server: s, primary: open(b, s.URL())}
+	var programs string
+	if err := r.primary.QueryRow(b.Context(), "SELECT setting FROM pg_config WHERE name = 'BINDIR'").Scan(&programs); err != nil {
+		b.Fatal(err)
+	}
+	copier := filepath.Join(programs, "pg_basebackup")
+	if _, err := os.Stat(copier); err != nil {
+		b.Skipf("pg_basebackup is not installed: %v", err)
+	}
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	o := serverOwner(b, r.primary)
+	dir := o.dir(b)
+	data := filepath.Join(dir, "data")
+	password, _ := u.User.Password()
+	from := *u
+	from.User = url.User(u.User.Username())
+	command := o.command(copier, "--pgdata", data, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync", "--dbname", from.String())
+	command.Env = append(os.Environ(), "PGPASSWORD="+password)
+	if out, err := command.CombinedOutput(); err != nil {
+		b.Fatalf("copy the server: %v\n%s", err, out)
+	}
+	query := u.Query()
+	query.Set("host", dir)
+	query.Set("port", "5432")
+	u.RawQuery = query.Encode()
+	r.url = u.String()
+	o.start(b, o.command(filepath.Join(programs, "postgres"), "-D", data, "-c", "listen_addresses=",
+		"-c", "port=5432", "-c", "unix_socket_directories="+dir, "-c", "wal_receiver_status_interval=1s"), dir, r.recovers)
+	r.replica = open(b, r.url)
+	return r
+}
+
+func open(b *testing.B, location string) *pgxpool.Pool {
+	b.Helper()
+	pool, err := postgres.Open(b.Context(), postgres.Config{URL: location})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
+	return pool
+}
+
+// recovers says whether the replica answers, and is one.
+func (r *standby) recovers(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, r.url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var recovering bool
+	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
+	if err == nil && !recovering {
+		err = errors.New("it is no replica")
+	}
+	return err
+}
+
+// database is the replica's copy of a database.
+func (r *standby) database(b *testing.B, pool *pgxpool.Pool) *pgxpool.Pool {
+	b.Helper()
+	r.catchUp(b)
+	u, err := url.Parse(r.url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	u.Path = "/" + pool.Config().ConnConfig.Database
+	return open(b, u.String())
+}
+
+// catchUp waits until the replica shows all that the primary has committed, and gives
+// the time that took.
+func (r *standby) catchUp(b *testing.B) time.Duration {
+	b.Helper()
+	began := time.Now()
+	var target string
+	if err := r.primary.QueryRow(b.Context(), "SELECT pg_current_wal_flush_lsn()::text").Scan(&target); err != nil {
+		b.Fatal(err)
+	}
+	r.until(b, r.replica, "SELECT pg_last_wal_replay_lsn() >= '"+target+"'::pg_lsn")
+	return time.Since(began)
+}
+
+// until waits for a query to answer yes.
+func (r *standby) until(b *testing.B, pool *pgxpool.Pool, query string) {
+	b.Helper()
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		var yes bool
+		if err := pool.QueryRow(b.Context(), query).Scan(&yes); err != nil {
+			b.Fatal(err)
+		}
+		if yes {
+			return
+		}
+		if time.Since(began) > caughtUpWithin {
+			b.Fatalf("it never came true: %s", query)
+		}
+	}
+}
+
+// set changes settings of a server for good.
+func set(b *testing.B, pool *pgxpool.Pool, settings ...string) {
+	b.Helper()
+	for _, s := range settings {
+		if _, err := pool.Exec(b.Context(), "ALTER SYSTEM SET "+s); err != nil {
+			b.Fatal(err)
+		}
+	}
+	exec(b, pool, "SELECT pg_reload_conf()")
+}
+
+// lag follows how far the replica's state lies back.
+type lag struct {
+	done chan struct{}
+	ends sync.WaitGroup
+	err  error
+
+	written []logMark // the primary's log as it grew
+
+	mu         sync.Mutex
+	last, most time.Duration // how old the replica's state was
+}
+
+type logMark struct {
+	at       time.Time
+	position int64
+}
+
+// follow looks at both logs every few milliseconds.
+func (r *standby) follow(ctx context.Context) *lag {
+	l := &lag{done: make(chan struct{})}
+	l.ends.Go(func() {
+		for l.err == nil {
+			l.err = l.look(ctx, r)
+			select {
+			case <-l.done:
+				return
+			case <-time.After(3 * time.Millisecond):
+			}
+		}
+	})
+	return l
+}
+
+func (l *lag) look(ctx context.Context, r *standby) error {
+	var mark logMark
+	if err := r.primary.QueryRow(ctx, "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint").Scan(&mark.position); err != nil {
+		return fmt.Errorf("the primary's log: %w", err)
+	}
+	mark.at = time.Now()
+	l.written = append(l.written, mark)
+	var replayed int64
+	if err := r.replica.QueryRow(ctx, "SELECT (pg_last_wal_replay_lsn() - '0/0')::bigint").Scan(&replayed); err != nil {
+		return fmt.Errorf("the replica's log: %w", err)
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = 0
+	// The first mark that the replica has not come to.
+	if i, _ := slices.BinarySearchFunc(l.written, replayed+1, func(m logMark, p int64) int { return int(m.position - p) }); i < len(l.written) {
+		l.last = now.Sub(l.written[i].at)
+	}
+	l.most = max(l.most, l.last)
+	return nil
+}
+
+// now is how old the replica's state is.
+func (l *lag) now() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// stop ends following.
+func (l *lag) stop(b *testing.B) {
+	b.Helper()
+	close(l.done)
+	l.ends.Wait()
+	if l.err != nil {
+		b.Fatal(l.err)
+	}
+}
