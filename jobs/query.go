@@ -72,7 +72,7 @@ func changes(s explain.Sample) []explain.Query {
 		{Name: "unattended", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
 		{Name: "cancelled_by_hand", Purpose: "each run that nobody attends to", Args: []any{jobKind, s.RunID}},
 		{Name: "lost_by_hand", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
-		{Name: "create_runs", Purpose: "each night and each backfill", Args: []any{KindNightly, "schedule", []string{date}}, Writes: true},
+		{Name: "create_runs", Purpose: "each night and each backfill", Args: []any{KindNightly, "schedule", []time.Time{s.Date}}, Writes: true},
 		{Name: "lock_run", Purpose: "each attempt", Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey")},
 		{Name: "note_lost", Purpose: "each attempt after one that was killed", Args: []any{s.RunID, 1}, Writes: true},
 		{Name: "start_attempt", Purpose: "each attempt", Args: []any{s.RunID, attempt, nil, "worker", "v0"}, Writes: true},
