@@ -102,7 +102,7 @@ func (t *Tokens) Add(ctx context.Context, name string, role Role, by Caller) (se
 	secret = newSecret()
 	hash := sha256.Sum256([]byte(secret))
 	err = t.change(ctx, Event{Actor: by.Actor, Action: ActionTokenAdded, Subject: name, Origin: by.Origin, Detail: map[string]any{"role": role}},
-		`INSERT INTO api_tokens (name, role, secret_sha256, created_by) VALUES ($1, $2, $3, $4)`, name, string(role), hash[:], by.Actor)
+		insertToken, name, string(role), hash[:], by.Actor)
 	if postgres.Constraint(err) == "api_tokens_one_a_name" {
 		return "", ErrTokenExists
 	}
@@ -119,7 +119,7 @@ const RevokedWithin = time.Second
 // others within [RevokedWithin].
 func (t *Tokens) Revoke(ctx context.Context, name string, by Caller) error {
 	err := t.change(ctx, Event{Actor: by.Actor, Action: ActionTokenRevoked, Subject: name, Origin: by.Origin},
-		`UPDATE api_tokens SET revoked_at = now(), revoked_by = $2 WHERE name = $1 AND revoked_at IS NULL`, name, by.Actor)
+		revokeToken, name, by.Actor)
 	if err != nil && !errors.Is(err, ErrTokenNotFound) {
 		return fmt.Errorf("revoke a token: %w", err)
 	}
@@ -148,7 +148,7 @@ func (t *Tokens) change(ctx context.Context, e Event, sql string, args ...any) e
 
 // List is every token, revoked ones included, the oldest first.
 func (t *Tokens) List(ctx context.Context) ([]Token, error) {
-	rows, err := t.pool.Query(ctx, `SELECT id, name, role, created_at, created_by, revoked_at, revoked_by FROM api_tokens ORDER BY id`)
+	rows, err := t.pool.Query(ctx, listTokens)
 	if err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
 	}
@@ -213,7 +213,7 @@ func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
 	set := &tokenSet{asOf: t.now(), bySecret: map[[sha256.Size]byte]Token{}}
-	rows, err := t.pool.Query(ctx, `SELECT id, name, role, secret_sha256, revoked_at FROM api_tokens`, pgx.QueryExecModeCacheStatement)
+	rows, err := t.pool.Query(ctx, loadTokens, pgx.QueryExecModeCacheStatement)
 	if err != nil {
 		return nil, fmt.Errorf("read the tokens: %w", err)
 	}

@@ -42,8 +42,7 @@ func Record(ctx context.Context, db Execer, e Event) error {
 			return fmt.Errorf("audit event %s: %w", e.Action, err)
 		}
 	}
-	const insert = `INSERT INTO audit_events (actor, action, subject, origin, detail) VALUES ($1, $2, $3, $4, $5::jsonb)`
-	if _, err := db.Exec(ctx, insert, postgres.Text(e.Actor), e.Action, postgres.Text(e.Subject), postgres.Text(e.Origin), string(cleanJSON(detail))); err != nil {
+	if _, err := db.Exec(ctx, insertEvent, postgres.Text(e.Actor), e.Action, postgres.Text(e.Subject), postgres.Text(e.Origin), string(cleanJSON(detail))); err != nil {
 		return fmt.Errorf("audit event %s: %w", e.Action, err)
 	}
 	return nil

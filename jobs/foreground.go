@@ -165,8 +165,7 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 			return err
 		}
 		r := Run{LogicalDate: date}
-		const find = "SELECT id, kind FROM etl_runs WHERE logical_date = $1::date AND kind <> 'manual'"
-		if err := tx.QueryRow(ctx, find, date.String()).Scan(&r.ID, &n.kind); err != nil {
+		if err := tx.QueryRow(ctx, runOfDate, date.String()).Scan(&r.ID, &n.kind); err != nil {
 			return err
 		}
 		runID = r.ID
@@ -184,8 +183,7 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 func (s *Service) createManual(ctx context.Context, req RunRequest, date Date) (int64, error) {
 	r := Run{Kind: KindManual, LogicalDate: date}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		const insert = "INSERT INTO etl_runs (kind, logical_date, requested_by, paths) VALUES ('manual', $1::date, $2, $3::text[]) RETURNING id"
-		if err := tx.QueryRow(ctx, insert, date.String(), req.RequestedBy, req.Paths).Scan(&r.ID); err != nil {
+		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, req.Paths).Scan(&r.ID); err != nil {
 			return err
 		}
 		return s.announce(ctx, tx, r, newRuns{kind: KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})

@@ -134,11 +134,7 @@ func limited(limit int) int64 {
 // limit is at most 1000, which also 0 stands for; so it is for every page here.
 func (l *Ledger) Runs(ctx context.Context, before int64, limit int) ([]Run, error) {
 	runs := []Run{}
-	q := l.bun.NewSelect().TableExpr("etl_run_status").ColumnExpr(runColumns).OrderExpr("id DESC").Limit(limited(limit))
-	if before > 0 {
-		q = q.Where("id < ?", before)
-	}
-	if err := q.Scan(ctx, &runs); err != nil {
+	if err := l.selectRuns(before, limit).Scan(ctx, &runs); err != nil {
 		return nil, fmt.Errorf("read runs: %w", err)
 	}
 	return runs, nil
@@ -147,7 +143,7 @@ func (l *Ledger) Runs(ctx context.Context, before int64, limit int) ([]Run, erro
 // Run is one run, or [ErrRunNotFound].
 func (l *Ledger) Run(ctx context.Context, id int64) (Run, error) {
 	var run Run
-	err := l.bun.NewSelect().TableExpr("etl_run_status").ColumnExpr(runColumns).Where("id = ?", id).Scan(ctx, &run)
+	err := l.selectRun(id).Scan(ctx, &run)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Run{}, ErrRunNotFound
 	}
@@ -160,9 +156,7 @@ func (l *Ledger) Run(ctx context.Context, id int64) (Run, error) {
 // runsOfDates are the runs of the dates of a range, both ends in it, by date.
 func (l *Ledger) runsOfDates(ctx context.Context, from, to Date) ([]Run, error) {
 	runs := []Run{}
-	err := l.bun.NewSelect().TableExpr("etl_run_status").ColumnExpr(runColumns).
-		Where("kind <> 'manual'").Where("logical_date BETWEEN ?::date AND ?::date", from.String(), to.String()).
-		OrderExpr("logical_date").Scan(ctx, &runs)
+	err := l.selectRunsOfDates(from, to).Scan(ctx, &runs)
 	if err != nil {
 		return nil, fmt.Errorf("read the runs of %s to %s: %w", from, to, err)
 	}
@@ -172,11 +166,7 @@ func (l *Ledger) runsOfDates(ctx context.Context, from, to Date) ([]Run, error) 
 // Attempts are all tries at a run, the first one first.
 func (l *Ledger) Attempts(ctx context.Context, runID int64) ([]Attempt, error) {
 	attempts := []Attempt{}
-	err := l.bun.NewSelect().TableExpr("etl_attempts AS a").
-		Join("LEFT JOIN etl_outcomes AS o USING (run_id, attempt)").
-		ColumnExpr("run_id, attempt, job_id, worker, code_version, started_at").
-		ColumnExpr("coalesce(o.status, ?) AS status, coalesce(o.error, '') AS error, o.finished_at", StatusRunning).
-		Where("run_id = ?", runID).OrderExpr("attempt").Scan(ctx, &attempts)
+	err := l.selectAttempts(runID).Scan(ctx, &attempts)
 	if err != nil {
 		return nil, fmt.Errorf("read the attempts of run %d: %w", runID, err)
 	}
@@ -187,11 +177,7 @@ func (l *Ledger) Attempts(ctx context.Context, runID int64) ([]Attempt, error) {
 // after the id given (0: from the first).
 func (l *Ledger) Files(ctx context.Context, runID, after int64, limit int) ([]File, error) {
 	files := []File{}
-	err := l.bun.NewSelect().TableExpr("etl_files").
-		ColumnExpr("id, run_id, attempt, source, path, coalesce(encode(sha256, 'hex'), '') AS sha256, bytes, status").
-		ColumnExpr("coalesce(error_code, '') AS error_code, coalesce(error, '') AS error").
-		ColumnExpr("read, loaded, duplicate, conflict, rejected, replaced, faults, total_amount, rules, code_version, started_at, finished_at").
-		Where("run_id = ?", runID).Where("id > ?", after).OrderExpr("id").Limit(limited(limit)).Scan(ctx, &files)
+	err := l.selectFiles(runID, after, limit).Scan(ctx, &files)
 	if err != nil {
 		return nil, fmt.Errorf("read the files of run %d: %w", runID, err)
 	}
@@ -202,15 +188,7 @@ func (l *Ledger) Files(ctx context.Context, runID, after int64, limit int) ([]Fi
 // outcome "" means all, else rejected, duplicate or conflict.
 func (l *Ledger) Rejects(ctx context.Context, runID int64, after RejectsAfter, limit int, outcome string) ([]Reject, error) {
 	rejects := []Reject{}
-	q := l.bun.NewSelect().TableExpr("etl_rejects").
-		ColumnExpr("file_id, line, outcome, faults, transaction_id, kept_file_id, kept_line, raw, raw_bytes, raw_length").
-		Where("file_id IN (SELECT id FROM etl_files WHERE run_id = ?)", runID).
-		Where("(file_id, line) > (?, ?)", after.FileID, after.Line).
-		OrderExpr("file_id, line").Limit(limited(limit))
-	if outcome != "" {
-		q = q.Where("outcome = ?", outcome)
-	}
-	if err := q.Scan(ctx, &rejects); err != nil {
+	if err := l.selectRejects(runID, after, limit, outcome).Scan(ctx, &rejects); err != nil {
 		return nil, fmt.Errorf("read the rejects of run %d: %w", runID, err)
 	}
 	return rejects, nil
@@ -220,8 +198,7 @@ func (l *Ledger) Rejects(ctx context.Context, runID int64, after RejectsAfter, l
 // they were written down. A run that goes on gets new ones all the time.
 func (l *Ledger) Logs(ctx context.Context, runID, after int64, limit int) ([]LogLine, error) {
 	lines := []LogLine{}
-	err := l.bun.NewSelect().TableExpr("etl_logs").ColumnExpr("id, run_id, attempt, at, level, message, attrs").
-		Where("run_id = ?", runID).Where("id > ?", after).OrderExpr("id").Limit(limited(limit)).Scan(ctx, &lines)
+	err := l.selectLogs(runID, after, limit).Scan(ctx, &lines)
 	if err != nil {
 		return nil, fmt.Errorf("read the log of run %d: %w", runID, err)
 	}

@@ -112,7 +112,7 @@ func (s *Service) behind(ctx context.Context, last Date) (bool, error) {
 // decided is the watermark, looked at without its lock; the schedule may not have
 // begun yet.
 func (s *Service) decided(ctx context.Context) (date Date, begun bool, err error) {
-	err = s.pool.QueryRow(ctx, "SELECT last_date FROM etl_schedule").Scan(&date)
+	err = s.pool.QueryRow(ctx, readSchedule).Scan(&date)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -137,8 +137,7 @@ func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last Date, now time
 	if err != nil {
 		return d, err
 	}
-	const move = "UPDATE etl_schedule SET last_date = $1::date, time_zone = $2, updated_at = now()"
-	if _, err := tx.Exec(ctx, move, last.String(), s.config.TimeZone.String()); err != nil {
+	if _, err := tx.Exec(ctx, moveSchedule, last.String(), s.config.TimeZone.String()); err != nil {
 		return d, fmt.Errorf("move the watermark: %w", err)
 	}
 	return d, nil
@@ -146,12 +145,11 @@ func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last Date, now time
 
 // lockSchedule locks the watermark and returns it.
 func (s *Service) lockSchedule(ctx context.Context, tx pgx.Tx, last Date) (Date, error) {
-	const insert = "INSERT INTO etl_schedule (last_date, time_zone) VALUES ($1::date, $2) ON CONFLICT DO NOTHING"
-	if _, err := tx.Exec(ctx, insert, last.String(), s.config.TimeZone.String()); err != nil {
+	if _, err := tx.Exec(ctx, startSchedule, last.String(), s.config.TimeZone.String()); err != nil {
 		return 0, fmt.Errorf("start the schedule: %w", err)
 	}
 	var decided Date
-	if err := tx.QueryRow(ctx, "SELECT last_date FROM etl_schedule FOR UPDATE").Scan(&decided); err != nil {
+	if err := tx.QueryRow(ctx, lockSchedule).Scan(&decided); err != nil {
 		return 0, fmt.Errorf("lock the schedule: %w", err)
 	}
 	return decided, nil

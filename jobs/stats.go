@@ -73,7 +73,7 @@ func (l *Ledger) runStats(ctx context.Context, s *Stats) error {
 		s.WaitingSince = seconds(since)
 		return nil
 	})
-	batch.Queue("SELECT last_date FROM etl_schedule").QueryRow(func(row pgx.Row) error {
+	batch.Queue(readSchedule).QueryRow(func(row pgx.Row) error {
 		var date Date
 		err := row.Scan(&date)
 		if errors.Is(err, pgx.ErrNoRows) {

@@ -92,8 +92,13 @@ func (l *load) run(ctx context.Context) error {
 	return l.fence(ctx)
 }
 
+const (
+	asWriter = "SET LOCAL tally.writer = 'tally'"
+	noJIT    = "SET LOCAL jit = off"
+)
+
 func (l *load) prepare(ctx context.Context) error {
-	if err := l.exec(ctx, "SET LOCAL tally.writer = 'tally'; SET LOCAL jit = off"); err != nil {
+	if err := l.exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err
 	}
 	return l.tx.QueryRow(ctx, "SELECT nextval('etl_files_id_seq')").Scan(&l.fileID)

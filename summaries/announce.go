@@ -10,6 +10,7 @@ import (
 )
 
 const (
+	promised        = "SET LOCAL tally.announced = 'yes'"
 	announceChannel = "tally_summaries"
 	// mostNamed bounds the users that an announcement names: 600 numbers of ten
 	// digits fit in the 8000 bytes of a notification.
@@ -26,7 +27,7 @@ type announcement struct {
 // promise keeps the trigger of user_summary from announcing every statement: the
 // caller will announce them together.
 func promise(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, "SET LOCAL tally.announced = 'yes'"); err != nil {
+	if _, err := tx.Exec(ctx, promised); err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
 	return nil

@@ -77,6 +77,8 @@ func (c *Cache) listen(ctx context.Context) (listened bool, err error) {
 	}
 }
 
+const epochQuery = "SELECT epoch, pg_backend_pid() FROM summary_epoch"
+
 // subscribe begins to listen, and reads the epoch after that: what was committed
 // before is in the epoch, what is committed later will be announced.
 func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err error) {
@@ -95,7 +97,7 @@ func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err er
 		return nil, 0, fmt.Errorf("listen: %w", err)
 	}
 	var pid uint32
-	err = conn.QueryRow(ctx, "SELECT epoch, pg_backend_pid() FROM summary_epoch", pgx.QueryExecModeExec).Scan(&epoch, &pid)
+	err = conn.QueryRow(ctx, epochQuery, pgx.QueryExecModeExec).Scan(&epoch, &pid)
 	if err != nil {
 		return nil, 0, fmt.Errorf("listen: epoch: %w", err)
 	}

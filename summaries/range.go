@@ -67,18 +67,24 @@ func firstOfMonth(day time.Time) time.Time {
 	return time.Date(day.Year(), day.Month(), 1, 0, 0, 0, 0, time.UTC)
 }
 
+// rangeStatement is what sums a range, with its arguments.
+func rangeStatement(userID int32, from, to time.Time) (query string, args []any) {
+	p := partsOf(from, to)
+	args = []any{userID, p.months.from, p.months.to}
+	if p.whole() {
+		return rangeQuery, args
+	}
+	return cutQuery, append(args, p.head.from, p.head.to, p.tail.from, p.tail.to)
+}
+
 // Range returns the count and sum of a user's transactions of the days from … to, both
 // in it; a zero time is no bound. [ErrNotFound] says that there are none. Version and
 // the like are those of the user's whole summary. The cost grows with the user's months
 // in the range, and with the user's rows in the months that the range cuts.
 func (s *Store) Range(ctx context.Context, userID int32, from, to time.Time) (Summary, error) {
-	p := partsOf(from, to)
-	query, args := rangeQuery, []any{pgx.QueryExecModeCacheStatement, userID, p.months.from, p.months.to}
-	if !p.whole() {
-		query, args = cutQuery, append(args, p.head.from, p.head.to, p.tail.from, p.tail.to)
-	}
+	query, args := rangeStatement(userID, from, to)
 	sum := Summary{UserID: userID}
-	err := s.pool.QueryRow(ctx, query, args...).
+	err := s.pool.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...).
 		Scan(&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Summary{}, ErrNotFound

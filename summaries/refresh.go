@@ -68,6 +68,27 @@ func (r rollup) match(one, other string) string {
 	return r.each(func(k rollupKey) string { return one + "." + k.column + " = " + other + "." + k.column }, " AND ")
 }
 
+// statement is one of refresh.sql for this rollup.
+func (r rollup) statement(statements sqlfile.Statements, name string) string {
+	return statements.Get(name, "rollup", r.table, "keys", r.columns(), "match", r.match("r", "d"))
+}
+
+// named is what refresh.sql calls the statement delete, update or upsert of this rollup.
+func (r rollup) named(name string) string {
+	if name == "delete" || r.dated {
+		return name
+	}
+	return name + "_plain"
+}
+
+// args are those of the statement delete, update or upsert.
+func (r rollup) args(name string, fileID int64) []any {
+	if name == "delete" || !r.dated {
+		return nil
+	}
+	return []any{fileID}
+}
+
 // Refresh moves every rollup by the deltas of the load of a file, in the caller's
 // transaction, which has set tally.writer and lets no other load write. The cost
 // grows with the deltas, not with the tables. It returns how many users had a
@@ -105,7 +126,7 @@ func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int
 // refresh shows note each key's delta on the way.
 func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, d *Deltas, fileID int64, note func(delta)) error {
 	var empty bool
-	if err := tx.QueryRow(ctx, statements.Get("empty", "rollup", r.table)).Scan(&empty); err != nil {
+	if err := tx.QueryRow(ctx, r.statement(statements, "empty")).Scan(&empty); err != nil {
 		return err
 	}
 	// Into an empty table the deltas go as they are: whatever came cannot have
@@ -113,13 +134,13 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 	target, columns := r.table, []string{r.columns(), "total_transactions", "total_amount"}
 	if !empty {
 		target, columns = "refresh_delta", []string{r.columns(), "n", "amount"}
-		if _, err := tx.Exec(ctx, statements.Get("delta", "rollup", r.table, "keys", r.columns())); err != nil {
+		if _, err := tx.Exec(ctx, r.statement(statements, "delta")); err != nil {
 			return err
 		}
 	}
 	indexed := !empty || r.dated // else the index is made of the rows, in half the time
 	if !indexed {
-		if _, err := tx.Exec(ctx, statements.Get("bare", "rollup", r.table)); err != nil {
+		if _, err := tx.Exec(ctx, r.statement(statements, "bare")); err != nil {
 			return err
 		}
 	}
@@ -147,7 +168,7 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 		})
 	})
 	if err == nil && !indexed {
-		_, err = tx.Exec(ctx, statements.Get("index", "rollup", r.table, "keys", r.columns()))
+		_, err = tx.Exec(ctx, r.statement(statements, "index"))
 	}
 	if err != nil || empty {
 		return err
@@ -157,16 +178,7 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 		names = []string{"delete", "update", "upsert"}
 	}
 	for _, name := range names {
-		var args []any
-		if name != "delete" {
-			if r.dated {
-				args = append(args, fileID)
-			} else {
-				name += "_plain"
-			}
-		}
-		sql := statements.Get(name, "rollup", r.table, "keys", r.columns(), "match", r.match("r", "d"))
-		if _, err := tx.Exec(ctx, sql, args...); err != nil {
+		if _, err := tx.Exec(ctx, r.statement(statements, r.named(name)), r.args(name, fileID)...); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -87,6 +87,8 @@ FROM user_summary s WHERE s.user_id = $1`
 const readingQuery = `SELECT` + summaryColumns + `, e.epoch
 FROM summary_epoch e LEFT JOIN user_summary s ON s.user_id = $1`
 
+const runQuery = "SELECT run_id FROM etl_files WHERE id = $1"
+
 // Get returns a user's summary, or [ErrNotFound]. It is one read by primary key,
 // on one prepared statement a connection, and another one for a file that no look-up
 // has met before.
@@ -131,7 +133,7 @@ func (s *Store) runOf(ctx context.Context, fileID int64) (run int64, err error) 
 	if run, ok := s.runs.GetIfPresent(fileID); ok {
 		return run, nil
 	}
-	err = s.pool.QueryRow(ctx, "SELECT run_id FROM etl_files WHERE id = $1", pgx.QueryExecModeCacheStatement, fileID).Scan(&run)
+	err = s.pool.QueryRow(ctx, runQuery, pgx.QueryExecModeCacheStatement, fileID).Scan(&run)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}

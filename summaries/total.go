@@ -99,18 +99,23 @@ func (q TotalsQuery) bounds() (from, to time.Time) {
 	return from, to
 }
 
+// args are the statement's arguments.
+func (q TotalsQuery) args() []any {
+	from, to := q.bounds()
+	args := []any{from, to, q.Limit}
+	if q.UserID != 0 {
+		args = append(args, q.UserID)
+	}
+	return args
+}
+
 // lastDay is past every date that a load lets in.
 func lastDay() time.Time { return time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC) }
 
 // Totals gives the totals of the periods in which there are transactions; none is an
 // empty list.
 func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
-	from, to := q.bounds()
-	args := []any{pgx.QueryExecModeCacheStatement, from, to, q.Limit}
-	if q.UserID != 0 {
-		args = append(args, q.UserID)
-	}
-	rows, err := s.pool.Query(ctx, q.statement(), args...)
+	rows, err := s.pool.Query(ctx, q.statement(), append([]any{pgx.QueryExecModeCacheStatement}, q.args()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("sum by %s: %w", q.By, err)
 	}

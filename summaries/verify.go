@@ -72,19 +72,24 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (Verifi
 	return v, nil
 }
 
+const sizeQuery = `SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM user_summary),
+	(SELECT count(*) FROM daily_totals), (SELECT count(*) FROM etl_files WHERE status = 'loaded')`
+
 func (v *Verification) size(ctx context.Context, tx pgx.Tx) error {
-	const query = `SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM user_summary),
-		(SELECT count(*) FROM daily_totals), (SELECT count(*) FROM etl_files WHERE status = 'loaded')`
-	return tx.QueryRow(ctx, query).Scan(&v.Transactions, &v.Users, &v.Days, &v.Files)
+	return tx.QueryRow(ctx, sizeQuery).Scan(&v.Transactions, &v.Users, &v.Days, &v.Files)
 }
 
-func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, r rollup, report func(Drift)) error {
+// verification is the statement that holds a rollup against a recomputation.
+func (r rollup) verification(statements sqlfile.Statements) string {
 	both := func(k rollupKey) string { return "coalesce(r." + k.column + ", t." + k.column + ")" }
-	sql := statements.Get("rollup", "rollup", r.table, "keys", r.columns(), "match", r.match("t", "r"),
+	return statements.Get("rollup", "rollup", r.table, "keys", r.columns(), "match", r.match("t", "r"),
 		"label", r.each(func(k rollupKey) string { return "'" + k.column + "', " + both(k) }, ", "),
 		"of", r.each(func(k rollupKey) string { return k.of + " AS " + k.column }, ", "),
 		"group", r.each(func(k rollupKey) string { return k.of }, ", "), "order", r.each(both, ", "))
-	rows, err := tx.Query(ctx, sql)
+}
+
+func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, r rollup, report func(Drift)) error {
+	rows, err := tx.Query(ctx, r.verification(statements))
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.table, err)
 	}

@@ -4,8 +4,6 @@
 // statement that writes is planned and not executed.
 package explain
 
-import "time"
-
 // Query is a statement that Tally runs, with arguments that fit the data there is.
 type Query struct {
 	// Name is PACKAGE/STATEMENT, as in summaries/look_up.
@@ -39,16 +37,4 @@ type Expectation struct {
 	MostBuffers int64
 	// WholeTable says that the statement is meant to read tables from end to end.
 	WholeTable bool
-}
-
-// Sample is what the data has, for statements' arguments.
-type Sample struct {
-	UserID         int32       // a user with transactions, not the one with most
-	Date           time.Time   // of one of the user's transactions
-	From, To       time.Time   // a range of dates around it that cuts two months, both ends in it
-	TransactionIDs []string    // some that are stored, in the order of the C collation
-	UserIDs        []int32     // of these transactions
-	Dates          []time.Time // of these transactions
-	FileID, RunID  int64       // of the newest loaded file; 0 where there is none
-	SHA256         []byte      // of that file
 }

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	_ "embed" // for the ledger
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/explain"
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline"
+)
+
+var updatePlans = flag.Bool("update-plans", false, "write the golden plans anew, for the version of PostgreSQL that the tests run on")
+
+//go:embed testdata/ledger.sql
+var ledgerOfNights string
+
+const (
+	planRows  = 100_000
+	planUsers = 4_000
+	planDays  = 3 * 365 // from 2021-01-01 on: 36 months
+)
+
+// planSettings keep plans from depending on the moment: nothing gathers statistics
+// but the test, from every row that there is. Parallel query and JIT are as PostgreSQL
+// sets them.
+func planSettings() map[string]string {
+	return map[string]string{"autovacuum": "off", "default_statistics_target": "1000"}
+}
+
+// Every statement is planned as it was when its golden plan was written, and touches
+// no more pages. Those that write are carried out, too, and taken back.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	pool := plannedDatabase(t)
+	inTransaction(t, pool, func(tx pgx.Tx) {
+		sample, err := explain.TakeSample(t.Context(), tx)
+		require.NoError(t, err)
+		require.False(t, sample.Empty)
+		require.NotEmpty(t, sample.TransactionIDs)
+		for _, q := range queries(sample) {
+			p := carriedOut(t, tx, q)
+			assert.Empty(t, p.Judge(q), "%s\n%s", q.Name, p.Text())
+			holdAgainstGolden(t, major(t, tx), q, p)
+		}
+	})
+	if !*updatePlans {
+		plantFaults(t, pool)
+	}
+}
+
+// plantFaults does to the database what must not go unseen.
+func plantFaults(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	for _, f := range []struct{ fault, query, sentence string }{
+		{"ALTER TABLE user_summary DROP CONSTRAINT user_summary_pkey", "summaries/look_up", "index user_summary_pkey is not used: user_summary is read from end to end, "},
+		{"ALTER TABLE transactions DROP CONSTRAINT transactions_pkey", "summaries/range_cut", "index transactions_pkey is not used: transactions_20"},
+		{"ALTER TABLE transaction_keys DROP CONSTRAINT transaction_keys_pkey", "pipeline/known_keys", "index transaction_keys_pkey is not used: transaction_keys is read from end to end, "},
+		{"DROP INDEX etl_files_run", "jobs/files", "index etl_files_run is not used: etl_files is read from end to end, "},
+		{"SET LOCAL enable_partition_pruning = off", "summaries/user_totals_by_day", "36 partitions of transactions are scanned, where at most 4 hold what is asked for: transactions_2021_01, "},
+	} {
+		inTransaction(t, pool, func(tx pgx.Tx) {
+			sample, err := explain.TakeSample(t.Context(), tx)
+			require.NoError(t, err)
+			_, err = tx.Exec(t.Context(), f.fault)
+			require.NoError(t, err)
+			q := named(t, queries(sample), f.query)
+			p := carriedOut(t, tx, q)
+			assert.Contains(t, strings.Join(p.Judge(q), "\n"), f.sentence, f.fault)
+			shape, _ := golden(t, major(t, tx), q)
+			assert.NotEqual(t, shape, p.Shape(), f.fault)
+		})
+	}
+}
+
+func named(t *testing.T, all []explain.Query, name string) explain.Query {
+	t.Helper()
+	for _, q := range all {
+		if q.Name == name {
+			return q
+		}
+	}
+	require.Fail(t, "no such query", name)
+	return explain.Query{}
+}
+
+// carriedOut is the plan of a statement that was run; one that writes is run as well,
+// in the savepoint that Explain takes back.
+func carriedOut(t *testing.T, tx pgx.Tx, q explain.Query) explain.Plan {
+	t.Helper()
+	q.Writes = false
+	p, err := explain.Explain(t.Context(), tx, q, true)
+	require.NoError(t, err)
+	return p
+}
+
+func inTransaction(t *testing.T, pool *pgxpool.Pool, do func(pgx.Tx)) {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tx.Rollback(t.Context())) }()
+	do(tx)
+}
+
+// Plans of an older version of PostgreSQL are in NAME.txt, those of 18 and later in
+// NAME.18.txt where they differ.
+const newMajor = 18
+
+func major(t *testing.T, tx pgx.Tx) int {
+	t.Helper()
+	var version int
+	require.NoError(t, tx.QueryRow(t.Context(), "SELECT current_setting('server_version_num')::int / 10000").Scan(&version))
+	return version
+}
+
+func goldenFiles(q explain.Query) (old, newer string) {
+	path := filepath.Join("testdata", "plans", strings.ReplaceAll(q.Name, "/", "_"))
+	return path + ".txt", path + ".18.txt"
+}
+
+// golden is the shape that is expected, and how many pages may be touched.
+func golden(t *testing.T, major int, q explain.Query) (shape string, pages int64) {
+	t.Helper()
+	path, newer := goldenFiles(q)
+	if _, err := os.Stat(newer); err == nil && major >= newMajor {
+		path = newer
+	}
+	text, err := os.ReadFile(path)
+	require.NoError(t, err, "write it with: go test ./cmd/tally -run TestPlans -update-plans")
+	shape, last, _ := strings.Cut(string(text), "pages: at most ")
+	_, err = fmt.Sscan(last, &pages)
+	require.NoError(t, err, path)
+	return shape, pages
+}
+
+func holdAgainstGolden(t *testing.T, major int, q explain.Query, p explain.Plan) {
+	t.Helper()
+	if *updatePlans {
+		writeGolden(t, major, q, p)
+	}
+	shape, pages := golden(t, major, q)
+	assert.Equal(t, shape, p.Shape(), "%s\n%s", q.Name, p.Text())
+	assert.LessOrEqual(t, p.Buffers(), pages, "pages of %s\n%s", q.Name, p.Text())
+}
+
+// writeGolden keeps one file where both versions plan alike: of pages, what either
+// may touch.
+func writeGolden(t *testing.T, major int, q explain.Query, p explain.Plan) {
+	t.Helper()
+	path, newer := goldenFiles(q)
+	pages := p.BuffersBound()
+	if major >= newMajor {
+		require.NoError(t, removeIfThere(newer))
+		if shape, most := golden(t, major, q); shape == p.Shape() {
+			pages = max(pages, most)
+		} else {
+			path = newer
+		}
+	}
+	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%spages: at most %d\n", p.Shape(), pages), 0o644))
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+// plannedDatabase is the same database every time, but for the times of day in it: a
+// ledger of nights, and a load of rows of three years.
+func plannedDatabase(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	server := testdb.Own(t, planSettings())
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: server.URL()})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	_, err = migrations.Up(t.Context(), pool)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), ledgerOfNights, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	result, err := pipeline.NewLoader(pool).Load(t.Context(), pipeline.LoadRequest{RunID: 2000, Attempt: 1, Source: "nights", Path: rowsOfYears(t), CodeVersion: "v0"})
+	require.NoError(t, err)
+	require.EqualValues(t, planRows, result.Loaded)
+	_, err = pool.Exec(t.Context(), "VACUUM ANALYZE")
+	require.NoError(t, err)
+	return pool
+}
+
+func rowsOfYears(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rows.csv")
+	file, err := os.Create(path)
+	require.NoError(t, err)
+	w, r := bufio.NewWriter(file), rand.New(rand.NewPCG(5, 15))
+	first := time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)
+	fmt.Fprintln(w, "transaction_id,user_id,amount,transaction_date")
+	for i := range planRows {
+		fmt.Fprintf(w, "T%08d,%d,%d.%02d,%s\n", i*7919%100_000_000, 1+r.IntN(planUsers), r.IntN(1000), r.IntN(100),
+			first.AddDate(0, 0, r.IntN(planDays)).Format(time.DateOnly))
+	}
+	require.NoError(t, w.Flush())
+	require.NoError(t, file.Close())
+	return path
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/explain"
+	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+)
+
+// unplanned are the statements of the .sql files that have no plan, each with the
+// reason.
+func unplanned() map[string]string {
+	const ddl, setting = "DDL", "SET"
+	return map[string]string{
+		"summaries/refresh.sql bare": ddl, "summaries/refresh.sql index": ddl,
+		"summaries/refresh.sql delta": ddl + ", of no rows",
+		"pipeline/load.sql drop_key":  ddl, "pipeline/load.sql add_key": ddl,
+		"pipeline/load.sql look_up": setting, "pipeline/load.sql look_up_ends": setting + " and ANALYZE",
+		"pipeline/load.sql known_table": ddl, "pipeline/load.sql replaced_table": ddl,
+		"pipeline/load.sql detached_table": ddl, "pipeline/load.sql detached_key": ddl,
+	}
+}
+
+func TestEveryStatementIsNamed(t *testing.T) {
+	t.Parallel()
+	names, texts := map[string]bool{}, []string{}
+	for _, q := range queries(explain.Sample{}) {
+		assert.False(t, names[q.Name], "%s is there twice", q.Name)
+		assert.NotEmpty(t, q.Purpose, q.Name)
+		names[q.Name] = true
+		texts = append(texts, q.SQL)
+	}
+	exceptions := unplanned()
+	word := regexp.MustCompile(`\\\{\\\{[a-z]+\\\}\\\}`)
+	for _, file := range []string{"summaries/refresh.sql", "summaries/verify.sql", "pipeline/load.sql", "jobs/ledger.sql"} {
+		text, err := os.ReadFile("../../" + file)
+		require.NoError(t, err)
+		for name, sql := range sqlfile.Parse(string(text)) {
+			pattern := regexp.MustCompile("^" + word.ReplaceAllString(regexp.QuoteMeta(sql), "(?s:.+)") + "$")
+			named := false
+			for _, text := range texts {
+				named = named || pattern.MatchString(strings.TrimSpace(text))
+			}
+			reason := exceptions[file+" "+name]
+			delete(exceptions, file+" "+name)
+			assert.NotEqual(t, named, reason != "", "%s of %s is to be in its package's Queries, or to have a reason not to be", name, file)
+		}
+	}
+	assert.Empty(t, exceptions, "exceptions of statements that there are not")
+}
+
+// An empty database has plans, too, and nothing in them to complain about; a
+// transaction that only reads is enough for them.
+func TestPlansOfAnEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, migrations.Schema{})
+	inTransaction(t, pool, func(tx pgx.Tx) {
+		_, err := tx.Exec(t.Context(), "SET TRANSACTION READ ONLY")
+		require.NoError(t, err)
+		sample, err := explain.TakeSample(t.Context(), tx)
+		require.NoError(t, err)
+		assert.True(t, sample.Empty)
+		for _, q := range queries(sample) {
+			p, err := explain.Explain(t.Context(), tx, q, true)
+			require.NoError(t, err)
+			assert.Equal(t, !q.Writes, p.Analyzed, q.Name)
+			assert.Empty(t, p.Judge(q), "%s\n%s", q.Name, p.Text())
+		}
+	})
+}

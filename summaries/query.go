@@ -1,0 +1,139 @@
+package summaries
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/opentax/tally/internal/explain"
+	"github.com/opentax/tally/internal/sqlfile"
+)
+
+// page is how many rows the named lists ask for, as the API does where nothing is said.
+const page = 100
+
+// Queries are the statements of this package, with arguments from s. Left out are
+// DDL, SET and COPY, which have no plan, and the announcement, a call of a function.
+func Queries(s explain.Sample) []explain.Query {
+	return append(append(reads(s), verifications()...), refreshes(s)...)
+}
+
+func reads(s explain.Sample) []explain.Query {
+	summary := explain.Expectation{Indexes: []string{"user_summary_pkey"}, MostBuffers: 16}
+	user := []string{"transactions_pkey"}
+	list := []explain.Query{
+		{Name: "summaries/look_up", Purpose: "each summary that is asked for past the cache", SQL: summaryQuery, Args: []any{s.UserID}, Expect: summary},
+		{Name: "summaries/look_up_epoch", Purpose: "each summary that the cache keeps", SQL: readingQuery, Args: []any{s.UserID}, Expect: summary},
+		{
+			Name: "summaries/run_of_file", Purpose: "once for each file that a look-up meets", SQL: runQuery, Args: []any{s.FileID},
+			Expect: explain.Expectation{Indexes: []string{"etl_files_pkey"}, MostBuffers: 8},
+		},
+		{Name: "summaries/epoch", Purpose: "each time that a cache begins to listen", SQL: epochQuery},
+		{
+			Name: "summaries/transactions", Purpose: "each page of a user's rows", SQL: transactionsQuery,
+			Args: []any{s.UserID, time.Time{}, int64(0), page}, Expect: explain.Expectation{Indexes: user},
+		},
+		{
+			Name: "summaries/many", Purpose: "each list of summaries by ids", SQL: manyQuery, Args: []any{s.UserIDs},
+			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey"}},
+		},
+		{
+			Name: "summaries/top_by_amount", Purpose: "each list of the top users", SQL: fmt.Sprintf(topQuery, ByAmount), Args: []any{page},
+			Expect: explain.Expectation{WholeTable: true},
+		},
+		{
+			Name: "summaries/top_by_transactions", Purpose: "each list of the top users", SQL: fmt.Sprintf(topQuery, ByTransactions), Args: []any{page},
+			Expect: explain.Expectation{WholeTable: true},
+		},
+	}
+	return append(append(list, ranges(s)...), totalsOf(s)...)
+}
+
+func ranges(s explain.Sample) []explain.Query {
+	months := explain.Expectation{Indexes: []string{"user_summary_pkey", "user_months_pkey"}}
+	first := firstOfMonth(s.From)
+	whole, wholeArgs := rangeStatement(s.UserID, first, first.AddDate(0, 3, -1))
+	cut, cutArgs := rangeStatement(s.UserID, s.From, s.To)
+	// At most the two months that are cut are read from transactions.
+	cutMonths := explain.Expectation{Indexes: append(months.Indexes, "transactions_pkey"), MostPartitions: 2}
+	months.MostBuffers = 32
+	return []explain.Query{
+		{Name: "summaries/range_whole", Purpose: "each summary of whole months", SQL: whole, Args: wholeArgs, Expect: months},
+		{Name: "summaries/range_cut", Purpose: "each summary of a range that cuts a month", SQL: cut, Args: cutArgs, Expect: cutMonths},
+	}
+}
+
+func totalsOf(s explain.Sample) []explain.Query {
+	of := func(name, purpose string, q TotalsQuery, e explain.Expectation) explain.Query {
+		q.Limit = page
+		sql, args := q.statement(), q.args()
+		return explain.Query{Name: "summaries/" + name, Purpose: purpose, SQL: sql, Args: args, Expect: e}
+	}
+	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MostPartitions: partitions(s.From, s.To)}
+	return []explain.Query{
+		of("totals_by_day", "each page of totals of all users by day", TotalsQuery{By: Day, From: s.From, To: s.To}, explain.Expectation{}),
+		of("totals_by_month", "each page of totals of all users by month", TotalsQuery{By: Month, From: s.From, To: s.To}, explain.Expectation{}),
+		of("user_totals_by_day", "each page of a user's totals by day", TotalsQuery{UserID: s.UserID, By: Day, From: s.From, To: s.To}, rows),
+		of("user_totals_by_month", "each page of a user's totals by whole months", TotalsQuery{UserID: s.UserID, By: Month},
+			explain.Expectation{Indexes: []string{"user_months_pkey"}}),
+		of("user_totals_by_cut_month", "each page of a user's totals by months that a range cuts", TotalsQuery{UserID: s.UserID, By: Month, From: s.From, To: s.To}, rows),
+	}
+}
+
+// partitions counts the months of a range, both ends in it.
+func partitions(from, to time.Time) int {
+	return (to.Year()-from.Year())*12 + int(to.Month()) - int(from.Month()) + 1
+}
+
+func verifications() []explain.Query {
+	statements := sqlfile.Parse(verifySQL)
+	whole := explain.Expectation{WholeTable: true}
+	list := []explain.Query{{Name: "summaries/verify_size", Purpose: "each tally verify", SQL: sizeQuery, Expect: whole}}
+	for _, r := range rollups() {
+		list = append(list, explain.Query{
+			Name: "summaries/verify_" + r.table, Purpose: "each tally verify", SQL: r.verification(statements), Expect: whole,
+		})
+	}
+	for _, c := range checks() {
+		list = append(list, explain.Query{
+			Name: "summaries/verify_" + c.statement, Purpose: "each tally verify", SQL: statements.Get(c.statement), Expect: whole,
+		})
+	}
+	return list
+}
+
+// refreshes are the statements of a load, which read its deltas from a temporary
+// table: for each of them the sample's rows stand in.
+func refreshes(s explain.Sample) []explain.Query {
+	statements := sqlfile.Parse(refreshSQL)
+	before := []string{"SET LOCAL jit = off", "SET LOCAL tally.writer = 'tally'", promised} // as the load does
+	var list []explain.Query
+	for _, r := range rollups() {
+		list = append(list, explain.Query{
+			Name: "summaries/refresh_" + r.table + "_empty", Purpose: "each load", SQL: r.statement(statements, "empty"), Before: before,
+			Expect: explain.Expectation{MostBuffers: 8},
+		})
+		for _, name := range []string{"delete", "update", "upsert"} {
+			q := explain.Query{
+				Name: "summaries/refresh_" + r.table + "_" + name, Purpose: "each load", SQL: r.statement(statements, r.named(name)), Before: before,
+				Args: r.args(name, s.FileID), Writes: true,
+			}
+			if r.table != "daily_totals" { // of so few rows that a scan may do as well
+				q.Expect.Indexes = []string{r.table + "_pkey"}
+			}
+			q.Given, q.Args = r.given(name, s, q.Args)
+			list = append(list, q)
+		}
+	}
+	return list
+}
+
+// given is the sample's rows as deltas of the kind that the statement carries out.
+func (r rollup) given(statement string, s explain.Sample, args []any) (string, []any) {
+	n := map[string]int{"delete": -1, "update": 0, "upsert": 1}[statement]
+	columns := r.each(func(k rollupKey) string { return k.of + " AS " + k.column }, ", ")
+	text := fmt.Sprintf(`refresh_delta AS MATERIALIZED (
+    SELECT DISTINCT %s, %d::bigint AS n, 0.01::numeric AS amount
+    FROM unnest($%d::int[], $%d::date[]) s(user_id, transaction_date) ORDER BY %s
+)`, columns, n, len(args)+1, len(args)+2, r.columns())
+	return text, append(args, s.UserIDs, s.Dates)
+}
