@@ -57,6 +57,7 @@ type cli struct {
 	Check    checkCmd    `cmd:"" help:"Profile a file without a database."`
 	Generate generateCmd `cmd:"" help:"Write synthetic dirty CSV to standard output."`
 	Verify   verifyCmd   `cmd:"" help:"Recompute and compare every rollup and key."`
+	Report   reportCmd   `cmd:"" help:"Look at the database: every plan, what is wrong, what it costs, how it grows."`
 	Token    tokenCmd    `cmd:"" help:"Who may use the API: add, list and revoke tokens."`
 	Psql     psqlCmd     `cmd:"" help:"A psql session on the database in use."`
 	Health   healthCmd   `cmd:"" hidden:"" help:"Ask a running server whether it is ready."`

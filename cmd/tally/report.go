@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/shirou/gopsutil/v4/disk"
+	"github.com/shirou/gopsutil/v4/mem"
+
+	"github.com/opentax/tally/internal/report"
+	"github.com/opentax/tally/migrations"
+)
+
+type reportCmd struct {
+	Out    string        `placeholder:"DIR" help:"Write report.html, report.md, report.json and every plan into this folder."`
+	JSON   bool          `name:"json" help:"Print the report as JSON."`
+	Within time.Duration `default:"50s" help:"How long it may take; what does not fit in is named in the report."`
+}
+
+func (cmd *reportCmd) Run(ctx context.Context, env *environment) (err error) {
+	if cmd.Within <= 0 {
+		return usageError{fmt.Errorf("--within is %s; it takes a time above 0", cmd.Within)}
+	}
+	if cmd.Out != "" { // before the database is asked for a minute
+		if err := os.MkdirAll(filepath.Join(cmd.Out, "plans"), 0o755); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
+	db, err := env.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, db.Close)
+	pending, err := pendingMigrations(ctx, db)
+	if err != nil {
+		return err
+	}
+	env.logger.InfoContext(ctx, "looking at the database", "within", cmd.Within)
+	made, err := report.Make(ctx, report.Config{
+		Pool: db.pool, Queries: queries, Pending: pending, Within: cmd.Within,
+		Machine: env.machineOf(db), Version: codeVersion(),
+	})
+	if err != nil {
+		return err
+	}
+	if cmd.Out != "" {
+		if err := writeReport(cmd.Out, made); err != nil {
+			return err
+		}
+		env.logger.InfoContext(ctx, "wrote the report", "page", filepath.Join(cmd.Out, "report.html"), "findings", len(made.Findings))
+	}
+	switch {
+	case cmd.JSON:
+		return reportJSON(env.stdout, made)
+	case cmd.Out == "":
+		return report.WriteMarkdown(env.stdout, made)
+	}
+	return nil
+}
+
+func pendingMigrations(ctx context.Context, db *database) (pending []string, err error) {
+	steps, err := migrations.Status(ctx, db.pool)
+	for _, s := range steps {
+		if !s.Applied() {
+			pending = append(pending, s.Name)
+		}
+	}
+	return pending, err
+}
+
+func reportJSON(w io.Writer, r *report.Report) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// writeReport writes each file beside its place first, so that a reader never finds
+// half of one. Plans of an earlier report that has them are overwritten.
+func writeReport(dir string, r *report.Report) error {
+	for name, write := range map[string]func(io.Writer, *report.Report) error{
+		"report.html": report.WriteHTML, "report.md": report.WriteMarkdown, "report.json": reportJSON,
+	} {
+		var content bytes.Buffer
+		if err := write(&content, r); err != nil {
+			return err
+		}
+		if err := replaceFile(filepath.Join(dir, name), content.Bytes()); err != nil {
+			return err
+		}
+	}
+	for _, q := range r.Queries {
+		if q.Plan == nil {
+			continue
+		}
+		path := filepath.Join(dir, "plans", strings.ReplaceAll(q.Name, "/", "_"))
+		if err := errors.Join(replaceFile(path+".json", q.Plan), replaceFile(path+".txt", []byte(q.Text+"\n"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func replaceFile(path string, content []byte) error {
+	next := path + ".next"
+	if err := os.WriteFile(next, content, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
+}
+
+// machineOf is what the database has to work with, where it is on this machine. What
+// cannot be found out is 0, which says that it is not known.
+func (env *environment) machineOf(db *database) (m report.Machine) {
+	if !onThisMachine(&db.pool.Config().ConnConfig.Config) {
+		return m
+	}
+	m.CPUs = runtime.NumCPU()
+	if memory, err := mem.VirtualMemory(); err == nil {
+		m.Memory = int64(memory.Total)
+	}
+	if dir, err := env.dataDir(); err == nil && db.server != nil {
+		if room, err := disk.Usage(dir); err == nil {
+			m.FreeDisk = int64(room.Free)
+		}
+	}
+	return m
+}
+
+// onThisMachine says whether a connection goes over a socket or to a loopback address.
+// A forwarded port looks the same; then the machine's figures are those of this end.
+func onThisMachine(c *pgconn.Config) bool {
+	if strings.HasPrefix(c.Host, "/") || c.Host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(c.Host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,134 @@
+-- name: server
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+       current_database()::text AS database, pg_database_size(current_database()) AS bytes,
+       pg_postmaster_start_time() AS since,
+       (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()) AS stats_since,
+       pg_is_in_recovery() AS replica;
+
+-- name: migrated
+SELECT to_regclass('transactions') IS NOT NULL AND to_regclass('user_months') IS NOT NULL;
+
+-- name: tables
+-- What rows need is estimated from pg_stats: their average widths and 28 bytes for a
+-- row's header and pointer, in pages filled as the table's fillfactor says.
+SELECT c.relname::text AS name, coalesce(p.relname::text, '') AS partition_of, c.relkind = 'p' AS partitioned,
+       c.reltuples::float8 AS rows, coalesce(s.n_live_tup, 0) AS live, coalesce(s.n_dead_tup, 0) AS dead,
+       CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_table_size(c.oid) END AS bytes,
+       CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_indexes_size(c.oid) END AS index_bytes,
+       CASE WHEN c.relkind = 'p' OR c.reltuples <= 0 OR w.bytes IS NULL THEN 0
+            ELSE greatest(0, pg_relation_size(c.oid) - ceil(c.reltuples * (w.bytes + 28)
+                 / (8168 * coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100) / 100.0)) * 8192)::bigint
+       END AS bloat,
+       coalesce(s.n_mod_since_analyze, 0) AS modified,
+       greatest(s.last_analyze, s.last_autoanalyze) AS analyzed, greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed,
+       EXISTS (SELECT FROM pg_stats a WHERE a.tablename = c.relname AND a.schemaname = c.relnamespace::regnamespace::text AND (a.inherited = (c.relkind = 'p'))) AS has_stats,
+       coalesce(s.seq_scan, 0) AS seq_scans, coalesce(s.seq_tup_read, 0) AS seq_rows, coalesce(s.idx_scan, 0) AS index_scans,
+       coalesce(s.n_tup_upd, 0) AS updates, coalesce(s.n_tup_hot_upd, 0) AS hot_updates,
+       coalesce(io.heap_blks_hit, 0) AS heap_hit, coalesce(io.heap_blks_read, 0) AS heap_read,
+       coalesce(io.idx_blks_hit, 0) AS index_hit, coalesce(io.idx_blks_read, 0) AS index_read,
+       CASE WHEN c.relkind = 'p' THEN 0 ELSE age(c.relfrozenxid)::bigint END AS xid_age
+FROM pg_class c
+LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+LEFT JOIN pg_class p ON p.oid = i.inhparent
+LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+LEFT JOIN pg_statio_all_tables io ON io.relid = c.oid
+LEFT JOIN (SELECT schemaname, tablename, sum(avg_width * (1 - null_frac)) AS bytes FROM pg_stats WHERE NOT inherited GROUP BY 1, 2) w
+       ON w.tablename = c.relname AND w.schemaname = c.relnamespace::regnamespace::text
+WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass)
+ORDER BY coalesce(p.relname, c.relname), p.relname IS NOT NULL, c.relname;
+
+-- name: indexes
+SELECT c.relname::text AS name, t.relname::text AS table_name, pg_get_indexdef(c.oid) AS definition,
+       EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid) AS of_partition,
+       x.indisunique OR EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid) AS is_constraint,
+       x.indisvalid AND x.indisready AS valid,
+       CASE WHEN c.relkind = 'I' THEN 0 ELSE pg_relation_size(c.oid) END AS bytes, coalesce(s.idx_scan, 0) AS scans
+FROM pg_index x
+JOIN pg_class c ON c.oid = x.indexrelid
+JOIN pg_class t ON t.oid = x.indrelid
+LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = c.oid
+WHERE t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass) AND t.relkind IN ('r', 'p')
+ORDER BY t.relname, c.relname;
+
+-- name: partitions
+-- Every month that has a partition, or that daily_totals counts rows in.
+SELECT coalesce(p.month, d.month) AS month, coalesce(p.name, '') AS name, coalesce(p.rows, 0)::float8 AS rows, coalesce(p.bytes, 0) AS bytes,
+       coalesce(d.counted, 0)::bigint AS counted, coalesce(trim_scale(d.amount)::text, '0') AS amount
+FROM (
+    SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([0-9-]+)''\)')::date AS month, c.relname::text AS name,
+           c.reltuples AS rows, pg_total_relation_size(c.oid) AS bytes
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'transactions'::regclass
+) p
+FULL JOIN (
+    SELECT date_trunc('month', transaction_date)::date AS month, sum(total_transactions) AS counted, sum(total_amount) AS amount
+    FROM daily_totals GROUP BY 1
+) d ON d.month = p.month
+ORDER BY 1;
+
+-- name: nights
+SELECT (finished_at AT TIME ZONE 'UTC')::date AS day, count(*) AS files, sum(read)::bigint AS read, sum(loaded)::bigint AS loaded,
+       sum(read - loaded)::bigint AS not_loaded, sum(bytes)::bigint AS bytes,
+       coalesce(sum(extract(epoch FROM finished_at - started_at)), 0)::float8 AS seconds
+FROM etl_files WHERE status = 'loaded' AND finished_at > now() - interval '400 days'
+GROUP BY 1 ORDER BY 1;
+
+-- name: totals
+-- What the three rollups count: they move in one commit, so they agree or something
+-- went round Tally.
+SELECT 'user_summary' AS rollup, coalesce(sum(total_transactions), 0)::text AS transactions, trim_scale(coalesce(sum(total_amount), 0))::text AS amount FROM user_summary
+UNION ALL
+SELECT 'user_months', coalesce(sum(total_transactions), 0)::text, trim_scale(coalesce(sum(total_amount), 0))::text FROM user_months
+UNION ALL
+SELECT 'daily_totals', coalesce(sum(total_transactions), 0)::text, trim_scale(coalesce(sum(total_amount), 0))::text FROM daily_totals;
+
+-- name: failed_runs
+SELECT id, logical_date::text AS date, coalesce(error, '') AS error FROM etl_run_status
+WHERE status = 'failed' AND kind <> 'manual' ORDER BY logical_date DESC LIMIT 10;
+
+-- name: settings
+SELECT name, current_setting(name) AS value, source, source = 'default' AS is_default,
+       CASE WHEN unit IN ('8kB', 'kB', 'MB', 'B') AND setting::bigint > 0
+            THEN setting::bigint * CASE unit WHEN '8kB' THEN 8192 WHEN 'kB' THEN 1024 WHEN 'MB' THEN 1048576 ELSE 1 END
+            ELSE 0 END AS bytes
+FROM pg_settings WHERE name IN (
+    'autovacuum', 'autovacuum_freeze_max_age', 'checkpoint_timeout', 'default_statistics_target', 'effective_cache_size', 'fsync', 'full_page_writes', 'huge_pages',
+    'jit', 'maintenance_work_mem', 'max_connections', 'max_parallel_workers_per_gather', 'max_wal_size', 'random_page_cost',
+    'shared_buffers', 'synchronous_commit', 'track_activities', 'track_counts', 'track_io_timing', 'wal_compression', 'work_mem')
+ORDER BY name;
+
+-- name: checkpoints_15
+SELECT checkpoints_req, checkpoints_timed, stats_reset FROM pg_stat_bgwriter;
+
+-- name: checkpoints_17
+SELECT num_requested, num_timed, stats_reset FROM pg_stat_checkpointer;
+
+-- name: sessions
+SELECT pid, coalesce(application_name, '') AS application, coalesce(state, '') AS state,
+       extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+  AND xact_start < clock_timestamp() - interval '10 minutes'
+ORDER BY xact_start LIMIT 10;
+
+-- name: slots
+SELECT slot_name::text AS slot, active,
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS bytes
+FROM pg_replication_slots WHERE restart_lsn IS NOT NULL;
+
+-- name: transaction_ids
+SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database();
+
+-- name: leftovers
+-- Tables that look like a month of transactions and are none of its partitions.
+SELECT c.relname::text AS name, pg_total_relation_size(c.oid) AS bytes, c.reltuples::float8 AS rows
+FROM pg_class c
+WHERE c.relkind = 'r' AND c.relname LIKE 'transactions\_%' AND NOT c.relispartition AND c.relname <> 'transaction_versions'
+  AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass);
+
+-- name: has_extension
+SELECT EXISTS (SELECT FROM pg_extension WHERE extname = $1);
+
+-- name: statements
+SELECT left(query, 2000) AS text, calls, total_exec_time AS total, mean_exec_time AS mean, rows
+FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY total_exec_time DESC LIMIT 15;
