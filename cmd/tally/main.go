@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
-		return report(stderr, err)
+		return exitCode(stderr, err)
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -104,7 +104,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return code // --help
 	}
 	if err != nil {
-		return report(stderr, usageError{err})
+		return exitCode(stderr, usageError{err})
 	}
 	log := logbuffer.New(stderr)
 	defer log.Flush() //nolint:errcheck // a log that cannot be written has nowhere to say so
@@ -112,15 +112,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler)}
 	stop, err := env.trace(ctx)
 	if err != nil {
-		return report(stderr, err)
+		return exitCode(stderr, err)
 	}
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return report(stderr, parsed.Run(env))
+	return exitCode(stderr, parsed.Run(env))
 }
 
-// report prints an error once and turns it into the exit code.
-func report(stderr io.Writer, err error) int {
+// exitCode prints an error once and turns it into the exit code.
+func exitCode(stderr io.Writer, err error) int {
 	switch {
 	case err == nil:
 		return exitDone

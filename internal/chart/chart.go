@@ -21,7 +21,7 @@ type Chart struct {
 	Lines          []Line
 	Bars           []Bar   // horizontal, the first one on top; on a logarithmic X, dots
 	Ticks          []Tick  // of the X axis, instead of round numbers
-	Height         float64 // of the data's area, in points; 0 chooses
+	Width, Height  float64 // in points, the height that of the data's area; 0 chooses
 }
 
 // Line is points in the order in which they are joined.

@@ -45,6 +45,11 @@ func charts() map[string]chart.Chart {
 			Lines: []chart.Line{{Name: "size", X: []float64{1, 2, 3, 4}, Y: []float64{0, 120, 260, 333}}},
 			Ticks: []chart.Tick{{1, "2024-01-01"}, {4, "2024-01-04"}},
 		},
+		"narrow": {
+			Title: "Rows by night", XLabel: "night", YLabel: "rows", Width: 380, Height: 200,
+			Lines: []chart.Line{{Name: "loaded", X: []float64{1, 2, 3}, Y: []float64{9e5, 1e6, 1.1e6}}, {Name: "rejected, of these by their date", X: []float64{1, 2, 3}, Y: []float64{9e4, 1e4, 1.1e3}}},
+			Ticks: []chart.Tick{{1, "2024-01-01"}, {3, "2024-01-03"}},
+		},
 		"one point": {
 			Title: "One", XLabel: "x", YLabel: "y", LogX: true, LogY: true,
 			Lines: []chart.Line{{Name: "a", X: []float64{10_000}, Y: []float64{10}}},
@@ -92,6 +97,17 @@ func textsOf(t *testing.T, svg []byte) (texts []string) {
 			texts = append(texts, string(text))
 		}
 	}
+}
+
+// A name out of a database may be anything.
+func TestAnyName(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	c := chart.Chart{Title: "a\x1b<script>", XLabel: "\x00\"'", YLabel: "]]>&amp;", Bars: []chart.Bar{{Name: "\xff</svg>\x07", Value: 1}}}
+	require.NoError(t, c.WriteSVG(&out))
+	texts := textsOf(t, out.Bytes())
+	assert.Contains(t, texts, "a\uFFFD<script>")
+	assert.Contains(t, texts, "\uFFFD</svg>\uFFFD")
 }
 
 func TestWhatCannotBeDrawn(t *testing.T) {

@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	width    = 680 // points
-	rowOf    = 18  // of a line of the legend
+	rowOf    = 18 // of a line of the legend
 	textSize = 12
 )
 
@@ -41,7 +40,7 @@ func (c Chart) draw() ([]byte, error) {
 			return nil, err
 		}
 	}
-	canvas := vgsvg.NewWith(vgsvg.UseWH(width, vg.Length(height+above)))
+	canvas := vgsvg.NewWith(vgsvg.UseWH(c.width(), vg.Length(height+above)))
 	all := draw.New(canvas)
 	title := c.text(textSize + 2)
 	all.FillText(title, vg.Point{X: 4, Y: all.Max.Y - 16}, c.Title)
@@ -53,6 +52,8 @@ func (c Chart) draw() ([]byte, error) {
 	_, err := canvas.WriteTo(&out)
 	return out.Bytes(), err
 }
+
+func (c Chart) width() vg.Length { return vg.Length(orElse(c.Width, 680)) }
 
 func orElse(x, otherwise float64) float64 {
 	if x > 0 {
@@ -224,7 +225,7 @@ func (c Chart) legend() []entry {
 	style.YAlign = draw.YCenter
 	for i, l := range c.Lines {
 		wide := style.Width(l.Name) + 44
-		if x > 6 && x+wide > width {
+		if x > 6 && x+wide > c.width() {
 			x, row = 6, row+1
 		}
 		all = append(all, entry{l.Name, i, x, row, style})

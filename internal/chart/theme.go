@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"gonum.org/v1/plot/vg"
 )
@@ -64,7 +65,15 @@ func (c Chart) themed(drawn []byte) []byte {
 	body = words.ReplaceAllFunc(body, c.measured)
 	opening := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%s" height="%s" viewBox="%s" role="img" style="max-width:100%%;height:auto"><title>%s</title><desc>%s</desc><style>%s</style>`,
 		size[1], size[2], size[3], html.EscapeString(c.Title), html.EscapeString(c.description()), style.String())
-	return bytes.Join([][]byte{[]byte(opening), body}, nil)
+	return bytes.Map(inXML, bytes.Join([][]byte{[]byte(opening), body}, nil))
+}
+
+// inXML is the character in its place: XML has no way to write most control characters.
+func inXML(r rune) rune {
+	if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 // measured gives a text the width that the layout has for it: whatever font the reader

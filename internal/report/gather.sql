@@ -87,8 +87,7 @@ WHERE status = 'failed' AND kind <> 'manual' ORDER BY logical_date DESC LIMIT 10
 
 -- name: settings
 SELECT name, current_setting(name) AS value, source, source = 'default' AS is_default,
-       CASE WHEN unit IN ('8kB', 'kB', 'MB', 'B') AND setting::bigint > 0
-            THEN setting::bigint * CASE unit WHEN '8kB' THEN 8192 WHEN 'kB' THEN 1024 WHEN 'MB' THEN 1048576 ELSE 1 END
+       CASE WHEN unit IN ('8kB', 'kB', 'MB', 'B') THEN greatest(0, pg_size_bytes(setting || CASE unit WHEN '8kB' THEN 'kB' ELSE unit END)) * CASE unit WHEN '8kB' THEN 8 ELSE 1 END
             ELSE 0 END AS bytes
 FROM pg_settings WHERE name IN (
     'autovacuum', 'autovacuum_freeze_max_age', 'checkpoint_timeout', 'default_statistics_target', 'effective_cache_size', 'fsync', 'full_page_writes', 'huge_pages',

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -81,13 +80,4 @@ func (g *gathering) judgeTransactionIDs(ctx context.Context) {
 		Evidence: []string{fmt.Sprintf("autovacuum_freeze_max_age is %s: autovacuum is off, or something keeps it from its work", count(limit))},
 		Fix:      "VACUUM (FREEZE);",
 	})
-}
-
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-func when(t *time.Time) string {
-	if t == nil {
-		return "never"
-	}
-	return moment(*t)
 }

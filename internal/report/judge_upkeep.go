@@ -22,6 +22,8 @@ const (
 	coldShare = 0.9
 	// hotShare is what user_summary's updates reach while its fillfactor does its work.
 	hotShare = 0.5
+	// manyRows is where a plan across months begins to matter.
+	manyRows = 1_000_000
 	// manyUpdates is how many updates must have been before their kind says something.
 	manyUpdates = 10_000
 )
@@ -43,7 +45,7 @@ func (g *gathering) judgeUpkeep() {
 // partitioned table autovacuum takes no statistics at all.
 func (g *gathering) judgeStatistics(t Table) {
 	if t.Partitioned {
-		if t.Name == "transactions" && !t.HasStats && g.rowsBelow(t.Name) > 10_000 {
+		if t.Name == "transactions" && !t.HasStats && g.rowsBelow(t.Name) > manyRows {
 			g.find(Finding{
 				ID: "stale-statistics", Severity: Note, Subject: t.Name, Weight: 20,
 				Title:    "transactions has no statistics of its own",
