@@ -90,4 +90,6 @@ func (n *Node) title(name func(string) string) string {
 	return strings.Join(words, " ")
 }
 
-func anyMonth(name string) string { return partitionName.ReplaceAllString(name, "transactions_<month>") }
+func anyMonth(name string) string {
+	return partitionName.ReplaceAllString(name, "transactions_<month>")
+}
