@@ -32,7 +32,7 @@ func (c Chart) draw() ([]byte, error) {
 		}
 		if len(c.Lines) > 1 {
 			legend = c.legend()
-			above += rowOf * float64(1+legend[len(legend)-1].row)
+			above += 6 + rowOf*float64(1+legend[len(legend)-1].row)
 		}
 	} else {
 		height = orElse(height, 50+22*float64(len(c.Bars)))
@@ -190,6 +190,7 @@ func (c Chart) addBars(p *plot.Plot) error {
 	p.Add(text)
 	p.NominalY(names...)
 	p.Y.Width, p.Y.Tick.Width = 0, 0
+	p.Y.Label.Text = "" // what the names say themselves
 	p.Y.Min, p.Y.Max = -0.6, float64(n)-0.4
 	return nil
 }

@@ -85,10 +85,12 @@ type table struct {
 	Rows    [][]cell
 }
 
-// column of figures are set to the right.
+// column is of figures, which are set to the right, of sentences, which may wrap, or of
+// names, which may not.
 type column struct {
 	Name    string
 	Figures bool
+	Prose   bool
 }
 
 // cell is a text, or the name of something in the database (Code), or a judgement.

@@ -31,6 +31,9 @@ func (r *Report) verdict() verdict {
 		counts[f.Severity]++
 	}
 	says := verdict{toneGood, "Nothing was found that wants mending"}
+	if r.Empty || len(r.Skipped) > 0 {
+		says.Tone = toneNote // what was not seen may want it
+	}
 	var parts []string
 	for _, of := range []struct {
 		severity  Severity
@@ -151,7 +154,7 @@ func (r *Report) settingBlocks() []block {
 	if len(r.Settings) == 0 {
 		return []block{paragraph("None were read.")}
 	}
-	t := &table{Caption: "Settings that matter here", Columns: []column{{Name: "setting"}, {Name: "value", Figures: true}, {Name: "set by"}}}
+	t := &table{Caption: "Settings that matter here", Columns: []column{{Name: "setting"}, figures("value"), {Name: "set by"}}}
 	for _, s := range r.Settings {
 		t.Rows = append(t.Rows, []cell{named(s.Name), text("%s", s.Value), text("%s", s.Source)})
 	}
@@ -164,7 +167,7 @@ func (r *Report) statementBlocks() []block {
 	}
 	t := &table{
 		Caption: "Statements that took most, by pg_stat_statements",
-		Columns: []column{{Name: "#", Figures: true}, figures("calls"), figures("in all"), figures("mean"), figures("rows"), {Name: "statement"}},
+		Columns: []column{figures("rank"), figures("calls"), figures("in all"), figures("mean"), figures("rows"), prose("statement")},
 	}
 	for i, s := range r.Statements {
 		t.Rows = append(t.Rows, []cell{
@@ -196,3 +199,5 @@ func (r *Report) skippedBlocks() []block {
 }
 
 func figures(name string) column { return column{Name: name, Figures: true} }
+
+func prose(name string) column { return column{Name: name, Prose: true} }

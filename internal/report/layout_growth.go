@@ -12,10 +12,11 @@ import (
 
 // Charts are as wide as a telephone leaves readable, two beside each other on a desk.
 const (
-	chartWidth  = 460
-	chartHeight = 220
+	chartWidth  = 400
+	chartHeight = 200
 	mostNights  = 60 // in figures; the chart has them all
 	mostSizes   = 8
+	mostName    = 28 // characters of a bar's name
 )
 
 func (r *Report) growthBlocks() []block {
@@ -101,8 +102,8 @@ func (r *Report) sizeChart() *picture {
 		{Name: "table"}, figures("rows, estimated"), figures("size"), figures("bytes a row"), figures("growth a night"),
 	}}
 	for i, g := range tables {
-		if i < mostSizes {
-			c.Bars = append(c.Bars, chart.Bar{Name: g.Table, Value: float64(g.Bytes) / per})
+		if i < mostSizes && g.Bytes > tables[0].Bytes/200 { // a shorter bar is none
+			c.Bars = append(c.Bars, chart.Bar{Name: oneLine(g.Table, mostName), Value: float64(g.Bytes) / per})
 		}
 		night, row := "–", "–"
 		if g.BytesPerNight != 0 {
@@ -126,7 +127,7 @@ func estimate(rows float64) string {
 
 func (r *Report) forecastTable() *table {
 	t := &table{Caption: "Limits, and the day on which each is met if nights go on as they have", Columns: []column{
-		{Name: "limit"}, figures("now"), figures("at"), figures("day"), {Name: "how this was computed"},
+		{Name: "limit"}, figures("now"), figures("at"), figures("day"), prose("how this was computed"),
 	}}
 	for _, f := range r.Forecasts {
 		on := cell{Text: "none in sight"}

@@ -37,7 +37,7 @@ func (r *Report) queryBlocks() []block {
 		return []block{paragraph("None were asked.")}
 	}
 	t := &table{Caption: "Tally's statements on this data", Columns: []column{
-		{Name: "statement"}, {Name: "what its plan was to show"}, figures("planning"), figures("execution"), figures("pages touched"), {Name: "who asks"},
+		{Name: "statement"}, {Name: "plan"}, figures("planning"), figures("execution"), figures("pages touched"), prose("who asks"),
 	}}
 	blocks := []block{
 		paragraph("Proven: its plan on this data shows what it was held against. Denied: it does not. Not judged: nothing is expected of it. A statement that writes is planned and never executed. A page is 8 KiB."),
@@ -56,9 +56,12 @@ func (r *Report) queryBlocks() []block {
 }
 
 func (q Query) fold() *fold {
-	aside := q.judgement().Text + ", " + q.time()
-	if q.Skipped == "" && q.Executed {
-		aside += ", " + plural(q.Buffers, "page", "pages")
+	aside := q.judgement().Text
+	if q.Skipped == "" {
+		aside += ", " + q.time()
+		if q.Executed {
+			aside += ", " + plural(q.Buffers, "page", "pages")
+		}
 	}
 	f := &fold{Summary: named(q.Name), Aside: aside, Open: len(q.Denied) > 0}
 	if q.Purpose != "" {

@@ -80,7 +80,7 @@ func (r *Report) indexBlocks() []block {
 	if len(r.Indexes) == 0 {
 		return []block{paragraph("None were seen.")}
 	}
-	columns := []column{{Name: "index"}, {Name: "table"}, figures("size"), figures("scans"), {Name: "state"}, {Name: "definition"}}
+	columns := []column{{Name: "index"}, {Name: "table"}, figures("size"), figures("scans"), {Name: "state"}, prose("definition")}
 	whole, parts := &table{Caption: "Indexes", Columns: columns}, &table{Caption: "Indexes of partitions", Columns: columns}
 	for _, i := range r.Indexes {
 		into := whole
@@ -124,7 +124,7 @@ func (r *Report) partitionBlocks() []block {
 		{Name: "month"}, {Name: "partition"}, figures("rows, estimated"), figures("rows counted by daily_totals"), figures("amount"), figures("size"),
 	}}
 	for _, p := range r.Partitions {
-		row := []cell{text("%s", p.Month.Format("2006-01")), named(p.Name), text("%s", estimate(p.Rows)), text("%s", count(p.Counted)), text("%s", p.Amount), text("%s", size(p.Bytes))}
+		row := []cell{text("%s", p.Month.Format("2006-01")), named(p.Name), text("%s", estimate(p.Rows)), text("%s", count(p.Counted)), text("%s", grouped(p.Amount)), text("%s", size(p.Bytes))}
 		if p.Name == "" {
 			row[1], row[2], row[5] = judged(toneWarning, "missing"), cell{Text: "–"}, cell{Text: "–"}
 		}

@@ -211,8 +211,10 @@ func isMarkup(r, before, after rune, first bool) bool {
 		return before != ' ' || after != ' '
 	case '_':
 		return !word(before) || !word(after)
-	case '#', '>', '+', '-':
+	case '>':
 		return first
+	case '#', '+', '-':
+		return first && (after == ' ' || after == r)
 	}
 	return false
 }

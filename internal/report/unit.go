@@ -10,19 +10,27 @@ import (
 
 // count writes a number with commas between its thousands.
 func count[N ~int | ~int32 | ~int64](n N) string {
-	digits := strconv.FormatInt(int64(n), 10)
-	sign := ""
-	if digits[0] == '-' {
-		sign, digits = "−", digits[1:]
-	}
+	return grouped(strconv.FormatInt(int64(n), 10))
+}
+
+// grouped is a decimal with commas between its thousands, and every digit that it had.
+func grouped(decimal string) string {
 	var out strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
+	if strings.HasPrefix(decimal, "-") {
+		out.WriteRune('−')
+		decimal = decimal[1:]
+	}
+	whole, decimals, _ := strings.Cut(decimal, ".")
+	for i, d := range whole {
+		if i > 0 && (len(whole)-i)%3 == 0 {
 			out.WriteByte(',')
 		}
 		out.WriteRune(d)
 	}
-	return sign + out.String()
+	if decimals != "" {
+		out.WriteString("." + decimals)
+	}
+	return out.String()
 }
 
 // size writes bytes in the unit in which they have one to four digits.

@@ -14,6 +14,8 @@ func TestUnits(t *testing.T) {
 		"999":         count(999),
 		"1,000":       count(int64(1000)),
 		"−12,345,678": count(-12345678),
+		"":            grouped(""),
+		"−1,234.50":   grouped("-1234.50"),
 		"0 B":         size(0),
 		"1023 B":      size(1023),
 		"8.0 KiB":     size(8192),
