@@ -1,0 +1,384 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/report"
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline"
+)
+
+var updateSchema = flag.Bool("update-schema", false, "write internal/report/schema.txt anew")
+
+// The report knows every index that migrations make, partitions' and River's left out.
+func TestReportKnowsTheSchema(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, migrations.Schema{})
+	rows, err := pool.Query(t.Context(), `SELECT concat_ws(E'\t', t.relname, c.relname, pg_get_indexdef(c.oid)) FROM pg_index x
+		JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+		WHERE t.relnamespace = current_schema()::regnamespace AND NOT c.relispartition AND t.relname !~ '^(river|bun)_'
+		ORDER BY t.relname, c.relname`)
+	require.NoError(t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	want := strings.Join(lines, "\n") + "\n"
+	const path = "../../internal/report/schema.txt"
+	if *updateSchema {
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o600))
+	}
+	have, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, want, string(have), "write it with: go test ./cmd/tally -run TestReportKnows -update-schema")
+}
+
+// reported is a database of its own on a server with PostgreSQL's defaults, which the
+// report has nothing to say against.
+type reported struct {
+	pool   *pgxpool.Pool
+	config report.Config
+}
+
+func newReported(t *testing.T, settings map[string]string) *reported {
+	t.Helper()
+	all := map[string]string{"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum_naptime": "1d"}
+	for name, value := range settings {
+		all[name] = value
+	}
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: testdb.Own(t, all).URL()})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	_, err = migrations.Up(t.Context(), pool)
+	require.NoError(t, err)
+	return &reported{pool: pool, config: report.Config{
+		Pool: pool, Queries: queries, Machine: report.Machine{Memory: 8 << 30, CPUs: 2, FreeDisk: 1 << 30}, Version: "test",
+	}}
+}
+
+func (r *reported) exec(t *testing.T, sql string) {
+	t.Helper()
+	_, err := r.pool.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err, sql)
+}
+
+func (r *reported) write(t *testing.T, sql string) {
+	t.Helper()
+	r.exec(t, "BEGIN; SET LOCAL tally.writer = 'tally'; "+sql+"; COMMIT")
+}
+
+// load loads a generated file, as on a night.
+func (r *reported) load(t *testing.T, rows int64, seed uint64) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "night.csv"))
+	require.NoError(t, err)
+	require.NoError(t, pipeline.Generate(t.Context(), file, pipeline.Generator{Rows: rows, Users: int(rows / 10), Seed: seed}))
+	require.NoError(t, file.Close())
+	var run int64
+	require.NoError(t, r.pool.QueryRow(t.Context(), "INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test') RETURNING id").Scan(&run))
+	_, err = r.pool.Exec(t.Context(), "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')", run)
+	require.NoError(t, err)
+	loaded, err := pipeline.NewLoader(r.pool).Load(t.Context(), pipeline.LoadRequest{RunID: run, Attempt: 1, Source: "test", Path: file.Name(), CodeVersion: "test"})
+	require.NoError(t, err)
+	require.Equal(t, pipeline.StatusLoaded, loaded.Status, loaded.Error)
+}
+
+func (r *reported) make(t *testing.T) *report.Report {
+	t.Helper()
+	made, err := report.Make(t.Context(), r.config)
+	require.NoError(t, err)
+	for _, skipped := range made.Skipped { // an upsert cannot be planned without its key
+		if !strings.Contains(skipped.Why, "ON CONFLICT") {
+			assert.Equal(t, "slow statements", skipped.What, skipped.Why)
+		}
+	}
+	return made
+}
+
+func ids(findings []report.Finding) (all []string) {
+	for _, f := range findings {
+		all = append(all, f.ID)
+	}
+	return all
+}
+
+func TestReportOfAnEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, nil)
+	made := r.make(t)
+	assert.Equal(t, []string{"nothing-loaded"}, ids(made.Findings), "%+v", made.Findings)
+	assert.True(t, made.Empty)
+	assert.NotEmpty(t, made.Queries)
+	for _, q := range made.Queries {
+		assert.Empty(t, q.Skipped, q.Name)
+		assert.NotEmpty(t, q.Plan, q.Name)
+	}
+	var page, text bytes.Buffer
+	require.NoError(t, report.WriteHTML(&page, made))
+	require.NoError(t, report.WriteMarkdown(&text, made))
+	assert.Contains(t, text.String(), "Nothing has been loaded yet")
+}
+
+// Each fault is the first thing that the report says, with the SQL that mends it, and
+// nothing is said when the fault is mended.
+func TestReportFindsFaults(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, nil)
+	r.load(t, 250_000, 1)
+	r.exec(t, "VACUUM (ANALYZE)")
+	require.Empty(t, r.make(t).Findings, "of a healthy database")
+	for _, f := range plantedFaults() {
+		t.Run(f.id+" "+f.subject, func(t *testing.T) {
+			f.plant(t, r)
+			made := r.make(t)
+			f.mend(t, r)
+			require.NotEmpty(t, made.Findings)
+			first := made.Findings[0]
+			assert.Equal(t, f.id, first.ID, "first of %v", ids(made.Findings))
+			assert.Equal(t, f.subject, first.Subject)
+			assert.Equal(t, f.severity, first.Severity)
+			assert.Contains(t, first.Fix, f.fix)
+			assert.Contains(t, first.Title+first.Cost+strings.Join(first.Evidence, " "), f.says)
+		})
+	}
+	assert.Empty(t, r.make(t).Findings, "when all is mended")
+}
+
+type plantedFault struct {
+	id, subject string
+	severity    report.Severity
+	says, fix   string
+	plant, mend func(t *testing.T, r *reported)
+}
+
+func sql(text string) func(*testing.T, *reported) {
+	return func(t *testing.T, r *reported) { t.Helper(); r.exec(t, text) }
+}
+
+func asWriter(text string) func(*testing.T, *reported) {
+	return func(t *testing.T, r *reported) { t.Helper(); r.write(t, text) }
+}
+
+func plantedFaults() []plantedFault {
+	return []plantedFault{
+		{"missing-index", "user_summary_pkey", report.Critical, "reads all of user_summary", "ADD CONSTRAINT user_summary_pkey PRIMARY KEY (user_id)",
+			sql("ALTER TABLE user_summary DROP CONSTRAINT user_summary_pkey"), sql("ALTER TABLE user_summary ADD PRIMARY KEY (user_id)")},
+		{"missing-index", "etl_files_run", report.Warning, "reads all of etl_files", "CREATE INDEX CONCURRENTLY etl_files_run",
+			sql("DROP INDEX etl_files_run"), sql("CREATE INDEX etl_files_run ON etl_files (run_id)")},
+		{"missing-partition", "transactions, 2024-05", report.Critical, "are missing from transactions", "ATTACH PARTITION transactions_2024_05 FOR VALUES FROM ('2024-05-01') TO ('2024-06-01')",
+			sql("ALTER TABLE transactions DETACH PARTITION transactions_2024_05"),
+			sql("ALTER TABLE transactions ATTACH PARTITION transactions_2024_05 FOR VALUES FROM ('2024-05-01') TO ('2024-06-01')")},
+		{"stale-statistics", "transaction_keys", report.Warning, "rest on guesses", "ANALYZE transaction_keys",
+			sql("DELETE FROM pg_statistic WHERE starelid = 'transaction_keys'::regclass; SELECT pg_stat_reset_single_table_counters('transaction_keys'::regclass)"),
+			sql("ANALYZE transaction_keys")},
+		{"stale-statistics", "transaction_keys", report.Warning, "changes since it was analyzed", "ANALYZE transaction_keys",
+			asWriter("UPDATE transaction_keys SET user_id = user_id WHERE hashtext(transaction_id) % 4 = 0"),
+			func(t *testing.T, r *reported) { t.Helper(); r.exec(t, "VACUUM (FULL, ANALYZE) transaction_keys") }},
+		{"dead-rows", "transaction_keys", report.Warning, "dead rows beside", "VACUUM (ANALYZE) transaction_keys",
+			func(t *testing.T, r *reported) {
+				t.Helper()
+				r.write(t, "UPDATE transaction_keys SET user_id = user_id WHERE hashtext(transaction_id) % 2 = 0")
+				r.exec(t, "ANALYZE transaction_keys")
+			}, sql("VACUUM (FULL, ANALYZE) transaction_keys")},
+		{"rollups-disagree", "daily_totals", report.Critical, "contradict", "tally verify",
+			asWriter("UPDATE daily_totals SET total_amount = total_amount + 0.01 WHERE transaction_date = (SELECT min(transaction_date) FROM daily_totals)"),
+			asWriter("UPDATE daily_totals SET total_amount = total_amount - 0.01 WHERE transaction_date = (SELECT min(transaction_date) FROM daily_totals)")},
+		{"unused-index", "by_line", report.Note, "never been read", "DROP INDEX CONCURRENTLY by_line",
+			sql("CREATE INDEX by_line ON transaction_keys (user_id)"), sql("DROP INDEX by_line")},
+		{"leftover-table", "transactions_old", report.Note, "no partition", "DROP TABLE transactions_old",
+			sql("CREATE TABLE transactions_old (LIKE transactions)"), sql("DROP TABLE transactions_old")},
+		{"slot-keeps-log", "gone", report.Warning, "keeps", "pg_drop_replication_slot('gone')", keepLog, sql("SELECT pg_drop_replication_slot('gone')")},
+		{"invalid-index", "broken", report.Warning, "not valid", "REINDEX INDEX CONCURRENTLY broken",
+			sql("CREATE INDEX broken ON etl_logs (at); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken'::regclass"), sql("DROP INDEX broken")},
+		{"pending-migration", "9999_later", report.Warning, "has not been applied", "tally migrate",
+			func(_ *testing.T, r *reported) { r.config.Pending = []string{"9999_later"} },
+			func(_ *testing.T, r *reported) { r.config.Pending = nil }},
+	}
+}
+
+// keepLog makes a slot of which nobody takes, and a GiB of log after it, by switching
+// segments that are nearly empty.
+func keepLog(t *testing.T, r *reported) {
+	t.Helper()
+	r.exec(t, "SELECT pg_create_physical_replication_slot('gone', true)")
+	for range 66 { // of 16 MiB
+		r.exec(t, "SELECT pg_logical_emit_message(false, 'test', 'x'); SELECT pg_switch_wal()")
+	}
+}
+
+// What could lose money after a crash comes before everything else.
+func TestReportPutsUnsafeSettingsFirst(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, map[string]string{"fsync": "off", "autovacuum": "off"})
+	made := r.make(t)
+	assert.Equal(t, []string{"unsafe-setting", "no-autovacuum", "nothing-loaded"}, ids(made.Findings))
+	assert.Equal(t, "fsync", made.Findings[0].Subject)
+}
+
+// A transaction that was left open is named with whose it is.
+func TestReportSaysWhatItMayNotSeeAndHasNoTimeFor(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, nil)
+	r.load(t, 20_000, 1)
+	r.exec(t, `CREATE ROLE reader LOGIN PASSWORD 'reader'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader;
+		REVOKE SELECT ON user_months FROM reader`)
+	config := r.pool.Config().Copy()
+	config.ConnConfig.User, config.ConnConfig.Password = "reader", "reader"
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer pool.Close()
+	if err := pool.Ping(t.Context()); err != nil {
+		config.BeforeAcquire, config.ConnConfig.User = nil, r.pool.Config().ConnConfig.User
+		config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "SET ROLE reader")
+			return err
+		}
+		config.ConnConfig.Password = r.pool.Config().ConnConfig.Password
+		pool, err = pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		defer pool.Close()
+	}
+	limited := r.config
+	limited.Pool = pool
+	made, err := report.Make(t.Context(), limited)
+	require.NoError(t, err)
+	whys := map[string]string{}
+	for _, s := range made.Skipped {
+		whys[s.What] = s.Why
+	}
+	assert.Contains(t, whys["the rollups' totals"], "permission denied")
+	assert.NotEmpty(t, made.Tables, "what it may see is there")
+
+	r.exec(t, "SET statement_timeout = 0")
+	short := r.config
+	short.Within = 150 * time.Millisecond
+	made, err = report.Make(t.Context(), short)
+	if err == nil { // a slow machine has no time even to begin
+		var whys []string
+		for _, s := range made.Skipped {
+			whys = append(whys, s.Why)
+		}
+		assert.Contains(t, strings.Join(whys, "\n"), "--within")
+	}
+}
+
+func TestReportChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, nil)
+	r.load(t, 20_000, 1)
+	state := func() (text string) {
+		t.Helper()
+		require.NoError(t, r.pool.QueryRow(t.Context(), `SELECT concat_ws(' ', (SELECT count(*) FROM transactions), (SELECT sum(version) FROM user_summary),
+			(SELECT count(*) FROM pg_class), (SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_all_tables WHERE schemaname = 'public'), pg_current_xact_id()::text)`).Scan(&text))
+		return text
+	}
+	r.exec(t, "VACUUM")
+	before := state()
+	r.make(t)
+	after := state()
+	// The transaction ids are the two questions' own: the report had none.
+	var first, second uint64
+	_, err := fmt.Sscan(before[strings.LastIndex(before, " ")+1:], &first)
+	require.NoError(t, err)
+	_, err = fmt.Sscan(after[strings.LastIndex(after, " ")+1:], &second)
+	require.NoError(t, err)
+	assert.Equal(t, first+1, second, "nobody else wrote")
+	assert.Equal(t, before[:strings.LastIndex(before, " ")], after[:strings.LastIndex(after, " ")])
+}
+
+// A year of nights: what grows, by how much a night, and when a limit is met.
+func TestReportForecasts(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, nil)
+	for night := range uint64(4) {
+		r.load(t, 5_000, night)
+	}
+	made := r.make(t)
+	for _, f := range made.Forecasts {
+		assert.Nil(t, f.Day, "one day's loads are no slope: %+v", f)
+	}
+	// The ledger cannot be changed, so the clock is: loads of one day become nights.
+	r.exec(t, "ALTER TABLE etl_files DISABLE TRIGGER ALL")
+	r.exec(t, `UPDATE etl_files f SET finished_at = now() - make_interval(days => 3 - n::int), started_at = now() - make_interval(days => 3 - n::int, secs => 10 * n)
+		FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM etl_files) o WHERE o.id = f.id`)
+	made = r.make(t)
+	require.Len(t, made.Nights, 4)
+	days := map[string]*time.Time{}
+	for _, f := range made.Forecasts {
+		days[f.Limit] = f.Day
+	}
+	require.NotNil(t, days["the disk is full"])
+	var perNight, bytes float64
+	for _, g := range made.Growth {
+		perNight += g.BytesPerNight
+		bytes += float64(g.Bytes)
+	}
+	assert.InDelta(t, bytes/4, perNight, bytes/20, "each night is a fourth of all")
+	assert.WithinDuration(t, time.Now().Add(time.Duration(float64(1<<30)/perNight*24)*time.Hour), *days["the disk is full"], 48*time.Hour)
+	require.NotNil(t, days["a night's loads take more than an hour"])
+	// Seconds were 0, 10, 20, 30: ten more each night, so 3,600 in 357 nights.
+	assert.WithinDuration(t, time.Now().AddDate(0, 0, 357), *days["a night's loads take more than an hour"], 5*24*time.Hour)
+	assert.Nil(t, days["the ids of transactions run out"])
+}
+
+// The command writes what it says, whole, and every plan in EXPLAIN's own JSON.
+func TestReportCommand(t *testing.T) {
+	t.Parallel()
+	url, out := testdb.URL(t, migrations.Schema{}), filepath.Join(t.TempDir(), "report")
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, exitDone, run(t.Context(), []string{"--database-url", url, "report", "--out", out, "--json"}, &stdout, &stderr), stderr.String())
+	var printed report.Report
+	require.NoError(t, json.Unmarshal(stdout.Bytes(), &printed))
+	written, err := os.ReadFile(filepath.Join(out, "report.json"))
+	require.NoError(t, err)
+	assert.Equal(t, stdout.String(), string(written))
+	for _, name := range []string{"report.html", "report.md"} {
+		content, err := os.ReadFile(filepath.Join(out, name))
+		require.NoError(t, err)
+		assert.Contains(t, string(content), printed.Findings[0].Title, name)
+	}
+	plans, err := filepath.Glob(filepath.Join(out, "plans", "*.json"))
+	require.NoError(t, err)
+	assert.Len(t, plans, len(printed.Queries))
+	for _, path := range plans {
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		var plan []struct{ Plan map[string]any }
+		require.NoError(t, json.Unmarshal(content, &plan), path)
+		assert.NotEmpty(t, plan[0].Plan["Node Type"], path)
+	}
+
+	stdout.Reset()
+	require.Equal(t, exitDone, run(t.Context(), []string{"--database-url", url, "report"}, &stdout, &stderr))
+	assert.True(t, strings.HasPrefix(stdout.String(), "# "), "Markdown where nothing else is said")
+	stderr.Reset()
+	require.Equal(t, exitUsage, run(t.Context(), []string{"--database-url", url, "report", "--within", "0s"}, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "--within")
+	stderr.Reset()
+	require.Equal(t, exitFailed, run(t.Context(), []string{"--database-url", url, "report", "--out", os.DevNull}, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "--out")
+}
+
+func TestReportOfAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	server := testdb.Own(t, nil)
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: server.URL()})
+	require.NoError(t, err)
+	defer pool.Close()
+	_, err = report.Make(t.Context(), report.Config{Pool: pool, Queries: queries})
+	assert.ErrorIs(t, err, report.ErrNotMigrated)
+}
