@@ -17,9 +17,8 @@ import (
 	"github.com/opentax/tally/internal/testdb"
 )
 
-// vacuumEvery is after how many nights a vacuumed variant is vacuumed: sooner than
-// autovacuum's default of a fifth of the rows would come round to it where HOT updates
-// are pruned away, later where they are not.
+// vacuumEvery is after how many nights a vacuumed variant is vacuumed, in the place of
+// autovacuum, whose moments would not come again.
 const vacuumEvery = 10
 
 // BenchmarkHotUpdates moves summaries night after night, by the statement that
@@ -28,7 +27,7 @@ const vacuumEvery = 10
 // has an index, which keeps PostgreSQL from updating in place (HOT). A night updates
 // the summaries of users who are drawn anew each time, the same for all copies: once a
 // tenth of them, 100 nights of 100 of 1,000 for 10,000 rows, 1,000 nights of 1,000 of
-// 10,000 for a million, which is the most; and once half of them, in a fifth of the
+// 10,000 for a million, which is the most; and once half of them, in a tenth of the
 // nights.
 //
 // Metrics: hot-share, of the updates; table- and index-bytes-per-row in the end;
@@ -46,11 +45,11 @@ func BenchmarkHotUpdates(b *testing.B) {
 			break
 		}
 		root := int(math.Sqrt(float64(rows)))
-		for _, percent := range []int{10, 50} {
-			b.Run(fmt.Sprintf("rows=%d/moved=%d%%", rows, percent), func(b *testing.B) {
+		for _, of := range []struct{ percent, nights int }{{10, root}, {50, root / 10}} {
+			b.Run(fmt.Sprintf("rows=%d/moved=%d%%", rows, of.percent), func(b *testing.B) {
 				for range b.N {
 					pool, _ := server.tally(b)
-					h := newHot(b, pool, 10*root, 10*root*percent/100, root*10/percent)
+					h := newHot(b, pool, 10*root, 10*root*of.percent/100, of.nights)
 					for night := range h.nights {
 						h.night(b, night)
 					}
