@@ -17,18 +17,18 @@ import (
 	"github.com/opentax/tally/internal/testdb"
 )
 
-// vacuumEvery is after how many nights a vacuumed variant is vacuumed: sooner than
-// autovacuum's default of a fifth of the rows would come round to it where HOT updates
-// are pruned away, later where they are not.
+// vacuumEvery is after how many nights a vacuumed variant is vacuumed, in the place of
+// autovacuum, whose moments would not come again.
 const vacuumEvery = 10
 
 // BenchmarkHotUpdates moves summaries night after night, by the statement that
 // summaries.Refresh moves them by, in copies of user_summary that differ in fillfactor,
 // in whether they are vacuumed every tenth night or never, and in whether total_amount
-// has an index, which keeps PostgreSQL from updating in place (HOT). A night updates a
-// tenth of the users, drawn anew each time and the same for all copies; there are as
-// many nights as users in a night: 100 and 100 for 10,000 rows, 1,000 and 1,000 of
-// 10,000 users for a million, which is the most.
+// has an index, which keeps PostgreSQL from updating in place (HOT). A night updates
+// the summaries of users who are drawn anew each time, the same for all copies: once a
+// tenth of them, 100 nights of 100 of 1,000 for 10,000 rows, 1,000 nights of 1,000 of
+// 10,000 for a million, which is the most; and once half of them, in a tenth of the
+// nights.
 //
 // Metrics: hot-share, of the updates; table- and index-bytes-per-row in the end;
 // bloat, the bytes of table and indexes of those that VACUUM FULL leaves, less than 1
@@ -39,23 +39,25 @@ const vacuumEvery = 10
 // in its day. fsync is off: what is compared is work, and none of the copies commits
 // more often than another.
 func BenchmarkHotUpdates(b *testing.B) {
+	server := &server{Server: testdb.Own(b, map[string]string{"full_page_writes": "on", "autovacuum": "off"})}
 	for _, rows := range sizes() {
 		if rows > 1_000_000 {
 			break
 		}
-		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
-			nights := int(math.Sqrt(float64(rows)))
-			server := &server{Server: testdb.Own(b, map[string]string{"full_page_writes": "on", "autovacuum": "off"})}
-			for range b.N {
-				pool, _ := server.tally(b)
-				h := newHot(b, pool, nights)
-				for night := range nights {
-					h.night(b, night)
+		root := int(math.Sqrt(float64(rows)))
+		for _, of := range []struct{ percent, nights int }{{10, root}, {50, root / 10}} {
+			b.Run(fmt.Sprintf("rows=%d/moved=%d%%", rows, of.percent), func(b *testing.B) {
+				for range b.N {
+					pool, _ := server.tally(b)
+					h := newHot(b, pool, 10*root, 10*root*of.percent/100, of.nights)
+					for night := range h.nights {
+						h.night(b, night)
+					}
+					h.finish(b)
+					server.drop(b, pool)
 				}
-				h.finish(b)
-				server.drop(b, pool)
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -63,8 +65,9 @@ func BenchmarkHotUpdates(b *testing.B) {
 type hot struct {
 	pool     *pgxpool.Pool
 	conn     *pgx.Conn // that updates; statistics are sent when it closes
-	nights   int       // and updates a night
 	users    int
+	moved    int // in a night
+	nights   int
 	refresh  sqlfile.Statements
 	variants []*hotVariant
 	rng      *rand.Rand
@@ -80,13 +83,13 @@ type hotVariant struct {
 	log         int64
 }
 
-func newHot(b *testing.B, pool *pgxpool.Pool, nights int) *hot {
+func newHot(b *testing.B, pool *pgxpool.Pool, users, moved, nights int) *hot {
 	b.Helper()
 	text, err := os.ReadFile("../summaries/refresh.sql") // of the package that owns the statement
 	if err != nil {
 		b.Fatal(err)
 	}
-	h := &hot{pool: pool, nights: nights, users: 10 * nights, refresh: sqlfile.Parse(string(text)), rng: rand.New(rand.NewPCG(1, 1))}
+	h := &hot{pool: pool, users: users, moved: moved, nights: nights, refresh: sqlfile.Parse(string(text)), rng: rand.New(rand.NewPCG(1, 1))}
 	if h.conn, err = pgx.ConnectConfig(b.Context(), pool.Config().ConnConfig); err != nil {
 		b.Fatal(err)
 	}
@@ -125,11 +128,11 @@ func (h *hot) add(b *testing.B, v *hotVariant) {
 func (h *hot) night(b *testing.B, night int) {
 	b.Helper()
 	h.rng.Shuffle(len(h.drawn), func(i, j int) { h.drawn[i], h.drawn[j] = h.drawn[j], h.drawn[i] })
-	tonight := slices.Sorted(slices.Values(h.drawn[:h.nights]))
+	tonight := slices.Sorted(slices.Values(h.drawn[:h.moved]))
 	exec(b, h.pool, "TRUNCATE refresh_delta")
 	n, err := h.conn.CopyFrom(b.Context(), pgx.Identifier{"refresh_delta"}, []string{"user_id", "n", "amount"},
 		pgx.CopyFromSlice(len(tonight), func(i int) ([]any, error) { return []any{tonight[i], int64(1), fmt.Sprintf("%d.25", night)}, nil }))
-	if err != nil || n != int64(h.nights) {
+	if err != nil || n != int64(h.moved) {
 		b.Fatal(n, err)
 	}
 	settle(b, h.pool)
@@ -139,7 +142,7 @@ func (h *hot) night(b *testing.B, night int) {
 		began := time.Now()
 		tag, err := h.conn.Exec(b.Context(), sql, pgx.QueryExecModeExec, int64(night))
 		v.ms = append(v.ms, 1000*time.Since(began).Seconds())
-		if err != nil || tag.RowsAffected() != int64(h.nights) {
+		if err != nil || tag.RowsAffected() != int64(h.moved) {
 			b.Fatal(tag, err)
 		}
 		if v.vacuumed && night%vacuumEvery == vacuumEvery-1 {
@@ -158,7 +161,7 @@ func (h *hot) finish(b *testing.B) {
 	first := ""
 	for _, v := range h.variants {
 		first = h.check(b, v, first)
-		updates := float64(h.nights * h.nights)
+		updates := float64(h.moved * h.nights)
 		b.ReportMetric(h.hotUpdates(b, v, int64(updates))/updates, "hot-share/"+v.name)
 		b.ReportMetric(float64(v.log)/updates, "wal-bytes-per-update/"+v.name)
 		table, index := h.sizes(b, v)
@@ -182,7 +185,7 @@ func (h *hot) check(b *testing.B, v *hotVariant, first string) string {
 	err := h.pool.QueryRow(b.Context(), `SELECT sum(total_transactions),
 		sum(hashtextextended(concat_ws(' ', user_id, total_transactions, total_amount, version, file_id), 0)::numeric)::text FROM `+v.table).
 		Scan(&transactions, &digest)
-	if err != nil || transactions != int64(h.users+h.nights*h.nights) || (first != "" && digest != first) {
+	if err != nil || transactions != int64(h.users+h.moved*h.nights) || (first != "" && digest != first) {
 		b.Fatalf("%s: %d transactions, %s, want %s: %v", v.name, transactions, digest, first, err)
 	}
 	return digest

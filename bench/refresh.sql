@@ -79,7 +79,8 @@ ON CONFLICT (user_id) DO UPDATE
 SET total_transactions = excluded.total_transactions, total_amount = excluded.total_amount, file_id = excluded.file_id;
 
 -- name: upsert_changed
--- As before, but what is as it was is left alone.
+-- As before, but what is as it was is left alone: not written, and yet locked, which
+-- touches its page and goes to the log.
 INSERT INTO summary_upsert_changed AS s
 SELECT user_id, count(*), sum(amount::numeric), max(file_id) FROM transactions GROUP BY user_id ORDER BY user_id
 ON CONFLICT (user_id) DO UPDATE

@@ -82,7 +82,7 @@ func (r *replicaStudy) turn(b *testing.B, i int) {
 	}
 	for k := range ways { // another one first in each turn
 		way := ways[(i+k)%len(ways)]
-		set(b, r.primary, fmt.Sprintf("synchronous_standby_names = '%s'", way.names))
+		alterSystem(b, r.primary, fmt.Sprintf("synchronous_standby_names = '%s'", way.names))
 		r.until(b, r.primary, fmt.Sprintf("SELECT count(*) = 1 AND bool_and((sync_state = 'sync') = (%t)) FROM pg_stat_replication", way.names != ""))
 		pool, runID := r.server.tally(b)
 		exec(b, pool, "ALTER DATABASE "+pool.Config().ConnConfig.Database+" SET synchronous_commit = "+way.commit)
@@ -165,7 +165,7 @@ func (r *replicaStudy) conflicts(b *testing.B, pool *pgxpool.Pool, runID int64) 
 	for i, way := range []struct{ name, delay, feedback string }{
 		{"hasty", "100ms", "off"}, {"patient", "-1", "off"}, {"feedback", "100ms", "on"},
 	} {
-		set(b, r.replica, fmt.Sprintf("max_standby_streaming_delay = '%s'", way.delay), "hot_standby_feedback = "+way.feedback)
+		alterSystem(b, r.replica, fmt.Sprintf("max_standby_streaming_delay = '%s'", way.delay), "hot_standby_feedback = "+way.feedback)
 		r.until(b, r.primary, fmt.Sprintf("SELECT bool_and((backend_xmin IS NOT NULL) = (%t)) FROM pg_stat_replication", way.feedback == "on"))
 		replica := r.database(b, pool)
 		reports := openReports(b, replica)
@@ -180,5 +180,5 @@ func (r *replicaStudy) conflicts(b *testing.B, pool *pgxpool.Pool, runID int64) 
 		r.note(float64(<-cancelled)/reporters, "cancelled/"+way.name)
 		replica.Close()
 	}
-	set(b, r.replica, "hot_standby_feedback = off", "max_standby_streaming_delay = '30s'")
+	alterSystem(b, r.replica, "hot_standby_feedback = off", "max_standby_streaming_delay = '30s'")
 }

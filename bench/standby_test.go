@@ -33,7 +33,7 @@ type standby struct {
 // Without the program that copies, the benchmark is skipped.
 func newStandby(b *testing.B, s *server) *standby {
 	b.Helper()
-	r := &standby{server: s, primary: open(b, s.URL())}
+	r := &standby{server: s, primary: openURL(b, s.URL())}
 	var programs string
 	if err := r.primary.QueryRow(b.Context(), "SELECT setting FROM pg_config WHERE name = 'BINDIR'").Scan(&programs); err != nil {
 		b.Fatal(err)
@@ -64,11 +64,11 @@ func newStandby(b *testing.B, s *server) *standby {
 	r.url = u.String()
 	o.start(b, o.command(filepath.Join(programs, "postgres"), "-D", data, "-c", "listen_addresses=",
 		"-c", "port=5432", "-c", "unix_socket_directories="+dir, "-c", "wal_receiver_status_interval=1s"), dir, r.recovers)
-	r.replica = open(b, r.url)
+	r.replica = openURL(b, r.url)
 	return r
 }
 
-func open(b *testing.B, location string) *pgxpool.Pool {
+func openURL(b *testing.B, location string) *pgxpool.Pool {
 	b.Helper()
 	pool, err := postgres.Open(b.Context(), postgres.Config{URL: location})
 	if err != nil {
@@ -102,7 +102,7 @@ func (r *standby) database(b *testing.B, pool *pgxpool.Pool) *pgxpool.Pool {
 		b.Fatal(err)
 	}
 	u.Path = "/" + pool.Config().ConnConfig.Database
-	return open(b, u.String())
+	return openURL(b, u.String())
 }
 
 // catchUp waits until the replica shows all that the primary has committed, and gives
@@ -135,8 +135,8 @@ func (r *standby) until(b *testing.B, pool *pgxpool.Pool, query string) {
 	}
 }
 
-// set changes settings of a server for good.
-func set(b *testing.B, pool *pgxpool.Pool, settings ...string) {
+// alterSystem changes settings of a server for good.
+func alterSystem(b *testing.B, pool *pgxpool.Pool, settings ...string) {
 	b.Helper()
 	for _, s := range settings {
 		if _, err := pool.Exec(b.Context(), "ALTER SYSTEM SET "+s); err != nil {
