@@ -48,7 +48,8 @@ func indexQuestions(r rowset) (names [3]string, sql [3]string) {
 
 // BenchmarkIndexes asks flat tables of the same rows, a year of them in the order of
 // their dates (in one case in none), that have one index each, what a user, a day and
-// a month sum up to; and adds a twentieth of the rows to each, in turns with the table
+// a month sum up to (with the rows that had to be fetched from the table, where the scan
+// is an index-only one); and adds a twentieth of the rows to each, in turns with the table
 // without an index, the log's size beside it. fsync is on. Rows are added by
 // INSERT … SELECT, so what is timed beside the index is as little as can be.
 func BenchmarkIndexes(b *testing.B) {
@@ -126,6 +127,9 @@ func (t *indexed) report(b *testing.B, questions [3]string, bare []float64, rows
 	for i, question := range questions {
 		b.ReportMetric(median(t.reads[i].server), question+"-µs/"+t.name)
 		b.ReportMetric(median(t.reads[i].pages), question+"-pages/"+t.name)
+		if t.reads[i].indexOnly {
+			b.ReportMetric(median(t.reads[i].heapFetches), question+"-heap-fetches/"+t.name)
+		}
 	}
 	b.ReportMetric(median(t.load)/median(bare), "load-of-none/"+t.name)
 	b.ReportMetric(t.bytes/t.rows, "index-bytes-per-row/"+t.name)
