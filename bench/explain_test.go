@@ -32,6 +32,14 @@ func (e explained) heapFetches() (total float64) {
 	return total
 }
 
+// removed is how many partitions of the plan the execution left out.
+func (e explained) removed() (total float64) {
+	for _, n := range e.nodes {
+		total += n.Removed
+	}
+	return total
+}
+
 // planNode is the part of a node that studies ask for.
 type planNode struct {
 	Type        string     `json:"Node Type"`
@@ -89,7 +97,11 @@ func explainOn(b *testing.B, conn *pgx.Conn, sql string, args ...any) explained 
 }
 
 // readings are explained executions of one variant, of which the medians count.
-type readings struct{ planning, execution, server, pages, heapFetches []float64 }
+type readings struct {
+	planning, execution, server, pages []float64
+	heapFetches, removed               []float64
+	indexOnly                          bool // a scan of some execution
+}
 
 func (r *readings) add(e explained) {
 	r.planning = append(r.planning, e.planning)
@@ -97,4 +109,6 @@ func (r *readings) add(e explained) {
 	r.server = append(r.server, e.server())
 	r.pages = append(r.pages, e.pages)
 	r.heapFetches = append(r.heapFetches, e.heapFetches())
+	r.removed = append(r.removed, e.removed())
+	r.indexOnly = r.indexOnly || e.uses("Index Only Scan")
 }

@@ -29,7 +29,8 @@ type partitioned struct {
 // of Tally's, and in tables partitioned by month and by day: what a user's sum, a day's
 // and a month's take to plan and to execute, what a night adds (10,000 rows of one day,
 // and as many spread over all days), the vacuum after it, how the oldest month is
-// retired (DELETE and VACUUM, or dropping its partitions), how many relations a user's
+// retired (DELETE and VACUUM, or dropping its partitions), how many partitions of a plan
+// that is kept are left out when it is executed, how many relations a user's
 // sum locks, and how much memory a connection keeps of the catalog once it has planned
 // one. fsync is on.
 func BenchmarkPartitioning(b *testing.B) {
@@ -218,6 +219,7 @@ func (p *partitioned) report(b *testing.B) {
 		b.ReportMetric(median(r.execution), question+"-µs/"+p.name)
 		b.ReportMetric(median(r.pages), question+"-pages/"+p.name)
 	}
+	b.ReportMetric(median(p.kept.removed), "subplans-removed/"+p.name)
 	b.ReportMetric(1000*median(p.night), "night-ms/"+p.name)
 	b.ReportMetric(1000*median(p.spread), "spread-night-ms/"+p.name)
 	b.ReportMetric(1000*median(p.vacuum), "vacuum-ms/"+p.name)

@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +33,26 @@ func (r rowset) sql() string {
 	return fmt.Sprintf(`SELECT i AS id, 'T' || i AS transaction_id, (1 + i %% %d)::int AS user_id,
 		((i * 7919 %% 2000003) - 700000) / 100.0::float8 AS amount, DATE '%s' + (i * %d / %d)::int AS transaction_date
 		FROM generate_series(%d, %d::bigint) i`, r.users, firstDay, r.days, r.total+1, r.first, r.last)
+}
+
+// file holds the rows as CSV.
+func (r rowset) file(b *testing.B, pool *pgxpool.Pool) string {
+	b.Helper()
+	file, err := os.Create(filepath.Join(b.TempDir(), "rows.csv"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = pool.AcquireFunc(b.Context(), func(conn *pgxpool.Conn) error {
+		_, err := conn.Conn().PgConn().CopyTo(b.Context(), file, "COPY ("+r.sql()+") TO STDOUT (FORMAT csv)")
+		return err
+	})
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return file.Name()
 }
 
 // day is the date of the middle of the rows, as SQL.

@@ -33,6 +33,7 @@ func BenchmarkStatistics(b *testing.B) {
 				estimates(b, pool, "parent-too")
 			}
 			b.ReportMetric(median(took), "analyze-ms/parent")
+			distinctUsers(b, pool, r)
 			newNight(b, pool, r)
 		})
 	}
@@ -52,10 +53,12 @@ func analyzePartitions(b *testing.B, pool *pgxpool.Pool) {
 // so, and how long they take.
 func estimates(b *testing.B, pool *pgxpool.Pool, statistics string) {
 	b.Helper()
+	// A constant: the planner guesses a third of the rows for what a subquery gives.
+	least := column[string](b, pool, "SELECT percentile_disc(0.01) WITHIN GROUP (ORDER BY total_amount)::text FROM user_summary")[0]
 	for name, sql := range map[string]string{
 		"users": "SELECT user_id, count(*) FROM transactions GROUP BY user_id",
 		"join": `SELECT t.id FROM transactions t JOIN user_summary s USING (user_id)
-			WHERE s.total_amount < (SELECT percentile_disc(0.01) WITHIN GROUP (ORDER BY total_amount) FROM user_summary)`,
+			WHERE s.total_amount < ` + least,
 	} {
 		e := explain(b, pool, sql)
 		top := e.nodes[0]
@@ -65,6 +68,27 @@ func estimates(b *testing.B, pool *pgxpool.Pool, statistics string) {
 		b.ReportMetric(top.Estimated/top.Rows, name+"-estimate-of-actual/"+statistics)
 		b.ReportMetric(e.server()/1000, name+"-ms/"+statistics)
 	}
+}
+
+// distinctUsers reports how many users ANALYZE thinks the parent has, and the median
+// partition, as a share of those that are there.
+func distinctUsers(b *testing.B, pool *pgxpool.Pool, r rowset) {
+	b.Helper()
+	const estimate = `SELECT CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * c.reltuples ELSE s.n_distinct END::float8
+		FROM pg_stats s JOIN pg_class c ON c.oid = s.tablename::regclass WHERE s.attname = 'user_id' AND s.tablename = '%s'`
+	of := func(table string) float64 {
+		actual := column[int64](b, pool, "SELECT count(DISTINCT user_id) FROM "+table)[0]
+		if table == "transactions" && actual != r.users {
+			b.Fatalf("%d users, want %d", actual, r.users)
+		}
+		return column[float64](b, pool, fmt.Sprintf(estimate, table))[0] / float64(actual)
+	}
+	b.ReportMetric(of("transactions"), "distinct-users-estimate-of-actual/parent")
+	var each []float64
+	for _, partition := range column[string](b, pool, "SELECT relid::text FROM pg_partition_tree('transactions') WHERE isleaf AND pg_relation_size(relid) > 0") {
+		each = append(each, of(partition))
+	}
+	b.ReportMetric(median(each), "distinct-users-estimate-of-actual/partition")
 }
 
 // newNight reports the estimate of a date that came after the statistics did, and
