@@ -78,7 +78,7 @@ func (r *reported) exec(t *testing.T, sql string) {
 
 func (r *reported) write(t *testing.T, sql string) {
 	t.Helper()
-	r.exec(t, "BEGIN; SET LOCAL tally.writer = 'tally'; "+sql+"; COMMIT")
+	r.exec(t, "SELECT pg_stat_force_next_flush(); BEGIN; SET LOCAL tally.writer = 'tally'; "+sql+"; COMMIT")
 }
 
 // load loads a generated file, as on a night.
