@@ -88,11 +88,16 @@ func (r *reported) load(t *testing.T, rows int64, seed uint64) {
 	require.NoError(t, err)
 	require.NoError(t, pipeline.Generate(t.Context(), file, pipeline.Generator{Rows: rows, Users: int(rows / 10), Seed: seed}))
 	require.NoError(t, file.Close())
+	r.loadFile(t, file.Name())
+}
+
+func (r *reported) loadFile(t *testing.T, path string) {
+	t.Helper()
 	var run int64
 	require.NoError(t, r.pool.QueryRow(t.Context(), "INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test') RETURNING id").Scan(&run))
-	_, err = r.pool.Exec(t.Context(), "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')", run)
+	_, err := r.pool.Exec(t.Context(), "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')", run)
 	require.NoError(t, err)
-	loaded, err := pipeline.NewLoader(r.pool).Load(t.Context(), pipeline.LoadRequest{RunID: run, Attempt: 1, Source: "test", Path: file.Name(), CodeVersion: "test"})
+	loaded, err := pipeline.NewLoader(r.pool).Load(t.Context(), pipeline.LoadRequest{RunID: run, Attempt: 1, Source: "test", Path: path, CodeVersion: "test"})
 	require.NoError(t, err)
 	require.Equal(t, pipeline.StatusLoaded, loaded.Status, loaded.Error)
 }
@@ -194,6 +199,29 @@ func plantedFaults() []plantedFault {
 				r.write(t, "UPDATE transaction_keys SET user_id = user_id WHERE hashtext(transaction_id) % 2 = 0")
 				r.exec(t, "ANALYZE transaction_keys")
 			}, sql("VACUUM (FULL, ANALYZE) transaction_keys")},
+		{"bloat", "transaction_keys", report.Warning, "larger than its rows need", "VACUUM FULL transaction_keys",
+			func(t *testing.T, r *reported) {
+				t.Helper()
+				r.write(t, "UPDATE transaction_keys SET user_id = user_id")
+				r.exec(t, "VACUUM (ANALYZE) transaction_keys")
+			}, sql("VACUUM (FULL, ANALYZE) transaction_keys")},
+		{"cold-updates", "user_summary", report.Note, "stayed in their page", "fillfactor",
+			func(t *testing.T, r *reported) {
+				t.Helper()
+				r.exec(t, "CREATE INDEX by_total ON user_summary (total_amount)")
+				r.write(t, "UPDATE user_summary SET total_amount = total_amount + 1; UPDATE user_summary SET total_amount = total_amount - 1")
+				r.exec(t, "DROP INDEX by_total")
+				r.exec(t, "VACUUM (FULL, ANALYZE) user_summary")
+			}, sql("SELECT pg_stat_reset_single_table_counters('user_summary'::regclass)")},
+		{"whole-scans", "transaction_keys", report.Note, "read from end to end", "pg_stat_statements", scanKeys,
+			sql("SELECT pg_stat_reset_single_table_counters('transaction_keys'::regclass)")},
+		{"checkpoints", "max_wal_size", report.Note, "before their time", "max_wal_size",
+			func(t *testing.T, r *reported) {
+				t.Helper()
+				for range 30 {
+					r.exec(t, "CHECKPOINT")
+				}
+			}, sql("SELECT pg_stat_reset_shared(CASE WHEN current_setting('server_version_num')::int >= 170000 THEN 'checkpointer' ELSE 'bgwriter' END)")},
 		{"rollups-disagree", "daily_totals", report.Critical, "contradict", "tally verify",
 			asWriter("UPDATE daily_totals SET total_amount = total_amount + 0.01 WHERE transaction_date = (SELECT min(transaction_date) FROM daily_totals)"),
 			asWriter("UPDATE daily_totals SET total_amount = total_amount - 0.01 WHERE transaction_date = (SELECT min(transaction_date) FROM daily_totals)")},
@@ -208,6 +236,13 @@ func plantedFaults() []plantedFault {
 			func(_ *testing.T, r *reported) { r.config.Pending = []string{"9999_later"} },
 			func(_ *testing.T, r *reported) { r.config.Pending = nil }},
 	}
+}
+
+// scanKeys reads a table from end to end, again and again.
+func scanKeys(t *testing.T, r *reported) {
+	t.Helper()
+	r.exec(t, `BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; SELECT pg_stat_force_next_flush(); DO $$ BEGIN
+		FOR i IN 1..120 LOOP PERFORM count(user_id) FROM transaction_keys; END LOOP; END $$; COMMIT`)
 }
 
 // keepLog makes a slot of which nobody takes, and a GiB of log after it, by switching
@@ -229,7 +264,58 @@ func TestReportPutsUnsafeSettingsFirst(t *testing.T) {
 	assert.Equal(t, "fsync", made.Findings[0].Subject)
 }
 
-// A transaction that was left open is named with whose it is.
+// A transaction that was left open is named with whose it is; so are a table that
+// does not fit the cache, memory that is promised to too many, a month that stands
+// alone, and a night that failed.
+func TestReportFindsWhatCannotBeMendedAgain(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, map[string]string{"shared_buffers": "1MB", "work_mem": "1GB"})
+	r.load(t, 250_000, 1)
+	r.exec(t, "VACUUM (ANALYZE)")
+	scanKeys(t, r)
+	path := filepath.Join(t.TempDir(), "old.csv")
+	require.NoError(t, os.WriteFile(path, []byte("transaction_id,user_id,amount,transaction_date\nOLD,7,1.50,1950-01-05\n"), 0o600))
+	r.loadFile(t, path)
+	r.exec(t, `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('scheduled', '2024-02-03', 'test');
+		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) SELECT max(id), 1, 'test', 'test' FROM etl_runs;
+		INSERT INTO etl_outcomes (run_id, attempt, status, error) SELECT max(id), 1, 'failed', 'the disk was away' FROM etl_runs`)
+	tx, err := r.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(t.Context())
+	_, err = tx.Exec(t.Context(), "SELECT set_config('application_name', 'somebody', true)")
+	require.NoError(t, err)
+	r.config.OpenFor = time.Millisecond
+	found := map[string]report.Finding{}
+	for _, f := range r.make(t).Findings {
+		found[f.ID] = f
+	}
+	assert.Contains(t, found["open-transaction"].Title, "somebody")
+	assert.Contains(t, found["failed-run"].Evidence, "the disk was away")
+	assert.Equal(t, "tally run --date 2024-02-03", found["failed-run"].Fix[len(found["failed-run"].Fix)-len("tally run --date 2024-02-03"):])
+	assert.Equal(t, "transactions_1950_01", found["lone-month"].Subject)
+	assert.Equal(t, "work_mem", found["memory-promised"].Subject)
+	assert.Equal(t, "transaction_keys", found["cold-cache"].Subject)
+	assert.Equal(t, "shared_buffers", found["small-buffers"].Subject)
+}
+
+// The slowest statements are those of pg_stat_statements, where it is installed.
+func TestReportShowsSlowStatements(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, nil)
+	var available bool
+	require.NoError(t, r.pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements')").Scan(&available))
+	if !available {
+		t.Skip("this PostgreSQL has no pg_stat_statements")
+	}
+	assert.Equal(t, "slow statements", r.make(t).Skipped[0].What)
+	r = newReported(t, map[string]string{"shared_preload_libraries": "pg_stat_statements"})
+	r.exec(t, "CREATE EXTENSION pg_stat_statements; SELECT pg_sleep(0.3)")
+	made := r.make(t)
+	assert.Empty(t, made.Skipped)
+	require.NotEmpty(t, made.Statements)
+	assert.Greater(t, made.Statements[0].Total, 1.0)
+}
+
 func TestReportSaysWhatItMayNotSeeAndHasNoTimeFor(t *testing.T) {
 	t.Parallel()
 	r := newReported(t, nil)

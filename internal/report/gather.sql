@@ -106,7 +106,7 @@ SELECT pid, coalesce(application_name, '') AS application, coalesce(state, '') A
        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-  AND xact_start < clock_timestamp() - interval '10 minutes'
+  AND xact_start < clock_timestamp() - make_interval(secs => $1)
 ORDER BY xact_start LIMIT 10;
 
 -- name: slots

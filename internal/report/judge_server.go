@@ -30,7 +30,7 @@ type leftover struct {
 // judgeServer looks at what others do to the database: sessions that stay open, slots
 // that keep the log, transaction ids, and tables that were left.
 func (g *gathering) judgeServer(ctx context.Context) {
-	for _, s := range rows[session](ctx, g, "open transactions", "sessions") {
+	for _, s := range rows[session](ctx, g, "open transactions", "sessions", g.config.OpenFor.Seconds()) {
 		g.find(Finding{
 			ID: "open-transaction", Severity: Warning, Subject: fmt.Sprintf("process %d", s.PID), Weight: 35,
 			Title:    fmt.Sprintf("A transaction of %q has been open for %s", s.Application, took(seconds(s.Seconds))),

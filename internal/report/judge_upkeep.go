@@ -33,6 +33,7 @@ func (g *gathering) judgeUpkeep() {
 	for _, t := range g.Tables {
 		g.judgeStatistics(t)
 		g.judgeRows(t)
+		g.judgeUpdates(t)
 		g.judgeCache(t)
 	}
 	for _, i := range g.Indexes {
@@ -109,6 +110,10 @@ func (g *gathering) judgeRows(t Table) {
 			Fix:      "-- It locks the table while it is written anew; pg_repack does the same without.\nVACUUM FULL " + t.Name + ";",
 		})
 	}
+}
+
+// judgeUpdates looks at whether summaries still move within their pages.
+func (g *gathering) judgeUpdates(t Table) {
 	if t.Name == "user_summary" && t.Updates > manyUpdates && float64(t.HotUpdates) < hotShare*float64(t.Updates) {
 		g.find(Finding{
 			ID: "cold-updates", Severity: Note, Subject: t.Name, Weight: 12,

@@ -36,6 +36,7 @@ type Config struct {
 	Queries func(explain.Sample) []explain.Query // all of Tally's statements
 	Pending []string                             // migrations that are to come, by name
 	Within  time.Duration                        // 0: [Within]
+	OpenFor time.Duration                        // how long a transaction may be open before it is a finding; 0: ten minutes
 	Machine Machine
 	Version string
 	Clock   func() time.Time // nil: time.Now
@@ -49,6 +50,9 @@ func Make(ctx context.Context, c Config) (*Report, error) {
 	}
 	if c.Within <= 0 {
 		c.Within = Within
+	}
+	if c.OpenFor <= 0 {
+		c.OpenFor = 10 * time.Minute
 	}
 	began := time.Now()
 	deadline, cancel := context.WithTimeout(ctx, c.Within)
