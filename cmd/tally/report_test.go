@@ -187,6 +187,9 @@ func plantedFaults() []plantedFault {
 		{"missing-partition", "transactions, 2024-05", report.Critical, "are missing from transactions", "ATTACH PARTITION transactions_2024_05 FOR VALUES FROM ('2024-05-01') TO ('2024-06-01')",
 			sql("ALTER TABLE transactions DETACH PARTITION transactions_2024_05"),
 			sql("ALTER TABLE transactions ATTACH PARTITION transactions_2024_05 FOR VALUES FROM ('2024-05-01') TO ('2024-06-01')")},
+		{"short-partition", "transactions_2024_05", report.Critical, "are counted in it", "tally verify",
+			asWriter("CREATE TABLE kept AS SELECT * FROM transactions_2024_05; TRUNCATE transactions_2024_05"),
+			asWriter("INSERT INTO transactions SELECT * FROM kept; DROP TABLE kept; ANALYZE transactions_2024_05")},
 		{"stale-statistics", "transaction_keys", report.Warning, "rest on guesses", "ANALYZE transaction_keys",
 			sql("DELETE FROM pg_statistic WHERE starelid = 'transaction_keys'::regclass; SELECT pg_stat_reset_single_table_counters('transaction_keys'::regclass)"),
 			sql("ANALYZE transaction_keys")},
@@ -348,6 +351,7 @@ func TestReportSaysWhatItMayNotSeeAndHasNoTimeFor(t *testing.T) {
 	}
 	assert.Contains(t, whys["the rollups' totals"], "permission denied")
 	assert.NotEmpty(t, made.Tables, "what it may see is there")
+	assert.Contains(t, whys["open transactions of other roles"], "pg_monitor")
 
 	r.exec(t, "SET statement_timeout = 0")
 	short := r.config

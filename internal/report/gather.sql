@@ -51,12 +51,15 @@ WHERE t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transacti
 ORDER BY t.relname, c.relname;
 
 -- name: partitions
--- Every month that has a partition, or that daily_totals counts rows in.
+-- Every month that has a partition, or that daily_totals counts rows in. What a
+-- partition holds is taken as the planner takes it: its pages, as they are now, at the
+-- rows that each had when they were last counted. One without pages holds nothing.
 SELECT coalesce(p.month, d.month) AS month, coalesce(p.name, '') AS name, coalesce(p.rows, 0)::float8 AS rows, coalesce(p.bytes, 0) AS bytes,
+       CASE WHEN p.pages = 0 THEN 0 WHEN p.rows > 0 AND p.counted_pages > 0 THEN p.rows * p.pages / p.counted_pages ELSE -1 END::float8 AS held,
        coalesce(d.counted, 0)::bigint AS counted, coalesce(trim_scale(d.amount)::text, '0') AS amount
 FROM (
     SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([0-9-]+)''\)')::date AS month, c.relname::text AS name,
-           c.reltuples AS rows, pg_total_relation_size(c.oid) AS bytes
+           c.reltuples AS rows, pg_total_relation_size(c.oid) AS bytes, c.relpages AS counted_pages, pg_relation_size(c.oid) / 8192 AS pages
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'transactions'::regclass
 ) p
 FULL JOIN (
@@ -109,9 +112,13 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
   AND xact_start < clock_timestamp() - make_interval(secs => $1)
 ORDER BY xact_start LIMIT 10;
 
+-- name: sees_sessions
+-- Of other roles' sessions all but their existence is hidden from others.
+SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE');
+
 -- name: slots
 SELECT slot_name::text AS slot, active,
-       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS bytes
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS bytes
 FROM pg_replication_slots WHERE restart_lsn IS NOT NULL;
 
 -- name: transaction_ids

@@ -106,7 +106,7 @@ func (g *gathering) forecastDisk(known bool) {
 	}
 	switch {
 	case g.Machine.FreeDisk == 0:
-		f.At, f.Why = "not known", "the database is on another machine"
+		f.At, f.Why = "not known", "the disk of the database's folder was not looked at: it is on another machine, or is no server of Tally's own"
 	case !known:
 		f.At, f.Why = size(g.Machine.FreeDisk)+" free", tooFew
 	default:

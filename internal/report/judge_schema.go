@@ -125,7 +125,29 @@ func (g *gathering) judgePartitions() {
 			})
 		}
 	}
+	for _, p := range g.Partitions {
+		g.judgeShortMonth(p)
+	}
 	g.judgeLoneMonths()
+}
+
+// judgeShortMonth finds a partition that was emptied, or that was lost and that a later
+// load made anew: it is there, and most of what is counted in its month is not.
+func (g *gathering) judgeShortMonth(p Partition) {
+	const most = 0.5 // of what is counted; an estimate of rows is not as far off
+	if p.Name == "" || p.Held < 0 || p.Held >= most*float64(p.Counted) {
+		return
+	}
+	g.find(Finding{
+		ID: "short-partition", Severity: Critical, Subject: p.Name, Weight: 99 + float64(p.Counted)/1e6,
+		Title: fmt.Sprintf("%s holds some %s transactions, and %s are counted in it", p.Name, count(int64(p.Held)), count(p.Counted)),
+		Cost:  "most of a month's transactions seem to be missing; summaries, which count them, no longer agree with what is there",
+		Evidence: []string{
+			fmt.Sprintf("daily_totals counts %s transactions of %s in all", count(p.Counted), p.Amount),
+			fmt.Sprintf("its pages, at the rows that ANALYZE found in each, hold some %s", count(int64(p.Held))),
+		},
+		Fix: "-- First of all, on a shell, to count them one by one: tally verify\n-- Then restore the month from a backup. Nothing in the database brings it back.",
+	})
 }
 
 // judgeLoneMonths notes months that stand years apart from the others: a mistyped year

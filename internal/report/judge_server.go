@@ -30,6 +30,13 @@ type leftover struct {
 // judgeServer looks at what others do to the database: sessions that stay open, slots
 // that keep the log, transaction ids, and tables that were left.
 func (g *gathering) judgeServer(ctx context.Context) {
+	sees := true
+	g.try(ctx, "whether other roles' sessions are seen", func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, g.sql.Get("sees_sessions")).Scan(&sees)
+	})
+	if !sees {
+		g.skip("open transactions of other roles", "the role may not see them; GRANT pg_monitor shows them to it")
+	}
 	for _, s := range rows[session](ctx, g, "open transactions", "sessions", g.config.OpenFor.Seconds()) {
 		g.find(Finding{
 			ID: "open-transaction", Severity: Warning, Subject: fmt.Sprintf("process %d", s.PID), Weight: 35,

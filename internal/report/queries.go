@@ -79,6 +79,7 @@ func expected(q explain.Query) []string {
 func (g *gathering) judgeQueries() {
 	for _, q := range g.Queries {
 		if len(q.Denied) == 0 {
+			g.judgeTime(q)
 			continue
 		}
 		cost := "it is planned otherwise than it is meant to be"
@@ -91,6 +92,22 @@ func (g *gathering) judgeQueries() {
 			Evidence: q.Denied, Fix: "-- Statistics first; then the index that it names, if it is missing above.\nANALYZE;",
 		})
 	}
+}
+
+// judgeTime finds a query that is meant to be short and is not, though its plan uses
+// what it is meant to use: an index read from end to end is used as well. Time alone is
+// no fault of the query's: it may have waited for its machine.
+func (g *gathering) judgeTime(q Query) {
+	if !q.Executed || q.Execution < slowMilliseconds || q.Buffers*pageSize < smallTable {
+		return
+	}
+	g.find(Finding{
+		ID: "slow-query", Severity: Warning, Subject: q.Name, Weight: 27 + min(10, q.Execution/1000),
+		Title:    fmt.Sprintf("%s took %s", q.Name, took(seconds(q.Execution/1000))),
+		Cost:     fmt.Sprintf("%s pages (%s) each time; %s", count(q.Buffers), size(q.Buffers*pageSize), q.Purpose),
+		Evidence: []string{fmt.Sprintf("EXPLAIN ANALYZE on live data: %s pages; a query that is meant to be short stays below %d ms or %s", count(q.Buffers), slowMilliseconds, size(smallTable))},
+		Fix:      "-- Its plan, among the plans of this report, shows which node reads the pages.",
+	})
 }
 
 // readStatements takes the slowest from pg_stat_statements, where it is installed.

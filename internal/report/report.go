@@ -167,6 +167,7 @@ type Partition struct {
 	Name    string    `json:"name" db:"name"` // empty: there is none
 	Rows    float64   `json:"rows" db:"rows"`
 	Bytes   int64     `json:"bytes" db:"bytes"`
+	Held    float64   `json:"held" db:"held"` // rows that its pages hold, estimated; -1: not known
 	Counted int64     `json:"counted" db:"counted"`
 	Amount  string    `json:"amount" db:"amount"`
 }
