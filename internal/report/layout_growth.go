@@ -127,10 +127,10 @@ func estimate(rows float64) string {
 
 func (r *Report) forecastTable() *table {
 	t := &table{Caption: "Limits, and the day on which each is met if nights go on as they have", Columns: []column{
-		{Name: "limit"}, figures("now"), figures("at"), figures("day"), prose("how this was computed"),
+		prose("limit"), {Name: "now", Figures: true, Prose: true}, figures("at"), figures("day"), prose("how this was computed"),
 	}}
 	for _, f := range r.Forecasts {
-		on := cell{Text: "none in sight"}
+		on := cell{Text: "–"} // why not stands beside it
 		if f.Day != nil {
 			on.Text = day(*f.Day)
 		}

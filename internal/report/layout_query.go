@@ -46,7 +46,7 @@ func (r *Report) queryBlocks() []block {
 	}
 	for _, q := range r.Queries {
 		planning := "–"
-		if q.Skipped == "" {
+		if q.Skipped == "" && q.Planning > 0 {
 			planning = took(milliseconds(q.Planning))
 		}
 		t.Rows = append(t.Rows, []cell{named(q.Name), q.judgement(), text("%s", planning), text("%s", q.time()), text("%s", q.pages()), text("%s", q.Purpose)})
