@@ -41,16 +41,19 @@ func (l *Ledger) selectFiles(runID, after int64, limit int) *bun.SelectQuery {
 		Where("run_id = ?", runID).Where("id > ?", after).OrderExpr("id").Limit(limited(limit))
 }
 
+// selectRejects goes from file to file of the run, and into each by key: a condition
+// on the file's run alone would read the rejects of all files before them.
 func (l *Ledger) selectRejects(runID int64, after RejectsAfter, limit int, outcome string) *bun.SelectQuery {
-	q := l.bun.NewSelect().TableExpr("etl_rejects").
+	ofFile := l.bun.NewSelect().TableExpr("etl_rejects").
 		ColumnExpr("file_id, line, outcome, faults, transaction_id, kept_file_id, kept_line, raw, raw_bytes, raw_length").
-		Where("file_id IN (SELECT id FROM etl_files WHERE run_id = ?)", runID).
-		Where("(file_id, line) > (?, ?)", after.FileID, after.Line).
-		OrderExpr("file_id, line").Limit(limited(limit))
+		Where("file_id = f.id").Where("(file_id, line) > (?, ?)", after.FileID, after.Line).
+		OrderExpr("line").Limit(limited(limit))
 	if outcome != "" {
-		q = q.Where("outcome = ?", outcome)
+		ofFile = ofFile.Where("outcome = ?", outcome)
 	}
-	return q
+	return l.bun.NewSelect().TableExpr("etl_files AS f").Join("CROSS JOIN LATERAL (?) AS r", ofFile).ColumnExpr("r.*").
+		Where("f.run_id = ?", runID).Where("f.id >= ?", after.FileID).
+		OrderExpr("f.id, r.line").Limit(limited(limit))
 }
 
 func (l *Ledger) selectLogs(runID, after int64, limit int) *bun.SelectQuery {

@@ -279,7 +279,7 @@ func TestReportFindsWhatCannotBeMendedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "old.csv")
 	require.NoError(t, os.WriteFile(path, []byte("transaction_id,user_id,amount,transaction_date\nOLD,7,1.50,1950-01-05\n"), 0o600))
 	r.loadFile(t, path)
-	r.exec(t, `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('scheduled', '2024-02-03', 'test');
+	r.exec(t, `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('nightly', '2024-02-03', 'test');
 		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) SELECT max(id), 1, 'test', 'test' FROM etl_runs;
 		INSERT INTO etl_outcomes (run_id, attempt, status, error) SELECT max(id), 1, 'failed', 'the disk was away' FROM etl_runs`)
 	tx, err := r.pool.Begin(t.Context())

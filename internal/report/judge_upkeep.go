@@ -94,7 +94,7 @@ func (g *gathering) judgeRows(t Table) {
 	}
 	if all := float64(t.Dead + t.Live); float64(t.Dead) > deadShare*all {
 		g.find(Finding{
-			ID: "dead-rows", Severity: Warning, Subject: t.Name, Weight: 25 + pagesWeight(t),
+			ID: "dead-rows", Severity: Warning, Subject: t.Name, Weight: 39 + pagesWeight(t)/10,
 			Title:    fmt.Sprintf("%s of the rows of %s are dead", share(float64(t.Dead)/all), t.Name),
 			Cost:     fmt.Sprintf("some %s are read for nothing, and index entries with them", size(int64(float64(t.Bytes)*float64(t.Dead)/all))),
 			Evidence: []string{fmt.Sprintf("%s dead rows beside %s live ones; last vacuum: %s", count(t.Dead), count(t.Live), when(t.Vacuumed))},
@@ -103,7 +103,7 @@ func (g *gathering) judgeRows(t Table) {
 	}
 	if float64(t.Bloat) > bloatShare*float64(t.Bytes) {
 		g.find(Finding{
-			ID: "bloat", Severity: Warning, Subject: t.Name, Weight: 15 + pagesWeight(t),
+			ID: "bloat", Severity: Warning, Subject: t.Name, Weight: 39 + pagesWeight(t)/10,
 			Title:    fmt.Sprintf("%s is some %s larger than its rows need", t.Name, size(t.Bloat)),
 			Cost:     fmt.Sprintf("%s of disk and cache", size(t.Bloat)),
 			Evidence: []string{fmt.Sprintf("estimated from pg_stats: %s of %s, its fillfactor taken off", size(t.Bloat), size(t.Bytes))},
