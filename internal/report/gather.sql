@@ -138,3 +138,7 @@ SELECT EXISTS (SELECT FROM pg_extension WHERE extname = $1);
 SELECT left(query, 2000) AS text, calls, total_exec_time AS total, mean_exec_time AS mean, rows
 FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY total_exec_time DESC LIMIT 15;
+
+-- name: density
+-- Of pgstattuple; it reads the whole index.
+SELECT avg_leaf_density, index_size::bigint FROM pgstatindex($1::text);

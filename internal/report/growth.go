@@ -95,6 +95,11 @@ func (g *gathering) transactionRows() (n float64) {
 	return n
 }
 
+// touched are the indexes into which every load writes all over.
+func touched() []string {
+	return []string{"transaction_keys_pkey", "user_summary_pkey", "user_months_pkey"}
+}
+
 const tooFew = "there are fewer than three nights with loads in the last ninety days, so there is no slope yet"
 
 // forecastDisk adds up what all tables grow by.
@@ -121,7 +126,7 @@ func (g *gathering) forecastDisk(known bool) {
 func (g *gathering) forecastMemory(known bool, loaded, stored float64) {
 	var bytes float64
 	for _, i := range g.Indexes {
-		if slices.Contains([]string{"transaction_keys_pkey", "user_summary_pkey", "user_months_pkey"}, i.Name) {
+		if slices.Contains(touched(), i.Name) {
 			bytes += float64(i.Bytes)
 		}
 	}

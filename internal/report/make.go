@@ -119,6 +119,7 @@ func (g *gathering) all(ctx context.Context) error {
 	g.judgeSchema()
 	g.judgeData()
 	g.judgeUpkeep()
+	g.judgeDensity(ctx)
 	g.judgeSettings(ctx)
 	g.judgeServer(ctx)
 	g.grow()
