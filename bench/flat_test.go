@@ -41,6 +41,7 @@ func BenchmarkFlat(b *testing.B) {
 		least, most = min(least, t.median()), max(most, t.median())
 		b.ReportMetric(t.median(), fmt.Sprintf("µs/users=%d", t.users))
 		b.ReportMetric(t.pages, fmt.Sprintf("pages/users=%d", t.users))
+		b.ReportMetric(t.bytes, fmt.Sprintf("bytes-per-user/users=%d", t.users))
 	}
 	b.ReportMetric(most/least, "slowest-of-fastest")
 }
@@ -50,6 +51,7 @@ type flat struct {
 	users int64
 	store *summaries.Store
 	pages float64   // of one look-up, on average
+	bytes float64   // of the table and its index, for each user
 	took  []float64 // of all look-ups, in microseconds
 	last  int64
 }
@@ -62,6 +64,7 @@ func newFlat(b *testing.B, s *server, users int64) *flat {
 	t.lookUp(b) // what is done once: the statement is prepared, the file's run asked for
 	t.took = nil
 	t.pages = t.touched(b, pool)
+	t.bytes = bytesOf(b, pool, "pg_total_relation_size('user_summary')") / float64(users)
 	return t
 }
 

@@ -25,6 +25,7 @@ func BenchmarkFirstLoad(b *testing.B) {
 			dirty := dirtyFile(b, n, 1, n/10)
 			var ours, yardstick, script time.Duration
 			var most float64
+			var stored map[string]float64
 			for range b.N {
 				tally, runID := s.tally(b)
 				settle(b, tally)
@@ -34,6 +35,7 @@ func BenchmarkFirstLoad(b *testing.B) {
 				if r.Read != n {
 					b.Fatalf("read %d of %d rows", r.Read, n)
 				}
+				stored = storedBytes(b, tally, float64(r.Loaded))
 				clean := cleanFile(b, tally, r.FileID)
 				ours += took
 				peer := s.yardstick(b)
@@ -48,8 +50,28 @@ func BenchmarkFirstLoad(b *testing.B) {
 			b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
 			b.ReportMetric(ours.Seconds()/script.Seconds(), "scripts")
 			b.ReportMetric(most, "peak-MiB")
+			for what, bytes := range stored {
+				b.ReportMetric(bytes, "bytes-per-row/"+what)
+			}
 		})
 	}
+}
+
+// storedBytes is what the disk holds for a loaded row, and how much of that are the
+// indexes that every load touches all over, so that they have to be in memory.
+func storedBytes(b *testing.B, pool *pgxpool.Pool, rows float64) map[string]float64 {
+	b.Helper()
+	bytes := map[string]float64{}
+	for what, sizes := range map[string]string{
+		"transactions":    "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('transactions') WHERE isleaf",
+		"keys":            "pg_total_relation_size('transaction_keys')",
+		"rollups":         "pg_total_relation_size('user_summary') + pg_total_relation_size('user_months') + pg_total_relation_size('daily_totals')",
+		"rejects":         "pg_total_relation_size('etl_rejects')",
+		"touched-indexes": "pg_relation_size('transaction_keys_pkey') + pg_relation_size('user_summary_pkey') + pg_relation_size('user_months_pkey')",
+	} {
+		bytes[what] = bytesOf(b, pool, sizes) / rows
+	}
+	return bytes
 }
 
 // BenchmarkAppend loads a file onto ten times as many rows, beside the yardstick

@@ -81,9 +81,10 @@ DO $$ DECLARE m timestamp; BEGIN
 END $$;
 
 -- name: batch
--- Every hundredth row has the id of another one, of another month.
+-- Random ids, dates all over the year in every batch; every hundredth row has the id
+-- of another one, of another month: 103 days times the distance is never a month of 365.
 CREATE UNLOGGED TABLE batch AS
-SELECT id, CASE WHEN id % 100 = 0 AND id > {{apart}} THEN 'T' || id - {{apart}} ELSE transaction_id END AS transaction_id,
-       user_id, amount, least(transaction_date, DATE '2023-12-31') AS transaction_date
+SELECT id, left(md5((CASE WHEN id % 100 = 0 AND id > {{apart}} THEN id - {{apart}} ELSE id END)::text), 16) AS transaction_id,
+       user_id, amount, DATE '2023-01-01' + (id * 103 % 365)::int AS transaction_date
 FROM ({{rows}}) r;
 ANALYZE batch;
