@@ -196,3 +196,28 @@ func TestCompare(t *testing.T) {
 	assert.Contains(t, out.String(), "the text says at least 20")
 	assert.Contains(t, out.String(), "1 claims do not hold; 1 figures are off by more than 30 %")
 }
+
+// A machine that is twice as slow differs in nothing; one variant that is, does.
+func TestCompareTakesTheMachineOut(t *testing.T) {
+	t.Parallel()
+	d := newDocument(resultsOf(t, printed))
+	for _, unit := range []string{"ns/op", "µs/look-up", "µs/sum"} {
+		_, err := d.fig("Summary/rows=100000", unit)
+		require.NoError(t, err)
+	}
+	var out bytes.Buffer
+	env := &environment{stdout: &out}
+	slow := "BenchmarkSummary/rows=100000-2 5 200 ns/op 44 µs/look-up 880 µs/sum\n"
+	assert.Zero(t, d.distances(env, resultsOf(t, slow), 0.3), out.String())
+	uneven := "BenchmarkSummary/rows=100000-2 5 200 ns/op 44 µs/look-up 1760 µs/sum\n"
+	assert.Equal(t, 1, d.distances(env, resultsOf(t, uneven), 0.3))
+	assert.Contains(t, out.String(), "µs/sum: the text has 440, now 1,760; the benchmark as a whole takes 2 times as long")
+
+	for unit, want := range map[string]kind{
+		"ns/op": duration, "read-µs/index": duration, "µs-per-new-row/a": duration, "load-µs-per-row/hash": duration, "s/x": duration, "catch-up-s/async": duration,
+		"rows/s": rate, "tally/s": rate, "per-s/prepared": rate, "rows-per-s/copy": rate,
+		"bytes-per-row/keys": relative, "pages/none": relative, "of-copy/unnest": relative, "yardsticks": relative, "wal-MiB/tally": relative,
+	} {
+		assert.Equal(t, want, kindOf(unit), unit)
+	}
+}

@@ -116,7 +116,7 @@ func (*checkCmd) Run(env *environment) error { return check(env) }
 type compareCmd struct {
 	Studies   []string `arg:"" optional:"" help:"The studies to measure; all without."`
 	Results   string   `placeholder:"DIR" help:"Compare with results measured before, without measuring."`
-	Tolerance float64  `default:"0.3" help:"How far a figure may be off, as a share of the text's."`
+	Tolerance float64  `default:"0.3" help:"How far a figure may be off, as a share of the text's; times after the machine's speed is taken out."`
 }
 
 func (cmd *compareCmd) Run(ctx context.Context, env *environment) error {

@@ -152,16 +152,21 @@ func compare(env *environment, dir string, tolerance float64) error {
 }
 
 // distances prints the figures of the text that are further off than they may be, and
-// counts them.
+// counts them. Times count beside the others of their benchmark.
 func (d *document) distances(env *environment, measured *results, tolerance float64) (far int) {
 	for _, f := range d.used {
 		now, err := measured.get(f)
 		if err != nil {
 			continue // not measured this time
 		}
-		if by := off(d.values[f], now); by > tolerance {
+		slower := d.slower(f.benchmark, measured)
+		if by := off(expected(f, d.values[f], slower), now); by > tolerance {
 			far++
-			fmt.Fprintf(env.stdout, "%s: the text has %s, now %s\n", f, number(d.values[f]), number(now))
+			fmt.Fprintf(env.stdout, "%s: the text has %s, now %s", f, number(d.values[f]), number(now))
+			if kindOf(f.unit) != relative {
+				fmt.Fprintf(env.stdout, "; the benchmark as a whole takes %s times as long", number(slower))
+			}
+			fmt.Fprintln(env.stdout)
 		}
 	}
 	return far
