@@ -210,11 +210,18 @@ func (s *Service) conclude(ctx context.Context, a *attempt, end ending) ending {
 		text := postgres.Text(end.err.Error())
 		reason = &text
 	}
-	noted, err := s.pool.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, end.status, reason)
+	var noted int64
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, end.status, reason)
+		if noted = tag.RowsAffected(); err != nil || noted == 0 {
+			return err
+		}
+		return s.exportDue(ctx, tx, a, end)
+	})
 	if err != nil {
 		return ending{StatusRetrying, fmt.Errorf("note the outcome of run %d: %w", a.runID, err)}
 	}
-	if noted.RowsAffected() == 0 {
+	if noted == 0 {
 		return ending{statusFenced, pipeline.ErrFenced} // somebody has noted it as lost
 	}
 	return end

@@ -107,3 +107,8 @@ WHERE o.status = 'succeeded' AND r.kind <> 'manual';
 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(finished_at, created_at))), 0)::float
 FROM etl_run_status
 WHERE kind <> 'manual' AND status NOT IN ('running', 'succeeded', 'failed');
+
+-- name: note_export
+INSERT INTO etl_exports (run_id, job_id, requested_by, target, status, error, epoch, last_file_id, files, written, removed,
+    rows, total_amount, bytes, bytes_written, worker, code_version, started_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::numeric, $14, $15, $16, $17, $18);

@@ -83,6 +83,10 @@ func changes(s explain.Sample) []explain.Query {
 		{Name: "start_attempt", Purpose: "each attempt", Args: []any{s.RunID, attempt, nil, "worker", "v0"}, Writes: true},
 		{Name: "end_attempt", Purpose: "each attempt", Args: []any{s.RunID, 1, StatusSucceeded, nil}, Writes: true},
 		{
+			Name: "note_export", Purpose: "each export", Writes: true,
+			Args: []any{nil, nil, "cli", "s3://lake", StatusSucceeded, nil, int64(1), int64(1), 1, 1, 0, int64(1), "0.01", int64(1), int64(1), "worker", "v0", s.Date},
+		},
+		{
 			Name: "write_logs", Purpose: "each batch of log lines", Writes: true,
 			Args: []any{[]int64{s.RunID}, []int32{1}, now, []string{"INFO"}, []string{""}, []string{"{}"}},
 		},

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/pipeline"
 )
@@ -50,6 +51,10 @@ type Loader interface {
 type Config struct {
 	// Sources are what a run of a logical date goes through, in this order.
 	Sources []pipeline.Source
+	// ExportTo is where transactions and rollups are exported to as Parquet after each
+	// run: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. "" means
+	// nowhere.
+	ExportTo string
 	// TimeZone is whose midnight counts; nil means UTC.
 	TimeZone *time.Location
 	// CatchUp is what becomes of missed midnights; "" means all.
@@ -91,6 +96,11 @@ func (c Config) Check() error {
 	}
 	if err := pipeline.CheckSources(c.Sources); err != nil {
 		return fmt.Errorf("jobs: Sources: %w", err)
+	}
+	if bucket.IsURL(c.ExportTo) {
+		if err := bucket.Check(c.ExportTo); err != nil {
+			return fmt.Errorf("jobs: ExportTo %w", err)
+		}
 	}
 	return nil
 }
@@ -194,8 +204,12 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.started {
 		return nil
 	}
-	if n := s.pool.Config().MaxConns; n < leastConns {
-		return fmt.Errorf("start the workers: the pool has room for %d connections, want at least %d", n, leastConns)
+	want := int32(leastConns)
+	if s.config.ExportTo != "" {
+		want += exportConns
+	}
+	if n := s.pool.Config().MaxConns; n < want {
+		return fmt.Errorf("start the workers: the pool has room for %d connections, want at least %d", n, want)
 	}
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("start the workers: %w", err)

@@ -48,8 +48,13 @@ func (runArgs) InsertOpts() river.InsertOpts {
 func (s *Service) riverConfig() *river.Config {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &runWorker{service: s})
+	river.AddWorker(workers, &exportWorker{service: s})
+	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
+	if s.config.ExportTo != "" { // else whoever knows where to takes the job
+		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
+	}
 	return &river.Config{
-		Queues:               map[string]river.QueueConfig{queueName: {MaxWorkers: 1}},
+		Queues:               queues,
 		Workers:              workers,
 		Logger:               s.logger,
 		JobTimeout:           s.config.Timeout,

@@ -364,7 +364,7 @@ func (l *load) decideKnown(ctx context.Context, k *known) error {
 }
 
 func (l *load) replace(p packed, s *stored) error {
-	old, err := storedAmount(s.amount)
+	old, err := StoredAmount(s.amount)
 	if err != nil {
 		return fmt.Errorf("stored row of %s: %w", p.id(), err)
 	}

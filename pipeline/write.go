@@ -205,9 +205,9 @@ func (l *load) makePartitions(ctx context.Context, months []int) error {
 	})
 }
 
-// storedAmount is the decimal that a stored float stands for: the shortest one that
+// StoredAmount is the decimal that a stored float stands for: the shortest one that
 // gives it.
-func storedAmount(f float64) (Amount, error) {
+func StoredAmount(f float64) (Amount, error) {
 	text := strconv.AppendFloat(nil, f, 'f', -1, 64)
 	a, ok := plainAmount(text)
 	if !ok {

@@ -55,3 +55,9 @@ func (s Sum) String() string {
 	v.Add(v, new(big.Int).SetUint64(s.lo))
 	return decimal.NewFromBigInt(v, -decimals).String()
 }
+
+// SumOf is a sum of 128 bits of ten-thousandths, as two's complement.
+func SumOf(hi int64, lo uint64) Sum { return Sum{hi, lo} }
+
+// Words are the sum's 128 bits.
+func (s Sum) Words() (hi int64, lo uint64) { return s.hi, s.lo }

@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline"
 )
@@ -29,6 +30,12 @@ type config struct {
 	CatchUpLimit *int              `yaml:"catch_up_limit"` // at most so many missed nights
 	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
 	RateLimit    api.RateLimit     `yaml:"rate_limit"`     // of the API
+	Export       exportConfig      `yaml:"export"`         // after each run
+}
+
+// exportConfig says where runs export to.
+type exportConfig struct {
+	To string `yaml:"to"` // a folder or a URL; default: nowhere
 }
 
 // settings are what a settings file says, in the words of those whom it concerns.
@@ -98,6 +105,9 @@ func (c config) jobs() (jobs.Config, error) {
 			return made, fmt.Errorf("catch_up_limit is %d, want at least 1", made.CatchUpLimit)
 		}
 	}
+	if made.ExportTo, err = absolute(c.Export.To); err != nil {
+		return made, fmt.Errorf("export: to %w", err)
+	}
 	if err := pipeline.CheckSources(c.Sources); err != nil {
 		return made, err
 	}
@@ -109,6 +119,18 @@ func (c config) jobs() (jobs.Config, error) {
 		made.Sources = append(made.Sources, s)
 	}
 	return made, nil
+}
+
+// absolute is a place for an export wherever Tally was started: a URL as it is, or the
+// whole path of a folder.
+func absolute(location string) (string, error) {
+	switch {
+	case location == "":
+		return "", nil
+	case bucket.IsURL(location):
+		return location, bucket.Check(location)
+	}
+	return filepath.Abs(location)
 }
 
 // dataDir is the data folder. Root gets one that an unprivileged user can reach,

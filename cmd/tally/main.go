@@ -44,7 +44,7 @@ type cli struct {
 	Data        string `placeholder:"DIR" env:"TALLY_DATA" help:"Data folder: the embedded database and the inbox. Default: a folder tally below the user's data folder, or /var/lib/tally as root."`
 	DatabaseURL string `name:"database-url" placeholder:"URL" env:"DATABASE_URL" help:"The database; without it the embedded PostgreSQL serves."`
 	PostgresBin string `placeholder:"DIR" env:"TALLY_POSTGRES_BIN" help:"Folder with the programs postgres and initdb (15 to 18) for the embedded database; default: look for installed ones."`
-	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources, rate limit. Default: tally.yaml in the data folder, if there."`
+	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources, export, rate limit. Default: tally.yaml in the data folder, if there."`
 	LogFormat   string `enum:"text,json" default:"text" env:"TALLY_LOG_FORMAT" help:"Form of the log: text or json."`
 	LogLevel    string `enum:"debug,info,warn,error" default:"info" env:"TALLY_LOG_LEVEL" help:"Least level that is logged: debug, info, warn or error."`
 
@@ -58,6 +58,7 @@ type cli struct {
 	Generate generateCmd `cmd:"" help:"Write synthetic dirty CSV to standard output."`
 	Verify   verifyCmd   `cmd:"" help:"Recompute and compare every rollup and key."`
 	Report   reportCmd   `cmd:"" help:"Look at the database: every plan, what is wrong, what it costs, how it grows."`
+	Export   exportCmd   `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
 	Token    tokenCmd    `cmd:"" help:"Who may use the API: add, list and revoke tokens."`
 	Psql     psqlCmd     `cmd:"" help:"A psql session on the database in use."`
 	Health   healthCmd   `cmd:"" hidden:"" help:"Ask a running server whether it is ready."`

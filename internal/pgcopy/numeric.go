@@ -2,6 +2,7 @@ package pgcopy
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 )
 
@@ -56,4 +57,45 @@ func AppendNumeric(b []byte, hi int64, lo uint64) []byte {
 		b = binary.BigEndian.AppendUint16(b, d)
 	}
 	return b
+}
+
+// ParseNumeric is the opposite of AppendNumeric, without the length: a NUMERIC in
+// PostgreSQL's binary form as 128 bits of ten-thousandths. One that is not finite, has
+// further decimals or does not fit is an error.
+func ParseNumeric(b []byte) (hi int64, lo uint64, err error) {
+	if len(b) < 8 || len(b) != 8+2*int(binary.BigEndian.Uint16(b)) {
+		return 0, 0, errors.New("no NUMERIC")
+	}
+	weight, sign := int(int16(binary.BigEndian.Uint16(b[2:]))), binary.BigEndian.Uint16(b[4:])
+	if sign != 0 && sign != numericNegative {
+		return 0, 0, errors.New("a NUMERIC that is not finite")
+	}
+	digits := b[8:]
+	var h uint64
+	for ; weight >= -1 || len(digits) > 0; weight-- {
+		digit := uint64(0)
+		if len(digits) > 0 {
+			digit, digits = uint64(binary.BigEndian.Uint16(digits)), digits[2:]
+		}
+		if weight < -1 {
+			if digit != 0 {
+				return 0, 0, errors.New("a NUMERIC of more than 4 decimals")
+			}
+			continue
+		}
+		over, high := bits.Mul64(h, numericBase)
+		carry, low := bits.Mul64(lo, numericBase)
+		var more uint64
+		lo, more = bits.Add64(low, digit, 0)
+		h, more = bits.Add64(high, carry, more)
+		if over|more != 0 || h>>63 != 0 {
+			return 0, 0, errors.New("a NUMERIC of more than 128 bits")
+		}
+	}
+	if sign == numericNegative {
+		var borrow uint64
+		lo, borrow = bits.Sub64(0, lo, 0)
+		h, _ = bits.Sub64(0, h, borrow)
+	}
+	return int64(h), lo, nil
 }

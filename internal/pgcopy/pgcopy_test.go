@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	mathrand "math/rand" // of big.Int.Rand
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -103,6 +104,41 @@ func TestNumeric(t *testing.T) {
 		want := new(big.Rat).SetFrac(v, big.NewInt(10_000)).FloatString(4)
 		want = strings.TrimSuffix(strings.TrimRight(want, "0"), ".")
 		require.Equal(t, want, got[i], "%d %d", his[i], los[i])
+	}
+}
+
+// What PostgreSQL sends of a NUMERIC is read back, whatever its scale; what 128 bits of
+// ten-thousandths do not hold is refused.
+func TestParseNumeric(t *testing.T) {
+	t.Parallel()
+	conn := connect(t)
+	read := func(text string) (hi int64, lo uint64, err error) {
+		result := conn.PgConn().ExecParams(t.Context(), "SELECT $1::numeric", [][]byte{[]byte(text)}, nil, nil, []int16{pgx.BinaryFormatCode}).Read()
+		require.NoError(t, result.Err, text)
+		return pgcopy.ParseNumeric(result.Rows[0][0])
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	texts := []string{"0", "0.0000000", "1.5000000", "-0.0001", "10000", "-10000.0001", "17014118346046923173168730371588410.5727"}
+	for range 300 {
+		digits := new(big.Int).Rand(mathrand.New(mathrand.NewSource(random.Int64())), new(big.Int).Lsh(big.NewInt(1), uint(1+random.IntN(127))))
+		texts = append(texts, []string{"", "-"}[random.IntN(2)]+new(big.Rat).SetFrac(digits, big.NewInt(10_000)).FloatString(4+random.IntN(3)))
+	}
+	for _, text := range texts {
+		hi, lo, err := read(text)
+		require.NoError(t, err, text)
+		want, ok := new(big.Rat).SetString(text)
+		require.True(t, ok)
+		v := new(big.Int).Lsh(big.NewInt(hi), 64)
+		v.Add(v, new(big.Int).SetUint64(lo))
+		require.Zero(t, want.Cmp(new(big.Rat).SetFrac(v, big.NewInt(10_000))), text)
+	}
+	for _, text := range []string{"NaN", "Infinity", "-Infinity", "0.00001", "1.00005", "1e40", "17014118346046923173168730371588410.5728"} {
+		_, _, err := read(text)
+		require.Error(t, err, text)
+	}
+	for _, cut := range [][]byte{nil, {0, 1}, {0, 1, 0, 0, 0, 0, 0, 0}} {
+		_, _, err := pgcopy.ParseNumeric(cut)
+		require.Error(t, err)
 	}
 }
 

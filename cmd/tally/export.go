@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"text/tabwriter"
+
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/jobs"
+)
+
+type exportCmd struct {
+	To      string `placeholder:"DIR|URL" help:"Where to: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. Default: export, to in the settings file."`
+	Check   bool   `xor:"what" help:"Write nothing: hold the export that is there against the database."`
+	Replace bool   `xor:"what" help:"Write every file anew, and take the place of another database's export."`
+	JSON    bool   `help:"Print the result as JSON."`
+}
+
+func (cmd exportCmd) Run(ctx context.Context, env *environment) error {
+	if _, err := absolute(cmd.To); err != nil {
+		return usageError{fmt.Errorf("--to %s %w", bucket.Name(cmd.To), err)}
+	}
+	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
+		err := cmd.run(ctx, env, service)
+		if errors.Is(err, jobs.ErrNoExport) {
+			return usageError{fmt.Errorf("%w: name it with --to, or in the settings file", err)}
+		}
+		return err
+	})
+}
+
+func (cmd exportCmd) run(ctx context.Context, env *environment, service *jobs.Service) error {
+	if cmd.Check {
+		return cmd.check(ctx, env, service)
+	}
+	result, err := service.Export(ctx, jobs.ExportRequest{To: cmd.To, Replace: cmd.Replace, RequestedBy: requestedBy()})
+	if err != nil {
+		return err
+	}
+	if cmd.JSON {
+		return writeJSON(env.stdout, result)
+	}
+	fmt.Fprintf(env.stdout, "%s: %d files, %d written (%s), %d as they were, %d removed\n",
+		result.Target, result.Files, result.Written, megabytes(result.BytesWritten), result.Kept, result.Removed)
+	table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "files\trows\tsum\t  table")
+	for _, t := range result.Tables {
+		fmt.Fprintf(table, "%d\t%d\t%s\t  %s\n", t.Files, t.Rows, t.Sum, t.Table)
+	}
+	return table.Flush()
+}
+
+// check prints every difference, and fails where there is one.
+func (cmd exportCmd) check(ctx context.Context, env *environment, service *jobs.Service) error {
+	checked, err := service.CheckExport(ctx, cmd.To)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no export yet: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	if cmd.JSON {
+		err = writeJSON(env.stdout, checked)
+	} else {
+		for _, d := range checked.Drifts {
+			fmt.Fprintln(env.stdout, d)
+		}
+		fmt.Fprintf(env.stdout, "%s: %d files, %d rows of transactions, %s: %d differences from the database\n",
+			checked.Target, checked.Files, checked.Rows, megabytes(checked.Bytes), len(checked.Drifts))
+	}
+	if err == nil && !checked.Clean() {
+		err = errFailed
+	}
+	return err
+}
+
+func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }

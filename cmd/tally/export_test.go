@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/pipeline/parquet"
+)
+
+func TestExportCommand(t *testing.T) {
+	t.Parallel()
+	p, lake := newProgram(t), filepath.Join(t.TempDir(), "new", "lake")
+	code, _, stderr := p.run("export", "--to", lake, "--check")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "there is no export yet")
+	require.Equal(t, exitDone, first(p.run("run", p.write("a.csv", sheet))))
+
+	code, out, stderr := p.run("export", "--to", lake)
+	require.Equal(t, exitDone, code, stderr)
+	assert.Contains(t, out, lake+": 7 files, 7 written")
+	assert.Contains(t, out, "2     2  10.25  transactions")
+	code, out, _ = p.run("export", "--to", lake, "--json")
+	require.Equal(t, exitDone, code)
+	var result parquet.Result
+	require.NoError(t, json.Unmarshal([]byte(out), &result), out)
+	assert.Equal(t, []any{7, 0, 7, int64(2), "10.25"}, []any{result.Files, result.Written, result.Kept, result.Rows, result.TotalAmount})
+	assert.Equal(t, "7 0", p.query("SELECT string_agg(written::text, ' ' ORDER BY id) FROM etl_exports WHERE requested_by LIKE 'cli:%'"))
+
+	code, out, _ = p.run("export", "--to", lake, "--check")
+	assert.Equal(t, exitDone, code)
+	assert.Contains(t, out, "7 files, 2 rows of transactions")
+	assert.Contains(t, out, "0 differences")
+	require.Equal(t, exitDone, first(p.run("run", p.write("b.csv", strings.ReplaceAll(sheet, "T", "U")))))
+	code, out, _ = p.run("export", "--to", lake, "--check", "--json")
+	assert.Equal(t, exitFailed, code)
+	var checked parquet.Checked
+	require.NoError(t, json.Unmarshal([]byte(out), &checked), out)
+	assert.Len(t, checked.Drifts, 7)
+	assert.Equal(t, parquet.Stale, checked.Drifts[0].Problem)
+}
+
+func TestExportUsage(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	for want, args := range map[string][]string{
+		"nothing says where to export to: name it with --to, or in the settings file": nil,
+		"--to ftp://lake has the scheme ftp://, want s3://, gs://, azblob://":         {"--to", "ftp://lake?secret=1"},
+		"--to s3:///prefix names no bucket":                                           {"--to", "s3:///prefix"},
+		"--check and --replace can't be used together":                                {"--to", "x", "--check", "--replace"},
+	} {
+		code, _, stderr := p.run(append([]string{"export"}, args...)...)
+		assert.Equal(t, exitUsage, code)
+		assert.Contains(t, stderr, want)
+		assert.NotContains(t, stderr, "secret")
+	}
+	p.write("tally.yaml", "export:\n  to: s3://user:secret@lake\n")
+	code, _, stderr := p.run("export")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, stderr, "tally.yaml: export: to has a user in it; credentials come from the environment")
+	assert.NotContains(t, stderr, "secret")
+}
+
+// whole reads an export by its manifest, as the best of readers do, and holds every file
+// against it. It returns what the manifest says there is.
+func whole(t *testing.T, dir string) (rows int64, sum string, files map[string]bool) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, parquet.ManifestName))
+	require.NoError(t, err)
+	var m parquet.Manifest
+	require.NoError(t, json.Unmarshal(content, &m))
+	files = map[string]bool{parquet.ManifestName: true}
+	for _, f := range m.Files {
+		content, err := os.ReadFile(filepath.Join(dir, f.Path))
+		require.NoError(t, err)
+		got := sha256.Sum256(content)
+		require.Equal(t, f.SHA256, hex.EncodeToString(got[:]), f.Path)
+		files[f.Path] = true
+	}
+	return m.Tables[0].Rows, m.Tables[0].Sum, files
+}
+
+// kill -9 at any moment of an export leaves the one before, or the new one, whole; the
+// next export brings it up to date and cleans up.
+func TestKilledExports(t *testing.T) {
+	t.Parallel()
+	p, lake := newProgram(t), filepath.Join(t.TempDir(), "lake")
+	load := func(seed int) {
+		var csv bytes.Buffer
+		require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "30000", "--users", "9000", "--seed", fmt.Sprint(seed)}, &csv, io.Discard))
+		require.Equal(t, exitDone, first(p.run("run", p.write(fmt.Sprint(seed, ".csv"), csv.String()))))
+	}
+	stored := func() string {
+		return p.query("SELECT concat_ws(' ', count(*), trim_scale(sum(amount::numeric))) FROM transactions")
+	}
+	load(0)
+	require.Equal(t, exitDone, first(p.run("export", "--to", lake)))
+	states := []string{stored()} // that may be there
+	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	killed := 0
+	for seed := 1; seed <= 8; seed++ {
+		load(seed)
+		states = append(states, stored())
+		export, _ := p.start("export", "--to", lake)
+		ended := make(chan error, 1)
+		go func() { ended <- export.Wait() }()
+		select {
+		case <-ended:
+		case <-time.After(time.Duration(random.IntN(600)) * time.Millisecond):
+			require.NoError(t, export.Process.Kill())
+			<-ended
+			killed++
+		}
+		rows, sum, _ := whole(t, lake)
+		assert.Contains(t, states, fmt.Sprint(rows, " ", sum), "seed %d", seed)
+		if seed%2 == 0 {
+			continue // the next one is killed on what this one has left
+		}
+		// The killed one's session may hold the target a moment longer.
+		require.Eventually(t, func() bool { return first(p.run("export", "--to", lake)) == exitDone }, 20*time.Second, 50*time.Millisecond)
+		rows, sum, files := whole(t, lake)
+		states = states[len(states)-1:]
+		assert.Equal(t, states[0], fmt.Sprint(rows, " ", sum))
+		require.NoError(t, filepath.WalkDir(lake, func(path string, d os.DirEntry, err error) error {
+			if name, _ := filepath.Rel(lake, path); err == nil && !d.IsDir() {
+				assert.True(t, files[filepath.ToSlash(name)], "%s is left over", name)
+			}
+			return err
+		}))
+	}
+	t.Logf("%d of 8 were killed", killed)
+	require.Equal(t, exitDone, first(p.run("export", "--to", lake)))
+	assert.Equal(t, exitDone, first(p.run("export", "--to", lake, "--check")))
+}
+
+// The nightly service exports by itself where the settings say so.
+func TestWorkExports(t *testing.T) {
+	t.Parallel()
+	p, lake := newProgram(t), filepath.Join(t.TempDir(), "lake")
+	p.write("tally.yaml", "export:\n  to: "+lake+"\n")
+	p.write("inbox/a.csv", sheet)
+	yesterday := (jobs.DateOf(time.Now().UTC()) - 1).String()
+	require.Equal(t, exitDone, first(p.run("backfill", "--from", yesterday, "--to", yesterday)))
+	p.start("work")
+	require.Eventually(t, func() bool {
+		return p.query("SELECT coalesce(string_agg(concat_ws(' ', status, rows), ','), '') FROM etl_exports") == "succeeded 2"
+	}, 30*time.Second, 50*time.Millisecond)
+	rows, sum, _ := whole(t, lake)
+	assert.Equal(t, "2 10.25", fmt.Sprint(rows, " ", sum))
+}

@@ -1,0 +1,236 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverlog"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/pipeline/parquet"
+)
+
+const (
+	exportQueue = "export"
+	exportKind  = "export"
+	// exportConns are what an export holds besides the runs' connections.
+	exportConns = 3
+)
+
+// ErrNoExport says that nothing is named to export to.
+var ErrNoExport = errors.New("nothing says where to export to")
+
+// ExportRequest asks for an export in the foreground.
+type ExportRequest struct {
+	// To is a folder, or s3://, gs:// or azblob:// with a bucket and a prefix; "" means
+	// Config.ExportTo.
+	To string
+	// Replace writes every file anew, and takes the place of another database's export.
+	Replace bool
+	// RequestedBy goes to the ledger; "" means "cli".
+	RequestedBy string
+	// Progress may be nil.
+	Progress func(parquet.Progress)
+}
+
+// Export brings a target up to date with the database, and notes it in the ledger,
+// however it ends.
+func (s *Service) Export(ctx context.Context, req ExportRequest) (parquet.Result, error) {
+	if req.RequestedBy == "" {
+		req.RequestedBy = "cli"
+	}
+	result, end, err := s.export(ctx, req, nil)
+	if err != nil {
+		return result, err
+	}
+	return result, end.err
+}
+
+// CheckExport holds an export against the database; see [parquet.Check].
+func (s *Service) CheckExport(ctx context.Context, to string) (checked parquet.Checked, err error) {
+	place, err := s.openExport(ctx, to)
+	if err != nil {
+		return checked, err
+	}
+	defer func() { err = errors.Join(err, place.Close()) }()
+	return parquet.Check(ctx, parquet.Config{Pool: s.pool, Bucket: place.Bucket, Target: place.Name, Logger: s.logger})
+}
+
+func (s *Service) openExport(ctx context.Context, to string) (*bucket.Place, error) {
+	if to == "" {
+		to = s.config.ExportTo
+	}
+	if to == "" {
+		return nil, ErrNoExport
+	}
+	return bucket.Open(ctx, to)
+}
+
+// export makes an export and notes its end. The error is of what kept it from being
+// noted.
+func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[exportArgs]) (result parquet.Result, end ending, err error) {
+	started := s.config.Clock.Now()
+	place, err := s.openExport(ctx, req.To)
+	if errors.Is(err, ErrNoExport) {
+		return result, ending{}, err
+	}
+	target := bucket.Name(cmp.Or(req.To, s.config.ExportTo))
+	if err == nil {
+		target = place.Name
+		result, err = parquet.Export(ctx, parquet.Config{
+			Pool: s.pool, Bucket: place.Bucket, Target: place.Name, Sync: place.Sync,
+			Replace: req.Replace, Progress: req.Progress, Logger: s.logger,
+		})
+		err = errors.Join(err, place.Close())
+	}
+	if errors.Is(err, parquet.ErrBusy) {
+		return result, ending{StatusRetrying, err}, nil // the other one notes itself
+	}
+	end = judgeExport(ctx, err)
+	return result, end, s.noteExport(ctx, req, job, target, started, result, end)
+}
+
+// judgeExport decides what an error means: what the data or another export is to blame
+// for stays as it is, and anything else may be gone the next time, as a store that is
+// away.
+func judgeExport(ctx context.Context, err error) ending {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil:
+		return ending{status: StatusSucceeded}
+	case errors.Is(cause, river.ErrJobCancelledRemotely):
+		return ending{StatusFailed, errCancelled}
+	case errors.Is(cause, context.DeadlineExceeded):
+		return ending{StatusFailed, errTimeout}
+	case cause != nil:
+		return ending{StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
+	case parquet.Lasting(err):
+		return ending{StatusFailed, err}
+	}
+	return ending{StatusRetrying, err}
+}
+
+func (s *Service) noteExport(
+	ctx context.Context, req ExportRequest, job *river.Job[exportArgs], target string, started time.Time, r parquet.Result, end ending,
+) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	var runID, jobID *int64
+	if job != nil {
+		runID, jobID = &job.Args.RunID, &job.ID
+	}
+	var reason *string
+	if end.err != nil {
+		text := postgres.Text(end.err.Error())
+		reason = &text
+	}
+	total := r.TotalAmount
+	if total == "" {
+		total = "0"
+	}
+	_, err := s.pool.Exec(ctx, s.sql.Get("note_export"), runID, jobID, req.RequestedBy, postgres.Text(target), end.status, reason,
+		r.Epoch, r.LastFileID, r.Files, r.Written, r.Removed, r.Rows, total, r.Bytes, r.BytesWritten, s.config.Worker, s.config.CodeVersion, started)
+	if err != nil {
+		return fmt.Errorf("note the export to %s: %w", target, err)
+	}
+	return nil
+}
+
+// exportArgs is River's job after a run.
+type exportArgs struct {
+	RunID       int64  `json:"run_id"`
+	LogicalDate string `json:"logical_date"`
+}
+
+// Kind names the job in River's table.
+func (exportArgs) Kind() string { return exportKind }
+
+// InsertOpts are the same for every job.
+func (exportArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: exportQueue, MaxAttempts: jobAttempts}
+}
+
+// exportDue gives River the export of what a run has changed, in the transaction that
+// notes the run's end, so that neither is without the other.
+func (s *Service) exportDue(ctx context.Context, tx pgx.Tx, a *attempt, end ending) error {
+	if s.config.ExportTo == "" || end.status != StatusSucceeded && end.status != StatusFailed {
+		return nil
+	}
+	if _, err := s.river.InsertTx(ctx, tx, exportArgs{RunID: a.runID, LogicalDate: a.date.String()}, nil); err != nil {
+		return fmt.Errorf("insert the export after run %d: %w", a.runID, err)
+	}
+	return nil
+}
+
+// exportWorker exports after a run.
+type exportWorker struct {
+	river.WorkerDefaults[exportArgs]
+	service *Service
+}
+
+// Timeout is finite, since River never rescues a job without one.
+func (w *exportWorker) Timeout(*river.Job[exportArgs]) time.Duration { return w.service.config.Timeout }
+
+// NextRetry doubles from a second to a minute.
+func (w *exportWorker) NextRetry(job *river.Job[exportArgs]) time.Time {
+	return time.Now().Add(backOff(len(job.Errors)))
+}
+
+// Work exports, unless a later run's export is waiting as well, which does the same and
+// more.
+func (w *exportWorker) Work(ctx context.Context, job *river.Job[exportArgs]) error {
+	s := w.service
+	logger := s.logger
+	if above, ok := riverlog.LoggerSafely(ctx); ok {
+		logger = slog.New(slog.NewMultiHandler(logger.Handler(), above.Handler()))
+	}
+	later, err := s.laterExport(ctx, job.ID)
+	if err != nil {
+		return err
+	}
+	if later != 0 {
+		logger.InfoContext(ctx, "export left to a later one", slog.Int64("run", job.Args.RunID), slog.Int64("job", later))
+		return nil
+	}
+	result, end, err := s.export(ctx, ExportRequest{RequestedBy: "schedule"}, job)
+	switch {
+	case errors.Is(end.err, parquet.ErrBusy):
+		return river.JobSnooze(busySnooze)
+	case errors.Is(err, ErrNoExport): // switched off since
+		return river.JobCancel(err)
+	case err != nil && end.err == nil:
+		return err
+	}
+	level := slog.LevelInfo
+	if end.err != nil {
+		level = slog.LevelWarn
+	}
+	logger.LogAttrs(ctx, level, "export ended", slog.Int64("run", job.Args.RunID), slog.String("status", end.status),
+		slog.String("target", result.Target), slog.Int("written", result.Written), slog.Any("error", end.err))
+	if err := river.RecordOutput(ctx, result); err != nil {
+		logger.WarnContext(ctx, "output for River UI", slog.Any("error", err))
+	}
+	return end.forRiver()
+}
+
+// laterExport is a job that was inserted after this one and is not at work yet, or 0.
+func (s *Service) laterExport(ctx context.Context, id int64) (int64, error) {
+	waiting := []rivertype.JobState{rivertype.JobStateAvailable, rivertype.JobStateRetryable, rivertype.JobStateScheduled}
+	params := river.NewJobListParams().Kinds(exportKind).States(waiting...).OrderBy(river.JobListOrderByID, river.SortOrderDesc).First(1)
+	list, err := s.river.JobList(ctx, params)
+	if err != nil {
+		return 0, fmt.Errorf("look for a later export: %w", err)
+	}
+	if len(list.Jobs) > 0 && list.Jobs[0].ID > id {
+		return list.Jobs[0].ID, nil
+	}
+	return 0, nil
+}

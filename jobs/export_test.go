@@ -1,0 +1,155 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/parquet"
+)
+
+// exported is what the ledger says of exports, one after the other.
+const exported = "SELECT coalesce(string_agg(concat_ws(' ', run_id, status, rows, written), ', ' ORDER BY id), '') FROM etl_exports"
+
+// After each run that has ended, what it changed is exported.
+func TestRunIsExported(t *testing.T) {
+	t.Parallel()
+	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: dir, Worker: "w"})
+	require.NoError(t, s.Start(ctx))
+	run := dueRun(t, s, "2024-05-10")
+	awaitStatus(t, s, run.ID, StatusSucceeded)
+	const want = "1 succeeded 20 4"
+	require.Eventually(t, func() bool { return text(t, pool, exported) == want }, patience, 20*time.Millisecond)
+	assert.Equal(t, "schedule "+dir+" w test 195 2 t",
+		text(t, pool, `SELECT concat_ws(' ', requested_by, target, worker, code_version, total_amount, epoch, started_at < finished_at AND bytes > 1000) FROM etl_exports`))
+	checked, err := s.CheckExport(ctx, "")
+	require.NoError(t, err)
+	assert.True(t, checked.Clean())
+	require.Eventually(t, func() bool {
+		return text(t, pool, "SELECT state::text FROM river_job WHERE kind = 'export'") == "completed"
+	}, patience, 20*time.Millisecond)
+	var output parquet.Result
+	require.NoError(t, json.Unmarshal([]byte(text(t, pool, "SELECT (metadata->'output')::text FROM river_job WHERE kind = 'export'")), &output))
+	assert.Equal(t, int64(20), output.Rows, "River UI shows the result")
+}
+
+// A place that is away does not cost the night: the run is over, the export is tried
+// until it is back.
+func TestExportIsRetried(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	blocked := filepath.Join(t.TempDir(), "blocked")
+	require.NoError(t, os.WriteFile(blocked, nil, 0o600)) // a file where the folder should be
+	target := filepath.Join(blocked, "lake")
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: target})
+	require.NoError(t, s.Start(ctx))
+	run := dueRun(t, s, "2024-05-10")
+	awaitStatus(t, s, run.ID, StatusSucceeded)
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, patience, 20*time.Millisecond)
+	assert.Contains(t, text(t, pool, "SELECT error FROM etl_exports LIMIT 1"), "not a directory")
+	require.NoError(t, os.Remove(blocked))
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, patience, 20*time.Millisecond)
+}
+
+// What trying again does not change ends the job, and says why.
+func TestExportThatCannotBe(t *testing.T) {
+	t.Parallel()
+	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, parquet.ManifestName), []byte(`{"format":1,"database":"other"}`), 0o600))
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: dir})
+	require.NoError(t, s.Start(ctx))
+	run := dueRun(t, s, "2024-05-10")
+	awaitStatus(t, s, run.ID, StatusSucceeded)
+	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, patience, 20*time.Millisecond)
+	assert.Contains(t, text(t, pool, "SELECT error FROM etl_exports"), "it is of another database (other)")
+	require.Eventually(t, func() bool {
+		return text(t, pool, "SELECT state::text FROM river_job WHERE kind = 'export'") == "cancelled"
+	}, patience, 20*time.Millisecond)
+}
+
+// The run's end and its export are noted in one commit.
+func TestExportIsDueWithTheOutcome(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: t.TempDir()})
+	allow := refuse(t, pool, "river_job", "23000")
+	_, err := s.Run(ctx, RunRequest{Date: new(date(t, "2024-05-10"))})
+	require.ErrorContains(t, err, "note the outcome of run 1")
+	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_outcomes"))
+	allow()
+	_, err = s.Run(ctx, RunRequest{Date: new(date(t, "2024-05-10"))})
+	require.NoError(t, err)
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'export'"))
+}
+
+// Of several that wait, the last one does the work of all.
+func TestExportsAreLeftToTheLast(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	source := newSource(t, rows(20))
+	s := newService(t, pool, Config{ExportTo: t.TempDir()})
+	for range 3 {
+		_, err := s.Run(ctx, RunRequest{Paths: []string{source.Path}})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Start(ctx))
+	require.Eventually(t, func() bool {
+		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'export' AND state = 'completed'") == 3
+	}, patience, 20*time.Millisecond)
+	assert.Equal(t, "3 succeeded 20 4", text(t, pool, exported))
+}
+
+// Stopped in the middle, it goes back to the queue.
+func TestStopGivesTheExportBack(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	dir := t.TempDir()
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: dir})
+	// It waits for the table.
+	lock, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	run := dueRun(t, s, "2024-05-10")
+	_, err = s.Run(ctx, RunRequest{Date: new(date(t, "2024-05-10"))})
+	require.NoError(t, err)
+	_, err = lock.Exec(ctx, "LOCK TABLE user_months IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	require.NoError(t, s.Start(ctx))
+	require.Eventually(t, func() bool {
+		return count(t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'user_months' AND NOT l.granted") > 0
+	}, patience, 20*time.Millisecond)
+	soft, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	require.NoError(t, s.Stop(soft))
+	require.NoError(t, lock.Rollback(ctx))
+	assert.Equal(t, "interrupted", text(t, pool, "SELECT status FROM etl_exports"))
+	assert.Equal(t, "available 0", text(t, pool, "SELECT state || ' ' || attempt FROM river_job WHERE kind = 'export'"))
+	assert.NoFileExists(t, filepath.Join(dir, parquet.ManifestName))
+
+	second := newService(t, pool, Config{ExportTo: dir})
+	require.NoError(t, second.Start(ctx))
+	require.Eventually(t, func() bool {
+		return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded' AND run_id = $1", run.ID) == 1
+	}, patience, 20*time.Millisecond)
+}
+
+func TestExportByHand(t *testing.T) {
+	t.Parallel()
+	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
+	s := newService(t, pool, Config{})
+	_, err := s.Export(ctx, ExportRequest{})
+	require.ErrorIs(t, err, ErrNoExport)
+	result, err := s.Export(ctx, ExportRequest{To: dir})
+	require.NoError(t, err)
+	assert.Equal(t, 4, result.Written)
+	assert.Equal(t, "succeeded 0 4", text(t, pool, exported))
+	_, err = New(pool, Config{ExportTo: "ftp://lake"})
+	require.ErrorContains(t, err, "jobs: ExportTo has the scheme ftp://, want s3://, gs://, azblob://")
+}

@@ -1,0 +1,243 @@
+package parquet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"gocloud.dev/gcerrors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/opentax/tally/summaries"
+)
+
+// Drift is one difference between an export and the database.
+type Drift struct {
+	Table string `json:"table"`
+	Month string `json:"month,omitempty"`
+	Path  string `json:"path"`
+	// Problem is what is wrong: missing, damaged, stale, different or stray.
+	Problem string `json:"problem"`
+	Detail  string `json:"detail"`
+}
+
+// What can be wrong with a file of an export.
+const (
+	Missing   = "missing"   // the manifest names it, and it is not there
+	Damaged   = "damaged"   // it has other bytes than were written
+	Stale     = "stale"     // the database has changed since, or has rows that are not exported
+	Different = "different" // the database has not changed, and still has other rows
+	Stray     = "stray"     // the manifest does not name it, so it is of no export
+)
+
+func (d Drift) String() string { return fmt.Sprintf("%s: %s: %s", d.Path, d.Problem, d.Detail) }
+
+// Checked is what Check looked at.
+type Checked struct {
+	Target string  `json:"target"`
+	Files  int     `json:"files"`
+	Rows   int64   `json:"rows"` // of transactions, in the export
+	Bytes  int64   `json:"bytes"`
+	Drifts []Drift `json:"drifts"`
+}
+
+// Clean says that nothing differs.
+func (c Checked) Clean() bool { return len(c.Drifts) == 0 }
+
+// check is one call of Check.
+type check struct {
+	export
+	mu     sync.Mutex
+	drifts []Drift
+}
+
+// Check holds an export against the database, in one snapshot: every file that the
+// manifest names is there and has the bytes that were written, and those are the bytes
+// that the database's rows of now would give. It writes nothing. That there is no
+// export is [fs.ErrNotExist].
+func Check(ctx context.Context, c Config) (Checked, error) {
+	k := &check{export: export{Config: c, done: map[string]ManifestFile{}}}
+	checked, err := k.run(ctx)
+	if err != nil {
+		return checked, fmt.Errorf("check the export at %s: %w", c.Target, err)
+	}
+	return checked, nil
+}
+
+func (k *check) run(ctx context.Context) (checked Checked, err error) {
+	checked.Target = k.Target
+	if k.encoder, err = newEncoder(); err != nil {
+		return checked, err
+	}
+	if k.snapshot, err = openSnapshot(ctx, k.Pool, ""); err != nil {
+		return checked, err
+	}
+	defer k.snapshot.close(ctx)
+	if k.state, err = k.snapshot.state(ctx); err != nil {
+		return checked, err
+	}
+	k.Replace = false
+	if err := k.lookAround(ctx); err != nil {
+		return checked, err
+	}
+	if k.before == nil {
+		return checked, fmt.Errorf("%s: %w", ManifestName, fs.ErrNotExist)
+	}
+	for _, f := range k.before.Files {
+		checked.Files++
+		checked.Bytes += f.Bytes
+		if f.Table == "transactions" {
+			checked.Rows += f.Rows
+		}
+	}
+	if err := k.compare(ctx); err != nil {
+		return checked, err
+	}
+	checked.Drifts = append([]Drift{}, k.drifts...)
+	slices.SortFunc(checked.Drifts, func(a, b Drift) int { return strings.Compare(a.Path+a.Problem, b.Path+b.Problem) })
+	return checked, nil
+}
+
+func (k *check) drift(f ManifestFile, problem, format string, args ...any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.drifts = append(k.drifts, Drift{f.Table, f.Month, f.Path, problem, fmt.Sprintf(format, args...)})
+}
+
+// compare reads the export and the database, side by side.
+func (k *check) compare(ctx context.Context) error {
+	k.strays()
+	group, ctx := errgroup.WithContext(ctx)
+	objects := make(chan ManifestFile, len(k.before.Files))
+	for _, f := range k.before.Files {
+		objects <- f
+	}
+	close(objects)
+	group.Go(func() error {
+		for f := range objects {
+			if err := k.readBack(ctx, f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	tasks := k.rereads()
+	for reader := range k.snapshot.conns {
+		group.Go(func() error {
+			for t := range tasks {
+				if err := k.reread(ctx, reader, t); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// strays reports what is at the target and in no export.
+func (k *check) strays() {
+	for path := range k.there {
+		if _, named := k.before.file(path); !named && path != ManifestName && strings.HasSuffix(path, ".parquet") {
+			k.drift(ManifestFile{Table: path[:strings.Index(path, "/")], Path: path}, Stray,
+				"the manifest does not name it: a reader of the folder would count its rows as well; the next export removes it if it was an export's")
+		}
+	}
+}
+
+// readBack holds a file against what the manifest says was written.
+func (k *check) readBack(ctx context.Context, f ManifestFile) error {
+	r, err := k.Bucket.NewReader(ctx, f.Path, nil)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		k.drift(f, Missing, "the manifest names it, and it is not there: export again")
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	sum := sha256.New()
+	n, err := io.Copy(sum, r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); n != f.Bytes || got != f.SHA256 {
+		k.drift(f, Damaged, "it has %d bytes with checksum %s, and %d with %s were written: export again with --replace", n, got, f.Bytes, f.SHA256)
+	}
+	return nil
+}
+
+// rereads are the readings of the whole database. What the export has of months that
+// the database has not is reported here.
+func (k *check) rereads() <-chan task {
+	wanted := map[string]bool{}
+	var list []task
+	for _, t := range tables() {
+		all := k.state.partitions(t)
+		for _, p := range all {
+			wanted[p.table+p.monthText()] = true
+		}
+		atOnce := 1
+		if t.by == months {
+			atOnce = mostOpen
+		}
+		for files := range slices.Chunk(all, atOnce) {
+			list = append(list, task{table: t, files: files})
+		}
+	}
+	for _, f := range k.before.Files {
+		if !wanted[f.Table+f.Month] {
+			k.drift(f, Stale, "the export has %d rows with a sum of %s, and the database none: export again", f.Rows, f.Sum)
+		}
+	}
+	tasks := make(chan task, len(list))
+	for _, t := range list {
+		tasks <- t
+	}
+	close(tasks)
+	return tasks
+}
+
+// nowhere takes what would be written.
+type nowhere struct{ io.Writer }
+
+// Close does nothing.
+func (nowhere) Close() error { return nil }
+
+// reread makes the files of a task again, and holds them against the manifest.
+func (k *check) reread(ctx context.Context, reader int, t task) error {
+	w := &taskWriter{task: t, encoder: k.encoder, wrote: k.judge}
+	w.create = func(partition) (io.WriteCloser, error) { return nowhere{io.Discard}, nil }
+	if err := w.begin(); err != nil {
+		return err
+	}
+	if err := k.snapshot.readTable(ctx, reader, t, w.addRow); err != nil {
+		return fmt.Errorf("%s: %w", t.table.name, err)
+	}
+	return w.finish()
+}
+
+// judge holds a partition as it would be written now against what the manifest has.
+func (k *check) judge(now ManifestFile, sum summaries.Sum) {
+	now.Sum = sum.String()
+	if f, ok := k.before.file(now.Path); ok {
+		if f.SHA256 != now.SHA256 {
+			k.drift(f, Different, "the export has %d rows with a sum of %s, and the database %d with %s, though no load has changed them: "+
+				"run tally verify, then export with --replace", f.Rows, f.Sum, now.Rows, now.Sum)
+		}
+		return
+	}
+	for _, f := range k.before.Files {
+		if f.Table == now.Table && f.Month == now.Month {
+			k.drift(f, Stale, "the export has %d rows with a sum of %s, and the database %d with %s: export again", f.Rows, f.Sum, now.Rows, now.Sum)
+			return
+		}
+	}
+	k.drift(now, Stale, "the export has none, and the database %d rows with a sum of %s: export again", now.Rows, now.Sum)
+}

@@ -1,0 +1,95 @@
+package parquet_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	tally "github.com/opentax/tally/pipeline/parquet"
+)
+
+// problems are a check's findings, by table and month.
+func problems(c tally.Checked) map[string]string {
+	found := map[string]string{}
+	for _, d := range c.Drifts {
+		found[d.Table+" "+d.Month] = d.Problem
+	}
+	return found
+}
+
+// Whatever happens to an export, or to the database without it, is found and named.
+func TestCheckFinds(t *testing.T) {
+	t.Parallel()
+	rows := "A,1,1.25,2024-01-15\nB,1,2,2024-02-15\nC,2,3,2024-02-15\n"
+	january := func(m tally.Manifest) string { return m.Files[0].Path }
+	for name, c := range map[string]struct {
+		do   func(t *testing.T, l *lake)
+		want map[string]string
+		says string
+	}{
+		"nothing": {func(*testing.T, *lake) {}, map[string]string{}, ""},
+		"a file that is gone": {func(t *testing.T, l *lake) {
+			t.Helper()
+			require.NoError(t, os.Remove(filepath.Join(l.dir, january(l.manifest()))))
+		}, map[string]string{"transactions 2024-01-01": tally.Missing}, "export again"},
+		"a bit that was turned": {func(t *testing.T, l *lake) {
+			t.Helper()
+			path := filepath.Join(l.dir, january(l.manifest()))
+			content, err := os.ReadFile(path)
+			require.NoError(t, err)
+			content[len(content)/2] ^= 1
+			require.NoError(t, os.WriteFile(path, content, 0o600))
+		}, map[string]string{"transactions 2024-01-01": tally.Damaged}, "--replace"},
+		"a file too many": {func(t *testing.T, l *lake) {
+			t.Helper()
+			require.NoError(t, os.WriteFile(filepath.Join(l.dir, "transactions", "month=2024-01-01", "part-0123456789abcdef.parquet"), nil, 0o600))
+		}, map[string]string{"transactions ": tally.Stray}, "count its rows as well"},
+		"a load since": {func(_ *testing.T, l *lake) { l.load("D,2,0.0001,2024-02-16\n") }, map[string]string{
+			"transactions 2024-02-01": tally.Stale, "user_months 2024-02-01": tally.Stale, "daily_totals 2024-02-01": tally.Stale, "user_summary ": tally.Stale,
+		}, "the export has 2 rows with a sum of 5, and the database 3 with 5.0001: export again"},
+		"a month since": {func(_ *testing.T, l *lake) { l.load("D,2,4,2024-03-16\n") }, map[string]string{
+			"transactions 2024-03-01": tally.Stale, "user_months 2024-03-01": tally.Stale, "daily_totals 2024-03-01": tally.Stale, "user_summary ": tally.Stale,
+		}, "the export has none, and the database 1 rows with a sum of 4"},
+		"a hand in the database": {func(_ *testing.T, l *lake) {
+			l.exec(`DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true);
+				UPDATE transactions SET amount = 7, line = line + 1 WHERE transaction_id = 'B';
+				UPDATE daily_totals SET total_amount = 10 WHERE total_amount = 5;
+				UPDATE user_months SET total_amount = 7 WHERE total_amount = 2;
+				UPDATE user_summary SET total_amount = 8.25 WHERE user_id = 1; END $$`)
+		}, map[string]string{
+			"transactions 2024-02-01": tally.Different, "user_months 2024-02-01": tally.Different, "daily_totals 2024-02-01": tally.Different, "user_summary ": tally.Stale,
+		}, "the export has 2 rows with a sum of 5, and the database 2 with 10, though no load has changed them"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLake(t)
+			l.load(rows)
+			l.export()
+			c.do(t, l)
+			checked := l.check()
+			assert.Equal(t, c.want, problems(checked))
+			assert.Equal(t, len(c.want) == 0, checked.Clean())
+			said := ""
+			for _, d := range checked.Drifts {
+				said += d.String() + "\n"
+			}
+			assert.Contains(t, said, c.says)
+			l.config.Replace = strings.Contains(said, "--replace")
+			l.export()
+			l.config.Replace = false
+			assert.Empty(t, l.check().Drifts, "what it says to do mends it")
+		})
+	}
+}
+
+func TestCheckOfNoExport(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	_, err := tally.Check(t.Context(), l.config)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}

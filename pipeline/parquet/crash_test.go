@@ -1,0 +1,197 @@
+package parquet_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	tally "github.com/opentax/tally/pipeline/parquet"
+)
+
+// whole holds every file that the manifest names against its checksum and its rows.
+func (l *lake) whole() map[string]bool {
+	l.t.Helper()
+	named := map[string]bool{tally.ManifestName: true}
+	for _, f := range l.manifest().Files {
+		assert.Len(l.t, rows(l.t, l.open(f.Path)), int(f.Rows), f.Path)
+		named[f.Path] = true
+	}
+	return named
+}
+
+// An export that fails at any of its steps leaves the one before, whole; the next one
+// cleans up. Steps are counted by the files that are made to outlast a power cut, each
+// right after it has appeared.
+func TestFailureAtEveryStep(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.generate(3_000, 1)
+	l.export()
+	broken := errors.New("the disk is gone")
+	manifest := l.contents()[tally.ManifestName]
+	for step := 0; ; step++ {
+		require.Less(t, step, 1000)
+		l.load(strings.ReplaceAll("N%,77,5,2024-05-30\nM%,77,5,2024-06-01\n", "%", string(rune('A'+step))))
+		var mu sync.Mutex
+		left := step
+		published := false
+		l.config.Sync = func(path string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			published = published || path == tally.ManifestName
+			if left--; left < 0 {
+				return broken
+			}
+			return nil
+		}
+		_, err := tally.Export(t.Context(), l.config)
+		l.config.Sync = nil
+		if err == nil {
+			require.Greater(t, step, 7, "seven files, and the manifest")
+			break
+		}
+		require.ErrorIs(t, err, broken)
+		l.whole()
+		assert.Equal(t, !published, manifest == l.contents()[tally.ManifestName])
+
+		l.export()
+		named := l.whole()
+		for path := range l.contents() {
+			assert.True(t, named[path], "%s is left over", path)
+		}
+		manifest = l.contents()[tally.ManifestName]
+	}
+	assert.True(t, l.check().Clean())
+}
+
+// What a killed process leaves behind is cleaned up, and what is not an export's is left
+// alone.
+func TestLeftovers(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\n")
+	l.export()
+	theirs := []string{"notes.txt", "transactions/README.md", "transactions/month=2024-01-01/mine.parquet", "other/part-0123456789abcdef.parquet"}
+	left := []string{
+		"transactions/month=2024-01-01/part-0123456789abcdef.parquet", "transactions/month=2024-01-01/part-0123456789abcdef.parquet.18fa.tmp",
+		"user_summary/part-0123456789abcdef.parquet", "manifest.json.18fa.tmp",
+	}
+	for _, name := range slices.Concat(theirs, left) {
+		path := filepath.Join(l.dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
+	}
+	assert.Equal(t, len(left), l.export().Removed)
+	after := l.contents()
+	for _, name := range theirs {
+		assert.Contains(t, after, name)
+	}
+	for _, name := range left {
+		assert.NotContains(t, after, name)
+	}
+}
+
+// Exports to one place take turns; those to two do not wait for each other.
+func TestTwoExportsAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\n")
+	other := l.config
+	dir := t.TempDir()
+	other.Bucket, other.Target = folder(t, dir), dir
+	var once sync.Once
+	l.config.Sync = func(string) error {
+		once.Do(func() {
+			same := l.config
+			same.Sync = nil
+			_, err := tally.Export(t.Context(), same)
+			assert.ErrorIs(t, err, tally.ErrBusy)
+			_, err = tally.Export(t.Context(), other)
+			assert.NoError(t, err)
+		})
+		return nil
+	}
+	l.export()
+	assert.True(t, l.check().Clean())
+}
+
+// Loads go on while exports are made: each export is of one moment.
+func TestExportIsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.generate(2_000, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	var exports sync.WaitGroup
+	exports.Go(func() {
+		for ctx.Err() == nil {
+			// It fails where its tables do not add up.
+			_, err := tally.Export(t.Context(), l.config)
+			assert.NoError(t, err)
+		}
+	})
+	for seed := range uint64(10) {
+		l.generate(500, seed+2)
+	}
+	stop()
+	exports.Wait()
+	l.export()
+	assert.True(t, l.check().Clean())
+}
+
+// Rollups that do not agree with the rows are not exported.
+func TestWhatDoesNotAddUp(t *testing.T) {
+	t.Parallel()
+	for statement, want := range map[string]string{
+		"UPDATE user_months SET total_amount = total_amount + 1":           "user_months of 2024-01-01 has a sum of 4, but transactions has 3: run tally verify",
+		"UPDATE user_summary SET total_amount = 9":                         "user_summary has a sum of 9, but transactions has 3: run tally verify",
+		"UPDATE daily_totals SET total_transactions = 5":                   "transactions of 2024-01-01 has 2 rows, but the rollups count 5: run tally verify",
+		"INSERT INTO user_months VALUES (5, '2024-01-01', 1, 1)":           "user_months of 2024-01-01 has a sum of 4",
+		"DELETE FROM daily_totals":                                         "has a sum of 3, but transactions has 0",
+		"UPDATE transactions SET amount = 1e-7 WHERE transaction_id = 'A'": "transaction_id A: amount 0.0000001 is none that Tally stores",
+		"UPDATE user_summary SET total_amount = 1e30 WHERE user_id = 1":    "user_id 1: column total_amount: 1000000000000000000000000000000 does not fit DECIMAL(28,4)",
+		"UPDATE user_summary SET total_amount = 'NaN' WHERE user_id = 1":   "user_id 1: column total_amount: a NUMERIC that is not finite",
+		"UPDATE daily_totals SET transaction_date = 'infinity'":            "",
+	} {
+		t.Run(statement, func(t *testing.T) {
+			t.Parallel()
+			l := newLake(t)
+			l.load("A,1,1,2024-01-15\nB,1,2,2024-01-15\n")
+			l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); " + statement + "; END $$")
+			_, err := tally.Export(t.Context(), l.config)
+			require.ErrorContains(t, err, want)
+			assert.Empty(t, l.contents()[tally.ManifestName])
+		})
+	}
+}
+
+func TestManifestsThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\n")
+	l.export()
+	good := l.contents()[tally.ManifestName]
+	for content, want := range map[string]string{
+		"{":                                    "manifest.json at " + l.dir + ": it cannot be read (unexpected end of JSON input): export to another place, or replace the export with --replace",
+		`{"format": 2}`:                        "it has format 2, and this version of Tally knows up to 1: use the newer version",
+		`{"format": 1, "database": "another"}`: "it is of another database (another): export to another place",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(l.dir, tally.ManifestName), []byte(content), 0o600))
+		_, err := tally.Export(t.Context(), l.config)
+		require.ErrorContains(t, err, want)
+		bad, ok := errors.AsType[*tally.ManifestError](err)
+		require.True(t, ok)
+		assert.Equal(t, l.dir, bad.Target)
+		l.config.Replace = true
+		l.export()
+		l.config.Replace = false
+		assert.Equal(t, good, l.contents()[tally.ManifestName])
+	}
+}

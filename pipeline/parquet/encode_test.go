@@ -1,0 +1,145 @@
+package parquet
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/parquet-go/parquet-go/encoding"
+	"github.com/parquet-go/parquet-go/encoding/delta"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/summaries"
+)
+
+// lengths around those of mini blocks and blocks.
+func lengths() []int {
+	return []int{0, 1, 2, 31, 32, 33, 34, 64, 65, 127, 128, 129, 130, 256, 257, 1000}
+}
+
+// Every width of bits, signs and extremes: an independent decoder reads back what was
+// encoded.
+func TestDeltas(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, n := range lengths() {
+		for width := range 65 {
+			longs, ints := make([]int64, n), make([]int32, n)
+			for i := range n {
+				longs[i] = int64(r.Uint64()) >> min(width, 63)
+				ints[i] = int32(r.Uint32()) >> min(width, 31)
+				if r.IntN(10) == 0 {
+					longs[i] = []int64{math.MinInt64, math.MaxInt64, 0}[r.IntN(3)]
+					ints[i] = []int32{math.MinInt32, math.MaxInt32, 0}[r.IntN(3)]
+				}
+			}
+			gotLongs, err := new(delta.BinaryPackedEncoding).DecodeInt64(nil, appendDeltas(nil, longs))
+			require.NoError(t, err)
+			assert.Equal(t, longs, append([]int64{}, gotLongs...))
+			gotInts, err := new(delta.BinaryPackedEncoding).DecodeInt32(nil, appendDeltas(nil, ints))
+			require.NoError(t, err)
+			assert.Equal(t, ints, append([]int32{}, gotInts...))
+		}
+	}
+}
+
+// What is encoded is what the independent encoder makes of the same: not a byte more.
+func TestDeltasAreShort(t *testing.T) {
+	t.Parallel()
+	for _, n := range lengths()[1:] {
+		values := make([]int64, n)
+		for i := range values {
+			values[i] = int64(i)*1000 + int64(i%7)
+		}
+		want, err := new(delta.BinaryPackedEncoding).EncodeInt64(nil, values)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, len(appendDeltas(nil, values)), len(want), "%d values", n)
+	}
+}
+
+func TestLengths(t *testing.T) {
+	t.Parallel()
+	var c encoding.Encoding = new(delta.LengthByteArrayEncoding)
+	for _, n := range lengths()[1:] {
+		col := &column{kind: text}
+		var want []byte
+		offsets := []uint32{0}
+		for i := range n {
+			v := make([]byte, i%51)
+			for j := range v {
+				v[j] = byte(i + j)
+			}
+			require.NoError(t, col.add(v))
+			want = append(want, v...)
+			offsets = append(offsets, uint32(len(want)))
+		}
+		got, gotOffsets, err := c.DecodeByteArray(nil, col.encode(nil), nil)
+		require.NoError(t, err)
+		assert.Equal(t, want, append([]byte(nil), got...))
+		assert.Equal(t, offsets, gotOffsets)
+	}
+}
+
+// Every amount that Tally takes and 64 bits hold comes out as it went in; those that
+// DECIMAL(18,4) does not hold, and floats that are no such amount, are refused.
+func TestUnscaledAmounts(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 200_000 {
+		a := pipeline.Amount{Unscaled: r.Int64N(1e15) >> r.IntN(50), Scale: uint8(r.IntN(5))}
+		if r.IntN(2) == 0 {
+			a.Unscaled = -a.Unscaled
+		}
+		sum := summaries.NewSum(a.Unscaled, a.Scale)
+		got, err := unscaledAmount(a.Float64())
+		if high, low := sum.Words(); high != int64(low)>>63 || int64(low) >= mostAmount || int64(low) <= -mostAmount {
+			require.ErrorContains(t, err, "does not fit DECIMAL(18,4)")
+			continue
+		}
+		require.NoError(t, err, "%v", a)
+		require.Equal(t, sum, summaries.NewSum(got, decimals), "%v", a)
+	}
+	for _, f := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0.30000000000000004, 1e-5, 1.00001, 1e300} {
+		_, err := unscaledAmount(f)
+		require.Error(t, err, "%v", f)
+	}
+	got, err := unscaledAmount(math.Copysign(0, -1))
+	require.NoError(t, err)
+	assert.Zero(t, got)
+}
+
+func TestTotalsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	most := summaries.Sum{}
+	for range 28 { // 10^28 - 1, digit by digit
+		most = times10(most).Plus(summaries.NewSum(9, decimals))
+	}
+	one := summaries.NewSum(1, decimals)
+	for sum, want := range map[summaries.Sum]bool{
+		most: true, most.Plus(one): false, {}: true, summaries.Sum{}.Minus(most): true, summaries.Sum{}.Minus(most).Minus(one): false,
+	} {
+		assert.Equal(t, want, fits(sum.Words()), sum.String())
+	}
+}
+
+func times10(s summaries.Sum) summaries.Sum {
+	var product summaries.Sum
+	for range 10 {
+		product = product.Plus(s)
+	}
+	return product
+}
+
+func TestSignedBytesAreCompared(t *testing.T) {
+	t.Parallel()
+	ordered := [][]byte{{0x80, 0}, {0xff, 0}, {0xff, 0xff}, {0, 0}, {0, 1}, {1, 0}, {0x7f, 0xff}}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			got := compareSigned(a, b)
+			assert.Equal(t, i < j, got < 0)
+			assert.Equal(t, i == j, got == 0)
+		}
+	}
+}

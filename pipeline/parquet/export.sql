@@ -1,0 +1,44 @@
+-- name: lock
+-- Until the transaction ends.
+SELECT pg_try_advisory_xact_lock($1, hashtext($2));
+
+-- name: snapshot
+-- For a second connection to see the same.
+SELECT pg_export_snapshot();
+
+-- name: months
+-- The state of each month: which days it has, and which file has changed each of them
+-- last. Every load that changes a row of a day changes it here, in the same commit.
+SELECT date_trunc('month', transaction_date)::date AS month,
+       sum(total_transactions)::bigint,
+       string_agg(format('%s:%s:%s', transaction_date - DATE '1970-01-01', version, file_id), ',' ORDER BY transaction_date)
+FROM daily_totals GROUP BY 1 ORDER BY 1;
+
+-- name: state
+-- The epoch counts the commits that have changed user_summary.
+SELECT s.epoch, d.id::text, (SELECT coalesce(max(id), 0) FROM etl_files WHERE status = 'loaded'),
+       (SELECT count(*) FROM user_summary)
+FROM summary_epoch s, lake d;
+
+-- name: transactions
+-- In the order of the primary key, from whose index the rows mostly come.
+SELECT id, transaction_id, user_id, amount, transaction_date, file_id, line FROM transactions
+WHERE transaction_date >= $1 AND transaction_date < $2
+ORDER BY user_id, transaction_date, id;
+
+-- name: user_months
+-- Several months in one reading of the primary key, since the table is not partitioned:
+-- to sort its rows by month took longer than all the rest. The first column says in which
+-- file a row goes.
+SELECT month, user_id, total_transactions, total_amount FROM user_months
+WHERE month = ANY($1)
+ORDER BY user_id, month;
+
+-- name: daily_totals
+SELECT m.month, d.transaction_date, d.total_transactions, d.total_amount, d.version, d.file_id
+FROM unnest($1::date[]) m(month)
+JOIN daily_totals d ON d.transaction_date >= m.month AND d.transaction_date < m.month + interval '1 month'
+ORDER BY d.transaction_date;
+
+-- name: user_summary
+SELECT user_id, total_transactions, total_amount, version, file_id FROM user_summary ORDER BY user_id;

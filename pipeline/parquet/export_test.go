@@ -1,0 +1,324 @@
+package parquet_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	tally "github.com/opentax/tally/pipeline/parquet"
+)
+
+// odd are rows that are easily lost or changed on the way.
+const odd = `TXN-ZERO,1,0,2024-02-29
+TXN-NEGATIVE,1,-0.0001,2024-02-29
+TXN-FOUR,1,1234.5678,2024-03-01
+TXN-LARGE,2147483647,99999999999.9999,2024-12-31
+TXN-LARGEST,2147483647,99999999999999,2024-12-31
+TXN-SMALLEST,2,-99999999999999,2024-12-31
+"a ""quoted"", id",3,3,1999-12-31
+Überweisung€50,3,3.5,2000-01-01
+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,3,-3.25,2038-01-20
+`
+
+// select of each table, as text in the order of the file, of the month $1 where it has
+// months.
+var statements = map[string]string{
+	"transactions": `SELECT concat_ws('|', id, transaction_id, user_id, amount::numeric(18, 4), transaction_date - DATE '1970-01-01', file_id, line)
+		FROM transactions WHERE date_trunc('month', transaction_date) = $1::date ORDER BY user_id, transaction_date, id`,
+	"user_months": `SELECT concat_ws('|', user_id, total_transactions, total_amount::numeric(28, 4)) FROM user_months WHERE month = $1 ORDER BY user_id`,
+	"daily_totals": `SELECT concat_ws('|', transaction_date - DATE '1970-01-01', total_transactions, total_amount::numeric(28, 4), version, file_id)
+		FROM daily_totals WHERE date_trunc('month', transaction_date) = $1::date ORDER BY transaction_date`,
+	"user_summary": `SELECT concat_ws('|', user_id, total_transactions, total_amount::numeric(28, 4), version, file_id) FROM user_summary ORDER BY user_id`,
+}
+
+// Every row of every table is in the export, digit for digit and in order, and an
+// independent reader sees it.
+func TestEveryRowIsThere(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load(odd)
+	l.generate(30_000, 1)
+	result := l.export()
+	m := l.manifest()
+	assert.Len(t, m.Files, result.Files)
+	assert.Equal(t, result.Files, result.Written)
+	months := map[string]int{}
+	for _, f := range m.Files {
+		var args []any
+		if f.Month != "" {
+			args = append(args, f.Month)
+			months[f.Table]++
+			assert.Contains(t, f.Path, f.Table+"/month="+f.Month+"/part-")
+		}
+		read := rows(t, l.open(f.Path))
+		assert.Equal(t, l.stored(statements[f.Table], args...), read, f.Path)
+		assert.Len(t, read, int(f.Rows))
+	}
+	want := len(l.stored("SELECT DISTINCT date_trunc('month', transaction_date)::text FROM transactions"))
+	assert.Equal(t, map[string]int{"transactions": want, "user_months": want, "daily_totals": want}, months)
+	for _, table := range m.Tables {
+		assert.Equal(t, l.stored("SELECT trim_scale(sum(amount::numeric))::text FROM transactions")[0], table.Sum, table.Table)
+	}
+	assert.True(t, l.check().Clean())
+}
+
+func TestSchemaOfFiles(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load(odd)
+	l.export()
+	// The reader calls an integer without a logical type by its size.
+	want := map[string]string{
+		"transactions": `required int64 id (INT(64,true))
+	required binary transaction_id (STRING)
+	required int32 user_id (INT(32,true))
+	required int64 amount (DECIMAL(18,4))
+	required int32 transaction_date (DATE)
+	required int64 file_id (INT(64,true))
+	required int64 line (INT(64,true))`,
+		"user_months": `required int32 user_id (INT(32,true))
+	required int64 total_transactions (INT(64,true))
+	required fixed_len_byte_array(12) total_amount (DECIMAL(28,4))`,
+		"daily_totals": `required int32 transaction_date (DATE)
+	required int64 total_transactions (INT(64,true))
+	required fixed_len_byte_array(12) total_amount (DECIMAL(28,4))
+	required int64 version (INT(64,true))
+	required int64 file_id (INT(64,true))`,
+		"user_summary": `required int32 user_id (INT(32,true))
+	required int64 total_transactions (INT(64,true))
+	required fixed_len_byte_array(12) total_amount (DECIMAL(28,4))
+	required int64 version (INT(64,true))
+	required int64 file_id (INT(64,true))`,
+	}
+	for _, f := range l.manifest().Files {
+		got := strings.ReplaceAll(l.open(f.Path).Schema().String(), ";", "")
+		assert.Equal(t, "message schema {\n\t"+want[f.Table]+"\n}", got, f.Path)
+	}
+}
+
+// What engines skip by: counts of NULLs, bounds of groups and pages, and the order, all
+// of them true. Files of several pages, and of none.
+func TestStatisticsAreTrue(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load(odd)
+	var many strings.Builder
+	for i := range 45_000 {
+		fmt.Fprintf(&many, "P%d,%d,%d.%02d,2024-05-%02d\n", i*7919%45_000, i%997+1, i%5000-2500, i%100, i%31+1)
+	}
+	l.load(many.String())
+	l.export()
+	several := false
+	for _, entry := range l.manifest().Files {
+		f := l.open(entry.Path)
+		meta := f.Metadata()
+		assert.Equal(t, "tally version 1.0.0 (build parquet-go)", meta.CreatedBy)
+		assert.Len(t, meta.ColumnOrders, len(f.Schema().Fields()))
+		assert.Equal(t, entry.Rows, meta.NumRows)
+		for i, group := range meta.RowGroups {
+			assert.EqualValues(t, i, group.Ordinal)
+			assert.NotEmpty(t, group.SortingColumns)
+			for j, chunk := range group.Columns {
+				assert.Equal(t, format.Zstd, chunk.MetaData.Codec)
+				several = checkChunk(t, f, i, j, chunk.MetaData) || several
+			}
+		}
+	}
+	assert.True(t, several, "a file of several pages")
+}
+
+// checkChunk holds the bounds of a column's chunk and of its pages against its values.
+func checkChunk(t *testing.T, f *parquet.File, group, column int, meta format.ColumnMetaData) (several bool) {
+	t.Helper()
+	chunk := f.RowGroups()[group].ColumnChunks()[column]
+	kind := chunk.Type()
+	compare := kind.Compare
+	if kind.Kind() == parquet.FixedLenByteArray { // which that reader compares without a sign
+		compare = func(a, b parquet.Value) int { return signed(a.ByteArray()).Cmp(signed(b.ByteArray())) }
+	}
+	index, err := chunk.ColumnIndex()
+	require.NoError(t, err)
+	pages := chunk.Pages()
+	defer pages.Close()
+	var least, greatest parquet.Value
+	ascending := true
+	n := 0
+	for ; ; n++ {
+		page, err := pages.ReadPage()
+		if err != nil {
+			break
+		}
+		values := make([]parquet.Value, page.NumValues())
+		read, _ := page.Values().ReadValues(values)
+		require.Len(t, values, read)
+		low, high := slices.MinFunc(values, compare), slices.MaxFunc(values, compare)
+		assert.Equal(t, low.String(), index.MinValue(n).String())
+		assert.Equal(t, high.String(), index.MaxValue(n).String())
+		assert.Zero(t, index.NullCount(n))
+		assert.False(t, index.NullPage(n))
+		if n == 0 || compare(low, least) < 0 {
+			least = low.Clone()
+		}
+		if n > 0 && compare(low, greatest) < 0 {
+			ascending = false
+		}
+		if n == 0 || compare(high, greatest) > 0 {
+			greatest = high.Clone()
+		}
+	}
+	assert.Equal(t, n, index.NumPages())
+	if index.IsAscending() {
+		assert.True(t, ascending)
+	}
+	assert.Zero(t, meta.Statistics.NullCount)
+	assert.Equal(t, least.Bytes(), meta.Statistics.MinValue)
+	assert.Equal(t, greatest.Bytes(), meta.Statistics.MaxValue)
+	assert.Empty(t, meta.Statistics.Min)
+	assert.Len(t, meta.Encoding, 2, "the value's encoding, and that of the levels")
+	return n > 1
+}
+
+// A second export of the same finds nothing to do; another folder gets the same bytes.
+func TestTheSameDataIsTheSameBytes(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load(odd)
+	l.generate(10_000, 1)
+	l.export()
+	before := l.contents()
+	again := l.export()
+	assert.Zero(t, again.Written)
+	assert.Zero(t, again.Removed)
+	assert.Zero(t, again.BytesWritten)
+	assert.Equal(t, again.Files, again.Kept)
+	assert.Equal(t, before, l.contents())
+
+	other := t.TempDir()
+	l.config.Bucket, l.config.Target = folder(t, other), other
+	l.export()
+	assert.Equal(t, before, contents(t, other))
+
+	l.config.Replace = true
+	replaced := l.export()
+	assert.Equal(t, replaced.Files, replaced.Written)
+	assert.Equal(t, before, contents(t, other))
+}
+
+// Golden bytes: another library or encoding gives others, and then Format must change,
+// since an export is trusted to be what it was written as.
+func TestFormatIsTheBytes(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load(odd)
+	l.export()
+	got := map[string]string{}
+	for _, f := range l.manifest().Files {
+		if f.Month == "2024-02-01" || f.Month == "" {
+			got[f.Table] = f.SHA256
+		}
+	}
+	assert.Equal(t, 1, tally.Format)
+	assert.Equal(t, map[string]string{
+		"transactions": "e47920873a6fe1f78e9d281c768fc989f2e777182186f476980a3fc3113557ef",
+		"user_months":  "ff58bd7e7250f40465a3209dabc7c0fca5c7849fdb84c01e8a725ba796a69a0b",
+		"daily_totals": "cc8c2af373496c59ea522b3e5396679bf8534766153f11fa55ad229dcd3dc60d",
+		"user_summary": "d40014f74107abb6e4c5557d7a75322f907985418ce7d45cc872e180b00e26ee",
+	}, got)
+}
+
+// A night's file rewrites its own months and what spans them, and nothing else; the
+// files that it replaces are gone.
+func TestOneNightRewritesItsMonths(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load(odd)
+	l.generate(5_000, 1)
+	l.export()
+	before := l.contents()
+	l.load("NIGHT-1,77,5,2024-05-30\nNIGHT-2,77,5,2024-06-01\n")
+	result := l.export()
+	after := l.contents()
+	changed := map[string]bool{}
+	for path, content := range after {
+		if before[path] != content {
+			changed[path[:strings.LastIndex(path, "/")+1]] = true
+		}
+	}
+	assert.Equal(t, map[string]bool{
+		"transactions/month=2024-05-01/": true, "transactions/month=2024-06-01/": true,
+		"user_months/month=2024-05-01/": true, "user_months/month=2024-06-01/": true,
+		"daily_totals/month=2024-05-01/": true, "daily_totals/month=2024-06-01/": true,
+		"user_summary/": true, "": true, // the manifest
+	}, changed)
+	assert.Len(t, after, len(before))
+	assert.Equal(t, 7, result.Written)
+	assert.Equal(t, 7, result.Removed)
+	assert.True(t, l.check().Clean())
+}
+
+// A correction that moves a transaction to another month rewrites both; a month that is
+// left without any is gone from the export.
+func TestCorrectionsMoveBetweenMonths(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\nB,1,2,2024-02-15\nC,2,3,2024-02-15\n")
+	l.export()
+	l.rules.Corrections = "replace"
+	l.load("A,1,1,2024-02-16\n") // January has none any more
+	l.export()
+	for _, f := range l.manifest().Files {
+		assert.NotEqual(t, "2024-01-01", f.Month)
+	}
+	for path := range l.contents() {
+		assert.NotContains(t, path, "2024-01-01")
+	}
+	assert.True(t, l.check().Clean())
+
+	before := l.manifest()
+	l.load("B,2,2,2024-02-15\nC,1,3,2024-02-15\n") // the day's count and sum are as before
+	assert.Equal(t, 4, l.export().Written)
+	assert.NotEqual(t, before, l.manifest())
+	assert.True(t, l.check().Clean())
+}
+
+// Of nothing there is an export as well: tables without rows, whose columns can be read.
+func TestEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	assert.Equal(t, "0", l.export().TotalAmount)
+	m := l.manifest()
+	require.Len(t, m.Files, 4)
+	for _, f := range m.Files {
+		opened := l.open(f.Path)
+		assert.Zero(t, opened.NumRows())
+		assert.NotEmpty(t, opened.Schema().Fields())
+		assert.Empty(t, rows(t, opened))
+	}
+	assert.True(t, l.check().Clean())
+	assert.Zero(t, l.export().Written)
+
+	l.load(odd)
+	l.export()
+	for path := range l.contents() {
+		assert.NotContains(t, path, "__HIVE_DEFAULT_PARTITION__")
+	}
+	assert.True(t, l.check().Clean())
+}
+
+func TestAmountThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\n")
+	l.export()
+	before := l.contents()
+	l.load("B,1,100000000000000,2024-01-15\n")
+	_, err := tally.Export(t.Context(), l.config)
+	require.ErrorContains(t, err, "transactions: transaction_id B: amount 100000000000000 does not fit DECIMAL(18,4)")
+	assert.Equal(t, before, l.contents())
+}

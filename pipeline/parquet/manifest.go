@@ -1,0 +1,147 @@
+package parquet
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+)
+
+// Format is the version of layout, types and encodings: files of another one are
+// written anew. The same data under the same format gives the same bytes.
+const Format = 1
+
+// ManifestName is the object that makes the files around it an export.
+const ManifestName = "manifest.json"
+
+// Manifest names every file of an export. It has no times and no versions of Tally, so
+// that an export of the same data is the same manifest.
+type Manifest struct {
+	Format int `json:"format"`
+	// Database is an id that the database was given when its schema was made.
+	Database string `json:"database"`
+	// Epoch counts the commits that have changed the database's summaries.
+	Epoch int64 `json:"epoch"`
+	// LastFileID is etl_files.id of the last file that the export has the rows of.
+	LastFileID int64           `json:"last_file_id"`
+	Tables     []ManifestTable `json:"tables"`
+	Files      []ManifestFile  `json:"files"`
+}
+
+// ManifestTable is a table of the export.
+type ManifestTable struct {
+	Table string `json:"table"`
+	Files int    `json:"files"`
+	Rows  int64  `json:"rows"`
+	// Sum is the exact sum of amount or total_amount.
+	Sum string `json:"sum"`
+}
+
+// ManifestFile is a file of the export.
+type ManifestFile struct {
+	Table string `json:"table"`
+	// Month is the partition's first day, YYYY-MM-DD; "" where the table has no months.
+	Month string `json:"month,omitempty"`
+	// Path is relative to the manifest.
+	Path   string `json:"path"`
+	Rows   int64  `json:"rows"`
+	Sum    string `json:"sum"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // of the file, hexadecimal
+}
+
+// partition is what of a table is in one file.
+type partition struct {
+	table string
+	month time.Time // zero: a table without months, or without rows
+	// state tells one content of the partition from another.
+	state string
+	rows  int64 // as the rollups count them; -1: they do not
+	// weight is about how many rows there are to read.
+	weight int64
+}
+
+func (p partition) monthText() string {
+	if p.month.IsZero() {
+		return ""
+	}
+	return p.month.Format(time.DateOnly)
+}
+
+// noPartition is Hive's own name for rows without a partition: here is the one file,
+// without rows, of a table without any, so that its columns can be read.
+const noPartition = "__HIVE_DEFAULT_PARTITION__"
+
+// path is where the partition's file is. Other content has another name.
+func (p partition) path(monthly bool) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", Format, p.table, p.monthText(), p.state))
+	name := "part-" + hex.EncodeToString(sum[:8]) + ".parquet"
+	switch {
+	case !monthly:
+		return p.table + "/" + name
+	case p.month.IsZero():
+		return p.table + "/month=" + noPartition + "/" + name
+	}
+	return p.table + "/month=" + p.monthText() + "/" + name
+}
+
+// ours knows the files that exports write, those too that were never finished.
+var ours = regexp.MustCompile(`^([a-z_]+/(month=[^/]+/)?part-[0-9a-f]{16}\.parquet|manifest\.json)(\.[0-9a-f]+\.tmp)?$`)
+
+// ManifestError is a manifest that cannot be used; Hint says what to do.
+type ManifestError struct {
+	Target, Reason, Hint string
+}
+
+func (e *ManifestError) Error() string {
+	return fmt.Sprintf("%s at %s: %s: %s", ManifestName, e.Target, e.Reason, e.Hint)
+}
+
+const replaceHint = "export to another place, or replace the export with --replace"
+
+// readManifest is the target's manifest, nil where there is none.
+func readManifest(ctx context.Context, bucket *blob.Bucket, target string) (*Manifest, error) {
+	content, err := bucket.ReadAll(ctx, ManifestName)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s at %s: %w", ManifestName, target, err)
+	}
+	var m Manifest
+	if err := json.Unmarshal(content, &m); err != nil {
+		return nil, &ManifestError{target, "it cannot be read (" + err.Error() + ")", replaceHint}
+	}
+	if m.Format > Format {
+		return nil, &ManifestError{target, fmt.Sprintf("it has format %d, and this version of Tally knows up to %d", m.Format, Format), "use the newer version, or " + replaceHint}
+	}
+	return &m, nil
+}
+
+func (m *Manifest) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	err := e.Encode(m)
+	return b.Bytes(), err
+}
+
+// file finds an entry by its path.
+func (m *Manifest) file(path string) (ManifestFile, bool) {
+	if m == nil {
+		return ManifestFile{}, false
+	}
+	for _, f := range m.Files {
+		if f.Path == path {
+			return f, true
+		}
+	}
+	return ManifestFile{}, false
+}

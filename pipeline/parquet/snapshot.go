@@ -1,0 +1,199 @@
+package parquet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/sqlfile"
+)
+
+// readers is how many connections read at once. Each keeps a server process busy, and
+// a core of this one.
+const readers = 2
+
+// sortMemory is what a reader's sort may take of the server's memory before it goes to
+// disk.
+const sortMemory = "64MB"
+
+// lockClass is the first half of an advisory lock; the other one is the target's.
+const lockClass = 0x6c616b65
+
+// snapshot is a moment of the database, seen through several connections.
+type snapshot struct {
+	conns      []*pgxpool.Conn
+	statements sqlfile.Statements
+}
+
+// openSnapshot begins a transaction on each connection, all of which see the same. Until
+// it is closed no other one has the same target: [ErrBusy]. With "" it has none.
+func openSnapshot(ctx context.Context, pool *pgxpool.Pool, target string) (s *snapshot, err error) {
+	s = &snapshot{statements: sqlfile.Parse(exportSQL)}
+	defer func() {
+		if err != nil {
+			s.close(ctx)
+			s, err = nil, fmt.Errorf("take a snapshot: %w", err)
+		}
+	}()
+	var id string
+	for len(s.conns) < min(readers, max(1, int(pool.Config().MaxConns)-1)) {
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			return s, err
+		}
+		s.conns = append(s.conns, conn)
+		if id, err = s.begin(ctx, conn, id); err != nil {
+			return s, err
+		}
+		if len(s.conns) > 1 || target == "" {
+			continue
+		}
+		var free bool
+		if err := conn.QueryRow(ctx, s.statements.Get("lock"), lockClass, target).Scan(&free); err != nil {
+			return s, err
+		}
+		if !free {
+			return s, ErrBusy
+		}
+	}
+	return s, nil
+}
+
+// begin begins a transaction that sees the snapshot of that id, or a new one, whose id
+// it returns.
+func (s *snapshot) begin(ctx context.Context, conn *pgxpool.Conn, id string) (string, error) {
+	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return "", err
+	}
+	if id == "" {
+		if err := conn.QueryRow(ctx, s.statements.Get("snapshot")).Scan(&id); err != nil {
+			return "", err
+		}
+	} else {
+		// No statement takes this as an argument.
+		if !regexp.MustCompile(`^[0-9A-Fa-f-]+$`).MatchString(id) {
+			return "", fmt.Errorf("%q is no snapshot", id)
+		}
+		if _, err := conn.Exec(ctx, "SET TRANSACTION SNAPSHOT '"+id+"'"); err != nil {
+			return "", err
+		}
+	}
+	_, err := conn.Exec(ctx, "SET LOCAL work_mem = '"+sortMemory+"'; SET LOCAL jit = off", pgx.QueryExecModeSimpleProtocol)
+	return id, err
+}
+
+func (s *snapshot) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	for _, conn := range s.conns {
+		_, _ = conn.Exec(ctx, "ROLLBACK") // nothing was written; a connection that is broken goes by itself
+		conn.Release()
+	}
+}
+
+// state is what the database is in this snapshot.
+type state struct {
+	database string // a random id that it was given when its schema was made
+	epoch    int64  // counts the commits that changed user_summary
+	lastFile int64  // of the loaded ones
+	users    int64
+	months   []monthState
+}
+
+// monthState is a month that has transactions.
+type monthState struct {
+	month       time.Time
+	rows        int64
+	fingerprint string // of which days there are, and which file has changed each last
+}
+
+func (s *snapshot) state(ctx context.Context) (state, error) {
+	var st state
+	conn := s.conns[0]
+	if err := conn.QueryRow(ctx, s.statements.Get("state")).Scan(&st.epoch, &st.database, &st.lastFile, &st.users); err != nil {
+		return st, fmt.Errorf("read the state: %w", err)
+	}
+	rows, err := conn.Query(ctx, s.statements.Get("months"))
+	if err != nil {
+		return st, fmt.Errorf("read the months: %w", err)
+	}
+	var m monthState
+	var days string
+	_, err = pgx.ForEachRow(rows, []any{&m.month, &m.rows, &days}, func() error {
+		sum := sha256.Sum256([]byte(days))
+		m.fingerprint = hex.EncodeToString(sum[:])
+		st.months = append(st.months, m)
+		return nil
+	})
+	if err != nil {
+		return st, fmt.Errorf("read the months: %w", err)
+	}
+	return st, nil
+}
+
+// read gives each row of a query, its values in PostgreSQL's binary form, which are
+// gone with the next one. After an error of row the connection is of no more use.
+func (s *snapshot) read(ctx context.Context, reader int, sql string, args []any, row func([][]byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn := s.conns[reader].Conn()
+	values, oids, formats, err := bind(conn, args)
+	if err != nil {
+		return err
+	}
+	result := conn.PgConn().ExecParams(ctx, sql, values, oids, formats, []int16{pgx.BinaryFormatCode})
+	for result.NextRow() {
+		if err := row(result.Values()); err != nil {
+			cancel() // else the rest would be read as well
+			_, _ = result.Close()
+			return err
+		}
+	}
+	_, err = result.Close()
+	return err
+}
+
+// bind encodes arguments: dates, or lists of them.
+func bind(conn *pgx.Conn, args []any) (values [][]byte, oids []uint32, formats []int16, err error) {
+	for _, arg := range args {
+		oid := uint32(pgtype.DateOID)
+		if _, list := arg.([]time.Time); list {
+			oid = pgtype.DateArrayOID
+		}
+		value, err := conn.TypeMap().Encode(oid, pgx.BinaryFormatCode, arg, nil)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		values, oids, formats = append(values, value), append(oids, oid), append(formats, pgx.BinaryFormatCode)
+	}
+	return values, oids, formats, nil
+}
+
+// readTable gives the rows of a task.
+func (s *snapshot) readTable(ctx context.Context, reader int, t task, row func([][]byte) error) error {
+	var args []any
+	first := t.files[0].month
+	switch t.table.by {
+	case month:
+		if first.IsZero() {
+			return nil // there are none
+		}
+		args = []any{first, first.AddDate(0, 1, 0)}
+	case months:
+		list := []time.Time{}
+		for _, p := range t.files {
+			if !p.month.IsZero() {
+				list = append(list, p.month)
+			}
+		}
+		args = []any{list}
+	}
+	return s.read(ctx, reader, s.statements.Get(t.table.name), args, row)
+}
