@@ -1,0 +1,65 @@
+// Reads an export as an analyst would, with the statements of docs/operations.md as
+// printed, and holds every table against PostgreSQL.
+//
+//   node main.mjs LAKE OPERATIONS.md EXPECTED
+//
+// EXPECTED has a line of JSON for each table and month: what PostgreSQL counts and sums.
+import { readFileSync } from "node:fs";
+import { DuckDBInstance } from "@duckdb/node-api";
+import assert from "node:assert/strict";
+
+const [lake, operations, expected] = process.argv.slice(2);
+const connection = await (await DuckDBInstance.create(":memory:")).connect();
+
+async function rows(sql) {
+  let last = [];
+  const statements = await connection.extractStatements(sql);
+  for (let i = 0; i < statements.count; i++) {
+    const result = await (await statements.prepare(i)).run();
+    last = await result.getRowObjectsJson();
+  }
+  return last;
+}
+
+// The first statements of the section on the lake, with the lake that is here.
+const section = readFileSync(operations, "utf8").split("\n## The lake\n")[1];
+const printed = section.match(/```sql\n(SET VARIABLE lake[^`]*)```/)[1];
+assert.match(printed, /'\/data\/lake'/);
+const here = (sql) => sql.replace("'/data/lake'", `'${lake}'`);
+
+const want = readFileSync(expected, "utf8").trim().split("\n").map((line) => JSON.parse(line));
+assert.deepEqual(
+  (await rows(here(printed))).map((r) => [r.month, Number(r.transactions), r.total_amount]),
+  want.filter((w) => w.table === "transactions").map((w) => [w.month, w.rows, w.sum]),
+);
+
+// The same files by their folders; types; every other table.
+const types = {
+  transactions: { id: "BIGINT", transaction_id: "VARCHAR", user_id: "INTEGER", amount: "DECIMAL(18,4)", transaction_date: "DATE", file_id: "BIGINT", line: "BIGINT", month: "DATE" },
+  user_months: { user_id: "INTEGER", total_transactions: "BIGINT", total_amount: "DECIMAL(28,4)", month: "DATE" },
+  daily_totals: { transaction_date: "DATE", total_transactions: "BIGINT", total_amount: "DECIMAL(28,4)", version: "BIGINT", file_id: "BIGINT", month: "DATE" },
+  user_summary: { user_id: "INTEGER", total_transactions: "BIGINT", total_amount: "DECIMAL(28,4)", version: "BIGINT", file_id: "BIGINT" },
+};
+for (const [table, columns] of Object.entries(types)) {
+  const monthly = "month" in columns;
+  const from = `read_parquet('${lake}/${table}/${monthly ? "*/" : ""}*.parquet', hive_partitioning = ${monthly})`;
+  const described = await rows(`DESCRIBE SELECT * FROM ${from}`);
+  assert.deepEqual(Object.fromEntries(described.map((c) => [c.column_name, c.column_type])), columns, table);
+  const [sum, count, least, most, key] =
+    table === "transactions"
+      ? ["amount", "count(*)", "min(amount)", "max(amount)", "min(transaction_id) || max(transaction_id) || count(DISTINCT transaction_id)"]
+      : ["total_amount", "sum(total_transactions)", "min(total_amount)", "max(total_amount)", "count(*)"];
+  const got = await rows(`SELECT ${monthly ? "month" : "NULL AS month"}, ${count} AS n, sum(${sum}) AS s, ${least} AS least, ${most} AS most, ${key} AS key
+    FROM ${from} GROUP BY 1 ORDER BY 1`);
+  assert.deepEqual(
+    got.map((r) => [r.month, Number(r.n), r.s, r.least, r.most, String(r.key)]),
+    want.filter((w) => w.table === table).map((w) => [w.month, w.rows, w.sum, w.least, w.most, w.key]),
+    table,
+  );
+  // What engines skip by is there.
+  const [statistics] = await rows(`SELECT count(*) AS chunks, count(stats_min_value) AS least, count(stats_max_value) AS most,
+    sum(stats_null_count) AS nulls, bool_and(compression = 'ZSTD') AS zstd
+    FROM parquet_metadata('${lake}/${table}/${monthly ? "*/" : ""}*.parquet')`);
+  assert.deepEqual([statistics.least, statistics.most, Number(statistics.nulls), statistics.zstd], [statistics.chunks, statistics.chunks, 0, true], table);
+}
+console.log(`${want.length} months of ${Object.keys(types).length} tables: DuckDB and PostgreSQL agree`);
