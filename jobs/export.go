@@ -15,6 +15,7 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/parquet"
 )
 
@@ -38,7 +39,7 @@ type ExportRequest struct {
 	// RequestedBy goes to the ledger; "" means "cli".
 	RequestedBy string
 	// Progress may be nil.
-	Progress func(parquet.Progress)
+	Progress func(pipeline.Progress)
 }
 
 // Export brings a target up to date with the database, and notes it in the ledger,

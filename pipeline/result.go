@@ -37,12 +37,13 @@ type Result struct {
 	Seconds     float64     `json:"seconds"`
 }
 
-// Stages of a load.
+// Stages of a load, and the one of an export.
 const (
 	StageRead   = "read"   // the file is read and cleaned
 	StageKeys   = "keys"   // ids are held against each other and against those stored
 	StageWrite  = "write"  // rows and rollups are written
 	StageCommit = "commit" // the ledger is written, partitions are attached
+	StageExport = "export" // files of an export are written
 )
 
 // Progress is how far a file's load has come.

@@ -35,7 +35,9 @@ func (cmd exportCmd) run(ctx context.Context, env *environment, service *jobs.Se
 	if cmd.Check {
 		return cmd.check(ctx, env, service)
 	}
-	result, err := service.Export(ctx, jobs.ExportRequest{To: cmd.To, Replace: cmd.Replace, RequestedBy: requestedBy()})
+	bar := newProgress(env.stderr)
+	result, err := service.Export(ctx, jobs.ExportRequest{To: cmd.To, Replace: cmd.Replace, RequestedBy: requestedBy(), Progress: bar.report})
+	bar.finish()
 	if err != nil {
 		return err
 	}

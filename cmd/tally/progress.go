@@ -31,7 +31,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, draw: ok && term.IsTerminal(int(file.Fd()))}
 }
 
-// report is called by the load.
+// report is called by the load or the export.
 func (p *progress) report(now pipeline.Progress) {
 	if !p.draw {
 		return
@@ -51,7 +51,7 @@ func (p *progress) report(now pipeline.Progress) {
 
 // describe is what stands beside the bar: what is done, rows, rows/s, time left.
 func describe(now pipeline.Progress) string {
-	what := map[string]string{pipeline.StageRead: "reading", pipeline.StageKeys: "looking for repeats", pipeline.StageWrite: "writing", pipeline.StageCommit: "committing"}[now.Stage]
+	what := map[string]string{pipeline.StageRead: "reading", pipeline.StageKeys: "looking for repeats", pipeline.StageWrite: "writing", pipeline.StageCommit: "committing", pipeline.StageExport: "exporting"}[now.Stage]
 	text := fmt.Sprintf("%s, %d rows, %.0f rows/s", what, now.Rows, float64(now.Rows)/max(now.Seconds, 1e-3))
 	if now.Share > 0.02 {
 		left := time.Duration(now.Seconds * (1 - now.Share) / now.Share * float64(time.Second))

@@ -18,7 +18,7 @@ import (
 	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/opentax/tally/summaries"
+	"github.com/opentax/tally/pipeline"
 )
 
 // ErrBusy says that another export to the same target is going on.
@@ -39,12 +39,9 @@ type Config struct {
 	Replace bool
 	// Progress, if not nil, hears of each file that was written, from one goroutine at
 	// a time.
-	Progress func(Progress)
+	Progress func(pipeline.Progress)
 	Logger   *slog.Logger // may be nil
 }
-
-// Progress is how far an export is.
-type Progress struct{ Files, AllFiles, Rows, AllRows int64 }
 
 // Result is what an export did.
 type Result struct {
@@ -73,11 +70,15 @@ type export struct {
 	there    map[string]int64 // what is at the target: bytes of each path
 	encoder  *zstd.Encoder
 
-	mu       sync.Mutex
-	done     map[string]ManifestFile // written or kept, by path
-	waiting  []*upload               // that take the place of another file
-	progress Progress
-	result   Result
+	started time.Time
+
+	mu      sync.Mutex
+	done    map[string]ManifestFile // written or kept, by path
+	waiting []*upload               // that take the place of another file
+	rows    int64                   // written
+	weight  int64                   // of the files that were written
+	all     int64                   // of those that are to be
+	result  Result
 }
 
 // Export brings the target up to date with the database: it writes the files of what
@@ -85,13 +86,12 @@ type export struct {
 // name. It changes nothing in the database, and holds nobody up there. An error leaves
 // the last export as it was, and the next one cleans up.
 func Export(ctx context.Context, c Config) (Result, error) {
-	started := time.Now()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &export{Config: c, done: map[string]ManifestFile{}, result: Result{Target: c.Target}}
+	e := &export{Config: c, started: time.Now(), done: map[string]ManifestFile{}, result: Result{Target: c.Target}}
 	err := e.run(ctx)
-	e.result.Seconds = time.Since(started).Seconds()
+	e.result.Seconds = time.Since(e.started).Seconds()
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
@@ -212,7 +212,6 @@ func (e *export) tasks() []task {
 				continue
 			}
 			changed = append(changed, p)
-			e.progress.AllFiles++
 		}
 		atOnce := 1
 		if t.by == months {
@@ -223,7 +222,7 @@ func (e *export) tasks() []task {
 			for _, p := range files {
 				made.weight += p.weight
 			}
-			e.progress.AllRows += made.weight
+			e.all += made.weight
 			list = append(list, made)
 		}
 	}
@@ -415,16 +414,18 @@ func (e *export) cleanUp(ctx context.Context, m *Manifest) error {
 }
 
 // wrote notes a file that is whole.
-func (e *export) wrote(f ManifestFile, sum summaries.Sum) {
-	f.Sum = sum.String()
+func (e *export) wrote(p partition, f ManifestFile) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.done[f.Path] = f
 	e.result.Written++
 	e.result.BytesWritten += f.Bytes
-	e.progress.Files++
-	e.progress.Rows += f.Rows
+	e.rows += f.Rows
+	e.weight += p.weight
 	if e.Progress != nil {
-		e.Progress(e.progress)
+		e.Progress(pipeline.Progress{
+			Path: e.Target, Stage: pipeline.StageExport, Rows: e.rows,
+			Share: float64(e.weight) / float64(max(e.all, 1)), Seconds: time.Since(e.started).Seconds(),
+		})
 	}
 }

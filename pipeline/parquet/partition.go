@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/opentax/tally/summaries"
 )
 
 // taskWriter writes the rows of a task into its files.
@@ -19,7 +17,7 @@ type taskWriter struct {
 	task
 	create  func(partition) (io.WriteCloser, error)
 	encoder *zstd.Encoder
-	wrote   func(ManifestFile, summaries.Sum)
+	wrote   func(partition, ManifestFile)
 
 	open    []*partitionFile         // of the task's files
 	byMonth map[int32]*partitionFile // by PostgreSQL's date, where the first column has it
@@ -95,10 +93,10 @@ func (w *taskWriter) finish() error {
 		if err := to.Close(); err != nil {
 			return err
 		}
-		w.wrote(ManifestFile{
+		w.wrote(f.partition, ManifestFile{
 			Table: f.table, Month: f.monthText(), Path: f.path(w.table.by != whole),
-			Rows: f.file.rows, Bytes: f.length, SHA256: hex.EncodeToString(f.hash.Sum(nil)),
-		}, f.file.sum())
+			Rows: f.file.rows, Sum: f.file.sum().String(), Bytes: f.length, SHA256: hex.EncodeToString(f.hash.Sum(nil)),
+		})
 	}
 	return nil
 }

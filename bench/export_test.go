@@ -1,0 +1,133 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/pipeline/parquet"
+)
+
+// BenchmarkExport writes transactions and the rollups as Parquet, in turns with COPY of
+// the same tables as CSV, both to files. Then the same again, which finds nothing to do,
+// and again after a night's file of one day.
+func BenchmarkExport(b *testing.B) {
+	for _, n := range sizes() {
+		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
+			s := newServer(b)
+			pool, runID := s.tally(b)
+			load(b, pool, runID, dirtyFile(b, n, 1, n/10))
+			exec(b, pool, "VACUUM (ANALYZE)")
+			var export, all, transactions, nothing, night []float64
+			var most float64
+			var csv map[string]int64
+			var last parquet.Result
+			for i := range b.N {
+				var took map[string]time.Duration
+				took, csv = copyTables(b, pool)
+				var sum time.Duration
+				for _, d := range took {
+					sum += d
+				}
+				all, transactions = append(all, sum.Seconds()), append(transactions, took["transactions"].Seconds())
+				dir := b.TempDir()
+				settle(b, pool)
+				resetPeak()
+				first := timeExport(b, pool, dir)
+				most = max(most, peak())
+				export = append(export, first.Seconds)
+				last = first
+
+				again := timeExport(b, pool, dir)
+				if again.Written != 0 {
+					b.Fatalf("%d files were written again", again.Written)
+				}
+				nothing = append(nothing, again.Seconds)
+				load(b, pool, runID, oneDay(b, i))
+				if first = timeExport(b, pool, dir); first.Written != 4 {
+					b.Fatalf("%d files were written after a day", first.Written)
+				}
+				night = append(night, first.Seconds)
+				if err := os.RemoveAll(dir); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(last.Rows)/median(export), "rows/s")
+			b.ReportMetric(median(export)/median(all), "copies")
+			b.ReportMetric(median(export)/median(transactions), "copies-of-transactions")
+			b.ReportMetric(most, "peak-MiB")
+			b.ReportMetric(median(nothing)*1000, "ms/nothing")
+			b.ReportMetric(median(night)/median(export), "of-all/night")
+			var whole int64
+			for _, bytes := range csv {
+				whole += bytes
+			}
+			b.ReportMetric(float64(last.Bytes)/float64(whole), "of-csv")
+			b.ReportMetric(float64(last.Bytes)/float64(last.Rows), "bytes-per-row")
+		})
+	}
+}
+
+func timeExport(b *testing.B, pool *pgxpool.Pool, dir string) parquet.Result {
+	b.Helper()
+	place, err := bucket.Open(b.Context(), dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer place.Close()
+	r, err := parquet.Export(b.Context(), parquet.Config{Pool: pool, Bucket: place.Bucket, Target: place.Name, Sync: place.Sync})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// copyTables writes what an export has as CSV, one table after the other.
+func copyTables(b *testing.B, pool *pgxpool.Pool) (took map[string]time.Duration, bytes map[string]int64) {
+	b.Helper()
+	took, bytes = map[string]time.Duration{}, map[string]int64{}
+	for _, table := range []string{"transactions", "user_months", "daily_totals", "user_summary"} {
+		settle(b, pool)
+		file, err := os.Create(filepath.Join(b.TempDir(), table+".csv"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		began := time.Now()
+		err = pool.AcquireFunc(b.Context(), func(conn *pgxpool.Conn) error {
+			_, err := conn.Conn().PgConn().CopyTo(b.Context(), file, "COPY (SELECT * FROM "+table+") TO STDOUT (FORMAT csv)")
+			return err
+		})
+		if err == nil {
+			err = file.Sync()
+		}
+		took[table] = time.Since(began)
+		info, statErr := file.Stat()
+		if err != nil || statErr != nil || file.Close() != nil {
+			b.Fatal(err, statErr)
+		}
+		bytes[table] = info.Size()
+		if err := os.Remove(file.Name()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return took, bytes
+}
+
+// oneDay is a night's file whose rows are all of one day.
+func oneDay(b *testing.B, night int) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "night.csv")
+	text := []byte("transaction_id,user_id,amount,transaction_date\n")
+	for i := range 1000 {
+		text = fmt.Appendf(text, "NIGHT-%d-%d,%d,%d.25,2024-06-15\n", night, i, 1001+i, i)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
