@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -144,6 +146,29 @@ func TestExportIsOfOneMoment(t *testing.T) {
 	exports.Wait()
 	l.export()
 	assert.True(t, l.check().Clean())
+}
+
+// A load that commits while the second connection is still to come is not in the export:
+// both see the first one's snapshot.
+func TestConnectionsShareTheSnapshot(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\nB,1,2,2024-02-15\n")
+	config := l.pool.Config()
+	acquired := 0
+	config.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) {
+		if acquired++; acquired == 2 {
+			l.load("C,1,4,2024-01-16\nD,1,8,2024-02-16\n")
+		}
+		return true, nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	l.config.Pool = pool
+	assert.Equal(t, "3", l.export().TotalAmount)
+	assert.Equal(t, 2, acquired)
+	assert.Equal(t, "15", l.export().TotalAmount)
 }
 
 // Rollups that do not agree with the rows are not exported.
