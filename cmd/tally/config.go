@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline"
 )
@@ -103,12 +104,24 @@ func (c config) jobs() (jobs.Config, error) {
 	}
 	for _, s := range c.Sources {
 		// The ledger names files by their whole path, wherever Tally was started.
-		if s.Path, err = filepath.Abs(s.Path); err != nil {
+		if s.Path, err = absolute(s.Path); err != nil {
 			return made, fmt.Errorf("source %s: path: %w", s.Name, err)
 		}
 		made.Sources = append(made.Sources, s)
 	}
 	return made, nil
+}
+
+// absolute is a place wherever Tally was started: a URL as it is, or the whole path of
+// a file or folder.
+func absolute(location string) (string, error) {
+	switch {
+	case location == "":
+		return "", nil
+	case bucket.IsURL(location):
+		return location, bucket.Check(location)
+	}
+	return filepath.Abs(location)
 }
 
 // dataDir is the data folder. Root gets one that an unprivileged user can reach,

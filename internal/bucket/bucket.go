@@ -1,0 +1,87 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
+)
+
+// Place is a folder, or a prefix of a bucket. Every key is relative to it.
+type Place struct {
+	*blob.Bucket
+	// Name is how the place is called in messages and in the ledger: a whole path, or
+	// the URL without its parameters.
+	Name string
+
+	folder string // of this machine; "" for a bucket
+}
+
+// Open opens a place: a folder, which is made where it is missing, or a bucket of a
+// store with a prefix. It says what to set where credentials or a region are missing.
+//
+// That a bucket can be reached shows when it is used.
+func Open(ctx context.Context, location string) (*Place, error) {
+	if dir, ok := Local(location); ok {
+		return openFolder(dir)
+	}
+	l, err := named(location)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := l.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open %w", err)
+	}
+	l.key = strings.Trim(l.key, "/")
+	if l.key != "" {
+		opened = blob.PrefixedBucket(opened, l.key+"/")
+	}
+	return &Place{Bucket: opened, Name: strings.TrimSuffix(l.name(), "/")}, nil
+}
+
+func openFolder(dir string) (*Place, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	// The temporary files of what is being written lie next to it, so that they can be
+	// renamed, whatever is mounted where.
+	options := &fileblob.Options{CreateDir: true, NoTempDir: true, Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o755}
+	opened, err := fileblob.OpenBucket(abs, options)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", abs, err)
+	}
+	return &Place{Bucket: opened, Name: abs, folder: abs}, nil
+}
+
+// Sync makes a file that was written outlast a power cut, and the names in its folder.
+// With "" it is the place's own folder. An object store does so by itself.
+func (p *Place) Sync(key string) error {
+	if p.folder == "" {
+		return nil
+	}
+	path := filepath.Join(p.folder, filepath.FromSlash(key))
+	if err := syncPath(path); err != nil || key == "" {
+		return err
+	}
+	for dir := filepath.Dir(path); len(dir) >= len(p.folder); dir = filepath.Dir(dir) {
+		if err := syncPath(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
