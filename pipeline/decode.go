@@ -89,7 +89,7 @@ func fingerprint(ctx context.Context, stores *bucket.Stores, path string) (Ident
 // and Zstandard are told by their first bytes, not by the name; a byte order mark
 // decides between UTF-8 and UTF-16 and is not part of the text. The file is opened
 // for reading only. Errors of Read and OpenFile are *FileError, but for a store that
-// is away (see [Retryable]) and for a context that is over.
+// is away (see [Retryable]) or not set up, and for a context that is over.
 type File struct {
 	ctx         context.Context // of the reading
 	path        string
@@ -269,7 +269,7 @@ func (f *File) Identity() Identity {
 }
 
 // explain makes a FileError of an error of opening or reading. A store that is away
-// and a context that is over say nothing about the file.
+// or not set up, and a context that is over, say nothing about the file.
 func (f *File) explain(err error) error {
 	if f.broken != nil {
 		err = f.broken
@@ -278,7 +278,7 @@ func (f *File) explain(err error) error {
 	var path *fs.PathError
 	e := &FileError{Path: f.path, Err: err}
 	switch {
-	case errors.As(err, &known), bucket.Away(err), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
+	case errors.As(err, &known), bucket.Away(err), errors.Is(err, bucket.ErrSetup), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
 		return err
 	case errors.Is(err, bucket.ErrChanged):
 		e.Code, e.Hint = CodeFileChanged, "write it under another name, and under this one when it is complete"

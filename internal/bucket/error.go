@@ -18,6 +18,9 @@ var (
 	// began: it was written anew or removed, or what arrived is not what the store
 	// has.
 	ErrChanged = errors.New("the object changed while it was read")
+	// ErrSetup says that a store cannot be asked at all, for want of credentials, of a
+	// region or the like. It is nothing about an object.
+	ErrSetup = errors.New("the object store is not set up")
 	// ErrShort says that a store answers and yet does not give an object's end.
 	ErrShort = errors.New("the store gives less than the whole object")
 )
@@ -50,7 +53,7 @@ func plain(err error) string { return secrets.ReplaceAllString(err.Error(), "$1"
 // answer is an error that a store has answered with.
 type answer struct {
 	name string
-	kind error // fs.ErrNotExist, fs.ErrPermission, ErrChanged or nil
+	kind error // fs.ErrNotExist, fs.ErrPermission, one of the package's own, or nil
 	err  error
 }
 

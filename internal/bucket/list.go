@@ -14,7 +14,7 @@ import (
 
 const (
 	pageSize  = 1000             // the most that S3 gives at once
-	tries     = 4                // of a page, and of a reading that makes no headway
+	tries     = 3                // of a page, and of a reading that makes no headway
 	firstWait = time.Second / 4  // before the second try; it doubles
 	silence   = 60 * time.Second // after which an answer is not waited for any more
 )

@@ -58,9 +58,9 @@ func (l location) open(ctx context.Context) (*blob.Bucket, error) {
 		return b, err
 	}
 	if ctx.Err() != nil {
-		err = context.Cause(ctx)
+		return nil, fmt.Errorf("%s: %w", l.name(), context.Cause(ctx))
 	}
-	return nil, &answer{name: l.name(), err: err}
+	return nil, &answer{l.name(), ErrSetup, err}
 }
 
 // openGS takes Application Default Credentials, as gcloud has them.

@@ -3,12 +3,14 @@ package tests3
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,4 +193,26 @@ func (s *Server) Remove(key string) {
 	if err := os.Remove(filepath.Join(s.dir, "data", Bucket, filepath.FromSlash(key))); err != nil {
 		s.tb.Fatalf("S3 server: %v", err)
 	}
+}
+
+// Objects are the names, sizes and times of all objects, as the server keeps them.
+func (s *Server) Objects() []string {
+	s.tb.Helper()
+	var objects []string
+	root := filepath.Join(s.dir, "data")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		objects = append(objects, fmt.Sprintf("%s %d %s", strings.TrimPrefix(path, root), info.Size(), info.ModTime().Format(time.RFC3339Nano)))
+		return nil
+	})
+	if err != nil {
+		s.tb.Fatalf("S3 server: %v", err)
+	}
+	return objects
 }
