@@ -28,7 +28,7 @@ const (
 	StatusRunning     = "running"     // or killed, until that is noticed
 	StatusSucceeded   = "succeeded"   // over
 	StatusFailed      = "failed"      // over; again only when somebody asks
-	StatusRetrying    = "retrying"    // the database was away; goes on by itself
+	StatusRetrying    = "retrying"    // the database or an object store was away; goes on by itself
 	StatusInterrupted = "interrupted" // the process was told to stop; goes on elsewhere
 	StatusLost        = "lost"        // the process went away without a word
 
@@ -188,7 +188,7 @@ func judge(ctx context.Context, err error) ending {
 		return ending{StatusFailed, errTimeout}
 	case cause != nil:
 		return ending{StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
-	case postgres.Retryable(err):
+	case pipeline.Retryable(err):
 		return ending{StatusRetrying, err}
 	default:
 		return ending{StatusFailed, err}

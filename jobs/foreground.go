@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -21,7 +22,7 @@ const manualSource = "manual"
 
 // RunRequest asks for a run in the foreground.
 type RunRequest struct {
-	// Paths are files, folders or globs. Without any, the run is that of the date
+	// Paths are files, folders or globs, or URLs of an object store. Without any, the run is that of the date
 	// over the configured sources.
 	Paths []string
 	// Source names the configured source whose rules hold for Paths; "" means
@@ -182,8 +183,12 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 
 func (s *Service) createManual(ctx context.Context, req RunRequest, date Date) (int64, error) {
 	r := Run{Kind: KindManual, LogicalDate: date}
+	names := make([]string, len(req.Paths))
+	for i, path := range req.Paths {
+		names[i] = bucket.Name(path)
+	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, req.Paths).Scan(&r.ID); err != nil {
+		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, names).Scan(&r.ID); err != nil {
 			return err
 		}
 		return s.announce(ctx, tx, r, newRuns{kind: KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})

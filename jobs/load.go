@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -64,7 +64,8 @@ func (e *FilesError) Unwrap() []error { return e.Other }
 
 // loadSources loads every file of every source in order. What is wrong with one
 // file or one listing does not stop the others; what is wrong with the database
-// or ctx stops the attempt.
+// or ctx stops the attempt. An object store that is away takes the rest of its
+// source along, and the attempt is made again when the others are loaded.
 func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult) error {
 	known, err := s.knownFailures(ctx, a)
 	if err != nil {
@@ -74,39 +75,61 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 		a.logger.WarnContext(ctx, "no sources are configured; nothing to do")
 	}
 	bad := &FilesError{}
+	var away []error
 	for _, source := range a.sources {
-		paths, err := a.list(source)
+		err := s.loadSource(ctx, a, source, known, result, bad)
+		if pipeline.SourceAway(err) && ctx.Err() == nil {
+			a.logger.WarnContext(ctx, "object store is away; the source is tried again later", slog.String("source", source.Name), slog.Any("error", err))
+			away = append(away, err)
+			continue
+		}
 		if err != nil {
-			a.logger.ErrorContext(ctx, "source cannot be listed", slog.String("source", source.Name), slog.Any("error", err))
+			return err
+		}
+	}
+	switch {
+	case len(away) > 0:
+		return errors.Join(away...)
+	case len(bad.Failed)+len(bad.Other) > 0:
+		return bad
+	}
+	return nil
+}
+
+// loadSource loads the files of a source. What it returns stops the source; what is
+// wrong with a file or the listing goes to bad.
+func (s *Service) loadSource(ctx context.Context, a *attempt, source pipeline.Source, known failures, result *RunResult, bad *FilesError) error {
+	paths, err := a.list(ctx, source)
+	if err != nil && stops(ctx, err) {
+		return err
+	}
+	if err != nil {
+		a.logger.ErrorContext(ctx, "source cannot be listed", slog.String("source", source.Name), slog.Any("error", err))
+		bad.Other = append(bad.Other, err)
+		return nil
+	}
+	a.logger.InfoContext(ctx, "source listed", slog.String("source", source.Name), slog.Int("files", len(paths)))
+	for _, path := range paths {
+		file, err := s.loadFile(ctx, a, source, path, known)
+		if err != nil && stops(ctx, err) {
+			return err
+		}
+		if err != nil {
 			bad.Other = append(bad.Other, err)
 			continue
 		}
-		a.logger.InfoContext(ctx, "source listed", slog.String("source", source.Name), slog.Int("files", len(paths)))
-		for _, path := range paths {
-			file, err := s.loadFile(ctx, a, source, path, known)
-			if err != nil && stops(ctx, err) {
-				return err
-			}
-			if err != nil {
-				bad.Other = append(bad.Other, err)
-				continue
-			}
-			result.Files = append(result.Files, file)
-			if file.Status == pipeline.StatusFailed {
-				bad.Failed = append(bad.Failed, file)
-			}
+		result.Files = append(result.Files, file)
+		if file.Status == pipeline.StatusFailed {
+			bad.Failed = append(bad.Failed, file)
 		}
-	}
-	if len(bad.Failed)+len(bad.Other) > 0 {
-		return bad
 	}
 	return nil
 }
 
 // list is the source's files. A path given by hand that is not there is left to
 // the loader, which notes it in the ledger.
-func (a *attempt) list(source pipeline.Source) ([]string, error) {
-	paths, err := source.Files(a.date.Time())
+func (a *attempt) list(ctx context.Context, source pipeline.Source) ([]string, error) {
+	paths, err := source.Files(ctx, a.date.Time())
 	if a.kind == KindManual && (errors.Is(err, fs.ErrNotExist) || err == nil && len(paths) == 0) {
 		return []string{source.Path}, nil
 	}
@@ -115,7 +138,7 @@ func (a *attempt) list(source pipeline.Source) ([]string, error) {
 
 // stops tells what would fail the next file too.
 func stops(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, pipeline.ErrFenced) || postgres.Retryable(err)
+	return ctx.Err() != nil || errors.Is(err, pipeline.ErrFenced) || pipeline.Retryable(err)
 }
 
 func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Source, path string, known failures) (pipeline.Result, error) {
@@ -130,7 +153,7 @@ func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Sour
 		CodeVersion: s.config.CodeVersion, Progress: a.report(ctx), Logger: a.logger,
 	})
 	if err != nil && !stops(ctx, err) {
-		a.logger.ErrorContext(ctx, "file not loaded", slog.String("path", path), slog.Any("error", err))
+		a.logger.ErrorContext(ctx, "file not loaded", slog.String("path", bucket.Name(path)), slog.Any("error", err))
 	}
 	return file, err
 }
@@ -214,7 +237,7 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 // find reads a file whose name has failed before, to see whether it is the same
 // content under the same rules.
 func (known failures) find(ctx context.Context, a *attempt, source pipeline.Source, path string) (pipeline.Result, bool) {
-	candidates := known[[2]string{source.Name, path}]
+	candidates := known[[2]string{source.Name, bucket.Name(path)}]
 	if len(candidates) == 0 {
 		return pipeline.Result{}, false
 	}
@@ -228,14 +251,14 @@ func (known failures) find(ctx context.Context, a *attempt, source pipeline.Sour
 			continue
 		}
 		file := pipeline.Result{
-			Path: path, Source: source.Name, Status: StatusSkipped, ErrorCode: f.code, Error: f.reason,
+			Path: bucket.Name(path), Source: source.Name, Status: StatusSkipped, ErrorCode: f.code, Error: f.reason,
 			SHA256: hex.EncodeToString(identity.SHA256[:]), Bytes: identity.Bytes, Faults: map[string]int64{},
 		}
 		if f.runID == a.runID {
 			file.Status = pipeline.StatusFailed // of this run, and it stays so
 		}
 		a.logger.WarnContext(ctx, "file failed before and is the same still; not tried again",
-			slog.String("path", path), slog.Int64("failed_in_run", f.runID), slog.String("error", f.reason))
+			slog.String("path", bucket.Name(path)), slog.Int64("failed_in_run", f.runID), slog.String("error", f.reason))
 		return file, true
 	}
 	return pipeline.Result{}, false

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 	if url := os.Getenv(childURL); url != "" {
 		slog.Error("child", slog.Any("error", child(url, os.Getenv(childPath))))
 		os.Exit(1)
+	}
+	if err := tests3.Setenv(); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

@@ -111,7 +111,9 @@ func (l *load) changedInstead(file *File, err error) error {
 		return err
 	}
 	if err != nil {
-		if _, drainErr := io.Copy(io.Discard, file); drainErr != nil {
+		if _, drainErr := io.Copy(io.Discard, file); SourceAway(drainErr) {
+			return drainErr // whether the file changed is not known yet
+		} else if drainErr != nil {
 			return err
 		}
 	}

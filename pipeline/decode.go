@@ -17,6 +17,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/text/transform"
+
+	"github.com/opentax/tally/internal/bucket"
 )
 
 // maxWindow bounds the memory that a .zst file can ask for. It is what the zstd
@@ -33,7 +35,11 @@ type Identity struct {
 // Identify reads a file once and says what its content is. Its errors are those
 // of OpenFile and of reading, or the context's.
 func Identify(ctx context.Context, path string) (Identity, error) {
-	f, err := openContent(path)
+	return identify(ctx, &bucket.Stores{}, path)
+}
+
+func identify(ctx context.Context, stores *bucket.Stores, path string) (Identity, error) {
+	f, err := openContent(ctx, stores, path)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -45,7 +51,7 @@ func Identify(ctx context.Context, path string) (Identity, error) {
 	closing := f.Close()
 	switch {
 	case err == nil:
-		return Identity{}, fmt.Errorf("identify %s: %w", path, context.Cause(ctx))
+		return Identity{}, fmt.Errorf("identify %s: %w", f.path, context.Cause(ctx))
 	case !errors.Is(err, io.EOF):
 		return Identity{}, f.explain(err)
 	default:
@@ -57,12 +63,16 @@ func Identify(ctx context.Context, path string) (Identity, error) {
 // beside the error, the checksum and length of the file's bytes as they are, so
 // that the same bad file is known again.
 func Fingerprint(ctx context.Context, path string) (Identity, error) {
-	id, err := Identify(ctx, path)
+	return fingerprint(ctx, &bucket.Stores{}, path)
+}
+
+func fingerprint(ctx context.Context, stores *bucket.Stores, path string) (Identity, error) {
+	id, err := identify(ctx, stores, path)
 	bad, ok := errors.AsType[*FileError](err)
 	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt {
 		return id, err
 	}
-	raw, openErr := os.Open(path)
+	raw, _, openErr := openRaw(ctx, stores, path)
 	if openErr != nil {
 		return Identity{}, err
 	}
@@ -75,26 +85,34 @@ func Fingerprint(ctx context.Context, path string) (Identity, error) {
 	return id, err
 }
 
-// File is an opened source file, read as UTF-8 text. Gzip and Zstandard are
-// told by their first bytes, not by the name; a byte order mark decides between
-// UTF-8 and UTF-16 and is not part of the text. The file is opened for reading
-// only. Errors of Read and OpenFile are *FileError.
+// File is an opened source file, or an object of a store, read as UTF-8 text. Gzip
+// and Zstandard are told by their first bytes, not by the name; a byte order mark
+// decides between UTF-8 and UTF-16 and is not part of the text. The file is opened
+// for reading only. Errors of Read and OpenFile are *FileError, but for a store that
+// is away (see [Retryable]) or not set up, and for a context that is over.
 type File struct {
+	ctx         context.Context // of the reading
 	path        string
 	size        int64
 	compression string
 	encoding    string
 
-	raw     *os.File
+	raw     io.ReadCloser
 	read    atomic.Int64
+	broken  error // of raw, whatever the decompression makes of it
 	release func()
 	content hashed
 	text    io.Reader
 }
 
-// OpenFile opens a regular file. Close it after use.
-func OpenFile(path string) (*File, error) {
-	f, err := openContent(path)
+// OpenFile opens a regular file, or the object that a URL names; ctx holds for its
+// reading. Close it after use.
+func OpenFile(ctx context.Context, path string) (*File, error) {
+	return openFile(ctx, &bucket.Stores{}, path)
+}
+
+func openFile(ctx context.Context, stores *bucket.Stores, path string) (*File, error) {
+	f, err := openContent(ctx, stores, path)
 	if err != nil {
 		return nil, err
 	}
@@ -103,21 +121,10 @@ func OpenFile(path string) (*File, error) {
 }
 
 // openContent opens a file up to its decompressed bytes.
-func openContent(path string) (*File, error) {
-	f := &File{path: path, release: func() {}}
-	info, err := os.Stat(path) // before opening: opening a pipe would wait for a writer
-	if err != nil {
-		return nil, f.explain(err)
-	}
-	if !info.Mode().IsRegular() {
-		e := &FileError{Path: path, Code: CodeUnreadable, Detail: "it is no regular file"}
-		if info.IsDir() {
-			e.Detail, e.Hint = "it is a folder", "name a file in it, or make the folder a source"
-		}
-		return nil, e
-	}
-	f.size = info.Size()
-	if f.raw, err = os.Open(path); err != nil {
+func openContent(ctx context.Context, stores *bucket.Stores, path string) (*File, error) {
+	f := &File{ctx: ctx, path: bucket.Name(path), release: func() {}}
+	var err error
+	if f.raw, f.size, err = openRaw(ctx, stores, path); err != nil {
 		return nil, f.explain(err)
 	}
 	if err := f.decompress(); err != nil {
@@ -127,8 +134,36 @@ func openContent(path string) (*File, error) {
 	return f, nil
 }
 
+// openRaw opens the bytes as they are stored, and tells their length.
+func openRaw(ctx context.Context, stores *bucket.Stores, location string) (io.ReadCloser, int64, error) {
+	path, local := bucket.Local(location)
+	if !local {
+		object, err := stores.Read(ctx, location)
+		if err != nil {
+			return nil, 0, err
+		}
+		return object, object.Size(), nil
+	}
+	info, err := os.Stat(path) // before opening: opening a pipe would wait for a writer
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		e := &FileError{Path: path, Code: CodeUnreadable, Detail: "it is no regular file"}
+		if info.IsDir() {
+			e.Detail, e.Hint = "it is a folder", "name a file in it, or make the folder a source"
+		}
+		return nil, 0, e
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return file, info.Size(), nil
+}
+
 func (f *File) decompress() error {
-	source := bufio.NewReaderSize(&counted{f.raw, &f.read}, 128<<10)
+	source := bufio.NewReaderSize(&counted{f}, 128<<10)
 	magic, err := source.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -208,13 +243,13 @@ func (f *File) Close() error {
 	return nil
 }
 
-// Path is the name that the file was opened by.
+// Path is the name that the file was opened by, without a URL's parameters.
 func (f *File) Path() string { return f.path }
 
-// Size is the file's length on disk when it was opened, in bytes.
+// Size is the file's length as it is stored when it was opened, in bytes.
 func (f *File) Size() int64 { return f.size }
 
-// Position is how many bytes of the file on disk were read, for showing
+// Position is how many of those bytes were read, for showing
 // progress. It may be called while another goroutine reads.
 func (f *File) Position() int64 { return f.read.Load() }
 
@@ -233,19 +268,27 @@ func (f *File) Identity() Identity {
 	return id
 }
 
-// explain makes a FileError of an error of opening or reading.
+// explain makes a FileError of an error of opening or reading. A store that is away
+// or not set up, and a context that is over, say nothing about the file.
 func (f *File) explain(err error) error {
+	if f.broken != nil {
+		err = f.broken
+	}
 	var known *FileError
 	var path *fs.PathError
 	e := &FileError{Path: f.path, Err: err}
 	switch {
-	case errors.As(err, &known):
+	case errors.As(err, &known), bucket.Away(err), errors.Is(err, bucket.ErrSetup), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
 		return err
+	case errors.Is(err, bucket.ErrChanged):
+		e.Code, e.Hint = CodeFileChanged, "write it under another name, and under this one when it is complete"
+	case errors.Is(err, bucket.ErrShort):
+		e.Code, e.Hint = CodeTruncated, "copy the file to the store again"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Code, e.Hint = CodeNotFound, "check the path"
 	case errors.Is(err, fs.ErrPermission):
 		e.Code, e.Hint = CodeUnreadable, "let the user that runs tally read it"
-	case errors.As(err, &path):
+	case errors.As(err, &path), f.broken != nil:
 		e.Code = CodeUnreadable
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		e.Code, e.Detail = CodeTruncated, "the "+f.compression+" content is cut short, or other bytes follow it"
@@ -261,16 +304,16 @@ func (f *File) explain(err error) error {
 	return e
 }
 
-// counted counts the bytes read from disk.
-type counted struct {
-	r io.Reader
-	n *atomic.Int64
-}
+// counted counts the bytes read as they are stored, and remembers what ended them.
+type counted struct{ f *File }
 
 // Read reads on and counts.
 func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n.Add(int64(n))
+	n, err := c.f.raw.Read(p)
+	c.f.read.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.f.broken = err
+	}
 	return n, err
 }
 

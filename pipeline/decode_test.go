@@ -84,7 +84,7 @@ func TestFileDecodes(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, id)
 
-			f, err := OpenFile(path)
+			f, err := OpenFile(t.Context(), path)
 			require.NoError(t, err)
 			got, err := io.ReadAll(f)
 			require.NoError(t, err)
@@ -115,7 +115,7 @@ func TestFileRows(t *testing.T) {
 		"gzip":                gzipped(t, []byte("\ufeff"+text)),
 		"zstd":                zstandard(t, []byte(text)),
 	} {
-		f, err := OpenFile(write(t, "in.csv", content))
+		f, err := OpenFile(t.Context(), write(t, "in.csv", content))
 		require.NoError(t, err)
 		r, err := NewReader(f, Rules{})
 		require.NoError(t, err, name)
@@ -125,7 +125,7 @@ func TestFileRows(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 	cut := encodeUTF16(t, head+"A,1,5,2024-01-02", unicode.LittleEndian, unicode.UseBOM)
-	f, err := OpenFile(write(t, "in.csv", cut[:len(cut)-1]))
+	f, err := OpenFile(t.Context(), write(t, "in.csv", cut[:len(cut)-1]))
 	require.NoError(t, err)
 	r, err := NewReader(f, Rules{})
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestFileRows(t *testing.T) {
 
 // drain opens and reads a file, and gives the error of either.
 func drain(path string) error {
-	f, err := OpenFile(path)
+	f, err := OpenFile(context.Background(), path)
 	if err != nil {
 		return err
 	}
@@ -203,19 +203,19 @@ func TestFileCorrupt(t *testing.T) {
 func TestFileUnreadable(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	_, err := OpenFile(filepath.Join(dir, "none.csv"))
+	_, err := OpenFile(t.Context(), filepath.Join(dir, "none.csv"))
 	requireCode(t, CodeNotFound, err)
 	_, err = Identify(t.Context(), filepath.Join(dir, "none.csv"))
 	requireCode(t, CodeNotFound, err)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = OpenFile(dir)
+	_, err = OpenFile(t.Context(), dir)
 	assert.Contains(t, requireCode(t, CodeUnreadable, err).Hint, "source")
-	_, err = OpenFile(os.DevNull)
+	_, err = OpenFile(t.Context(), os.DevNull)
 	requireCode(t, CodeUnreadable, err)
 	if os.Geteuid() != 0 { // root may read everything
 		path := write(t, "secret.csv", []byte(head))
 		require.NoError(t, os.Chmod(path, 0))
-		_, err = OpenFile(path)
+		_, err = OpenFile(t.Context(), path)
 		requireCode(t, CodeUnreadable, err)
 	}
 }
@@ -227,7 +227,7 @@ func TestFileErrorsNameTheFile(t *testing.T) {
 		CodeMissingColumn: []byte("a,b\n"),
 		CodeTruncated:     gzipped(t, []byte(head))[:20],
 	} {
-		f, err := OpenFile(write(t, "in.csv", content))
+		f, err := OpenFile(t.Context(), write(t, "in.csv", content))
 		require.NoError(t, err)
 		_, err = NewReader(f, Rules{})
 		bad := requireCode(t, code, err)
@@ -243,7 +243,7 @@ func TestFileThatChanges(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, content, 0o600))
 	before, err := Identify(t.Context(), path)
 	require.NoError(t, err)
-	f, err := OpenFile(path)
+	f, err := OpenFile(t.Context(), path)
 	require.NoError(t, err)
 	_, err = io.CopyN(io.Discard, f, 1000)
 	require.NoError(t, err)
@@ -276,7 +276,7 @@ func TestFileBomb(t *testing.T) {
 	_, err = io.Copy(w, io.LimitReader(repeated('x'), 256<<20))
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
-	f, err := OpenFile(write(t, "bomb.gz", b.Bytes()))
+	f, err := OpenFile(t.Context(), write(t, "bomb.gz", b.Bytes()))
 	require.NoError(t, err)
 	r, err := NewReader(f, Rules{})
 	require.NoError(t, err)

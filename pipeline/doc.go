@@ -22,7 +22,7 @@
 // Failure. A file that cannot be read as transactions (see [FileError]) ends as
 // failed, with its reason in the ledger; that is a result and not an error, and
 // trying again without a change is pointless. An error of [Loader.Load] is about
-// the database or the caller's context; internal/postgres.Retryable tells
-// whether a retry may help, and a retry after a lost commit acknowledgement is
-// safe, since the content is then known.
+// the database, an object store that is away or the caller's context; [Retryable]
+// tells whether a retry may help, and a retry after a lost commit acknowledgement
+// is safe, since the content is then known.
 package pipeline

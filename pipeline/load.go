@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -36,7 +37,7 @@ type LoadRequest struct {
 	RunID       int64
 	Attempt     int
 	Source      string // name of the source
-	Path        string
+	Path        string // of a file, or the URL of an object; the ledger has it without its parameters
 	Rules       Rules
 	CodeVersion string
 	Progress    func(Progress) // may be nil; is called by one goroutine at a time
@@ -48,6 +49,7 @@ type LoadRequest struct {
 type Loader struct {
 	pool       *pgxpool.Pool
 	statements sqlfile.Statements
+	stores     *bucket.Stores
 	turns      chan struct{}
 	limits     extsort.Limits // the usual, but for a test
 }
@@ -61,7 +63,7 @@ const connsPerLoad = 4
 // waits for another one's.
 func NewLoader(pool *pgxpool.Pool) *Loader {
 	turns := max(1, pool.Config().MaxConns/connsPerLoad)
-	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL), turns: make(chan struct{}, turns)}
+	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL), stores: &bucket.Stores{}, turns: make(chan struct{}, turns)}
 }
 
 // Load loads one file in one commit; see the package comment for what is
@@ -70,6 +72,8 @@ func (l *Loader) Load(ctx context.Context, req LoadRequest) (Result, error) {
 	if req.Logger == nil {
 		req.Logger = slog.New(slog.DiscardHandler)
 	}
+	location := req.Path
+	req.Path = bucket.Name(location)
 	started := time.Now()
 	select {
 	case l.turns <- struct{}{}:
@@ -77,7 +81,7 @@ func (l *Loader) Load(ctx context.Context, req LoadRequest) (Result, error) {
 	case <-ctx.Done():
 		return Result{Path: req.Path, Source: req.Source}, fmt.Errorf("load %s: %w", req.Path, ctx.Err())
 	}
-	a := &attempt{Loader: l, LoadRequest: req, started: started}
+	a := &attempt{Loader: l, LoadRequest: req, location: location, started: started}
 	result, err := a.loadSettled(ctx)
 	result.Seconds = time.Since(started).Seconds()
 	if err != nil {
@@ -94,6 +98,7 @@ func (l *Loader) Load(ctx context.Context, req LoadRequest) (Result, error) {
 type attempt struct {
 	*Loader
 	LoadRequest
+	location string // Path with what it takes to open it
 	started  time.Time
 	identity Identity
 	refused  separators // whose ambiguous dates are faults, as the file itself has shown
@@ -126,7 +131,7 @@ func (a *attempt) loadOnce(ctx context.Context) (Result, error) {
 		return result, err
 	}
 	var err error
-	if a.identity, err = Fingerprint(ctx, a.Path); err != nil {
+	if a.identity, err = fingerprint(ctx, a.stores, a.location); err != nil {
 		return result, err
 	}
 	a.refused = 0

@@ -79,9 +79,9 @@ type SeparatorCount struct {
 // exampleLength is how much of a cell or a row a profile shows.
 const exampleLength = 80
 
-// Check profiles a file in bounded memory. It never writes.
+// Check profiles a file, or the object that a URL names, in bounded memory. It never writes.
 func Check(ctx context.Context, path string, rules Rules) (*Profile, error) {
-	f, err := OpenFile(path)
+	f, err := OpenFile(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func recount(t *testing.T, path string) (count [faultEnd]int64) {
 	t.Helper()
 	var contradicted map[byte]bool
 	for range 2 {
-		f, err := OpenFile(path)
+		f, err := OpenFile(t.Context(), path)
 		require.NoError(t, err)
 		r, err := NewReader(f, Rules{})
 		require.NoError(t, err)

@@ -29,7 +29,7 @@ func (c *contradiction) Error() string {
 // ones to a sorter.
 func (l *load) read(ctx context.Context) (err error) {
 	l.enter(ctx, StageRead)
-	file, err := OpenFile(l.Path)
+	file, err := openFile(ctx, l.stores, l.location)
 	if err != nil {
 		return err
 	}

@@ -354,7 +354,7 @@ func TestReaderAssignment(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("the assignment's file is not here, since it is not part of the project: ", err)
 	}
-	f, err := OpenFile(path)
+	f, err := OpenFile(t.Context(), path)
 	require.NoError(t, err)
 	r, err := NewReader(f, Rules{})
 	require.NoError(t, err)

@@ -91,7 +91,7 @@ func (a *attempt) refuse(ctx context.Context, result *Result, limit *limitExceed
 			return err
 		}
 		_, err := pgcopy.Copy(ctx, tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
-			return l.firstRejects(w)
+			return l.firstRejects(ctx, w)
 		})
 		if err != nil {
 			return err
@@ -103,8 +103,8 @@ func (a *attempt) refuse(ctx context.Context, result *Result, limit *limitExceed
 	})
 }
 
-func (l *load) firstRejects(w *pgcopy.Writer) error {
-	return l.reread(func(reader *Reader) error {
+func (l *load) firstRejects(ctx context.Context, w *pgcopy.Writer) error {
+	return l.reread(ctx, func(reader *Reader) error {
 		var row Row
 		var encoded []byte
 		for kept := 0; kept < failedRejects; {
@@ -125,8 +125,8 @@ func (l *load) firstRejects(w *pgcopy.Writer) error {
 
 // reread reads the file once more, for rows that could not be told at first. What
 // it is now is held against what it was. The file's end is no error of read's.
-func (l *load) reread(read func(*Reader) error) (err error) {
-	file, err := OpenFile(l.Path)
+func (l *load) reread(ctx context.Context, read func(*Reader) error) (err error) {
+	file, err := openFile(ctx, l.stores, l.location)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (l *load) keepRepeats(ctx context.Context) error {
 		return err
 	}
 	kept, err := pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
-		return l.reread(func(reader *Reader) error {
+		return l.reread(ctx, func(reader *Reader) error {
 			for {
 				repeat, err := repeats.Next()
 				if err != nil {

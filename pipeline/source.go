@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/opentax/tally/internal/bucket"
 )
 
 // datePlaceholder in a source's path stands for the run's logical date.
@@ -18,8 +21,9 @@ const datePlaceholder = "{date}"
 type Source struct {
 	// Name is how the ledger calls the source.
 	Name string `yaml:"name"`
-	// Path is a file, a folder or a glob. {date} in it stands for the logical
-	// date of the run, as YYYY-MM-DD.
+	// Path is a file, a folder or a glob, of this machine or of an object store
+	// (s3://bucket/folder). {date} in it stands for the logical date of the run, as
+	// YYYY-MM-DD.
 	Path  string `yaml:"path"`
 	Rules Rules  `yaml:",inline"`
 }
@@ -32,13 +36,21 @@ func (s Source) Check() error {
 	if s.Path == "" {
 		return fmt.Errorf("source %s: path is missing", s.Name)
 	}
-	if _, err := filepath.Match(s.Path, ""); err != nil {
-		return fmt.Errorf("source %s: path %q: %w", s.Name, s.Path, err)
+	if err := checkPath(s.Path); err != nil {
+		return fmt.Errorf("source %s: path %q: %w", s.Name, bucket.Name(s.Path), err)
 	}
 	if err := s.Rules.Check(); err != nil {
 		return fmt.Errorf("source %s: %w", s.Name, err)
 	}
 	return nil
+}
+
+func checkPath(location string) error {
+	if bucket.IsURL(location) {
+		return checkURL(location)
+	}
+	_, err := filepath.Match(location, "")
+	return err
 }
 
 // CheckSources checks each source, and that no two have one name.
@@ -61,8 +73,27 @@ func CheckSources(sources []Source) error {
 // a folder they are its .csv, .tsv, .psv and .txt files, also as .gz or .zst, and
 // not those below it or hidden. A file or folder that is not there is an error;
 // a glob that matches nothing, or a path with {date} in it, is just empty.
-func (s Source) Files(date time.Time) ([]string, error) {
-	path := strings.ReplaceAll(s.Path, datePlaceholder, date.Format(time.DateOnly))
+//
+// Objects of a store are listed alike: what their names have up to the last / is
+// their folder. They come as URLs.
+func (s Source) Files(ctx context.Context, date time.Time) ([]string, error) {
+	location := strings.ReplaceAll(s.Path, datePlaceholder, date.Format(time.DateOnly))
+	path, local := bucket.Local(location)
+	if !local {
+		files, err := objects(ctx, location)
+		if errors.Is(err, fs.ErrNotExist) && location != s.Path {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", s.Name, err)
+		}
+		return files, nil
+	}
+	return s.localFiles(path, location != s.Path)
+}
+
+// localFiles lists a path of this machine, which may be missing where it is dated.
+func (s Source) localFiles(path string, dated bool) ([]string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
@@ -76,7 +107,7 @@ func (s Source) Files(date time.Time) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source %s: path %q: %w", s.Name, path, err)
 	}
-	if len(matches) == 0 && !strings.ContainsAny(path, "*?[") && path == s.Path {
+	if len(matches) == 0 && !strings.ContainsAny(path, "*?[") && !dated {
 		return nil, fmt.Errorf("source %s: %s: %w", s.Name, path, fs.ErrNotExist)
 	}
 	matches = slices.DeleteFunc(matches, isFolder)

@@ -69,7 +69,7 @@ func (c *cli) sourceRules(name string) (pipeline.Rules, error) {
 }
 
 type checkCmd struct {
-	Path string `arg:"" help:"The file."`
+	Path string `arg:"" help:"The file, or the URL of an object."`
 	JSON bool   `help:"Print one JSON document."`
 	rulesFlags
 }

@@ -113,7 +113,7 @@ func (c config) jobs() (jobs.Config, error) {
 	}
 	for _, s := range c.Sources {
 		// The ledger names files by their whole path, wherever Tally was started.
-		if s.Path, err = filepath.Abs(s.Path); err != nil {
+		if s.Path, err = absolute(s.Path); err != nil {
 			return made, fmt.Errorf("source %s: path: %w", s.Name, err)
 		}
 		made.Sources = append(made.Sources, s)
@@ -121,8 +121,8 @@ func (c config) jobs() (jobs.Config, error) {
 	return made, nil
 }
 
-// absolute is a place for an export wherever Tally was started: a URL as it is, or the
-// whole path of a folder.
+// absolute is a place wherever Tally was started: a URL as it is, or the whole path of
+// a file or folder.
 func absolute(location string) (string, error) {
 	switch {
 	case location == "":

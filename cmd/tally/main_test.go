@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
 )
@@ -32,6 +33,9 @@ const asTally = "TALLY_TEST_AS_TALLY"
 func TestMain(m *testing.M) {
 	if os.Getenv(asTally) != "" {
 		main()
+	}
+	if err := tests3.Setenv(); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

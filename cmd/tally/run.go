@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline"
 )
 
 type runCmd struct {
-	Paths []string `arg:"" optional:"" help:"Files, folders or globs; without any, the configured sources."`
+	Paths []string `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://, gs://, azblob://); without any, the configured sources."`
 	Date  string   `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the day that has just ended."`
 	JSON  bool     `help:"Print one JSON document."`
 	rulesFlags
@@ -43,9 +43,9 @@ func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
 	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Rules: rules}
 	for _, path := range cmd.Paths {
 		// The ledger names files by their whole path, wherever Tally was started.
-		whole, err := filepath.Abs(path)
+		whole, err := absolute(path)
 		if err != nil {
-			return r, err
+			return r, usageError{fmt.Errorf("%s %w", bucket.Name(path), err)}
 		}
 		r.Paths = append(r.Paths, whole)
 	}
