@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/parquet"
 )
@@ -57,6 +58,24 @@ func TestExportIsRetried(t *testing.T) {
 	assert.Contains(t, text(t, pool, "SELECT error FROM etl_exports LIMIT 1"), "not a directory")
 	require.NoError(t, os.Remove(blocked))
 	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, patience, 20*time.Millisecond)
+}
+
+// The same of an object store.
+func TestExportToStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
+	store.Stop()
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: store.URL("lake")})
+	require.NoError(t, s.Start(ctx))
+	run := dueRun(t, s, "2024-05-10")
+	awaitStatus(t, s, run.ID, StatusSucceeded)
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, patience, 20*time.Millisecond)
+	store.Start()
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, time.Minute, 20*time.Millisecond)
+	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_exports WHERE target <> 's3://tally/lake' OR error LIKE '%endpoint=%'"))
+	checked, err := s.CheckExport(ctx, "")
+	require.NoError(t, err)
+	assert.True(t, checked.Clean())
 }
 
 // What trying again does not change ends the job, and says why.
@@ -151,5 +170,5 @@ func TestExportByHand(t *testing.T) {
 	assert.Equal(t, 4, result.Written)
 	assert.Equal(t, "succeeded 0 4", text(t, pool, exported))
 	_, err = New(pool, Config{ExportTo: "ftp://lake"})
-	require.ErrorContains(t, err, "jobs: ExportTo has the scheme ftp://, want s3://, gs://, azblob://")
+	require.ErrorContains(t, err, "jobs: ExportTo has not one of the schemes s3://, gs://, azblob://")
 }

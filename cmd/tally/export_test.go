@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,6 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline/parquet"
 )
@@ -58,7 +61,7 @@ func TestExportUsage(t *testing.T) {
 	p := newProgram(t)
 	for want, args := range map[string][]string{
 		"nothing says where to export to: name it with --to, or in the settings file": nil,
-		"--to ftp://lake has the scheme ftp://, want s3://, gs://, azblob://":         {"--to", "ftp://lake?secret=1"},
+		"--to ftp://lake has not one of the schemes s3://, gs://, azblob://":          {"--to", "ftp://lake?secret=1"},
 		"--to s3:///prefix names no bucket":                                           {"--to", "s3:///prefix"},
 		"--check and --replace can't be used together":                                {"--to", "x", "--check", "--replace"},
 	} {
@@ -75,43 +78,70 @@ func TestExportUsage(t *testing.T) {
 }
 
 // whole reads an export by its manifest, as the best of readers do, and holds every file
-// against it. It returns what the manifest says there is.
-func whole(t *testing.T, dir string) (rows int64, sum string, files map[string]bool) {
+// against it. It returns what the manifest says there is, and what it does not name.
+func whole(t *testing.T, lake string) (rows int64, sum string, stray []string) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(dir, parquet.ManifestName))
+	place, err := bucket.Open(t.Context(), lake)
+	require.NoError(t, err)
+	defer place.Close()
+	content, err := place.ReadAll(t.Context(), parquet.ManifestName)
 	require.NoError(t, err)
 	var m parquet.Manifest
 	require.NoError(t, json.Unmarshal(content, &m))
-	files = map[string]bool{parquet.ManifestName: true}
+	named := map[string]bool{parquet.ManifestName: true}
 	for _, f := range m.Files {
-		content, err := os.ReadFile(filepath.Join(dir, f.Path))
+		content, err := place.ReadAll(t.Context(), f.Path)
 		require.NoError(t, err)
 		got := sha256.Sum256(content)
 		require.Equal(t, f.SHA256, hex.EncodeToString(got[:]), f.Path)
-		files[f.Path] = true
+		named[f.Path] = true
 	}
-	return m.Tables[0].Rows, m.Tables[0].Sum, files
+	list := place.List(nil)
+	for {
+		object, err := list.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			return m.Tables[0].Rows, m.Tables[0].Sum, stray
+		}
+		require.NoError(t, err)
+		if !named[object.Key] {
+			stray = append(stray, object.Key)
+		}
+	}
 }
 
 // kill -9 at any moment of an export leaves the one before, or the new one, whole; the
 // next export brings it up to date and cleans up.
 func TestKilledExports(t *testing.T) {
 	t.Parallel()
-	p, lake := newProgram(t), filepath.Join(t.TempDir(), "lake")
+	t.Run("folder", func(t *testing.T) {
+		t.Parallel()
+		killExports(t, filepath.Join(t.TempDir(), "lake"))
+	})
+	t.Run("store", func(t *testing.T) {
+		t.Parallel()
+		killExports(t, tests3.New(t).URL("some/lake"))
+	})
+}
+
+func killExports(t *testing.T, lake string) {
+	t.Helper()
+	p := newProgram(t)
 	load := func(seed int) {
 		var csv bytes.Buffer
-		require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "30000", "--users", "9000", "--seed", fmt.Sprint(seed)}, &csv, io.Discard))
+		require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "20000", "--users", "9000", "--seed", fmt.Sprint(seed)}, &csv, io.Discard))
 		require.Equal(t, exitDone, first(p.run("run", p.write(fmt.Sprint(seed, ".csv"), csv.String()))))
 	}
 	stored := func() string {
 		return p.query("SELECT concat_ws(' ', count(*), trim_scale(sum(amount::numeric))) FROM transactions")
 	}
 	load(0)
+	began := time.Now()
 	require.Equal(t, exitDone, first(p.run("export", "--to", lake)))
+	takes := time.Since(began)
 	states := []string{stored()} // that may be there
 	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	killed := 0
-	for seed := 1; seed <= 8; seed++ {
+	for seed := 1; seed <= 6; seed++ {
 		load(seed)
 		states = append(states, stored())
 		export, _ := p.start("export", "--to", lake)
@@ -119,7 +149,7 @@ func TestKilledExports(t *testing.T) {
 		go func() { ended <- export.Wait() }()
 		select {
 		case <-ended:
-		case <-time.After(time.Duration(random.IntN(600)) * time.Millisecond):
+		case <-time.After(time.Duration(random.Int64N(int64(takes + 200*time.Millisecond)))): // the process starts as well
 			require.NoError(t, export.Process.Kill())
 			<-ended
 			killed++
@@ -131,19 +161,46 @@ func TestKilledExports(t *testing.T) {
 		}
 		// The killed one's session may hold the target a moment longer.
 		require.Eventually(t, func() bool { return first(p.run("export", "--to", lake)) == exitDone }, 20*time.Second, 50*time.Millisecond)
-		rows, sum, files := whole(t, lake)
+		rows, sum, stray := whole(t, lake)
 		states = states[len(states)-1:]
 		assert.Equal(t, states[0], fmt.Sprint(rows, " ", sum))
-		require.NoError(t, filepath.WalkDir(lake, func(path string, d os.DirEntry, err error) error {
-			if name, _ := filepath.Rel(lake, path); err == nil && !d.IsDir() {
-				assert.True(t, files[filepath.ToSlash(name)], "%s is left over", name)
-			}
-			return err
-		}))
+		assert.Empty(t, stray)
 	}
-	t.Logf("%d of 8 were killed", killed)
+	t.Logf("%d of 6 were killed", killed)
 	require.Equal(t, exitDone, first(p.run("export", "--to", lake)))
 	assert.Equal(t, exitDone, first(p.run("export", "--to", lake, "--check")))
+}
+
+// An object store gets the bytes that a folder gets.
+func TestExportToStore(t *testing.T) {
+	t.Parallel()
+	p, store, lake := newProgram(t), tests3.New(t), filepath.Join(t.TempDir(), "lake")
+	p.env = store.Env()
+	require.Equal(t, exitDone, first(p.run("run", p.write("a.csv", sheet))))
+	require.Equal(t, exitDone, first(p.run("export", "--to", lake)))
+	code, out, stderr := p.process("export", "--to", "s3://tally/some/lake/")
+	require.Equal(t, exitDone, code, stderr)
+	assert.Contains(t, out, "s3://tally/some/lake: 7 files, 7 written")
+	_, _, stray := whole(t, lake)
+	assert.Empty(t, stray)
+	code, out, stderr = p.process("export", "--to", "s3://tally/some/lake", "--json")
+	require.Equal(t, exitDone, code, stderr)
+	assert.Contains(t, out, `"written": 0,`)
+	assert.Equal(t, exitDone, first(p.process("export", "--to", "s3://tally/some/lake", "--check")))
+	local, err := os.ReadFile(filepath.Join(lake, parquet.ManifestName))
+	require.NoError(t, err)
+	place, err := bucket.Open(t.Context(), store.URL("some/lake"))
+	require.NoError(t, err)
+	defer place.Close()
+	stored, err := place.ReadAll(t.Context(), parquet.ManifestName)
+	require.NoError(t, err)
+	assert.Equal(t, string(local), string(stored), "checksums of every file among it")
+	assert.Equal(t, "s3://tally/some/lake", p.query("SELECT DISTINCT target FROM etl_exports WHERE target <> '"+lake+"'"))
+
+	store.Stop()
+	code, _, stderr = p.process("export", "--to", "s3://tally/some/lake")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "export to s3://tally/some/lake: ")
 }
 
 // The nightly service exports by itself where the settings say so.
