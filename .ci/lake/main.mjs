@@ -4,9 +4,11 @@
 //   node main.mjs LAKE OPERATIONS.md EXPECTED
 //
 // EXPECTED has a line of JSON for each table and month: what PostgreSQL counts and sums.
-import { readFileSync } from "node:fs";
-import { DuckDBInstance } from "@duckdb/node-api";
 import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
 
 const [lake, operations, expected] = process.argv.slice(2);
 const connection = await (await DuckDBInstance.create(":memory:")).connect();
@@ -61,5 +63,26 @@ for (const [table, columns] of Object.entries(types)) {
     sum(stats_null_count) AS nulls, bool_and(compression = 'ZSTD') AS zstd
     FROM parquet_metadata('${lake}/${table}/${monthly ? "*/" : ""}*.parquet')`);
   assert.deepEqual([statistics.least, statistics.most, Number(statistics.nulls), statistics.zstd], [statistics.chunks, statistics.chunks, 0, true], table);
+}
+
+// How large DuckDB's own Parquet of the same rows is, as one file, by default and with
+// the encodings that it has besides.
+const own = mkdtempSync(join(tmpdir(), "tally-lake-"));
+try {
+  const { files } = JSON.parse(readFileSync(join(lake, "manifest.json"), "utf8"));
+  for (const table of Object.keys(types)) {
+    const mine = files.filter((f) => f.table === table).map((f) => join(lake, f.path));
+    const bytes = (paths) => paths.reduce((sum, path) => sum + statSync(path).size, 0);
+    const sizes = [];
+    for (const version of ["V1", "V2"]) {
+      const to = join(own, `${table}-${version}.parquet`);
+      await rows(`COPY (SELECT * FROM read_parquet([${mine.map((path) => `'${path}'`)}], hive_partitioning = false))
+        TO '${to}' (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION ${version})`);
+      sizes.push((bytes(mine) / bytes([to])).toFixed(2));
+    }
+    console.log(`${table}: ${bytes(mine)} bytes, ${sizes[0]} and ${sizes[1]} times DuckDB's own, V1 and V2`);
+  }
+} finally {
+  rmSync(own, { recursive: true });
 }
 console.log(`${want.length} months of ${Object.keys(types).length} tables: DuckDB and PostgreSQL agree`);
