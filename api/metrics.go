@@ -40,6 +40,10 @@ type LedgerFigures struct {
 	// is none; LastSuccessAge how long that is ago.
 	LastSuccess    time.Time
 	LastSuccessAge time.Duration
+	// LastExport is the end of the last export that succeeded, zero where there is none;
+	// LastExportAge how long that is ago.
+	LastExport    time.Time
+	LastExportAge time.Duration
 	// Waiting counts the runs that nobody is doing yet, QueueAge is how long the first of
 	// them has waited.
 	Waiting  int64
@@ -173,6 +177,10 @@ func collectLedger(read func(context.Context) (LedgerFigures, error), put putMet
 	if !l.LastSuccess.IsZero() {
 		put(prometheus.GaugeValue, metric("last_success_timestamp_seconds", "When the last run of a date succeeded."), float64(l.LastSuccess.UnixMilli())/1000)
 		put(prometheus.GaugeValue, metric("last_success_age_seconds", "How long ago the last run of a date succeeded, by the database's clock."), l.LastSuccessAge.Seconds())
+	}
+	if !l.LastExport.IsZero() {
+		put(prometheus.GaugeValue, metric("last_export_timestamp_seconds", "When the last export succeeded."), float64(l.LastExport.UnixMilli())/1000)
+		put(prometheus.GaugeValue, metric("last_export_age_seconds", "How long ago the last export succeeded, by the database's clock."), l.LastExportAge.Seconds())
 	}
 	put(prometheus.GaugeValue, metric("queue_runs", "Runs of a date that wait for a worker."), float64(l.Waiting))
 	put(prometheus.GaugeValue, metric("queue_age_seconds", "How long the first of them has waited; 0 where none waits."), l.QueueAge.Seconds())

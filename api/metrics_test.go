@@ -36,7 +36,7 @@ func TestMetrics(t *testing.T) {
 			return LedgerFigures{
 				Runs: []RunCount{{"nightly", "succeeded", 5}}, Files: map[string]int64{"loaded": 4},
 				Rows: map[string]int64{"loaded": 784, "rejected": 206}, LastSuccess: time.Unix(1700000000, 5e8),
-				LastSuccessAge: 90 * time.Second, Waiting: 1, QueueAge: 2 * time.Second,
+				LastSuccessAge: 90 * time.Second, LastExport: time.Unix(1700000001, 0), LastExportAge: 60 * time.Second, Waiting: 1, QueueAge: 2 * time.Second,
 			}, failure
 		},
 	}})
@@ -59,6 +59,7 @@ func TestMetrics(t *testing.T) {
 		`tally_summary_cache_entries 2`, `tally_summary_cache_listening 1`,
 		`tally_runs{kind="nightly",status="succeeded"} 5`, `tally_files_total{status="loaded"} 4`,
 		`tally_rows_total{outcome="loaded"} 784`, `tally_last_success_timestamp_seconds 1.7000000005e+09`,
+		`tally_last_export_timestamp_seconds 1.700000001e+09`, `tally_last_export_age_seconds 60`,
 		`tally_last_success_age_seconds 90`, `tally_queue_runs 1`, `tally_queue_age_seconds 2`, `tally_ledger_up 1`,
 		`tally_pool_connections{state="in_use"} 0`, `tally_build_info{version="1.2.3"} 1`, "go_goroutines ",
 	} {

@@ -34,6 +34,10 @@ func TestRunIsExported(t *testing.T) {
 	checked, err := s.CheckExport(ctx, "")
 	require.NoError(t, err)
 	assert.True(t, checked.Clean())
+	stats, err := s.Ledger().Stats(ctx)
+	require.NoError(t, err)
+	assert.WithinDuration(t, time.Now(), stats.LastExport, time.Minute)
+	assert.Less(t, stats.SinceLastExport, time.Minute)
 	require.Eventually(t, func() bool {
 		return text(t, pool, "SELECT state::text FROM river_job WHERE kind = 'export'") == "completed"
 	}, patience, 20*time.Millisecond)

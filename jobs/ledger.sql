@@ -108,6 +108,10 @@ SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(fi
 FROM etl_run_status
 WHERE kind <> 'manual' AND status NOT IN ('running', 'succeeded', 'failed');
 
+-- name: last_export
+SELECT finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float
+FROM etl_exports WHERE status = 'succeeded' ORDER BY id DESC LIMIT 1;
+
 -- name: note_export
 INSERT INTO etl_exports (run_id, job_id, requested_by, target, status, error, epoch, last_file_id, files, written, removed,
     rows, total_amount, bytes, bytes_written, worker, code_version, started_at)

@@ -58,7 +58,7 @@ func statistics() []explain.Query {
 	whole := explain.Expectation{WholeTable: true}
 	list := []explain.Query{
 		{Name: "run_counts", Expect: whole}, {Name: "file_counts", Expect: whole},
-		{Name: "last_success", Expect: whole}, {Name: "waiting", Expect: whole},
+		{Name: "last_success", Expect: whole}, {Name: "last_export"}, {Name: "waiting", Expect: whole},
 	}
 	for i := range list {
 		list[i].Purpose = "each look of monitoring"

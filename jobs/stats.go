@@ -21,6 +21,10 @@ type Stats struct {
 	// SinceLastSuccess how long that is ago.
 	LastSuccess      time.Time
 	SinceLastSuccess time.Duration
+	// LastExport is when an export last ended well, zero before the first; and
+	// SinceLastExport how long that is ago.
+	LastExport      time.Time
+	SinceLastExport time.Duration
 	// Waiting are the runs of a date that are to be done and that nobody is doing, and
 	// WaitingSince how long the first of them has waited; 0 where there is none.
 	Waiting      int64
@@ -64,6 +68,16 @@ func (l *Ledger) runStats(ctx context.Context, s *Stats) error {
 		}
 		s.LastSuccess, s.SinceLastSuccess = at.UTC(), seconds(*since)
 		return nil
+	})
+	batch.Queue(l.sql.Get("last_export")).QueryRow(func(row pgx.Row) error {
+		var at time.Time
+		var since float64
+		err := row.Scan(&at, &since)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		s.LastExport, s.SinceLastExport = at.UTC(), seconds(since)
+		return err
 	})
 	batch.Queue(l.sql.Get("waiting")).QueryRow(func(row pgx.Row) error {
 		var since float64

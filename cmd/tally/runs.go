@@ -109,6 +109,7 @@ func (r runs) figures(ctx context.Context) (api.LedgerFigures, error) {
 		Runs:        counts,
 		Files:       map[string]int64{"loaded": s.FilesLoaded, "failed": s.FilesFailed},
 		Rows:        map[string]int64{"loaded": s.Loaded, "duplicate": s.Duplicate, "conflict": s.Conflict, "rejected": s.Rejected},
-		LastSuccess: s.LastSuccess, LastSuccessAge: s.SinceLastSuccess, Waiting: s.Waiting, QueueAge: s.WaitingSince,
+		LastSuccess: s.LastSuccess, LastSuccessAge: s.SinceLastSuccess, LastExport: s.LastExport, LastExportAge: s.SinceLastExport,
+		Waiting: s.Waiting, QueueAge: s.WaitingSince,
 	}, err
 }
