@@ -157,7 +157,7 @@ func (c *column) encode(b []byte) []byte {
 	case bigint:
 		return appendDeltas(b, c.longs)
 	case text:
-		return appendLengths(b, c.ends, c.text)
+		return appendTexts(b, c.ends, c.text)
 	case amount:
 		return appendPlain(b, c.longs)
 	case total:

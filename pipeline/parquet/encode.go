@@ -101,14 +101,15 @@ func appendBits(b []byte, values *[deltaMiniBlock]uint64, width int) []byte {
 	return b
 }
 
-// appendLengths appends strings as DELTA_LENGTH_BYTE_ARRAY: all lengths, then all bytes.
-func appendLengths(b []byte, ends []int32, text []byte) []byte {
-	lengths := make([]int32, len(ends))
-	last := int32(0)
-	for i, end := range ends {
-		lengths[i], last = end-last, end
+// appendTexts appends strings as PLAIN, each after its length.
+func appendTexts(b []byte, ends []int32, text []byte) []byte {
+	start := int32(0)
+	for _, end := range ends {
+		b = binary.LittleEndian.AppendUint32(b, uint32(end-start))
+		b = append(b, text[start:end]...)
+		start = end
 	}
-	return append(appendDeltas(b, lengths), text...)
+	return b
 }
 
 // appendPlain appends 64-bit values as PLAIN.

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/parquet-go/parquet-go/encoding"
 	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -56,29 +55,6 @@ func TestDeltasAreShort(t *testing.T) {
 		want, err := new(delta.BinaryPackedEncoding).EncodeInt64(nil, values)
 		require.NoError(t, err)
 		assert.LessOrEqual(t, len(appendDeltas(nil, values)), len(want), "%d values", n)
-	}
-}
-
-func TestLengths(t *testing.T) {
-	t.Parallel()
-	var c encoding.Encoding = new(delta.LengthByteArrayEncoding)
-	for _, n := range lengths()[1:] {
-		col := &column{kind: text}
-		var want []byte
-		offsets := []uint32{0}
-		for i := range n {
-			v := make([]byte, i%51)
-			for j := range v {
-				v[j] = byte(i + j)
-			}
-			require.NoError(t, col.add(v))
-			want = append(want, v...)
-			offsets = append(offsets, uint32(len(want)))
-		}
-		got, gotOffsets, err := c.DecodeByteArray(nil, col.encode(nil), nil)
-		require.NoError(t, err)
-		assert.Equal(t, want, append([]byte(nil), got...))
-		assert.Equal(t, offsets, gotOffsets)
 	}
 }
 

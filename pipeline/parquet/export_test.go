@@ -225,7 +225,7 @@ func TestFormatIsTheBytes(t *testing.T) {
 	}
 	assert.Equal(t, 1, tally.Format)
 	assert.Equal(t, map[string]string{
-		"transactions": "e47920873a6fe1f78e9d281c768fc989f2e777182186f476980a3fc3113557ef",
+		"transactions": "5d6c34591e4071c85637395a8822ce2f755d284d1ff96874be18f39a82675756",
 		"user_months":  "ff58bd7e7250f40465a3209dabc7c0fca5c7849fdb84c01e8a725ba796a69a0b",
 		"daily_totals": "cc8c2af373496c59ea522b3e5396679bf8534766153f11fa55ad229dcd3dc60d",
 		"user_summary": "d40014f74107abb6e4c5557d7a75322f907985418ce7d45cc872e180b00e26ee",

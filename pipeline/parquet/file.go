@@ -30,9 +30,9 @@ const (
 	// rowsPerPage is what parquet-mr's pages have at most, so that an engine that reads
 	// the page index skips in steps of 20,000 rows.
 	rowsPerPage = 20_000
-	// rowsPerGroup makes groups of some 10 MB: enough of them for every core of a
-	// reader, each far larger than what a request to an object store costs.
-	rowsPerGroup = 500_000
+	// rowsPerGroup makes groups of some 15 MB: a month of a million rows has one, a larger
+	// one something for every core of a reader.
+	rowsPerGroup = 1_000_000
 	// createdBy has the form that readers parse, in which they look for versions whose
 	// statistics are wrong. It does not change with Tally's version, since the bytes
 	// would.
@@ -108,12 +108,13 @@ func (c *column) element() *parquet.SchemaElement {
 	return e
 }
 
+// encoding is what readers know: of integers DELTA_BINARY_PACKED, a quarter smaller and
+// read by Spark since 3.3; of strings PLAIN, since DELTA_LENGTH_BYTE_ARRAY saves 2 % and
+// fewer readers have it.
 func (c *column) encoding() parquet.Encoding {
 	switch c.kind {
 	case integer, date, bigint:
 		return parquet.Encoding_DELTA_BINARY_PACKED
-	case text:
-		return parquet.Encoding_DELTA_LENGTH_BYTE_ARRAY
 	}
 	return parquet.Encoding_PLAIN
 }

@@ -18,7 +18,7 @@ import (
 // encodings that it has and that suit the columns best.
 type libraryRow struct {
 	ID              int64  `parquet:"name=id, type=INT64, encoding=DELTA_BINARY_PACKED"`
-	TransactionID   string `parquet:"name=transaction_id, type=BYTE_ARRAY, convertedtype=UTF8, encoding=DELTA_LENGTH_BYTE_ARRAY"`
+	TransactionID   string `parquet:"name=transaction_id, type=BYTE_ARRAY, convertedtype=UTF8"`
 	UserID          int32  `parquet:"name=user_id, type=INT32, encoding=DELTA_BINARY_PACKED"`
 	Amount          int64  `parquet:"name=amount, type=INT64, convertedtype=DECIMAL, scale=4, precision=18"`
 	TransactionDate int32  `parquet:"name=transaction_date, type=INT32, convertedtype=DATE, encoding=DELTA_BINARY_PACKED"`
@@ -29,7 +29,7 @@ type libraryRow struct {
 // peerRow is the same for parquet-go/parquet-go.
 type peerRow struct {
 	ID              int64  `parquet:"id,delta,zstd"`
-	TransactionID   string `parquet:"transaction_id,delta,zstd"`
+	TransactionID   string `parquet:"transaction_id,zstd"`
 	UserID          int32  `parquet:"user_id,delta,zstd"`
 	Amount          int64  `parquet:"amount,decimal(4:18),zstd"`
 	TransactionDate int32  `parquet:"transaction_date,date,delta,zstd"`
