@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/postgres"
-	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
 )

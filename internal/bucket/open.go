@@ -85,9 +85,6 @@ func (l location) openAzure(ctx context.Context) (*blob.Bucket, error) {
 	if l.parameters().Get("storage_account") == "" && azureblob.NewDefaultServiceURLOptions().AccountName == "" {
 		return nil, errors.New("no storage account: set AZURE_STORAGE_ACCOUNT, or add ?storage_account=… (and AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or an identity of Azure)")
 	}
-	opener := azureblob.URLOpener{
-		ServiceURLOptions: *azureblob.NewDefaultServiceURLOptions(),
-		MakeClient:        azureblob.NewDefaultClient,
-	}
-	return opener.OpenBucketURL(ctx, &url.URL{Scheme: l.scheme, Host: l.bucket, RawQuery: l.query})
+	// This opener keeps parameters from sending a SAS token to another server.
+	return blob.DefaultURLMux().OpenBucketURL(ctx, &url.URL{Scheme: l.scheme, Host: l.bucket, RawQuery: l.query})
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if err := tests3.Setenv(); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(withClouds(m))
 }
 
 // noise is content of which no part is like another.
@@ -228,10 +228,21 @@ func TestListGoesOnFromItsPage(t *testing.T) {
 	assert.Len(t, tokens, 3, "each page is asked for by its own token")
 }
 
+// Not parallel: it sets the environment.
 func TestOpenSaysWhatToSet(t *testing.T) {
-	t.Parallel()
-	_, err := bucket.Open(t.Context(), "azblob://container/a")
-	require.ErrorContains(t, err, "AZURE_STORAGE_ACCOUNT")
-	_, err = bucket.Open(t.Context(), "s3://b/a?use_path_style=perhaps")
-	require.ErrorContains(t, err, "use_path_style: want true or false")
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "")
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	for location, want := range map[string]string{
+		"azblob://container/a":                 "set AZURE_STORAGE_ACCOUNT",
+		"s3://b/a":                             "set AWS_REGION",
+		"s3://b/a?region=eu-central-1":         "set AWS_ACCESS_KEY_ID",
+		"s3://b/a?use_path_style=perhaps":      "use_path_style: want true or false",
+		"s3://b/a?role=hunter2&region=x":       "role",
+		"s3://b/a?endpoint=http://localhost:1": "set AWS_ACCESS_KEY_ID",
+	} {
+		_, err := bucket.Open(t.Context(), location)
+		require.ErrorIs(t, err, bucket.ErrSetup, location)
+		require.ErrorContains(t, err, want, location)
+	}
 }
