@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
@@ -17,8 +18,9 @@ import (
 // looks for credentials. The zero value is ready; it is safe for concurrent use
 // and holds nothing that must be given back.
 type Stores struct {
-	mu   sync.Mutex
-	open map[location]*blob.Bucket
+	mu      sync.Mutex
+	open    map[location]*blob.Bucket
+	silence time.Duration // the usual, but for a test
 }
 
 // bucket is the whole bucket of a location.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -93,6 +94,7 @@ func TestBrokenAnswersGoOn(t *testing.T) {
 	p := s.Proxy(func(r *http.Request) tests3.Fault {
 		mu.Lock()
 		defer mu.Unlock()
+		assert.Equal(t, len(ranges) > 0, r.Header.Get("If-Match") != "", "the rest is asked for of the same version")
 		if ranges = append(ranges, r.Header.Get("Range")); len(ranges) > 5 {
 			return tests3.Fault{}
 		}
@@ -102,6 +104,22 @@ func TestBrokenAnswersGoOn(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(content, got))
 	assert.Equal(t, []string{"", "bytes=300000-", "bytes=600000-", "bytes=900000-", "bytes=1200000-", "bytes=1500000-"}, ranges)
+}
+
+func TestAnswerThatStandsStill(t *testing.T) {
+	t.Parallel()
+	s := tests3.New(t)
+	content := noise(1 << 20)
+	s.Put("a.csv", content)
+	var calls atomic.Int32
+	p := s.Proxy(func(*http.Request) tests3.Fault { return tests3.Fault{Hangs: calls.Add(1) == 1, After: 5000} })
+	o, err := bucket.WithSilence(time.Second).Read(t.Context(), p.URL("a.csv"))
+	require.NoError(t, err)
+	got, err := io.ReadAll(o)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(content, got))
+	assert.Equal(t, int32(2), calls.Load())
+	require.NoError(t, o.Close())
 }
 
 func TestChangeWithinAnAnswer(t *testing.T) {
