@@ -77,7 +77,6 @@ func (c *clouds) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Unlock()
 	if strings.HasPrefix(key, "deaf") {
 		r.Header.Del("If-Match")
-		r.URL.RawQuery = ""
 	}
 	if wanted := r.URL.Query().Get("generation"); version == 0 || wanted != "" && wanted != strconv.Itoa(version) {
 		w.WriteHeader(http.StatusNotFound)
@@ -107,13 +106,20 @@ func TestOtherStores(t *testing.T) {
 		assert.Len(t, cloud.ranges(scheme+".csv"), 2)
 		assert.Contains(t, cloud.ranges(scheme + ".csv")[1], "bytes=1000-", scheme)
 
-		changing := scheme + "-changing.csv"
-		cloud.put(changing, content)
-		o, err := new(bucket.Stores).Read(t.Context(), fmt.Sprintf(location, changing))
-		require.NoError(t, err, scheme)
-		cloud.put(changing, noise(1<<20))
-		_, err = io.ReadAll(o)
-		require.ErrorIs(t, err, bucket.ErrChanged, scheme)
-		require.NoError(t, o.Close())
+		names := []string{"changing-", "deaf-"}
+		if scheme == "gs" {
+			names = names[:1] // its client goes on by itself, and trusts the answer
+		}
+		for _, name := range names {
+			key := name + scheme + ".csv"
+			cloud.put(key, content)
+			o, err := new(bucket.Stores).Read(t.Context(), fmt.Sprintf(location, key))
+			require.NoError(t, err, key)
+			cloud.put(key, content)
+			_, err = io.ReadAll(o)
+			require.ErrorIs(t, err, bucket.ErrChanged, key)
+			assert.Equal(t, name == "deaf-", strings.Contains(err.Error(), "another version"), "%s is noticed by its answer alone: %v", key, err)
+			require.NoError(t, o.Close())
+		}
 	}
 }
