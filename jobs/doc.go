@@ -25,7 +25,8 @@
 //	                    │                                                  │
 //	                    ├──────▶ failed        bad files, or a bug: tried  │
 //	                    │                      again only when asked       │
-//	                    ├──────▶ retrying      database away: back-off ────┤
+//	                    ├──────▶ retrying      database or object store    │
+//	                    │                      away: back-off ─────────────┤
 //	                    ├──────▶ interrupted   told to stop: at once ──────┤
 //	                    └─ ─ ─ ▶ lost          killed; noted by the next ──┘
 //

@@ -91,3 +91,22 @@ func TestManualRunOfObjects(t *testing.T) {
 	assert.Equal(t, pipeline.CodeNotFound, missing.Files[0].ErrorCode)
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_logs WHERE message LIKE '%endpoint=%' OR attrs::text LIKE '%endpoint=%'"))
 }
+
+// A bad object is known again under its name, whatever the parameters of its URL.
+func TestBadObjectFailsOnce(t *testing.T) {
+	t.Parallel()
+	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
+	store.Put("in/a.csv", []byte("wrong,header\n1,2\n"))
+	config := Config{Sources: []pipeline.Source{{Name: "s3", Path: store.URL("in")}}}
+	s := newService(t, pool, config)
+	_, err := s.EnqueueDue(ctx, moment(t, "2024-05-10T00:00:00Z"))
+	require.NoError(t, err)
+	runs, err := s.EnqueueDue(ctx, moment(t, "2024-05-12T00:00:00Z"))
+	require.NoError(t, err)
+	require.Len(t, runs, 2)
+	assert.Equal(t, river.EventKindJobCancelled, work(t, pool, s, runs[0], nil).EventKind)
+	config.Sources[0].Path += "&use_path_style=true"
+	next := work(t, pool, newService(t, pool, config), runs[1], nil)
+	assert.Equal(t, river.EventKindJobCompleted, next.EventKind, "it is skipped")
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files"))
+}

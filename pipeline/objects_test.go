@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -68,6 +69,9 @@ func TestObjectsAreListedAsFilesAre(t *testing.T) {
 			assert.Contains(t, file, "?endpoint=", "what it takes to open it")
 		}
 		assert.Equal(t, localNames, storedNames, pattern)
+		byURL, err := pipeline.Source{Name: "disk", Path: "file://" + dir + "/" + pattern}.Files(t.Context(), day)
+		require.NoError(t, err, pattern)
+		assert.Equal(t, local, byURL, pattern)
 	}
 }
 
@@ -215,6 +219,30 @@ func TestStoreThatGoesAwayIsNoBadFile(t *testing.T) {
 	assert.Zero(t, one[int64](f, "SELECT count(*) FROM etl_files"))
 	assert.Equal(t, pipeline.StatusLoaded, f.loadPath(s.URL("a.csv")).Status)
 	f.verify()
+}
+
+// A run that is told to stop says nothing about the file that it was at.
+func TestStoppingWhileAnObjectIsRead(t *testing.T) {
+	t.Parallel()
+	s, f := tests3.New(t), newFixture(t)
+	s.Put("a.csv", sheetOf(t, 1))
+	stop := errors.New("told to stop")
+	for reading := int32(1); reading <= 2; reading++ {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var readings atomic.Int32
+		p := s.Proxy(func(*http.Request) tests3.Fault {
+			if readings.Add(1) != reading {
+				return tests3.Fault{}
+			}
+			time.AfterFunc(time.Second/5, func() { cancel(stop) })
+			return tests3.Fault{Hangs: true, After: 5000}
+		})
+		_, err := f.loader.Load(ctx, f.request(p.URL("a.csv")))
+		require.ErrorIs(t, err, context.Canceled, reading)
+		assert.False(t, pipeline.SourceAway(err), err)
+		cancel(nil)
+	}
+	assert.Zero(t, one[int64](f, "SELECT count(*) FROM etl_files"))
 }
 
 func TestBadObjects(t *testing.T) {

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -32,7 +33,7 @@ func (s *Stores) Exists(ctx context.Context, location string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = again(ctx, l.name(), func(ctx context.Context) error {
+	err = s.again(ctx, l.name(), func(ctx context.Context) error {
 		_, err := b.Attributes(ctx, l.key)
 		return err
 	})
@@ -61,7 +62,7 @@ func (s *Stores) List(ctx context.Context, folder string, want func(name string)
 	for token := blob.FirstPageToken; len(token) > 0; {
 		var page []*blob.ListObject
 		// A page that fails is asked for once more, and not those before it.
-		err := again(ctx, l.name(), func(ctx context.Context) error {
+		err := s.again(ctx, l.name(), func(ctx context.Context) error {
 			objects, next, err := b.ListPage(ctx, token, pageSize, options)
 			if err == nil {
 				page, token = objects, next
@@ -91,9 +92,9 @@ func (s *Stores) List(ctx context.Context, folder string, want func(name string)
 
 // again does what a store may be asked for more than once, a few times while it
 // is away. Each try has its time.
-func again(ctx context.Context, name string, do func(context.Context) error) error {
+func (s *Stores) again(ctx context.Context, name string, do func(context.Context) error) error {
 	for try := 0; ; try++ {
-		timed, cancel := context.WithTimeout(ctx, silence)
+		timed, cancel := context.WithTimeout(ctx, s.patience())
 		err := explain(ctx, name, do(timed))
 		cancel()
 		if err == nil || !Away(err) || try == tries-1 {
@@ -104,6 +105,9 @@ func again(ctx context.Context, name string, do func(context.Context) error) err
 		}
 	}
 }
+
+// patience is how long nothing may come.
+func (s *Stores) patience() time.Duration { return cmp.Or(s.silence, silence) }
 
 // wait lets some time pass after so many failures before the last one.
 func wait(ctx context.Context, failures int) error {

@@ -11,7 +11,7 @@ import (
 )
 
 // errSilent is why an answer that stands still is given up.
-var errSilent = errors.New("nothing has come for a minute")
+var errSilent = errors.New("nothing more has come")
 
 // Object is one version of an object, read from its first byte to its last. It is
 // for one goroutine.
@@ -23,6 +23,7 @@ type Object struct {
 	version version
 	size    int64
 
+	patience time.Duration
 	answer   *blob.Reader // the answer that is being read, nil: there is none
 	timer    *time.Timer  // ends an answer that stands still
 	cancel   context.CancelCauseFunc
@@ -41,7 +42,7 @@ func (s *Stores) Read(ctx context.Context, location string) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Object{ctx: ctx, name: l.name(), bucket: b, key: l.key}
+	o := &Object{ctx: ctx, name: l.name(), bucket: b, key: l.key, patience: s.patience()}
 	if err := o.open(); err != nil {
 		if err = o.goOn(err); err != nil {
 			return nil, err
@@ -59,7 +60,7 @@ func (o *Object) Read(p []byte) (int, error) {
 		return 0, o.end
 	}
 	for {
-		o.timer.Reset(silence)
+		o.timer.Reset(o.patience)
 		n, err := o.answer.Read(p)
 		o.timer.Stop()
 		if o.at += int64(n); n > 0 {
@@ -90,7 +91,7 @@ func (o *Object) Read(p []byte) (int, error) {
 func (o *Object) open() error {
 	o.hangUp()
 	ctx, cancel := context.WithCancelCause(o.ctx)
-	o.cancel, o.timer = cancel, time.AfterFunc(silence, func() { cancel(errSilent) })
+	o.cancel, o.timer = cancel, time.AfterFunc(o.patience, func() { cancel(errSilent) })
 	got, err := o.bucket.NewRangeReader(ctx, o.key, o.at, -1, &blob.ReaderOptions{BeforeRead: o.version.pin})
 	o.timer.Stop()
 	if err != nil {

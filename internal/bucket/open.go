@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
@@ -17,8 +18,9 @@ import (
 // looks for credentials. The zero value is ready; it is safe for concurrent use
 // and holds nothing that must be given back.
 type Stores struct {
-	mu   sync.Mutex
-	open map[location]*blob.Bucket
+	mu      sync.Mutex
+	open    map[location]*blob.Bucket
+	silence time.Duration // the usual, but for a test
 }
 
 // bucket is the whole bucket of a location.
@@ -85,9 +87,6 @@ func (l location) openAzure(ctx context.Context) (*blob.Bucket, error) {
 	if l.parameters().Get("storage_account") == "" && azureblob.NewDefaultServiceURLOptions().AccountName == "" {
 		return nil, errors.New("no storage account: set AZURE_STORAGE_ACCOUNT, or add ?storage_account=… (and AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or an identity of Azure)")
 	}
-	opener := azureblob.URLOpener{
-		ServiceURLOptions: *azureblob.NewDefaultServiceURLOptions(),
-		MakeClient:        azureblob.NewDefaultClient,
-	}
-	return opener.OpenBucketURL(ctx, &url.URL{Scheme: l.scheme, Host: l.bucket, RawQuery: l.query})
+	// This opener keeps parameters from sending a SAS token to another server.
+	return blob.DefaultURLMux().OpenBucketURL(ctx, &url.URL{Scheme: l.scheme, Host: l.bucket, RawQuery: l.query})
 }

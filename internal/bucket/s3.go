@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
 	gcaws "gocloud.dev/aws"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/s3blob"
@@ -40,6 +41,7 @@ func (l location) openS3(ctx context.Context) (*blob.Bucket, error) {
 	}
 	client := s3.NewFromConfig(config, func(o *s3.Options) {
 		o.UseAccelerate = accelerate
+		o.Logger = logging.Nop{} // what matters comes back as an error
 		if own["endpoint"] != "" {
 			o.BaseEndpoint = aws.String(own["endpoint"])
 		}

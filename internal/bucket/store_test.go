@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	if err := tests3.Setenv(); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(withClouds(m))
 }
 
 // noise is content of which no part is like another.
@@ -93,6 +94,7 @@ func TestBrokenAnswersGoOn(t *testing.T) {
 	p := s.Proxy(func(r *http.Request) tests3.Fault {
 		mu.Lock()
 		defer mu.Unlock()
+		assert.Equal(t, len(ranges) > 0, r.Header.Get("If-Match") != "", "the rest is asked for of the same version")
 		if ranges = append(ranges, r.Header.Get("Range")); len(ranges) > 5 {
 			return tests3.Fault{}
 		}
@@ -102,6 +104,22 @@ func TestBrokenAnswersGoOn(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(content, got))
 	assert.Equal(t, []string{"", "bytes=300000-", "bytes=600000-", "bytes=900000-", "bytes=1200000-", "bytes=1500000-"}, ranges)
+}
+
+func TestAnswerThatStandsStill(t *testing.T) {
+	t.Parallel()
+	s := tests3.New(t)
+	content := noise(1 << 20)
+	s.Put("a.csv", content)
+	var calls atomic.Int32
+	p := s.Proxy(func(*http.Request) tests3.Fault { return tests3.Fault{Hangs: calls.Add(1) == 1, After: 5000} })
+	o, err := bucket.WithSilence(time.Second).Read(t.Context(), p.URL("a.csv"))
+	require.NoError(t, err)
+	got, err := io.ReadAll(o)
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(content, got))
+	assert.Equal(t, int32(2), calls.Load())
+	require.NoError(t, o.Close())
 }
 
 func TestChangeWithinAnAnswer(t *testing.T) {
@@ -228,10 +246,21 @@ func TestListGoesOnFromItsPage(t *testing.T) {
 	assert.Len(t, tokens, 3, "each page is asked for by its own token")
 }
 
+// Not parallel: it sets the environment.
 func TestOpenSaysWhatToSet(t *testing.T) {
-	t.Parallel()
-	_, err := bucket.Open(t.Context(), "azblob://container/a")
-	require.ErrorContains(t, err, "AZURE_STORAGE_ACCOUNT")
-	_, err = bucket.Open(t.Context(), "s3://b/a?use_path_style=perhaps")
-	require.ErrorContains(t, err, "use_path_style: want true or false")
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "")
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	for location, want := range map[string]string{
+		"azblob://container/a":                 "set AZURE_STORAGE_ACCOUNT",
+		"s3://b/a":                             "set AWS_REGION",
+		"s3://b/a?region=eu-central-1":         "set AWS_ACCESS_KEY_ID",
+		"s3://b/a?use_path_style=perhaps":      "use_path_style: want true or false",
+		"s3://b/a?role=hunter2&region=x":       "role",
+		"s3://b/a?endpoint=http://localhost:1": "set AWS_ACCESS_KEY_ID",
+	} {
+		_, err := bucket.Open(t.Context(), location)
+		require.ErrorIs(t, err, bucket.ErrSetup, location)
+		require.ErrorContains(t, err, want, location)
+	}
 }

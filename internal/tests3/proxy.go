@@ -11,6 +11,7 @@ import (
 type Fault struct {
 	Status int   // is answered instead, if not 0
 	Breaks bool  // the connection breaks within the body
+	Hangs  bool  // the body stands still instead, until the client has gone
 	After  int64 // so many bytes of it
 }
 
@@ -38,8 +39,12 @@ func (s *Server) Proxy(fault func(*http.Request) Fault) *Proxy {
 			w.WriteHeader(f.Status)
 			return
 		}
-		if f.Breaks {
-			w = &cut{ResponseWriter: w, left: f.After}
+		if f.Breaks || f.Hangs {
+			c := &cut{ResponseWriter: w, left: f.After}
+			if f.Hangs {
+				c.until = r.Context().Done()
+			}
+			w = c
 		}
 		pass.ServeHTTP(w, r)
 	}))}
@@ -53,7 +58,8 @@ func (p *Proxy) URL(key string) string { return urlAt(p.server.URL, key) }
 // cut is an answer that ends early.
 type cut struct {
 	http.ResponseWriter
-	left int64
+	left  int64
+	until <-chan struct{} // nil: at once
 }
 
 func (c *cut) Write(b []byte) (int, error) {
@@ -63,5 +69,8 @@ func (c *cut) Write(b []byte) (int, error) {
 	}
 	_, _ = c.ResponseWriter.Write(b[:c.left])                // it ends here anyway
 	_ = http.NewResponseController(c.ResponseWriter).Flush() // so that what came before arrives
+	if c.until != nil {
+		<-c.until
+	}
 	panic(http.ErrAbortHandler)
 }
