@@ -98,20 +98,20 @@ func TestOtherStores(t *testing.T) {
 	t.Parallel()
 	for _, location := range []string{"gs://tally/%s?anonymous=true", "azblob://container/%s"} {
 		scheme, _, _ := strings.Cut(location, ":")
-		content := noise(1 << 20)
-		cloud.put(scheme+".csv", content)
-		got, err := read(t, fmt.Sprintf(location, scheme+".csv"))
+		content, object := noise(1<<20), fmt.Sprintf("%s-%d.csv", scheme, time.Now().UnixNano()) // not that of an earlier -count
+		cloud.put(object, content)
+		got, err := read(t, fmt.Sprintf(location, object))
 		require.NoError(t, err, scheme)
 		assert.True(t, bytes.Equal(content, got), scheme)
-		assert.Len(t, cloud.ranges(scheme+".csv"), 2)
-		assert.Contains(t, cloud.ranges(scheme + ".csv")[1], "bytes=1000-", scheme)
+		assert.Len(t, cloud.ranges(object), 2)
+		assert.Contains(t, cloud.ranges(object)[1], "bytes=1000-", scheme)
 
 		names := []string{"changing-", "deaf-"}
 		if scheme == "gs" {
 			names = names[:1] // its client goes on by itself, and trusts the answer
 		}
 		for _, name := range names {
-			key := name + scheme + ".csv"
+			key := name + object
 			cloud.put(key, content)
 			o, err := new(bucket.Stores).Read(t.Context(), fmt.Sprintf(location, key))
 			require.NoError(t, err, key)
