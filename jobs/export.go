@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -87,11 +88,12 @@ func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[
 	if err == nil {
 		target = place.Name
 		result, err = parquet.Export(ctx, parquet.Config{
-			Pool: s.pool, Bucket: place.Bucket, Target: place.Name, Sync: place.Sync,
+			Pool: s.pool, Bucket: place.Bucket, Target: place.Name, Sync: place.Sync, WriteFile: place.WriteFile,
 			Replace: req.Replace, Progress: req.Progress, Logger: s.logger,
 		})
 		err = errors.Join(err, place.Close())
 	}
+	err = bucket.Shown(err)
 	if errors.Is(err, parquet.ErrBusy) {
 		return result, ending{StatusRetrying, err}, nil // the other one notes itself
 	}
@@ -99,9 +101,9 @@ func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[
 	return result, end, s.noteExport(ctx, req, job, target, started, result, end)
 }
 
-// judgeExport decides what an error means: what the data or another export is to blame
-// for stays as it is, and anything else may be gone the next time, as a store that is
-// away.
+// judgeExport decides what an error means: what the data, another export or the settings
+// are to blame for stays as it is, and anything else may be gone the next time, as a
+// store that is away.
 func judgeExport(ctx context.Context, err error) ending {
 	cause := context.Cause(ctx)
 	switch {
@@ -110,10 +112,10 @@ func judgeExport(ctx context.Context, err error) ending {
 	case errors.Is(cause, river.ErrJobCancelledRemotely):
 		return ending{StatusFailed, errCancelled}
 	case errors.Is(cause, context.DeadlineExceeded):
-		return ending{StatusFailed, errTimeout}
+		return ending{StatusRetrying, errTimeout}
 	case cause != nil:
 		return ending{StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
-	case parquet.Lasting(err):
+	case parquet.Lasting(err), bucket.Refused(err):
 		return ending{StatusFailed, err}
 	}
 	return ending{StatusRetrying, err}
@@ -169,6 +171,30 @@ func (s *Service) exportDue(ctx context.Context, tx pgx.Tx, a *attempt, end endi
 		return fmt.Errorf("insert the export after run %d: %w", a.runID, err)
 	}
 	return nil
+}
+
+// attendExport gives River an export that is due and that nobody is at: its worker was
+// killed, its job was deleted or has used up its attempts, or exports were switched on
+// since the last run.
+func (s *Service) attendExport(ctx context.Context, tx pgx.Tx) error {
+	if s.config.ExportTo == "" {
+		return nil
+	}
+	a := attempt{}
+	err := tx.QueryRow(ctx, s.sql.Get("unattended_export"), s.exportTarget(), int64(parquet.LockClass), s.unattendedAfter.Seconds(), exportKind).Scan(&a.runID, &a.date)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for an export that nobody is at: %w", err)
+	}
+	s.logger.WarnContext(ctx, "nobody was at this export; it has a new job", slog.Int64("run", a.runID))
+	return s.exportDue(ctx, tx, &a, ending{status: StatusSucceeded})
+}
+
+// exportTarget is how the ledger calls Config.ExportTo.
+func (s *Service) exportTarget() string {
+	return strings.TrimSuffix(bucket.Name(s.config.ExportTo), "/")
 }
 
 // exportWorker exports after a run.

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -80,6 +81,91 @@ func TestExportToStoreThatIsAway(t *testing.T) {
 	checked, err := s.CheckExport(ctx, "")
 	require.NoError(t, err)
 	assert.True(t, checked.Clean())
+}
+
+// What a worker that was killed, or a job that River has given up, leaves undone is taken
+// up; what has come to an end is not.
+func TestExportThatNobodyIsAt(t *testing.T) {
+	t.Parallel()
+	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
+	source := newSource(t, rows(20))
+	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
+	s.unattendedAfter = 0
+	_, err := s.Run(ctx, RunRequest{Paths: []string{source.Path}})
+	require.NoError(t, err)
+	jobs := "SELECT count(*) FROM river_job WHERE kind = 'export'"
+	reconcile := func(s *Service) {
+		t.Helper()
+		_, err := s.Reconcile(ctx)
+		require.NoError(t, err)
+	}
+	reconcile(s)
+	assert.Zero(t, count(t, pool, jobs), "nobody exports here")
+
+	exporting := newService(t, pool, Config{ExportTo: dir})
+	exporting.unattendedAfter = 0
+	reconcile(exporting)
+	assert.Equal(t, 1, count(t, pool, jobs), "switched on since the run")
+	reconcile(exporting)
+	assert.Equal(t, 1, count(t, pool, jobs), "it is waiting")
+	execute(t, pool, "UPDATE river_job SET state = 'running', attempted_at = now() - interval '1 minute', attempt = 1 WHERE kind = 'export'")
+	reconcile(exporting)
+	assert.Equal(t, 2, count(t, pool, jobs), "its worker was killed")
+	execute(t, pool, "UPDATE river_job SET state = 'discarded', finalized_at = now() WHERE kind = 'export'")
+
+	lock, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = lock.Exec(ctx, "SELECT pg_advisory_xact_lock($1, hashtext($2))", parquet.LockClass, dir)
+	require.NoError(t, err)
+	reconcile(exporting)
+	assert.Equal(t, 2, count(t, pool, jobs), "somebody is at it")
+	require.NoError(t, lock.Rollback(ctx))
+	reconcile(exporting)
+	assert.Equal(t, 3, count(t, pool, jobs), "it was given up")
+
+	execute(t, pool, "DELETE FROM river_job WHERE kind = 'export'")
+	_, err = exporting.Export(ctx, ExportRequest{})
+	require.NoError(t, err)
+	reconcile(exporting)
+	assert.Zero(t, count(t, pool, jobs), "it is done")
+}
+
+// An export stands though nothing can be removed; it says so.
+func TestExportThatMayNotRemove(t *testing.T) {
+	t.Parallel()
+	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
+	proxy := store.Proxy(func(r *http.Request) tests3.Fault {
+		if r.Method == http.MethodDelete {
+			return tests3.Fault{Status: http.StatusForbidden}
+		}
+		return tests3.Fault{}
+	})
+	s := newService(t, pool, Config{})
+	_, err := s.Export(ctx, ExportRequest{To: proxy.URL("lake")})
+	require.NoError(t, err)
+	_, err = s.Run(ctx, RunRequest{Paths: []string{newSource(t, rows(20)).Path}})
+	require.NoError(t, err)
+	result, err := s.Export(ctx, ExportRequest{To: proxy.URL("lake")})
+	require.NoError(t, err)
+	assert.Equal(t, []int{0, 4}, []int{result.Removed, result.Left})
+	checked, err := s.CheckExport(ctx, proxy.URL("lake"))
+	require.NoError(t, err)
+	assert.Len(t, checked.Drifts, 4)
+	result, err = s.Export(ctx, ExportRequest{To: store.URL("lake")})
+	require.NoError(t, err)
+	assert.Equal(t, []int{4, 0}, []int{result.Removed, result.Left})
+}
+
+// What a store refuses is not asked for again and again.
+func TestExportThatIsRefused(t *testing.T) {
+	t.Parallel()
+	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
+	proxy := store.Proxy(func(*http.Request) tests3.Fault { return tests3.Fault{Status: http.StatusForbidden} })
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: proxy.URL("lake")})
+	require.NoError(t, s.Start(ctx))
+	run := dueRun(t, s, "2024-05-10")
+	awaitStatus(t, s, run.ID, StatusSucceeded)
+	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, patience, 20*time.Millisecond)
 }
 
 // What trying again does not change ends the job, and says why.

@@ -109,8 +109,31 @@ FROM etl_run_status
 WHERE kind <> 'manual' AND status NOT IN ('running', 'succeeded', 'failed');
 
 -- name: last_export
+-- Of those after runs: one by hand may have been to anywhere.
 SELECT finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float
-FROM etl_exports WHERE status = 'succeeded' ORDER BY id DESC LIMIT 1;
+FROM etl_exports WHERE status = 'succeeded' AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1;
+
+-- name: unattended_export
+-- The newest run that has ended, if no export to the target ($1) has begun since and come
+-- to an end, no live process is at one, nothing was heard of the run for the grace ($3),
+-- and no River job ($4) will come to it by itself.
+SELECT r.id, r.logical_date
+FROM etl_outcomes o JOIN etl_runs r ON r.id = o.run_id
+WHERE o.status IN ('succeeded', 'failed') AND o.finished_at < now() - make_interval(secs => $3)
+  AND NOT EXISTS (
+      SELECT FROM etl_exports e
+      WHERE e.target = $1 AND e.status IN ('succeeded', 'failed') AND e.started_at > o.finished_at)
+  AND NOT EXISTS (
+      SELECT FROM pg_locks l
+      WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND l.classid = $2::bigint::oid AND l.objid = (hashtext($1)::bigint & 4294967295)::oid)
+  AND NOT EXISTS (
+      SELECT FROM river_job j
+      WHERE j.kind = $4
+        AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
+             OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $3)))
+ORDER BY o.finished_at DESC LIMIT 1;
 
 -- name: note_export
 INSERT INTO etl_exports (run_id, job_id, requested_by, target, status, error, epoch, last_file_id, files, written, removed,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/pipeline/parquet"
 )
 
 // The statements of a line or two.
@@ -75,6 +76,7 @@ func changes(s explain.Sample) []explain.Query {
 		{Name: "last_attempt", Purpose: "each attempt", Args: []any{s.RunID}, Expect: attempts},
 		{Name: "known_failures", Purpose: "each run", Args: []any{"v0"}, Expect: whole},
 		{Name: "unattended", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
+		{Name: "unattended_export", Purpose: "each tick of the schedule, where runs are exported", Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
 		{Name: "cancelled_by_hand", Purpose: "each run that nobody attends to", Args: []any{jobKind, s.RunID}},
 		{Name: "lost_by_hand", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
 		{Name: "create_runs", Purpose: "each night and each backfill", Args: []any{KindNightly, "schedule", []time.Time{s.Date}}, Writes: true},

@@ -22,6 +22,8 @@ const unattendedAfter = 10 * time.Second
 // job. One process at a time does this, so a run gets one job. It returns the
 // runs that got one.
 //
+// So is the export after a run, where runs are exported.
+//
 // A run whose job was cancelled through River is noted as failed instead; a run
 // by hand whose process is gone is noted as lost.
 func (s *Service) Reconcile(ctx context.Context) ([]int64, error) {
@@ -34,8 +36,10 @@ func (s *Service) Reconcile(ctx context.Context) ([]int64, error) {
 		if _, err := tx.Exec(ctx, s.sql.Get("lost_by_hand"), int64(runLockClass), s.unattendedAfter.Seconds()); err != nil {
 			return fmt.Errorf("runs by hand: %w", err)
 		}
-		given, err = s.attend(ctx, tx)
-		return err
+		if given, err = s.attend(ctx, tx); err != nil {
+			return err
+		}
+		return s.attendExport(ctx, tx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("take up unattended runs: %w", err)

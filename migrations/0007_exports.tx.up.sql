@@ -40,14 +40,15 @@ CREATE TABLE etl_exports (
 
 COMMENT ON TABLE etl_exports IS 'Each export that ended, and how. One that was killed has no row of its own; the next one cleans up.';
 COMMENT ON COLUMN etl_exports.run_id IS 'The run after which it was due; NULL for one by hand.';
-COMMENT ON COLUMN etl_exports.rows IS 'Of transactions, in the export as it is then.';
+COMMENT ON COLUMN etl_exports.rows IS 'Of transactions, in the export as it is then; 0 where it failed before that was known.';
 COMMENT ON COLUMN etl_exports.bytes_written IS 'Of the files that had changed.';
 
 CREATE INDEX etl_exports_run ON etl_exports (run_id) WHERE run_id IS NOT NULL;
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON etl_exports
     FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON lake
+-- Its id may be changed: a copy of a database is to have one of its own.
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON lake
     FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
 
 --bun:split

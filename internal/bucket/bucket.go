@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
@@ -76,6 +78,36 @@ func (p *Place) Sync(key string) error {
 		}
 	}
 	return nil
+}
+
+// WriteFile writes a file in one piece: whoever reads it sees all of it or what was there
+// before, after a power cut as well.
+func (p *Place) WriteFile(ctx context.Context, key string, content []byte) error {
+	if p.folder == "" {
+		return p.WriteAll(ctx, key, content, &blob.WriterOptions{ContentType: mime.TypeByExtension(filepath.Ext(key))})
+	}
+	path := filepath.Join(p.folder, filepath.FromSlash(key))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	temporary := fmt.Sprintf("%s.%x.tmp", path, time.Now().UnixNano()) // named as those of the library
+	err := writeSynced(temporary, content)
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return p.Sync(key)
+}
+
+func writeSynced(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func syncPath(path string) error {

@@ -38,6 +38,17 @@ func (e *AwayError) Error() string { return e.Name + ": the object store is away
 // Unwrap is the reason.
 func (e *AwayError) Unwrap() error { return e.Err }
 
+// Refused tells that a store has answered, and not as one that may answer otherwise later:
+// there are no credentials, or not the right ones, or no such bucket.
+func Refused(err error) bool {
+	switch gcerrors.Code(err) {
+	case gcerrors.PermissionDenied, gcerrors.NotFound, gcerrors.InvalidArgument:
+		return true
+	}
+	status := statusOf(err)
+	return errors.Is(err, ErrSetup) || status == http.StatusForbidden || status == http.StatusUnauthorized || status == http.StatusNotFound
+}
+
 // Away tells that trying again later may help.
 func Away(err error) bool {
 	_, away := errors.AsType[*AwayError](err)
@@ -49,6 +60,23 @@ var secrets = regexp.MustCompile(`(https?://[^\s"'?]*)\?[^\s"']*`)
 
 // plain is an error's text without what must not be shown.
 func plain(err error) string { return secrets.ReplaceAllString(err.Error(), "$1") }
+
+// Shown is an error that may be logged and noted: its text is without the parameters of
+// web addresses, which can be signatures.
+func Shown(err error) error {
+	if err == nil {
+		return nil
+	}
+	return shown{err}
+}
+
+type shown struct{ error }
+
+// Error is the text that may be shown.
+func (e shown) Error() string { return plain(e.error) }
+
+// Unwrap is the error itself.
+func (e shown) Unwrap() error { return e.error }
 
 // answer is an error that a store has answered with.
 type answer struct {

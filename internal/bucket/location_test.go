@@ -1,6 +1,8 @@
 package bucket_test
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -86,4 +88,14 @@ func TestLocal(t *testing.T) {
 		assert.Equal(t, want, path)
 		assert.Equal(t, want != "", ok)
 	}
+}
+
+// What an error says of a web address is without its parameters, which can be a signature.
+func TestShownErrorsHoldNoSecrets(t *testing.T) {
+	t.Parallel()
+	inner := errors.New(`Get "https://acct.blob.core.windows.net/lake/manifest.json?sig=hunter2&sv=2020": dial tcp: refused`)
+	err := bucket.Shown(fmt.Errorf("read manifest.json: %w", inner))
+	assert.Equal(t, `read manifest.json: Get "https://acct.blob.core.windows.net/lake/manifest.json": dial tcp: refused`, err.Error())
+	assert.ErrorIs(t, err, inner)
+	assert.NoError(t, bucket.Shown(nil))
 }

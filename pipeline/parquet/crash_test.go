@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -171,6 +172,91 @@ func TestConnectionsShareTheSnapshot(t *testing.T) {
 	assert.Equal(t, "15", l.export().TotalAmount)
 }
 
+// An export whose sessions were ended has lost its target: where another one has been made
+// meanwhile it gives up, and takes nothing away from that one.
+func TestOvertakenExport(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\n")
+	l.export()
+	l.load("B,1,2,2024-02-15\n")
+	other := l.config
+	var once sync.Once
+	l.config.Sync = func(string) error {
+		once.Do(func() {
+			config := l.pool.Config()
+			pool, err := pgxpool.NewWithConfig(t.Context(), config)
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer pool.Close()
+			_, err = pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+			assert.NoError(t, err)
+			other.Pool = pool
+			assert.Eventually(t, func() bool {
+				_, err := tally.Export(t.Context(), other)
+				return err == nil
+			}, 10*time.Second, 10*time.Millisecond)
+		})
+		return nil
+	}
+	_, err := tally.Export(t.Context(), l.config)
+	require.Error(t, err)
+	assert.False(t, tally.Lasting(err))
+	l.config = other
+	l.config.Pool = l.pool
+	l.whole()
+	assert.Equal(t, "3", l.export().TotalAmount)
+	assert.Len(t, l.whole(), len(l.contents()))
+}
+
+// Also one that has kept its session, where the manifest is not what it began with.
+func TestManifestThatAnotherHasWritten(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\n")
+	theirs := []byte(`{"format": 1, "database": "another"}`)
+	var once sync.Once
+	l.config.Sync = func(string) error {
+		once.Do(func() { assert.NoError(t, os.WriteFile(filepath.Join(l.dir, tally.ManifestName), theirs, 0o600)) })
+		return nil
+	}
+	_, err := tally.Export(t.Context(), l.config)
+	require.ErrorContains(t, err, "another export was made here meanwhile")
+	assert.Equal(t, string(theirs), l.contents()[tally.ManifestName])
+}
+
+// No lock on a table outlives its reading, so that no load waits for a slow target.
+func TestExportLocksNothingWhileItWrites(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\n")
+	held := -1
+	l.config.WriteFile = func(ctx context.Context, path string, content []byte) error {
+		err := l.pool.QueryRow(ctx, `SELECT count(*) FROM pg_locks k JOIN pg_class c ON c.oid = k.relation
+			WHERE c.relnamespace = 'public'::regnamespace AND k.pid <> pg_backend_pid()
+			AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&held)
+		assert.NoError(t, err)
+		return l.config.Bucket.WriteAll(ctx, path, content, nil)
+	}
+	l.export()
+	assert.Zero(t, held)
+	assert.True(t, l.check().Clean())
+}
+
+// Numbers of versions and files come again when a database is restored from a backup;
+// the moment of a change does not.
+func TestRestoredDatabase(t *testing.T) {
+	t.Parallel()
+	l := newLake(t)
+	l.load("A,1,1,2024-01-15\nB,1,2,2024-02-15\n")
+	l.export()
+	l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); UPDATE daily_totals SET updated_at = updated_at - interval '1 hour' WHERE transaction_date = '2024-02-15'; END $$")
+	assert.Equal(t, 3, l.export().Written)
+	l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); PERFORM set_config('tally.announced', 'yes', true); UPDATE user_summary SET updated_at = updated_at - interval '1 hour'; END $$")
+	assert.Equal(t, 1, l.export().Written)
+}
+
 // Rollups that do not agree with the rows are not exported.
 func TestWhatDoesNotAddUp(t *testing.T) {
 	t.Parallel()
@@ -202,7 +288,6 @@ func TestManifestsThatCannotBeUsed(t *testing.T) {
 	l := newLake(t)
 	l.load("A,1,1,2024-01-15\n")
 	l.export()
-	good := l.contents()[tally.ManifestName]
 	for content, want := range map[string]string{
 		"{":                                    "manifest.json at " + l.dir + ": it cannot be read (unexpected end of JSON input): export to another place, or replace the export with --replace",
 		`{"format": 2}`:                        "it has format 2, and this version of Tally knows up to 1: use the newer version",
@@ -217,6 +302,7 @@ func TestManifestsThatCannotBeUsed(t *testing.T) {
 		l.config.Replace = true
 		l.export()
 		l.config.Replace = false
-		assert.Equal(t, good, l.contents()[tally.ManifestName])
+		assert.True(t, l.check().Clean())
+		assert.Len(t, l.whole(), len(l.contents()), "nothing is left over")
 	}
 }

@@ -16,8 +16,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/shopspring/decimal"
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -34,6 +36,8 @@ type Config struct {
 	// Sync, if not nil, makes a file of the bucket, or with "" the names in it, outlast
 	// a power cut.
 	Sync func(path string) error
+	// WriteFile, if not nil, writes the manifest in one piece that outlasts a power cut.
+	WriteFile func(ctx context.Context, path string, content []byte) error
 	// Replace writes every file anew, and takes the place of an export of another
 	// database, or of one that cannot be read.
 	Replace bool
@@ -52,6 +56,7 @@ type Result struct {
 	Written    int    `json:"written"` // of them by this export
 	Kept       int    `json:"kept"`
 	Removed    int    `json:"removed"` // that an earlier export needed, or a killed one left
+	Left       int    `json:"left"`    // that were to be removed, and could not be
 	Rows       int64  `json:"rows"`    // of transactions
 	// TotalAmount is the exact sum of transactions.
 	TotalAmount  string          `json:"total_amount"`
@@ -67,6 +72,8 @@ type export struct {
 	snapshot *snapshot
 	state    state
 	before   *Manifest
+	raw      []byte // of before
+	lineage  lineage
 	there    map[string]int64 // what is at the target: bytes of each path
 	encoder  *zstd.Encoder
 
@@ -96,7 +103,7 @@ func Export(ctx context.Context, c Config) (Result, error) {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-		return e.result, fmt.Errorf("export to %s: %w", c.Target, err)
+		return e.result, fmt.Errorf("export to %s: %w", c.Target, bucket.Shown(err))
 	}
 	c.Logger.InfoContext(ctx, "exported", "target", c.Target, "files", e.result.Files, "written", e.result.Written,
 		"removed", e.result.Removed, "rows", e.result.Rows, "bytes_written", e.result.BytesWritten, "seconds", e.result.Seconds)
@@ -128,7 +135,8 @@ func (e *export) run(ctx context.Context) (err error) {
 	if err := e.publish(ctx, manifest); err != nil {
 		return err
 	}
-	return e.cleanUp(ctx, manifest)
+	e.cleanUp(ctx, manifest)
+	return nil
 }
 
 // newEncoder compresses on the caller's goroutine.
@@ -139,7 +147,11 @@ func newEncoder() (*zstd.Encoder, error) {
 // lookAround reads the last manifest, and lists what is at the target.
 func (e *export) lookAround(ctx context.Context) error {
 	var err error
-	e.before, err = readManifest(ctx, e.Bucket, e.Target)
+	e.raw, err = e.readManifest(ctx)
+	if err != nil {
+		return err
+	}
+	e.before, err = decodeManifest(e.raw, e.Target)
 	if bad, ok := errors.AsType[*ManifestError](err); ok && e.Replace {
 		e.Logger.WarnContext(ctx, "the manifest is replaced", "target", e.Target, "reason", bad.Reason)
 		err = nil
@@ -150,6 +162,33 @@ func (e *export) lookAround(ctx context.Context) error {
 	if e.before != nil && e.before.Database != e.state.database && !e.Replace {
 		return &ManifestError{e.Target, "it is of another database (" + e.before.Database + ")", replaceHint}
 	}
+	if err := e.list(ctx); err != nil {
+		return err
+	}
+	e.lineage = lineage{database: e.state.database}
+	if e.before != nil {
+		e.lineage.generation = e.before.Generation
+	}
+	for e.Replace && e.taken() {
+		e.lineage.generation++
+	}
+	return nil
+}
+
+// taken tells whether a file that is to be written is there already, under that name.
+func (e *export) taken() bool {
+	for _, t := range tables() {
+		for _, p := range e.state.partitions(t) {
+			if _, there := e.there[e.lineage.path(t, p)]; there {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// list notes what is at the target.
+func (e *export) list(ctx context.Context) error {
 	e.there = map[string]int64{}
 	prefixes := []string{ManifestName}
 	for _, t := range tables() {
@@ -158,7 +197,11 @@ func (e *export) lookAround(ctx context.Context) error {
 	for _, prefix := range prefixes {
 		list := e.Bucket.List(&blob.ListOptions{Prefix: prefix})
 		for {
-			object, err := list.Next(ctx)
+			var object *blob.ListObject
+			err := patiently(ctx, func(ctx context.Context) (err error) {
+				object, err = list.Next(ctx)
+				return err
+			})
 			if errors.Is(err, io.EOF) {
 				break
 			}
@@ -174,7 +217,7 @@ func (e *export) lookAround(ctx context.Context) error {
 // partitions are the files of a table as the database is now.
 func (s state) partitions(t table) []partition {
 	if t.by == whole {
-		return []partition{{table: t.name, state: fmt.Sprintf("%s %d", s.database, s.epoch), rows: s.users, weight: s.users}}
+		return []partition{{table: t.name, state: s.summaries, rows: s.users, weight: s.users}}
 	}
 	if len(s.months) == 0 {
 		return []partition{{table: t.name}}
@@ -206,7 +249,7 @@ func (e *export) tasks() []task {
 	for _, t := range tables() {
 		var changed []partition
 		for _, p := range e.state.partitions(t) {
-			path := p.path(t.by != whole)
+			path := e.lineage.path(t, p)
 			if known, ok := e.before.file(path); ok && !e.Replace && e.there[path] == known.Bytes {
 				e.done[path] = known
 				continue
@@ -266,7 +309,7 @@ func (e *export) write(ctx context.Context) error {
 // carryOut writes the files of a task. Some of them are finished when all tasks are, so
 // that their context is the longer one.
 func (e *export) carryOut(ctx, writing context.Context, reader int, t task) error {
-	w := &taskWriter{task: t, encoder: e.encoder, wrote: e.wrote}
+	w := &taskWriter{task: t, lineage: e.lineage, encoder: e.encoder, wrote: e.wrote}
 	w.create = func(p partition) (io.WriteCloser, error) { return e.create(writing, t.table, p) }
 	defer w.abandon()
 	if err := w.begin(); err != nil {
@@ -280,11 +323,11 @@ func (e *export) carryOut(ctx, writing context.Context, reader int, t task) erro
 
 // manifest is that of the files that are there now, once they add up.
 func (e *export) manifest() (*Manifest, error) {
-	m := &Manifest{Format: Format, Database: e.state.database, Epoch: e.state.epoch, LastFileID: e.state.lastFile}
+	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.lineage.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile}
 	for _, t := range tables() {
 		var all []ManifestFile
 		for _, p := range e.state.partitions(t) {
-			f, ok := e.done[p.path(t.by != whole)]
+			f, ok := e.done[e.lineage.path(t, p)]
 			if !ok {
 				return nil, fmt.Errorf("%s of %s was not written", t.name, p.monthText())
 			}
@@ -371,22 +414,46 @@ func (e *export) publish(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return err
 	}
-	if e.before != nil {
-		if before, err := e.before.encode(); err == nil && bytes.Equal(before, content) && !e.Replace {
-			return nil
-		}
+	if bytes.Equal(e.raw, content) {
+		return nil
+	}
+	if err := e.unchallenged(ctx); err != nil {
+		return err
 	}
 	if err := e.sync(""); err != nil {
 		return err
 	}
-	options := &blob.WriterOptions{ContentType: "application/json"}
-	if err := e.Bucket.WriteAll(ctx, ManifestName, content, options); err != nil {
+	write := e.WriteFile
+	if write == nil {
+		write = func(ctx context.Context, path string, content []byte) error {
+			return e.Bucket.WriteAll(ctx, path, content, &blob.WriterOptions{ContentType: "application/json"})
+		}
+	}
+	if err := patiently(ctx, func(ctx context.Context) error { return write(ctx, ManifestName, content) }); err != nil {
 		return fmt.Errorf("write %s: %w", ManifestName, err)
 	}
-	if err := e.sync(ManifestName); err != nil {
+	return e.sync(ManifestName)
+}
+
+// errOvertaken is for who has lost the target to another export; the next try sees what
+// that one has left.
+var errOvertaken = errors.New("another export was made here meanwhile")
+
+// unchallenged makes sure that the target is still this export's, and its manifest the one
+// that it began with: a session that was ended, by a failover or an administrator, has
+// lost its lock.
+func (e *export) unchallenged(ctx context.Context) error {
+	if err := e.snapshot.alive(ctx); err != nil {
 		return err
 	}
-	return e.sync("")
+	now, err := e.readManifest(ctx)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(now, e.raw) {
+		return errOvertaken
+	}
+	return nil
 }
 
 func (e *export) sync(path string) error {
@@ -399,18 +466,41 @@ func (e *export) sync(path string) error {
 	return nil
 }
 
-// cleanUp removes what was there before and is in the manifest no more.
-func (e *export) cleanUp(ctx context.Context, m *Manifest) error {
+// cleanUp removes what was there before and is in the manifest no more. What cannot be
+// removed is left to the next export: this one stands.
+func (e *export) cleanUp(ctx context.Context, m *Manifest) {
 	for path := range e.there {
 		if _, named := m.file(path); named || path == ManifestName || !ours.MatchString(path) {
 			continue
 		}
-		if err := e.Bucket.Delete(ctx, path); err != nil {
-			return fmt.Errorf("remove %s, which the export does not need any more: %w", path, err)
+		err := patiently(ctx, func(ctx context.Context) error { return e.Bucket.Delete(ctx, path) })
+		switch {
+		case err == nil:
+			e.result.Removed++
+		case gcerrors.Code(err) != gcerrors.NotFound:
+			e.result.Left++
+			e.Logger.WarnContext(ctx, "the export does not need this file any more, and cannot remove it", "target", e.Target, "path", path, "error", bucket.Shown(err))
 		}
-		e.result.Removed++
+		if ctx.Err() != nil {
+			return
+		}
 	}
-	return nil
+}
+
+// silence is how long a store may say nothing before it counts as away.
+const silence = 90 * time.Second
+
+var errSilent = errors.New("the store has said nothing for a minute and a half")
+
+// patiently does what ought to be short.
+func patiently(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, silence, errSilent)
+	defer cancel()
+	err := do(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		return fmt.Errorf("%w: %w", errSilent, err)
+	}
+	return err
 }
 
 // wrote notes a file that is whole.

@@ -8,17 +8,19 @@ SELECT pg_export_snapshot();
 
 -- name: months
 -- The state of each month: which days it has, and which file has changed each of them
--- last. Every load that changes a row of a day changes it here, in the same commit.
+-- last, and when. Every load that changes a row of a day changes it here, in the same
+-- commit. The moment is there since a database that is restored from a backup gives the
+-- numbers of versions and files once more, to others.
 SELECT date_trunc('month', transaction_date)::date AS month,
        sum(total_transactions)::bigint,
-       string_agg(format('%s:%s:%s', transaction_date - DATE '1970-01-01', version, file_id), ',' ORDER BY transaction_date)
+       string_agg(format('%s:%s:%s:%s', transaction_date - DATE '1970-01-01', version, file_id, extract(epoch FROM updated_at)), ',' ORDER BY transaction_date)
 FROM daily_totals GROUP BY 1 ORDER BY 1;
 
 -- name: state
 -- The epoch counts the commits that have changed user_summary.
 SELECT s.epoch, d.id::text, (SELECT coalesce(max(id), 0) FROM etl_files WHERE status = 'loaded'),
-       (SELECT count(*) FROM user_summary)
-FROM summary_epoch s, lake d;
+       u.users, format('%s:%s', s.epoch, extract(epoch FROM u.updated_at))
+FROM summary_epoch s, lake d, (SELECT count(*) AS users, max(updated_at) AS updated_at FROM user_summary) u;
 
 -- name: transactions
 -- In the order of the primary key, from whose index the rows mostly come.

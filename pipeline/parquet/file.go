@@ -49,13 +49,17 @@ type file struct {
 	inPage  int
 	inGroup int
 	rows    int64
-	bounds  [][]bounds // of the group's pages, by column
+	pages   [][]pageOf // of the group, by column
 	sort    []int      // the columns that the rows are in the order of
 	plain   []byte
 }
 
-// bounds are a page's least and greatest value as the format has them.
-type bounds struct{ least, greatest []byte }
+// pageOf is what the indexes say of a page: its least and greatest value as the format
+// has them, and its length with the header, which the library's offset index leaves out.
+type pageOf struct {
+	least, greatest []byte
+	bytes           int32
+}
 
 // newFile begins a file of a table's rows, which come in the table's order.
 func newFile(to io.Writer, t table, encoder *zstd.Encoder) (*file, error) {
@@ -180,8 +184,7 @@ func (f *file) page(i int, c *column) (*layout.Page, error) {
 	f.plain = c.encode(f.plain[:0])
 	compressed := f.zstd.EncodeAll(f.plain, nil)
 	least, greatest := c.bounds()
-	b := bounds{plainBytes(least), plainBytes(greatest)}
-	f.bounds[i] = append(f.bounds[i], b)
+	of := pageOf{least: plainBytes(least), greatest: plainBytes(greatest)}
 
 	header := parquet.NewPageHeader()
 	header.Type = parquet.PageType_DATA_PAGE
@@ -192,7 +195,7 @@ func (f *file) page(i int, c *column) (*layout.Page, error) {
 	header.DataPageHeader.Encoding = c.encoding()
 	header.DataPageHeader.DefinitionLevelEncoding = parquet.Encoding_RLE
 	header.DataPageHeader.RepetitionLevelEncoding = parquet.Encoding_RLE
-	header.DataPageHeader.Statistics = f.statistics(b)
+	header.DataPageHeader.Statistics = of.statistics()
 	raw, err := f.thrift.Write(context.Background(), header)
 	if err != nil {
 		return nil, err
@@ -202,18 +205,20 @@ func (f *file) page(i int, c *column) (*layout.Page, error) {
 	page.Schema, page.CompressType = f.schema[i], parquet.CompressionCodec_ZSTD
 	page.Path = common.StrToPath(f.w.SchemaHandler.IndexMap[int32(i+1)])
 	page.MinVal, page.MaxVal, page.NullCount = least, greatest, new(int64)
+	of.bytes = int32(len(page.RawData))
+	f.pages[i] = append(f.pages[i], of)
 	return page, nil
 }
 
 // statistics are those that readers trust: not the old fields, which compare strings
 // and decimals in an order that nobody defined.
-func (f *file) statistics(b bounds) *parquet.Statistics {
-	return &parquet.Statistics{MinValue: b.least, MaxValue: b.greatest, NullCount: new(int64)}
+func (p pageOf) statistics() *parquet.Statistics {
+	return &parquet.Statistics{MinValue: p.least, MaxValue: p.greatest, NullCount: new(int64)}
 }
 
 func (f *file) beginGroup() {
 	f.inGroup = 0
-	f.bounds = make([][]bounds, len(f.columns))
+	f.pages = make([][]pageOf, len(f.columns))
 }
 
 // endGroup writes the group's pages, and puts right what the library says of them.
@@ -227,6 +232,7 @@ func (f *file) endGroup() error {
 	}
 	group := f.w.Footer.RowGroups[len(f.w.Footer.RowGroups)-1]
 	indexes := f.w.ColumnIndexes[len(f.w.ColumnIndexes)-len(f.columns):]
+	offsets := f.w.OffsetIndexes[len(f.w.OffsetIndexes)-len(f.columns):]
 	group.TotalCompressedSize, group.FileOffset = new(int64), new(group.Columns[0].MetaData.DataPageOffset)
 	group.Ordinal = new(int16(len(f.w.Footer.RowGroups) - 1))
 	for _, i := range f.sort {
@@ -238,9 +244,10 @@ func (f *file) endGroup() error {
 		chunk.Encodings = []parquet.Encoding{c.encoding(), parquet.Encoding_RLE}
 		chunk.Statistics.Min, chunk.Statistics.Max = nil, nil
 		index := indexes[i]
-		index.NullCounts = make([]int64, len(f.bounds[i]))
-		for page, b := range f.bounds[i] {
-			index.MinValues[page], index.MaxValues[page] = b.least, b.greatest
+		index.NullCounts = make([]int64, len(f.pages[i]))
+		for page, of := range f.pages[i] {
+			index.MinValues[page], index.MaxValues[page] = of.least, of.greatest
+			offsets[i].PageLocations[page].CompressedPageSize = of.bytes
 		}
 		if i == f.sort[0] {
 			index.BoundaryOrder = parquet.BoundaryOrder_ASCENDING

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"time"
 
-	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 )
 
@@ -27,6 +26,8 @@ type Manifest struct {
 	Format int `json:"format"`
 	// Database is an id that the database was given when its schema was made.
 	Database string `json:"database"`
+	// Generation counts how often every file was written anew, each under another name.
+	Generation int `json:"generation"`
 	// Epoch counts the commits that have changed the database's summaries.
 	Epoch int64 `json:"epoch"`
 	// LastFileID is etl_files.id of the last file that the export has the rows of.
@@ -79,12 +80,19 @@ func (p partition) monthText() string {
 // without rows, of a table without any, so that its columns can be read.
 const noPartition = "__HIVE_DEFAULT_PARTITION__"
 
-// path is where the partition's file is. Other content has another name.
-func (p partition) path(monthly bool) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s %s", Format, p.table, p.monthText(), p.state))
+// lineage is what the names of all files of an export depend on.
+type lineage struct {
+	database   string
+	generation int
+}
+
+// path is where the partition's file is. Other content, that of another database among
+// it, has another name, so that no file takes the place of one that a manifest names.
+func (l lineage) path(t table, p partition) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s %s %s %s", Format, l.generation, l.database, p.table, p.monthText(), p.state))
 	name := "part-" + hex.EncodeToString(sum[:8]) + ".parquet"
 	switch {
-	case !monthly:
+	case t.by == whole:
 		return p.table + "/" + name
 	case p.month.IsZero():
 		return p.table + "/month=" + noPartition + "/" + name
@@ -106,14 +114,25 @@ func (e *ManifestError) Error() string {
 
 const replaceHint = "export to another place, or replace the export with --replace"
 
-// readManifest is the target's manifest, nil where there is none.
-func readManifest(ctx context.Context, bucket *blob.Bucket, target string) (*Manifest, error) {
-	content, err := bucket.ReadAll(ctx, ManifestName)
+// readManifest is the target's manifest as it stands there, nil where there is none.
+func (e *export) readManifest(ctx context.Context) (content []byte, err error) {
+	err = patiently(ctx, func(ctx context.Context) (err error) {
+		content, err = e.Bucket.ReadAll(ctx, ManifestName)
+		return err
+	})
 	if gcerrors.Code(err) == gcerrors.NotFound {
-		return nil, nil //nolint:nilnil // none is no error
+		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s at %s: %w", ManifestName, target, err)
+		return nil, fmt.Errorf("read %s: %w", ManifestName, err)
+	}
+	return content, nil
+}
+
+// decodeManifest is nil where there is none.
+func decodeManifest(content []byte, target string) (*Manifest, error) {
+	if content == nil {
+		return nil, nil //nolint:nilnil // none is no error
 	}
 	var m Manifest
 	if err := json.Unmarshal(content, &m); err != nil {

@@ -15,6 +15,7 @@ import (
 // taskWriter writes the rows of a task into its files.
 type taskWriter struct {
 	task
+	lineage lineage
 	create  func(partition) (io.WriteCloser, error)
 	encoder *zstd.Encoder
 	wrote   func(partition, ManifestFile)
@@ -86,7 +87,7 @@ func (w *taskWriter) addRow(values [][]byte) error {
 func (w *taskWriter) finish() error {
 	for _, f := range w.open {
 		if err := f.file.close(); err != nil {
-			return fmt.Errorf("%s: %w", f.path(w.table.by != whole), err)
+			return fmt.Errorf("%s: %w", w.lineage.path(w.table, f.partition), err)
 		}
 		to := f.to
 		f.to = nil
@@ -94,7 +95,7 @@ func (w *taskWriter) finish() error {
 			return err
 		}
 		w.wrote(f.partition, ManifestFile{
-			Table: f.table, Month: f.monthText(), Path: f.path(w.table.by != whole),
+			Table: f.table, Month: f.monthText(), Path: w.lineage.path(w.table, f.partition),
 			Rows: f.file.rows, Sum: f.file.sum().String(), Bytes: f.length, SHA256: hex.EncodeToString(f.hash.Sum(nil)),
 		})
 	}

@@ -23,8 +23,9 @@ const readers = 2
 // disk.
 const sortMemory = "64MB"
 
-// lockClass is the first half of an advisory lock; the other one is the target's.
-const lockClass = 0x6c616b65
+// LockClass is the first half of the advisory lock that an export holds; the other half is
+// hashtext of its target.
+const LockClass = 0x6c616b65
 
 // snapshot is a moment of the database, seen through several connections.
 type snapshot struct {
@@ -56,7 +57,7 @@ func openSnapshot(ctx context.Context, pool *pgxpool.Pool, target string) (s *sn
 			continue
 		}
 		var free bool
-		if err := conn.QueryRow(ctx, s.statements.Get("lock"), lockClass, target).Scan(&free); err != nil {
+		if err := conn.QueryRow(ctx, s.statements.Get("lock"), LockClass, target).Scan(&free); err != nil {
 			return s, err
 		}
 		if !free {
@@ -85,7 +86,7 @@ func (s *snapshot) begin(ctx context.Context, conn *pgxpool.Conn, id string) (st
 			return "", err
 		}
 	}
-	_, err := conn.Exec(ctx, "SET LOCAL work_mem = '"+sortMemory+"'; SET LOCAL jit = off", pgx.QueryExecModeSimpleProtocol)
+	_, err := conn.Exec(ctx, "SET LOCAL work_mem = '"+sortMemory+"'; SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = 0", pgx.QueryExecModeSimpleProtocol)
 	return id, err
 }
 
@@ -104,7 +105,9 @@ type state struct {
 	epoch    int64  // counts the commits that changed user_summary
 	lastFile int64  // of the loaded ones
 	users    int64
-	months   []monthState
+	// summaries tells one content of user_summary from another.
+	summaries string
+	months    []monthState
 }
 
 // monthState is a month that has transactions.
@@ -114,10 +117,18 @@ type monthState struct {
 	fingerprint string // of which days there are, and which file has changed each last
 }
 
-func (s *snapshot) state(ctx context.Context) (state, error) {
+func (s *snapshot) state(ctx context.Context) (st state, err error) {
+	err = s.lockingNothing(ctx, 0, func() error {
+		st, err = s.readState(ctx)
+		return err
+	})
+	return st, err
+}
+
+func (s *snapshot) readState(ctx context.Context) (state, error) {
 	var st state
 	conn := s.conns[0]
-	if err := conn.QueryRow(ctx, s.statements.Get("state")).Scan(&st.epoch, &st.database, &st.lastFile, &st.users); err != nil {
+	if err := conn.QueryRow(ctx, s.statements.Get("state")).Scan(&st.epoch, &st.database, &st.lastFile, &st.users, &st.summaries); err != nil {
 		return st, fmt.Errorf("read the state: %w", err)
 	}
 	rows, err := conn.Query(ctx, s.statements.Get("months"))
@@ -138,9 +149,38 @@ func (s *snapshot) state(ctx context.Context) (state, error) {
 	return st, nil
 }
 
+// lockingNothing does something in a part of the reader's transaction that is taken back
+// afterwards, so that no lock on a table outlives the reading: a load that has to lock
+// one would wait for the whole export, and everybody else for the load.
+func (s *snapshot) lockingNothing(ctx context.Context, reader int, do func() error) error {
+	conn := s.conns[reader]
+	if _, err := conn.Exec(ctx, "SAVEPOINT reading"); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err // the transaction ends with it
+	}
+	_, err := conn.Exec(ctx, "ROLLBACK TO SAVEPOINT reading")
+	return err
+}
+
+// alive tells whether the snapshot, and with it the target's lock, is still held.
+func (s *snapshot) alive(ctx context.Context) error {
+	for _, conn := range s.conns {
+		if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
+			return fmt.Errorf("the snapshot is lost: %w", err)
+		}
+	}
+	return nil
+}
+
 // read gives each row of a query, its values in PostgreSQL's binary form, which are
 // gone with the next one. After an error of row the connection is of no more use.
 func (s *snapshot) read(ctx context.Context, reader int, sql string, args []any, row func([][]byte) error) error {
+	return s.lockingNothing(ctx, reader, func() error { return s.readRows(ctx, reader, sql, args, row) })
+}
+
+func (s *snapshot) readRows(ctx context.Context, reader int, sql string, args []any, row func([][]byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	conn := s.conns[reader].Conn()

@@ -2,38 +2,70 @@ package parquet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strings"
+	"time"
 
 	"gocloud.dev/blob"
 )
 
-// mostWaiting bounds the files that are held back at once, each with an open object.
-const mostWaiting = 16
+const (
+	// mostWaiting bounds the files that are held back at once, each with an open object.
+	mostWaiting = 16
+	// partSize is what an upload sends at a time, and holds in memory twice.
+	partSize = 8 << 20
+)
 
 // upload is a file on its way to the target, where it appears when it is closed.
 type upload struct {
 	*blob.Writer
 	path    string
-	discard context.CancelFunc // before closing: the file is not to appear
+	ctx     context.Context
+	discard context.CancelCauseFunc // before closing: the file is not to appear
+	timer   *time.Timer             // discards it when the store is silent
 	wait    bool
 	export  *export
 }
 
 // create begins a file of the export. One that takes another one's place appears with
-// all others of its kind, right before the manifest, so that whoever reads the folders
-// without the manifest sees a month twice for a moment at most.
+// others of its kind, right before the manifest, so that whoever reads the folders
+// without the manifest sees a month twice for a moment at most, unless very many have
+// changed.
 func (e *export) create(ctx context.Context, t table, p partition) (io.WriteCloser, error) {
-	name := p.path(t.by != whole)
-	ctx, discard := context.WithCancel(ctx)
-	w, err := e.Bucket.NewWriter(ctx, name, &blob.WriterOptions{ContentType: "application/vnd.apache.parquet"})
+	name := e.lineage.path(t, p)
+	ctx, discard := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(silence, func() { discard(errSilent) })
+	options := &blob.WriterOptions{ContentType: "application/vnd.apache.parquet", BufferSize: partSize, MaxConcurrency: 1}
+	w, err := e.Bucket.NewWriter(ctx, name, options)
+	timer.Stop()
 	if err != nil {
-		discard()
+		discard(nil)
 		return nil, fmt.Errorf("write %s: %w", name, err)
 	}
-	return &upload{Writer: w, path: name, discard: discard, wait: e.replaces(name), export: e}, nil
+	return &upload{Writer: w, path: name, ctx: ctx, discard: discard, timer: timer, wait: e.replaces(name), export: e}, nil
+}
+
+// Write writes on, unless the store has stood still for too long.
+func (u *upload) Write(b []byte) (n int, err error) {
+	err = u.heard(func() error {
+		n, err = u.Writer.Write(b)
+		return err
+	})
+	return n, err
+}
+
+// heard does something that the store has to take part in.
+func (u *upload) heard(do func() error) error {
+	u.timer.Reset(silence)
+	err := do()
+	u.timer.Stop()
+	if err != nil && errors.Is(context.Cause(u.ctx), errSilent) {
+		err = fmt.Errorf("%w: %w", errSilent, err)
+	}
+	return err
 }
 
 // replaces tells whether another file of the same partition is there.
@@ -65,8 +97,8 @@ func (u *upload) Close() error {
 }
 
 func (e *export) finish(u *upload) error {
-	defer u.discard()
-	if err := u.Writer.Close(); err != nil {
+	defer u.discard(nil)
+	if err := u.heard(u.Writer.Close); err != nil {
 		return fmt.Errorf("write %s: %w", u.path, err)
 	}
 	return e.sync(u.path)
@@ -80,6 +112,6 @@ func (e *export) abandon() {
 }
 
 func (u *upload) abandon() {
-	u.discard()
+	u.discard(nil)
 	_ = u.Writer.Close() // it says that it was cancelled
 }
