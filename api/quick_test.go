@@ -82,6 +82,9 @@ func TestQuickAnswersAreHumas(t *testing.T) {
 			[]string{"If-Match: " + tag, "If-Unmodified-Since: " + date}, []string{"If-Modified-Since: x", "If-Modified-Since: " + date})
 	}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+		if method != http.MethodGet {
+			queries = queries[:1] // they have no say in what another method does
+		}
 		for _, id := range ids {
 			for _, query := range queries {
 				for _, header := range headers {
