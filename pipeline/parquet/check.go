@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 
 	"gocloud.dev/gcerrors"
 	"golang.org/x/sync/errgroup"
@@ -55,8 +54,7 @@ func (c Checked) Clean() bool { return len(c.Drifts) == 0 }
 // check is one call of Check.
 type check struct {
 	export
-	mu     sync.Mutex
-	drifts []Drift
+	drifts []Drift // under mu
 }
 
 // Check holds an export against the database, in one snapshot: every file that the
@@ -130,30 +128,18 @@ func (k *check) drift(f ManifestFile, problem, format string, args ...any) {
 func (k *check) compare(ctx context.Context) error {
 	k.strays()
 	group, ctx := errgroup.WithContext(ctx)
-	objects := make(chan ManifestFile, len(k.before.Files))
-	for _, f := range k.before.Files {
-		objects <- f
-	}
-	close(objects)
 	group.Go(func() error {
-		for f := range objects {
+		for _, f := range k.before.Files {
 			if err := k.readBack(ctx, f); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	tasks := k.rereads()
-	for reader := range k.snapshot.conns {
-		group.Go(func() error {
-			for t := range tasks {
-				if err := k.reread(ctx, reader, t); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
+	k.read(ctx, group, k.rereads(), taskWriter{
+		create: func(table, partition) (io.WriteCloser, error) { return nowhere{io.Discard}, nil },
+		wrote:  k.judge,
+	})
 	return group.Wait()
 }
 
@@ -191,7 +177,7 @@ func (k *check) readBack(ctx context.Context, f ManifestFile) error {
 
 // rereads are the readings of the whole database. What the export has of months that
 // the database has not is reported here.
-func (k *check) rereads() <-chan task {
+func (k *check) rereads() []task {
 	wanted := map[string]bool{}
 	var list []task
 	for _, t := range tables() {
@@ -199,25 +185,14 @@ func (k *check) rereads() <-chan task {
 		for _, p := range all {
 			wanted[p.table+p.monthText()] = true
 		}
-		atOnce := 1
-		if t.by == months {
-			atOnce = mostOpen
-		}
-		for files := range slices.Chunk(all, atOnce) {
-			list = append(list, task{table: t, files: files})
-		}
+		list = append(list, t.tasks(all)...)
 	}
 	for _, f := range k.before.Files {
 		if !wanted[f.Table+f.Month] {
 			k.drift(f, Stale, "the export has %d rows with a sum of %s, and the database none: export again", f.Rows, f.Sum)
 		}
 	}
-	tasks := make(chan task, len(list))
-	for _, t := range list {
-		tasks <- t
-	}
-	close(tasks)
-	return tasks
+	return list
 }
 
 // nowhere takes what would be written.
@@ -225,19 +200,6 @@ type nowhere struct{ io.Writer }
 
 // Close does nothing.
 func (nowhere) Close() error { return nil }
-
-// reread makes the files of a task again, and holds them against the manifest.
-func (k *check) reread(ctx context.Context, reader int, t task) error {
-	w := &taskWriter{task: t, lineage: k.lineage, encoder: k.encoder, wrote: k.judge}
-	w.create = func(partition) (io.WriteCloser, error) { return nowhere{io.Discard}, nil }
-	if err := w.begin(); err != nil {
-		return err
-	}
-	if err := k.snapshot.readTable(ctx, reader, t, w.addRow); err != nil {
-		return fmt.Errorf("%s: %w", t.table.name, err)
-	}
-	return w.finish()
-}
 
 // judge holds a partition as it would be written now against what the manifest has.
 func (k *check) judge(_ partition, now ManifestFile) {

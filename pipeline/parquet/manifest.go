@@ -164,3 +164,24 @@ func (m *Manifest) file(path string) (ManifestFile, bool) {
 	}
 	return ManifestFile{}, false
 }
+
+// addsUp holds the rollups' sums against those of the transactions, by month and whole.
+func (m *Manifest) addsUp() error {
+	sums := map[string]string{}
+	for _, f := range m.Files {
+		if f.Table == "transactions" {
+			sums[f.Month] = f.Sum
+		}
+	}
+	for _, f := range m.Files {
+		if want, ok := sums[f.Month]; ok && f.Sum != want {
+			return &SumError{f.Table, f.Month, "a sum of " + f.Sum, "transactions has " + want}
+		}
+	}
+	for _, t := range m.Tables {
+		if want := m.Tables[0].Sum; t.Sum != want {
+			return &SumError{t.Table, "", "a sum of " + t.Sum, "transactions has " + want}
+		}
+	}
+	return nil
+}

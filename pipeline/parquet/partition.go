@@ -1,22 +1,70 @@
 package parquet
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
 
+// partitions are the files of a table as the database is now.
+func (s state) partitions(t table) []partition {
+	if t.by == whole {
+		return []partition{{table: t.name, state: s.summaries, rows: s.users, weight: s.users}}
+	}
+	if len(s.months) == 0 {
+		return []partition{{table: t.name}}
+	}
+	var list []partition
+	for _, m := range s.months {
+		p := partition{table: t.name, month: m.month, state: m.fingerprint, rows: -1, weight: m.rows}
+		if t.name == "transactions" {
+			p.rows = m.rows
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// task is what one reading of the database gives: one file, or several at a time.
+type task struct {
+	table  table
+	files  []partition
+	weight int64
+}
+
+// mostOpen bounds the files that one reading writes, each of which holds some megabytes.
+const mostOpen = 16
+
+// tasks are the readings that give these partitions of the table.
+func (t table) tasks(partitions []partition) []task {
+	atOnce := 1
+	if t.by == months {
+		atOnce = mostOpen
+	}
+	var list []task
+	for files := range slices.Chunk(partitions, atOnce) {
+		made := task{table: t, files: files}
+		for _, p := range files {
+			made.weight += p.weight
+		}
+		list = append(list, made)
+	}
+	return list
+}
+
 // taskWriter writes the rows of a task into its files.
 type taskWriter struct {
 	task
 	lineage lineage
-	create  func(partition) (io.WriteCloser, error)
+	create  func(table, partition) (io.WriteCloser, error)
 	encoder *zstd.Encoder
 	wrote   func(partition, ManifestFile)
 
@@ -41,11 +89,23 @@ func (p *partitionFile) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// write reads the task's rows and writes its files.
+func (w *taskWriter) write(ctx context.Context, s *snapshot, reader int) error {
+	defer w.abandon()
+	if err := w.begin(); err != nil {
+		return err
+	}
+	if err := s.readTable(ctx, reader, w.task, w.addRow); err != nil {
+		return fmt.Errorf("%s: %w", w.table.name, err)
+	}
+	return w.finish()
+}
+
 // begin opens every file of the task: also those for which no row will come.
 func (w *taskWriter) begin() error {
 	w.byMonth = map[int32]*partitionFile{}
 	for _, p := range w.files {
-		to, err := w.create(p)
+		to, err := w.create(w.table, p)
 		if err != nil {
 			return err
 		}
