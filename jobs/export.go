@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -84,7 +83,7 @@ func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[
 	if errors.Is(err, ErrNoExport) {
 		return result, ending{}, err
 	}
-	target := bucket.Name(cmp.Or(req.To, s.config.ExportTo))
+	target := bucket.PlaceName(cmp.Or(req.To, s.config.ExportTo))
 	if err == nil {
 		target = place.Name
 		result, err = parquet.Export(ctx, parquet.Config{
@@ -181,7 +180,7 @@ func (s *Service) attendExport(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	a := attempt{}
-	err := tx.QueryRow(ctx, s.sql.Get("unattended_export"), s.exportTarget(), int64(parquet.LockClass), s.unattendedAfter.Seconds(), exportKind).Scan(&a.runID, &a.date)
+	err := tx.QueryRow(ctx, s.sql.Get("unattended_export"), bucket.PlaceName(s.config.ExportTo), int64(parquet.LockClass), s.unattendedAfter.Seconds(), exportKind).Scan(&a.runID, &a.date)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
@@ -192,24 +191,8 @@ func (s *Service) attendExport(ctx context.Context, tx pgx.Tx) error {
 	return s.exportDue(ctx, tx, &a, ending{status: StatusSucceeded})
 }
 
-// exportTarget is how the ledger calls Config.ExportTo.
-func (s *Service) exportTarget() string {
-	return strings.TrimSuffix(bucket.Name(s.config.ExportTo), "/")
-}
-
 // exportWorker exports after a run.
-type exportWorker struct {
-	river.WorkerDefaults[exportArgs]
-	service *Service
-}
-
-// Timeout is finite, since River never rescues a job without one.
-func (w *exportWorker) Timeout(*river.Job[exportArgs]) time.Duration { return w.service.config.Timeout }
-
-// NextRetry doubles from a second to a minute.
-func (w *exportWorker) NextRetry(job *river.Job[exportArgs]) time.Time {
-	return time.Now().Add(backOff(len(job.Errors)))
-}
+type exportWorker struct{ retried[exportArgs] }
 
 // Work exports, unless a later run's export is waiting as well, which does the same and
 // more.

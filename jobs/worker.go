@@ -47,8 +47,8 @@ func (runArgs) InsertOpts() river.InsertOpts {
 
 func (s *Service) riverConfig() *river.Config {
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &runWorker{service: s})
-	river.AddWorker(workers, &exportWorker{service: s})
+	river.AddWorker(workers, &runWorker{retried[runArgs]{service: s}})
+	river.AddWorker(workers, &exportWorker{retried[exportArgs]{service: s}})
 	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
 	if s.config.ExportTo != "" { // else whoever knows where to takes the job
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
@@ -85,19 +85,22 @@ func (d dailyAt) Next(t time.Time) time.Time {
 	return next
 }
 
-// runWorker works on the run that a job names.
-type runWorker struct {
-	river.WorkerDefaults[runArgs]
+// retried is what the workers of all kinds of jobs have in common.
+type retried[T river.JobArgs] struct {
+	river.WorkerDefaults[T]
 	service *Service
 }
 
 // Timeout is finite, since River never rescues a job without one.
-func (w *runWorker) Timeout(*river.Job[runArgs]) time.Duration { return w.service.config.Timeout }
+func (w *retried[T]) Timeout(*river.Job[T]) time.Duration { return w.service.config.Timeout }
 
 // NextRetry doubles from a second to a minute.
-func (w *runWorker) NextRetry(job *river.Job[runArgs]) time.Time {
+func (w *retried[T]) NextRetry(job *river.Job[T]) time.Time {
 	return time.Now().Add(backOff(len(job.Errors)))
 }
+
+// runWorker works on the run that a job names.
+type runWorker struct{ retried[runArgs] }
 
 // backOff is the pause after that many failures before this one.
 func backOff(failures int) time.Duration {

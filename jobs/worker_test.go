@@ -27,7 +27,7 @@ import (
 func work(t *testing.T, pool *pgxpool.Pool, s *Service, run Run, job *rivertype.JobRow) *rivertest.WorkResult {
 	t.Helper()
 	ctx := context.Background()
-	worker := rivertest.NewWorker(t, riverpgxv5.New(pool), s.riverConfig(), &runWorker{service: s})
+	worker := rivertest.NewWorker(t, riverpgxv5.New(pool), s.riverConfig(), &runWorker{retried[runArgs]{service: s}})
 	tx, err := pool.Begin(ctx)
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback(ctx) }() // after a commit it does nothing

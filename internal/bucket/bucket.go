@@ -44,7 +44,24 @@ func Open(ctx context.Context, location string) (*Place, error) {
 	if l.key != "" {
 		opened = blob.PrefixedBucket(opened, l.key+"/")
 	}
-	return &Place{Bucket: opened, Name: strings.TrimSuffix(l.name(), "/")}, nil
+	return &Place{Bucket: opened, Name: PlaceName(location)}, nil
+}
+
+// PlaceName is the name of the place that [Open] opens, without opening it.
+func PlaceName(location string) string {
+	if dir, ok := Local(location); ok {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return dir
+		}
+		return abs
+	}
+	l, err := parse(location)
+	if err != nil {
+		return Name(location)
+	}
+	l.key = strings.Trim(l.key, "/")
+	return strings.TrimSuffix(l.name(), "/")
 }
 
 func openFolder(dir string) (*Place, error) {

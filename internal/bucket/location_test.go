@@ -99,3 +99,21 @@ func TestShownErrorsHoldNoSecrets(t *testing.T) {
 	assert.ErrorIs(t, err, inner)
 	assert.NoError(t, bucket.Shown(nil))
 }
+
+// The ledger looks exports up by the name, so it is one name however the place is written.
+func TestPlaceNameIsThatOfOpen(t *testing.T) {
+	t.Parallel()
+	for location, want := range map[string]string{
+		"s3://b": "s3://b", "s3://b/": "s3://b", "s3://b/a/lake//": "s3://b/a/lake", "s3://b//a?region=eu": "s3://b/a", "s3://b/a%20b": "s3://b/a b",
+		"file:///srv/lake/": "/srv/lake", "/srv/lake/": "/srv/lake", "ftp://b/a": "ftp://b/a",
+	} {
+		assert.Equal(t, want, bucket.PlaceName(location), location)
+	}
+	dir := t.TempDir()
+	for _, location := range []string{dir + "/", "file://" + dir} {
+		place, err := bucket.Open(t.Context(), location)
+		require.NoError(t, err)
+		assert.Equal(t, place.Name, bucket.PlaceName(location))
+		require.NoError(t, place.Close())
+	}
+}
