@@ -28,9 +28,9 @@ type Summaries interface {
 	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
 	// Many returns the summaries of those users that have one, in order of their ids.
 	Many(ctx context.Context, userIDs []int32) ([]summaries.Summary, error)
-	// Range returns the summary of a user's transactions of some days, both ends in it
-	// and zero for none, or [summaries.ErrNotFound].
-	Range(ctx context.Context, userID int32, from, to time.Time) (summaries.Summary, error)
+	// Range returns the summary of a user's transactions of some days, or
+	// [summaries.ErrNotFound].
+	Range(ctx context.Context, userID int32, days summaries.Days) (summaries.Summary, error)
 	// Top returns the users who come first in an order.
 	Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error)
 	// Totals returns totals by day or month, in order of time.

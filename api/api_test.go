@@ -11,7 +11,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/shopspring/decimal"
+	"github.com/opentax/tally/internal/civil"
+
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -35,7 +38,7 @@ func (f fakeSummaries) Transactions(ctx context.Context, userID int32, after sum
 
 // fakeRuns answers with its functions; one that is missing panics.
 type fakeRuns struct {
-	request func(ctx context.Context, date *Date, by, origin string) (Run, bool, error)
+	request func(ctx context.Context, date *civil.Date, by, origin string) (Run, bool, error)
 	list    func(context.Context, int64, int) ([]Run, error)
 	get     func(context.Context, int64) (Run, error)
 	files   func(context.Context, int64, int64, int) ([]File, error)
@@ -47,7 +50,7 @@ func (f fakeRuns) List(ctx context.Context, before int64, limit int) ([]Run, err
 	return f.list(ctx, before, limit)
 }
 
-func (f fakeRuns) Request(ctx context.Context, date *Date, by, origin string) (Run, bool, error) {
+func (f fakeRuns) Request(ctx context.Context, date *civil.Date, by, origin string) (Run, bool, error) {
 	return f.request(ctx, date, by, origin)
 }
 
@@ -70,7 +73,7 @@ func contractSummary(_ context.Context, userID int32) (summaries.Summary, error)
 	if userID != 123 {
 		return summaries.Summary{}, summaries.ErrNotFound
 	}
-	return summaries.Summary{UserID: userID, Transactions: 50, Total: decimal.RequireFromString("10240.5")}, nil
+	return summaries.Summary{UserID: userID, Transactions: 50, Total: money.MustParse("10240.5")}, nil
 }
 
 // withSummaries is a config whose only store is get.

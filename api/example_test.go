@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 
-	"github.com/shopspring/decimal"
+	"github.com/opentax/tally/internal/money"
 
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/summaries"
@@ -16,7 +16,7 @@ import (
 type rollups struct{ api.Summaries }
 
 func (rollups) Get(_ context.Context, userID int32) (summaries.Summary, error) {
-	return summaries.Summary{UserID: userID, Transactions: 5, Total: decimal.RequireFromString("10416.29")}, nil
+	return summaries.Summary{UserID: userID, Transactions: 5, Total: money.MustParse("10416.29")}, nil
 }
 
 func (rollups) Transactions(context.Context, int32, summaries.Cursor, int) ([]summaries.Transaction, error) {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/danielgtaylor/huma/v2"
 )
 
@@ -29,7 +31,7 @@ type File struct {
 	Rejected    int64            `json:"rejected" minimum:"0" example:"206" doc:"Rows with a fault."`
 	Replaced    int64            `json:"replaced" minimum:"0" example:"0" doc:"Those of loaded that took a stored row's place."`
 	Faults      map[string]int64 `json:"faults" example:"{\"missing_amount\":199,\"missing_date\":7}" doc:"Rejected rows by their first fault; the values add up to rejected."`
-	TotalAmount Money            `json:"total_amount" doc:"The exact sum of the loaded rows' amounts."`
+	TotalAmount money.Sum        `json:"total_amount" doc:"The exact sum of the loaded rows' amounts."`
 	Rules       Object           `json:"rules" doc:"The source's rules under which the file was read."`
 	CodeVersion string           `json:"code_version" example:"1.0.0" doc:"The program's version that read it."`
 	StartedAt   time.Time        `json:"started_at" doc:"When its reading started."`

@@ -18,8 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -310,7 +313,7 @@ func cursors() []string {
 	}
 	for list, query := range lists {
 		for _, p := range []place{
-			{1, 1}, {19750, 3}, {0, 0}, {-1, -1}, {firstDay, 0}, {lastDay, math.MaxInt64}, {firstDay - 1, 1}, {lastDay + 1, 1},
+			{1, 1}, {19750, 3}, {0, 0}, {-1, -1}, {int64(civil.Min), 0}, {int64(civil.Max), math.MaxInt64}, {int64(civil.Min) - 1, 1}, {int64(civil.Max) + 1, 1},
 			{math.MaxInt32, 1}, {math.MaxInt32 + 1, 1}, {math.MinInt32 - 1, 1}, {math.MaxInt64, math.MaxInt64}, {math.MinInt64, math.MinInt64},
 		} {
 			queries = append(queries, "limit=3&cursor="+p.cursor(list)+query)
@@ -393,9 +396,9 @@ func mangled(r *rand.Rand, text string) string {
 func sampleRuns() fakeRuns {
 	at := time.Date(2024, 2, 29, 23, 59, 59, 999_999_000, time.FixedZone("", 3600))
 	list := []Run{
-		{ID: math.MaxInt64, Kind: "backfill", LogicalDate: Date(at), RequestedBy: "cli:\xff", CreatedAt: at, Status: "due"},
-		{ID: 8, Kind: "nightly", LogicalDate: Date(at), RequestedBy: "schedule", CreatedAt: at, Status: "lost", Attempt: 1, StartedAt: at, Error: "\x00\u2028"},
-		{ID: 7, Kind: "manual", LogicalDate: Date(at), Paths: []string{"a.csv"}, CreatedAt: at, Status: "succeeded", Attempt: math.MaxInt32, JobID: math.MaxInt64,
+		{ID: math.MaxInt64, Kind: "backfill", LogicalDate: civil.Of(at), RequestedBy: "cli:\xff", CreatedAt: at, Status: "due"},
+		{ID: 8, Kind: "nightly", LogicalDate: civil.Of(at), RequestedBy: "schedule", CreatedAt: at, Status: "lost", Attempt: 1, StartedAt: at, Error: "\x00\u2028"},
+		{ID: 7, Kind: "manual", LogicalDate: civil.Of(at), Paths: []string{"a.csv"}, CreatedAt: at, Status: "succeeded", Attempt: math.MaxInt32, JobID: math.MaxInt64,
 			Worker: "w:1", CodeVersion: "1.0.0", StartedAt: at, FinishedAt: at},
 	}
 	var files []File
@@ -403,16 +406,16 @@ func sampleRuns() fakeRuns {
 	var lines []LogLine
 	for i := int64(1); i <= 9; i++ {
 		files = append(files, File{ID: i, RunID: 7, Attempt: 1, Path: "a.csv", Bytes: math.MaxInt64, Status: []string{"loaded", "failed"}[i%2], Read: i,
-			Loaded: i, TotalAmount: Money(decimal.New(-i, -4)), SHA256: strings.Repeat("0f", 32), StartedAt: at, FinishedAt: at})
+			Loaded: i, TotalAmount: money.NewSum(-i, 4), SHA256: strings.Repeat("0f", 32), StartedAt: at, FinishedAt: at})
 		rejects = append(rejects, Reject{FileID: i, Line: i, Outcome: []string{"rejected", "duplicate", "conflict"}[i%3], Raw: "\xff\x00", RawBytes: []byte("\xff\x00"), RawLength: 2})
 		lines = append(lines, LogLine{ID: i, Attempt: 1, At: at, Level: "INFO+1", Attrs: Object(`{"a":[1,null]}`)})
 	}
 	return fakeRuns{
-		request: func(_ context.Context, date *Date, _, _ string) (Run, bool, error) {
-			if date != nil && time.Time(*date).Year() > 2026 {
+		request: func(_ context.Context, date *civil.Date, _, _ string) (Run, bool, error) {
+			if date != nil && date.Time().Year() > 2026 {
 				return Run{}, false, ErrDateNotEnded
 			}
-			return list[1], date == nil || time.Time(*date).Day()%2 == 0, nil
+			return list[1], date == nil || date.Day()%2 == 0, nil
 		},
 		list: func(_ context.Context, before int64, limit int) ([]Run, error) {
 			return upTo(list, limit, func(r Run) bool { return before == 0 || r.ID < before }), nil
@@ -454,7 +457,7 @@ func upTo[T any](items []T, limit int, keep func(T) bool) []T {
 func unreachableRuns() fakeRuns {
 	err := &net.OpError{Op: "dial", Err: errors.New("refused")}
 	return fakeRuns{
-		request: func(context.Context, *Date, string, string) (Run, bool, error) { return Run{}, false, err },
+		request: func(context.Context, *civil.Date, string, string) (Run, bool, error) { return Run{}, false, err },
 		list:    func(context.Context, int64, int) ([]Run, error) { return nil, err },
 		get:     func(context.Context, int64) (Run, error) { return Run{}, err },
 		files:   func(context.Context, int64, int64, int) ([]File, error) { return nil, err },

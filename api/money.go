@@ -2,41 +2,15 @@ package api
 
 import (
 	"encoding/json"
-	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/shopspring/decimal"
 )
 
-// moneyPlaces is how many decimals money has at least.
-const moneyPlaces = 2
+// sumSchema describes a [money.Sum] to huma.
+type sumSchema struct{}
 
-// Money is an exact amount. As JSON it is a number with at least two decimals,
-// and with more only where the amount has more: 10240.50, -3.00, 0.125. It never
-// passes through a float and never has an exponent.
-type Money decimal.Decimal
-
-// MarshalJSON writes the digits as they are.
-func (m Money) MarshalJSON() ([]byte, error) { return appendMoney(nil, decimal.Decimal(m)), nil }
-
-func appendMoney(out []byte, amount decimal.Decimal) []byte {
-	digits := amount.String() // without trailing zeros
-	out = append(out, digits...)
-	places := 0
-	if point := strings.IndexByte(digits, '.'); point >= 0 {
-		places = len(digits) - point - 1
-	} else {
-		out = append(out, '.')
-	}
-	for ; places < moneyPlaces; places++ {
-		out = append(out, '0')
-	}
-	return out
-}
-
-// Schema describes an amount to huma.
-func (Money) Schema(huma.Registry) *huma.Schema {
+// Schema is a number without a bound on its digits.
+func (sumSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type:        huma.TypeNumber,
 		Format:      "decimal",
@@ -48,16 +22,11 @@ func (Money) Schema(huma.Registry) *huma.Schema {
 	}
 }
 
-// Date is a day without a time. As JSON it is 2024-01-31.
-type Date time.Time
+// dateSchema describes a [civil.Date] to huma.
+type dateSchema struct{}
 
-// MarshalJSON writes the day as the time's own zone has it.
-func (d Date) MarshalJSON() ([]byte, error) {
-	return []byte(time.Time(d).Format(`"` + time.DateOnly + `"`)), nil
-}
-
-// Schema describes a day to huma.
-func (Date) Schema(huma.Registry) *huma.Schema {
+// Schema is YYYY-MM-DD.
+func (dateSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date", Examples: []any{"2024-01-31"}}
 }
 

@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/danielgtaylor/huma/v2"
 )
 
@@ -55,6 +58,8 @@ func humaConfig() huma.Config {
 	// huma describes the errors of operations with its own model; finish answers
 	// with ours.
 	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
+	registry.RegisterTypeAlias(reflect.TypeFor[money.Sum](), reflect.TypeFor[sumSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[civil.Date](), reflect.TypeFor[dateSchema]())
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI:    "3.1.0",

@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -28,7 +29,7 @@ var (
 
 // many answers in each way that a look-up can end.
 func many(_ context.Context, userID int32) (summaries.Summary, error) {
-	s := summaries.Summary{UserID: userID, Transactions: 50, Total: decimal.RequireFromString("10240.5"), Version: 3, FileID: 12, RunID: 4, UpdatedAt: modifiedAt}
+	s := summaries.Summary{UserID: userID, Transactions: 50, Total: money.MustParse("10240.5"), Version: 3, FileID: 12, RunID: 4, UpdatedAt: modifiedAt}
 	switch userID {
 	case 2:
 		return summaries.Summary{}, summaries.ErrNotFound

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -28,12 +30,12 @@ func TestRequestRun(t *testing.T) {
 	t.Parallel()
 	ended := time.Date(2024, 5, 9, 0, 0, 0, 0, time.UTC)
 	runs := map[string]int64{}
-	h := newHandler(t, Config{Runs: fakeRuns{request: func(_ context.Context, date *Date, by, origin string) (Run, bool, error) {
+	h := newHandler(t, Config{Runs: fakeRuns{request: func(_ context.Context, date *civil.Date, by, origin string) (Run, bool, error) {
 		assert.Equal(t, "anonymous", by)
 		assert.Equal(t, "192.0.2.1:1234", origin)
 		day := ended
 		if date != nil {
-			day = time.Time(*date)
+			day = date.Time()
 		}
 		if day.After(ended) {
 			return Run{}, false, ErrDateNotEnded
@@ -47,7 +49,7 @@ func TestRequestRun(t *testing.T) {
 			id = int64(len(runs) + 1)
 			runs[key] = id
 		}
-		return Run{ID: id, Kind: "backfill", LogicalDate: Date(day), Status: "due"}, !known, nil
+		return Run{ID: id, Kind: "backfill", LogicalDate: civil.Of(day), Status: "due"}, !known, nil
 	}}})
 	for _, c := range []struct {
 		contentType, body string

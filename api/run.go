@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/danielgtaylor/huma/v2"
 )
 
@@ -34,27 +36,27 @@ type Runs interface {
 	// gives it to the queue; by and origin are for the audit trail. Of a date that has a
 	// run it returns that one, and not created. [ErrDateNotEnded] refuses a date that is
 	// not over.
-	Request(ctx context.Context, date *Date, by, origin string) (run Run, created bool, err error)
+	Request(ctx context.Context, date *civil.Date, by, origin string) (run Run, created bool, err error)
 	// Logs returns a run's log lines with ids above after.
 	Logs(ctx context.Context, run, after int64, limit int) ([]LogLine, error)
 }
 
 // Run is a run and its latest attempt.
 type Run struct {
-	ID          int64     `json:"id" minimum:"1" example:"7" doc:"The run's id."`
-	Kind        string    `json:"kind" enum:"nightly,backfill,manual" doc:"nightly and backfill: the configured sources, one run a logical date; manual: paths given by hand."`
-	LogicalDate Date      `json:"logical_date" doc:"The day that the run is for: of a nightly run, the day that had just ended."`
-	RequestedBy string    `json:"requested_by" example:"schedule" doc:"Who asked for the run."`
-	Paths       []string  `json:"paths" nullable:"false" doc:"The paths given by hand; empty for the configured sources."`
-	CreatedAt   time.Time `json:"created_at" doc:"When the run was entered."`
-	Status      string    `json:"status" enum:"due,running,retrying,interrupted,lost,succeeded,failed" doc:"Of the latest attempt. due: not started yet; running: started and not ended; retrying, interrupted, lost: to be tried again; succeeded and failed are final."`
-	Attempt     int       `json:"attempt" format:"int32" minimum:"0" example:"1" doc:"The number of the latest attempt; 0 where there is none."`
-	JobID       int64     `json:"job_id,omitempty" example:"12" doc:"The queue's job, for as long as the queue keeps it. Left out for a run in the foreground."`
-	Worker      string    `json:"worker,omitempty" example:"worker-1:4711" doc:"Who works, or worked, on the attempt."`
-	CodeVersion string    `json:"code_version,omitempty" example:"1.0.0" doc:"The program's version in that attempt."`
-	StartedAt   time.Time `json:"started_at,omitzero" doc:"When the attempt started."`
-	FinishedAt  time.Time `json:"finished_at,omitzero" doc:"When the attempt ended."`
-	Error       string    `json:"error,omitempty" example:"inbox/2024-01-31.csv: no column \"amount\"" doc:"Why the attempt did not succeed."`
+	ID          int64      `json:"id" minimum:"1" example:"7" doc:"The run's id."`
+	Kind        string     `json:"kind" enum:"nightly,backfill,manual" doc:"nightly and backfill: the configured sources, one run a logical date; manual: paths given by hand."`
+	LogicalDate civil.Date `json:"logical_date" doc:"The day that the run is for: of a nightly run, the day that had just ended."`
+	RequestedBy string     `json:"requested_by" example:"schedule" doc:"Who asked for the run."`
+	Paths       []string   `json:"paths" nullable:"false" doc:"The paths given by hand; empty for the configured sources."`
+	CreatedAt   time.Time  `json:"created_at" doc:"When the run was entered."`
+	Status      string     `json:"status" enum:"due,running,retrying,interrupted,lost,succeeded,failed" doc:"Of the latest attempt. due: not started yet; running: started and not ended; retrying, interrupted, lost: to be tried again; succeeded and failed are final."`
+	Attempt     int        `json:"attempt" format:"int32" minimum:"0" example:"1" doc:"The number of the latest attempt; 0 where there is none."`
+	JobID       int64      `json:"job_id,omitempty" example:"12" doc:"The queue's job, for as long as the queue keeps it. Left out for a run in the foreground."`
+	Worker      string     `json:"worker,omitempty" example:"worker-1:4711" doc:"Who works, or worked, on the attempt."`
+	CodeVersion string     `json:"code_version,omitempty" example:"1.0.0" doc:"The program's version in that attempt."`
+	StartedAt   time.Time  `json:"started_at,omitzero" doc:"When the attempt started."`
+	FinishedAt  time.Time  `json:"finished_at,omitzero" doc:"When the attempt ended."`
+	Error       string     `json:"error,omitempty" example:"inbox/2024-01-31.csv: no column \"amount\"" doc:"Why the attempt did not succeed."`
 }
 
 // answered fills what JSON must not leave null and puts times in UTC.
@@ -143,13 +145,13 @@ func (s *service) registerRunRequest(operations huma.API) {
 }
 
 func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*requestRunOutput, error) {
-	var date *Date
+	var date *civil.Date
 	if in.Body != nil && in.Body.LogicalDate != "" {
 		day, err := parseDay("body.logical_date", in.Body.LogicalDate)
 		if err != nil {
 			return nil, err
 		}
-		date = (*Date)(&day)
+		date = &day
 	}
 	run, created, err := s.runs.Request(ctx, date, Actor(ctx), origin(ctx))
 	if errors.Is(err, ErrDateNotEnded) {

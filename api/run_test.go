@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/shopspring/decimal"
+	"github.com/opentax/tally/internal/civil"
+
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -20,7 +23,7 @@ func oneRun(_ context.Context, id int64) (Run, error) {
 	}
 	eastern := time.FixedZone("", -5*60*60)
 	return Run{
-		ID: 7, Kind: "nightly", LogicalDate: Date(time.Date(2024, 1, 31, 0, 0, 0, 0, time.UTC)), RequestedBy: "schedule",
+		ID: 7, Kind: "nightly", LogicalDate: civil.MustParse("2024-01-31"), RequestedBy: "schedule",
 		CreatedAt: time.Date(2024, 1, 31, 19, 0, 0, 0, eastern), Status: "due",
 	}, nil
 }
@@ -93,7 +96,7 @@ func TestListFiles(t *testing.T) {
 		return []File{{
 			ID: after + 1, RunID: run, Attempt: 2, Source: "inbox", Path: "inbox/a.csv", SHA256: strings.Repeat("ab", 32), Bytes: 10,
 			Status: "loaded", Read: 3, Loaded: 1, Duplicate: 1, Rejected: 1, Faults: map[string]int64{"missing_amount": 1},
-			TotalAmount: Money(decimal.RequireFromString("526098.26")), Rules: Object(`{"slash":"mdy"}`), CodeVersion: "v", StartedAt: at, FinishedAt: at,
+			TotalAmount: money.MustParse("526098.26"), Rules: Object(`{"slash":"mdy"}`), CodeVersion: "v", StartedAt: at, FinishedAt: at,
 		}, {ID: after + 2}}[:min(limit, 2)], nil
 	}}})
 	w := ask(h, http.MethodGet, "/runs/7/files?limit=1")

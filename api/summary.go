@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/opentax/tally/summaries"
@@ -25,10 +27,10 @@ func (UserPath) Resolve(ctx huma.Context) []error { return plainDigits(ctx, "use
 
 // Summary is the answer that the contract fixes: these four keys, in this order.
 type Summary struct {
-	UserID            int32 `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
-	TotalTransactions int64 `json:"total_transactions" minimum:"1" example:"50" doc:"How many transactions the user has."`
-	TotalAmount       Money `json:"total_amount" doc:"The exact sum of their amounts."`
-	Average           Money `json:"average_transaction_amount" example:"204.81" doc:"total_amount / total_transactions, rounded half away from zero to two decimals."`
+	UserID            int32     `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
+	TotalTransactions int64     `json:"total_transactions" minimum:"1" example:"50" doc:"How many transactions the user has."`
+	TotalAmount       money.Sum `json:"total_amount" doc:"The exact sum of their amounts."`
+	Average           money.Sum `json:"average_transaction_amount" example:"204.81" doc:"total_amount / total_transactions, rounded half away from zero to two decimals."`
 }
 
 type summaryInput struct {
@@ -93,14 +95,14 @@ func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
 }
 
 func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamResponse, error) {
-	from, to, err := in.days()
+	days, err := in.days()
 	if err != nil {
 		return nil, err
 	}
 	look := s.summaries.Get
 	if in.RangeQuery != (RangeQuery{}) {
 		look = func(ctx context.Context, userID int32) (summaries.Summary, error) {
-			return s.summaries.Range(ctx, userID, from, to)
+			return s.summaries.Range(ctx, userID, days)
 		}
 	}
 	answer, err := summaryAnswerOf(ctx, look, in.UserID, in.Conditions)
@@ -136,8 +138,8 @@ func summaryOf(sum summaries.Summary) Summary {
 	return Summary{
 		UserID:            sum.UserID,
 		TotalTransactions: sum.Transactions,
-		TotalAmount:       Money(sum.Total),
-		Average:           Money(sum.Average()),
+		TotalAmount:       sum.Total,
+		Average:           sum.Average(),
 	}
 }
 
@@ -177,9 +179,9 @@ func newRendered(sum summaries.Summary) *rendered {
 	body = append(body, `,"total_transactions":`...)
 	body = strconv.AppendInt(body, sum.Transactions, 10)
 	body = append(body, `,"total_amount":`...)
-	body = appendMoney(body, sum.Total)
+	body = sum.Total.AppendJSON(body)
 	body = append(body, `,"average_transaction_amount":`...)
-	body = appendMoney(body, sum.Average())
+	body = sum.Average().AppendJSON(body)
 	body = append(body, "}\n"...)
 
 	hash := fnv.New64a()

@@ -8,8 +8,9 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/danielgtaylor/huma/v2/humatest"
-	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -55,10 +56,10 @@ func TestSummaryNumbers(t *testing.T) {
 		{2, "0", "0.00", "0.00"},
 		{1, "0.1250", "0.125", "0.13"},
 		{3, "100000000000000000000.01", "100000000000000000000.01", "33333333333333333333.34"},
-		{7, "1e3", "1000.00", "142.86"},
+		{7, "1000", "1000.00", "142.86"},
 	} {
 		h := newHandler(t, withSummaries(func(_ context.Context, userID int32) (summaries.Summary, error) {
-			return summaries.Summary{UserID: userID, Transactions: tc.transactions, Total: decimal.RequireFromString(tc.total)}, nil
+			return summaries.Summary{UserID: userID, Transactions: tc.transactions, Total: money.MustParse(tc.total)}, nil
 		}))
 		want := fmt.Sprintf(`{"user_id":1,"total_transactions":%d,"total_amount":%s,"average_transaction_amount":%s}`+"\n",
 			tc.transactions, tc.money, tc.average)

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -16,9 +18,9 @@ import (
 
 // Total is the count and sum of a day or month in which there are transactions.
 type Total struct {
-	Start             Date  `json:"start" doc:"The day, or the first day of the month."`
-	TotalTransactions int64 `json:"total_transactions" minimum:"1" example:"50" doc:"How many transactions it has."`
-	TotalAmount       Money `json:"total_amount" doc:"The exact sum of their amounts."`
+	Start             civil.Date `json:"start" doc:"The day, or the first day of the month."`
+	TotalTransactions int64      `json:"total_transactions" minimum:"1" example:"50" doc:"How many transactions it has."`
+	TotalAmount       money.Sum  `json:"total_amount" doc:"The exact sum of their amounts."`
 }
 
 // RangeQuery bounds what is looked at. It is exported since huma passes over embedded
@@ -28,27 +30,29 @@ type RangeQuery struct {
 	To   string `query:"to" format:"date" example:"2024-12-31" doc:"The last day that counts; left out, there is no bound."`
 }
 
-// days are the bounds; zero means none.
-func (q RangeQuery) days() (from, to time.Time, err error) {
-	if from, err = parseDay("query.from", q.From); err != nil {
-		return from, to, err
+// days are the days asked for: all of them where there is no bound.
+func (q RangeQuery) days() (days summaries.Days, err error) {
+	days = summaries.AllDays()
+	if q.From != "" {
+		if days.From, err = parseDay("query.from", q.From); err != nil {
+			return days, err
+		}
 	}
-	if to, err = parseDay("query.to", q.To); err != nil {
-		return from, to, err
+	if q.To != "" {
+		if days.To, err = parseDay("query.to", q.To); err != nil {
+			return days, err
+		}
 	}
-	if !to.IsZero() && from.After(to) {
+	if days.From > days.To {
 		err = invalid(ProblemError{Location: "query.to", Message: "must not be before from"})
 	}
-	return from, to, err
+	return days, err
 }
 
 // parseDay reads a day strictly: what is no day of the calendar is refused.
-func parseDay(location, text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	day, err := time.Parse(time.DateOnly, text)
-	if err != nil || day.Year() < 1 {
+func parseDay(location, text string) (civil.Date, error) {
+	day, err := civil.Parse(text)
+	if err != nil || day < civil.Min {
 		return day, invalid(ProblemError{Location: location, Message: "must be a day, as in 2024-01-31"})
 	}
 	return day, nil
@@ -116,7 +120,7 @@ func (s *service) userTotals(ctx context.Context, in *userTotalsInput) (*pageOut
 
 // totals is a page, and whether there is anything on it.
 func (s *service) totals(ctx context.Context, userID int32, path string, in TotalsQuery) (*pageOutput[Total], bool, error) {
-	from, to, err := in.days()
+	days, err := in.days()
 	if err != nil {
 		return nil, false, err
 	}
@@ -125,24 +129,26 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 	if err != nil {
 		return nil, false, err
 	}
-	after := time.Time{}
+	var after *civil.Date
 	if start != (place{}) {
-		if after, err = start.day(); err != nil {
+		day, err := start.day()
+		if err != nil {
 			return nil, false, err
 		}
+		after = &day
 	}
 	sums, err := s.summaries.Totals(ctx, summaries.TotalsQuery{
-		UserID: userID, By: summaries.Period(in.By), From: from, To: to, After: after, Limit: in.Limit + 1,
+		UserID: userID, By: summaries.Period(in.By), Days: days, After: after, Limit: in.Limit + 1,
 	})
 	if err != nil {
 		return nil, false, err
 	}
 	totals := make([]Total, len(sums))
 	for i, t := range sums {
-		totals[i] = Total{Start: Date(t.Start), TotalTransactions: t.Transactions, TotalAmount: Money(t.Amount)}
+		totals[i] = Total{Start: t.Start, TotalTransactions: t.Transactions, TotalAmount: t.Amount}
 	}
 	page := newPage(totals, in.PageQuery, list, "/"+path, in.values(), func(t Total) place {
-		return place{daysOf(time.Time(t.Start)), 1}
+		return place{int64(t.Start), 1}
 	})
 	return page, len(sums) > 0, nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,13 +15,13 @@ import (
 
 // Transaction is one loaded row, and where it came from.
 type Transaction struct {
-	ID            int64  `json:"id" example:"17" doc:"Tally's own number of the row."`
-	TransactionID string `json:"transaction_id" maxLength:"50" example:"TXN186490" doc:"The source's id of the transaction; unique."`
-	UserID        int32  `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
-	Amount        Money  `json:"amount" doc:"Exactly what the file said."`
-	Date          Date   `json:"transaction_date" doc:"The day of the transaction."`
-	FileID        int64  `json:"file_id" example:"3" doc:"The file that the row came from."`
-	Line          int64  `json:"line" example:"42" doc:"The line of that file on which the row starts; the header is line 1."`
+	ID            int64      `json:"id" example:"17" doc:"Tally's own number of the row."`
+	TransactionID string     `json:"transaction_id" maxLength:"50" example:"TXN186490" doc:"The source's id of the transaction; unique."`
+	UserID        int32      `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
+	Amount        money.Sum  `json:"amount" doc:"Exactly what the file said."`
+	Date          civil.Date `json:"transaction_date" doc:"The day of the transaction."`
+	FileID        int64      `json:"file_id" example:"3" doc:"The file that the row came from."`
+	Line          int64      `json:"line" example:"42" doc:"The line of that file on which the row starts; the header is line 1."`
 }
 
 type transactionsInput struct {
@@ -61,32 +63,21 @@ func (s *service) transactions(ctx context.Context, in *transactionsInput) (*pag
 	for i, t := range stored {
 		rows[i] = Transaction{
 			ID: t.ID, TransactionID: t.TransactionID, UserID: t.UserID,
-			Amount: Money(t.Amount), Date: Date(t.Date), FileID: t.FileID, Line: t.Line,
+			Amount: t.Amount, Date: t.Date, FileID: t.FileID, Line: t.Line,
 		}
 	}
 	return newPage(rows, in.PageQuery, list, "/"+list, nil, func(t Transaction) place {
-		return place{daysOf(time.Time(t.Date)), t.ID}
+		return place{int64(t.Date), t.ID}
 	}), nil
 }
 
-const secondsOfDay = 24 * 60 * 60
-
-// daysOf counts from 1970-01-01.
-func daysOf(day time.Time) int64 { return day.Unix() / secondsOfDay }
-
-// The days that fit PostgreSQL's dates and four digits of a year alike. A cursor
-// can be made up, and must not get as far as an error of the database.
-const (
-	firstDay = -719162 // 0001-01-01
-	lastDay  = 2932896 // 9999-12-31
-)
-
-// day is the day of a place whose first part is one.
-func (p place) day() (time.Time, error) {
-	if p.first < firstDay || p.first > lastDay {
-		return time.Time{}, badCursor()
+// day is the day of a place whose first part is one. A cursor can be made up, and must
+// not get as far as an error of the database.
+func (p place) day() (civil.Date, error) {
+	if p.first < int64(civil.Min) || p.first > int64(civil.Max) {
+		return 0, badCursor()
 	}
-	return time.Unix(p.first*secondsOfDay, 0).UTC(), nil
+	return civil.Date(p.first), nil
 }
 
 // transactions is the place in a user's transactions.

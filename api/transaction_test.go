@@ -10,9 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/shopspring/decimal"
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +25,7 @@ func listing(rows *[]summaries.Transaction) fakeSummaries {
 	return fakeSummaries{transactions: func(_ context.Context, _ int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error) {
 		var out []summaries.Transaction
 		for _, t := range *rows {
-			later := t.Date.After(after.Date) || (t.Date.Equal(after.Date) && t.ID > after.ID)
+			later := after == (summaries.Cursor{}) || t.Date > after.Date || (t.Date == after.Date && t.ID > after.ID)
 			if later && len(out) < limit {
 				out = append(out, t)
 			}
@@ -34,17 +35,13 @@ func listing(rows *[]summaries.Transaction) fakeSummaries {
 }
 
 func stored(id int64, day string) summaries.Transaction {
-	date, err := time.Parse(time.DateOnly, day)
-	if err != nil {
-		panic(err)
-	}
 	return summaries.Transaction{
-		ID: id, TransactionID: fmt.Sprintf("T%d", id), UserID: 7, Amount: decimal.New(id, -1), Date: date, FileID: 3, Line: id + 1,
+		ID: id, TransactionID: fmt.Sprintf("T%d", id), UserID: 7, Amount: money.NewSum(id, 1), Date: civil.MustParse(day), FileID: 3, Line: id + 1,
 	}
 }
 
 func byPlace(a, b summaries.Transaction) int {
-	return cmp.Or(a.Date.Compare(b.Date), cmp.Compare(a.ID, b.ID))
+	return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.ID, b.ID))
 }
 
 type anyPage struct {

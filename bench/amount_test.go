@@ -12,8 +12,8 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// money is a way to keep and to sum amounts.
-type money struct {
+// amountType is a way to keep and to sum amounts.
+type amountType struct {
 	name, column, sum string // the column's type, and SQL of the exact or inexact sum, as numeric or float8
 	from              string // SQL of the stored value of a numeric a
 	table             string
@@ -22,8 +22,8 @@ type money struct {
 	bytes            float64
 }
 
-func monies() []*money {
-	return []*money{
+func amountTypes() []*amountType {
+	return []*amountType{
 		{name: "float", column: "float8", from: "a::float8", sum: "sum(amount)"},
 		{name: "float-cast", column: "float8", from: "a::float8", sum: "sum(amount::numeric)"}, // Tally's way
 		{name: "numeric", column: "numeric", from: "a", sum: "sum(amount)"},
@@ -43,7 +43,7 @@ func BenchmarkAmounts(b *testing.B) {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
 			pool, _ := database(b)
 			exact := exactAmounts(b, pool, n)
-			all := monies()
+			all := amountTypes()
 			for _, m := range all {
 				m.table = "m_" + strings.ReplaceAll(m.name, "-", "_")
 			}
@@ -89,7 +89,7 @@ func exactAmounts(b *testing.B, pool *pgxpool.Pool, n int64) decimal.Decimal {
 	return total
 }
 
-func (m *money) store(b *testing.B, pool *pgxpool.Pool) {
+func (m *amountType) store(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	exec(b, pool, fmt.Sprintf("DROP TABLE IF EXISTS %s, source; CREATE TABLE %s (i BIGINT, user_id INT, amount %s)", m.table, m.table, m.column))
 	exec(b, pool, fmt.Sprintf("CREATE UNLOGGED TABLE source AS SELECT i, user_id, (%s)::%s AS amount FROM amounts", m.from, m.column)) // of its own type, which costs no conversion
@@ -101,13 +101,13 @@ func (m *money) store(b *testing.B, pool *pgxpool.Pool) {
 	m.bytes = bytesOf(b, pool, "pg_table_size('"+m.table+"')")
 }
 
-func (m *money) read(b *testing.B, pool *pgxpool.Pool) {
+func (m *amountType) read(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	m.all = append(m.all, explain(b, pool, fmt.Sprintf("SELECT %s FROM %s", m.sum, m.table)).execution/1e6)
 	m.users = append(m.users, explain(b, pool, fmt.Sprintf("SELECT user_id, %s FROM %s GROUP BY user_id", m.sum, m.table)).execution/1e6)
 }
 
-func (m *money) report(b *testing.B, pool *pgxpool.Pool, rows float64, exact decimal.Decimal) {
+func (m *amountType) report(b *testing.B, pool *pgxpool.Pool, rows float64, exact decimal.Decimal) {
 	b.Helper()
 	total, err := decimal.NewFromString(column[string](b, pool, fmt.Sprintf("SELECT (%s)::text FROM %s", m.sum, m.table))[0])
 	if err != nil {

@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/api"
@@ -104,9 +105,9 @@ func summaryAnswers(b *testing.B, store *summaries.Store, users []int32) []answe
 
 // written is the body as the least code writes it, right for amounts of at most two
 // decimals, as generated ones are.
-func written(user int32, n int64, total decimal.Decimal) []byte {
+func written(user int32, n int64, total money.Sum) []byte {
 	return fmt.Appendf(nil, "{\"user_id\":%d,\"total_transactions\":%d,\"total_amount\":%s,\"average_transaction_amount\":%s}\n",
-		user, n, total.StringFixed(2), total.DivRound(decimal.NewFromInt(n), 2).StringFixed(2))
+		user, n, total.AppendJSON(nil), total.Average(n).AppendJSON(nil))
 }
 
 // tally is the server as `tally serve` runs it, with its access log from level info down.
@@ -202,7 +203,7 @@ func minimal(pool *pgxpool.Pool) http.Handler {
 			return
 		}
 		var n int64
-		var total decimal.Decimal
+		var total money.Sum
 		err = pool.QueryRow(r.Context(), "SELECT total_transactions, total_amount FROM user_summary WHERE user_id = $1",
 			pgx.QueryExecModeCacheStatement, int32(user)).Scan(&n, &total)
 		if err != nil {

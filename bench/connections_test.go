@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/internal/postgres"
@@ -71,7 +72,7 @@ func BenchmarkConnections(b *testing.B) {
 }
 
 // lookUp is one look-up in some way.
-type lookUp func(context.Context, int32) (transactions int64, total decimal.Decimal, err error)
+type lookUp func(context.Context, int32) (transactions int64, total money.Sum, err error)
 
 // spoken is a way to look up, and what came of it.
 type spoken struct {
@@ -166,14 +167,14 @@ func openAll(b *testing.B, pool *pgxpool.Pool) {
 const lookUpQuery = "SELECT total_transactions, total_amount FROM user_summary WHERE user_id = $1"
 
 func pooled(pool *pgxpool.Pool, mode pgx.QueryExecMode) lookUp {
-	return func(ctx context.Context, user int32) (n int64, total decimal.Decimal, err error) {
+	return func(ctx context.Context, user int32) (n int64, total money.Sum, err error) {
 		err = pool.QueryRow(ctx, lookUpQuery, mode, user).Scan(&n, &total)
 		return n, total, err
 	}
 }
 
 func bunned(db *bun.DB) lookUp {
-	return func(ctx context.Context, user int32) (n int64, total decimal.Decimal, err error) {
+	return func(ctx context.Context, user int32) (n int64, total money.Sum, err error) {
 		err = db.NewSelect().Table("user_summary").Column("total_transactions", "total_amount").Where("user_id = ?", user).Scan(ctx, &n, &total)
 		return n, total, err
 	}
@@ -186,7 +187,7 @@ func connecting(b *testing.B, location string) lookUp {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return func(ctx context.Context, user int32) (n int64, total decimal.Decimal, err error) {
+	return func(ctx context.Context, user int32) (n int64, total money.Sum, err error) {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err != nil {
 			return 0, total, err
@@ -264,7 +265,7 @@ func (a *asking) ask(ctx context.Context, look lookUp, n int) {
 		user := int32(1 + rand.Int64N(a.users))
 		began := time.Now()
 		var transactions int64
-		var total decimal.Decimal
+		var total money.Sum
 		transactions, total, err = look(ctx, user)
 		ms = append(ms, 1000*time.Since(began).Seconds())
 		if err == nil && !rightSummary(user, transactions, total) {

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/summaries"
@@ -81,8 +82,8 @@ func fillSummaries(b *testing.B, pool *pgxpool.Pool, runID, users int64) {
 	settle(b, pool)
 }
 
-func rightSummary(user int32, transactions int64, total decimal.Decimal) bool {
-	return transactions == 1+int64(user)%100 && total.Equal(decimal.New(int64(user), -2))
+func rightSummary(user int32, transactions int64, total money.Sum) bool {
+	return transactions == 1+int64(user)%100 && total == money.NewSum(int64(user), 2)
 }
 
 // next goes through the users in strides, so that no two that follow each other share

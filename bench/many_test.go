@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
-	"github.com/shopspring/decimal"
 
 	"github.com/opentax/tally/internal/postgres"
 )
@@ -35,7 +36,7 @@ func (s *speakers) carriesPrepared(b *testing.B, through *bouncer) float64 {
 		}
 		defer func() { _ = conn.Close(context.Background()) }()
 		asking.Go(func() {
-			asking.ask(b.Context(), func(ctx context.Context, user int32) (n int64, total decimal.Decimal, err error) {
+			asking.ask(b.Context(), func(ctx context.Context, user int32) (n int64, total money.Sum, err error) {
 				err = conn.QueryRow(ctx, lookUpQuery, pgx.QueryExecModeCacheStatement, user).Scan(&n, &total)
 				return n, total, err
 			}, manyAsks)
@@ -108,7 +109,7 @@ func (s *speakers) crowd(b *testing.B, c *crowd, clients int) {
 	began = time.Now()
 	for _, conn := range conns {
 		asking.Go(func() {
-			asking.ask(b.Context(), func(ctx context.Context, user int32) (n int64, total decimal.Decimal, err error) {
+			asking.ask(b.Context(), func(ctx context.Context, user int32) (n int64, total money.Sum, err error) {
 				err = conn.QueryRow(ctx, lookUpQuery, pgx.QueryExecModeExec, user).Scan(&n, &total)
 				return n, total, err
 			}, manyAsks)

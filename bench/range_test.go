@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 
 	"github.com/opentax/tally/summaries"
 )
@@ -71,7 +73,7 @@ func BenchmarkRange(b *testing.B) {
 // rangeWay is a way to ask for a user's year.
 type rangeWay struct {
 	name string
-	ask  func(ctx context.Context, user int32, year int) (int64, decimal.Decimal, error)
+	ask  func(ctx context.Context, user int32, year int) (int64, money.Sum, error)
 	took []float64 // microseconds
 
 	conn      *pgx.Conn // on which the statement is prepared
@@ -116,8 +118,8 @@ func (w *rangeWay) median() float64 {
 	return w.took[len(w.took)/2]
 }
 
-func day(year int, month time.Month, day int) time.Time {
-	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+func day(year int, month time.Month, day int) civil.Date {
+	return civil.Of(time.Date(year, month, day, 0, 0, 0, 0, time.UTC))
 }
 
 func rangeWays(b *testing.B, pool *pgxpool.Pool) []*rangeWay {
@@ -134,16 +136,16 @@ func rangeWays(b *testing.B, pool *pgxpool.Pool) []*rangeWay {
 	if err := one.AcquireFunc(b.Context(), func(c *pgxpool.Conn) error { conn = c.Conn(); return nil }); err != nil {
 		b.Fatal(err)
 	}
-	ranged := func(month time.Month, first int) func(context.Context, int32, int) (int64, decimal.Decimal, error) {
-		return func(ctx context.Context, user int32, year int) (int64, decimal.Decimal, error) {
-			s, err := store.Range(ctx, user, day(year, month, first), day(year+1, month, first-1))
+	ranged := func(month time.Month, first int) func(context.Context, int32, int) (int64, money.Sum, error) {
+		return func(ctx context.Context, user int32, year int) (int64, money.Sum, error) {
+			s, err := store.Range(ctx, user, summaries.Days{From: day(year, month, first), To: day(year+1, month, first-1)})
 			return s.Transactions, s.Total, err
 		}
 	}
 	return []*rangeWay{
 		{
 			name: "summary", conn: conn, statement: "FROM user_summary s WHERE",
-			ask: func(ctx context.Context, user int32, _ int) (int64, decimal.Decimal, error) {
+			ask: func(ctx context.Context, user int32, _ int) (int64, money.Sum, error) {
 				s, err := store.Get(ctx, user)
 				return s.Transactions, s.Total, err
 			},
@@ -177,7 +179,7 @@ func byPrimaryKey(b *testing.B, pool *pgxpool.Pool, name, mode string) *rangeWay
 	const query = "SELECT count(*), sum(amount::numeric) FROM transactions WHERE user_id = $1 AND transaction_date BETWEEN $2 AND $3"
 	return &rangeWay{
 		name: name, conn: conn, statement: "FROM transactions WHERE",
-		ask: func(ctx context.Context, user int32, year int) (n int64, total decimal.Decimal, err error) {
+		ask: func(ctx context.Context, user int32, year int) (n int64, total money.Sum, err error) {
 			err = conn.QueryRow(ctx, query, pgx.QueryExecModeCacheStatement, user, day(year, time.January, 1), day(year, time.December, 31)).Scan(&n, &total)
 			return n, total, err
 		},
@@ -193,7 +195,7 @@ func sameAnswers(b *testing.B, ways []*rangeWay, user int32, year int) {
 	}
 	for _, w := range []*rangeWay{ways[1], ways[4]} {
 		count, total, err := w.ask(b.Context(), user, year)
-		if err != nil || count != wantCount || !total.Equal(wantTotal) {
+		if err != nil || count != wantCount || total != wantTotal {
 			b.Fatalf("%s: %d and %s (%v), want %d and %s", w.name, count, total, err, wantCount, wantTotal)
 		}
 	}

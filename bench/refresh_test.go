@@ -8,6 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/shopspring/decimal"
@@ -86,7 +90,7 @@ type refreshing struct {
 
 type nightRow struct {
 	user, day int32
-	amount    summaries.Sum
+	amount    money.Sum
 }
 
 // refreshWay is a way to bring a table of summaries up to date.
@@ -149,7 +153,7 @@ func (s *refreshing) tally(ctx context.Context, tx pgx.Tx) error {
 	deltas := summaries.NewDeltas(ctx)
 	defer deltas.Close()
 	for _, r := range s.night {
-		if err := deltas.Add(r.user, r.day, r.amount); err != nil {
+		if err := deltas.Add(r.user, civil.Date(r.day), r.amount); err != nil {
 			return err
 		}
 	}
@@ -177,7 +181,7 @@ func (s *refreshing) arrive(b *testing.B, rows int64) {
 		s.night, err = pgx.CollectRows(found, func(row pgx.CollectableRow) (r nightRow, err error) {
 			var cents int64
 			err = row.Scan(&r.user, &r.day, &cents)
-			r.amount = summaries.NewSum(cents, 2)
+			r.amount = money.NewSum(cents, 2)
 			return r, err
 		})
 	}

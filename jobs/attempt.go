@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
@@ -54,7 +56,7 @@ var (
 type attempt struct {
 	runID  int64
 	kind   string
-	date   Date
+	date   civil.Date
 	paths  []string
 	number int
 	before string // state of the run before

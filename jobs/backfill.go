@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -18,7 +20,7 @@ var ErrTooManyDates = errors.New("too many dates at once")
 // yet, each with its River job, in one commit. It returns the runs of all these
 // dates by date; those that were there before are as they were, with Created
 // false. [ErrNotEnded] refuses a date that is not over.
-func (s *Service) Backfill(ctx context.Context, from, to Date, requestedBy string) ([]Run, error) {
+func (s *Service) Backfill(ctx context.Context, from, to civil.Date, requestedBy string) ([]Run, error) {
 	if to < from {
 		return nil, fmt.Errorf("backfill: the first date %s is after the last %s", from, to)
 	}
@@ -30,7 +32,7 @@ func (s *Service) Backfill(ctx context.Context, from, to Date, requestedBy strin
 
 // Trigger is Backfill for one date, asked for from origin, a network address. An
 // existing run is returned as it is.
-func (s *Service) Trigger(ctx context.Context, date Date, requestedBy, origin string) (Run, error) {
+func (s *Service) Trigger(ctx context.Context, date civil.Date, requestedBy, origin string) (Run, error) {
 	runs, err := s.request(ctx, date, date, requestedBy, origin)
 	if err != nil {
 		return Run{}, err
@@ -38,11 +40,11 @@ func (s *Service) Trigger(ctx context.Context, date Date, requestedBy, origin st
 	return runs[0], nil
 }
 
-func (s *Service) request(ctx context.Context, from, to Date, requestedBy, origin string) ([]Run, error) {
+func (s *Service) request(ctx context.Context, from, to civil.Date, requestedBy, origin string) ([]Run, error) {
 	if err := s.checkEnded(to); err != nil {
 		return nil, fmt.Errorf("backfill: %w", err)
 	}
-	dates := make([]Date, 0, int(to-from)+1)
+	dates := make([]civil.Date, 0, int(to-from)+1)
 	for d := from; d <= to; d++ {
 		dates = append(dates, d)
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/bucket"
@@ -31,7 +33,7 @@ type RunRequest struct {
 	// Rules hold for Paths where no Source is named.
 	Rules pipeline.Rules
 	// Date is the logical date; nil means the day that has just ended.
-	Date *Date
+	Date *civil.Date
 	// RequestedBy goes to the ledger; "" means "cli".
 	RequestedBy string
 	// Progress may be nil. It is called from the goroutine that loads.
@@ -45,7 +47,7 @@ type RunRequest struct {
 type RunResult struct {
 	RunID       int64             `json:"run_id"`
 	Attempt     int               `json:"attempt"`
-	LogicalDate Date              `json:"logical_date"`
+	LogicalDate civil.Date        `json:"logical_date"`
 	Status      string            `json:"status"`
 	Error       string            `json:"error,omitempty"`
 	Files       []pipeline.Result `json:"files"`
@@ -160,7 +162,7 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		// No job: the attempt starts right away. Should it not, Reconcile finds
 		// the run.
-		n := newRuns{kind: KindBackfill, dates: []Date{date}, requestedBy: req.RequestedBy, origin: s.config.Worker}
+		n := newRuns{kind: KindBackfill, dates: []civil.Date{date}, requestedBy: req.RequestedBy, origin: s.config.Worker}
 		created, err := s.createRuns(ctx, tx, n)
 		if err != nil {
 			return err
@@ -181,7 +183,7 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 	return runID, nil
 }
 
-func (s *Service) createManual(ctx context.Context, req RunRequest, date Date) (int64, error) {
+func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.Date) (int64, error) {
 	r := Run{Kind: KindManual, LogicalDate: date}
 	names := make([]string, len(req.Paths))
 	for i, path := range req.Paths {
@@ -203,7 +205,7 @@ func (s *Service) createManual(ctx context.Context, req RunRequest, date Date) (
 // miss what is still to come.
 var ErrNotEnded = errors.New("the day has not ended yet")
 
-func (s *Service) checkEnded(d Date) error {
+func (s *Service) checkEnded(d civil.Date) error {
 	if last := s.lastEnded(s.config.Clock.Now()); d > last {
 		return fmt.Errorf("logical date %s (the last that can be run is %s, in %s): %w", d, last, s.config.TimeZone, ErrNotEnded)
 	}

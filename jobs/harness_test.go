@@ -12,6 +12,8 @@ import (
 	"time"
 	_ "time/tzdata" // the zones under test, wherever the tests run
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -149,9 +151,9 @@ func rows(n int) string {
 	return b.String()
 }
 
-func date(t *testing.T, s string) Date {
+func date(t *testing.T, s string) civil.Date {
 	t.Helper()
-	d, err := ParseDate(s)
+	d, err := civil.Parse(s)
 	require.NoError(t, err)
 	return d
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/internal/postgres"
@@ -24,7 +26,7 @@ const pageLimit = 1000
 type Run struct {
 	ID          int64      `bun:"id" json:"id"`
 	Kind        string     `bun:"kind" json:"kind"`
-	LogicalDate Date       `bun:"logical_date" json:"logical_date"`
+	LogicalDate civil.Date `bun:"logical_date" json:"logical_date"`
 	RequestedBy string     `bun:"requested_by" json:"requested_by"`
 	Paths       []string   `bun:"paths,array" json:"paths"`
 	CreatedAt   time.Time  `bun:"created_at" json:"created_at"`
@@ -72,7 +74,7 @@ type File struct {
 	Rejected    int64            `bun:"rejected" json:"rejected"`
 	Replaced    int64            `bun:"replaced" json:"replaced"`
 	Faults      map[string]int64 `bun:"faults,type:jsonb" json:"faults"`
-	TotalAmount decimal.Decimal  `bun:"total_amount" json:"total_amount"`
+	TotalAmount money.Sum        `bun:"total_amount" json:"total_amount"`
 	Rules       json.RawMessage  `bun:"rules,type:jsonb" json:"rules"`
 	CodeVersion string           `bun:"code_version" json:"code_version"`
 	StartedAt   time.Time        `bun:"started_at" json:"started_at"`
@@ -154,7 +156,7 @@ func (l *Ledger) Run(ctx context.Context, id int64) (Run, error) {
 }
 
 // runsOfDates are the runs of the dates of a range, both ends in it, by date.
-func (l *Ledger) runsOfDates(ctx context.Context, from, to Date) ([]Run, error) {
+func (l *Ledger) runsOfDates(ctx context.Context, from, to civil.Date) ([]Run, error) {
 	runs := []Run{}
 	err := l.selectRunsOfDates(from, to).Scan(ctx, &runs)
 	if err != nil {

@@ -1,6 +1,10 @@
 package jobs
 
-import "github.com/uptrace/bun"
+import (
+	"github.com/uptrace/bun"
+
+	"github.com/opentax/tally/internal/civil"
+)
 
 // The statements of the ledger's lists, apart from what reads them, so that their
 // plans are those of the very text that is sent.
@@ -19,7 +23,7 @@ func (l *Ledger) selectRuns(before int64, limit int) *bun.SelectQuery {
 
 func (l *Ledger) selectRun(id int64) *bun.SelectQuery { return l.selectStatus().Where("id = ?", id) }
 
-func (l *Ledger) selectRunsOfDates(from, to Date) *bun.SelectQuery {
+func (l *Ledger) selectRunsOfDates(from, to civil.Date) *bun.SelectQuery {
 	return l.selectStatus().
 		Where("kind <> 'manual'").Where("logical_date BETWEEN ?::date AND ?::date", from.String(), to.String()).
 		OrderExpr("logical_date")

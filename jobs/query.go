@@ -3,6 +3,8 @@ package jobs
 import (
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
@@ -40,7 +42,7 @@ func lists(s explain.Sample) []explain.Query {
 		q.Expect.MostBuffers = 10 * page
 		return q
 	}
-	day := DateOf(s.Date)
+	day := s.Date
 	return []explain.Query{
 		list("runs", "each page of runs", l.selectRuns(0, page), "etl_runs_pkey", "etl_attempts_pkey"),
 		list("runs_before", "each page of runs but the first", l.selectRuns(s.RunID, page), "etl_runs_pkey", "etl_attempts_pkey"),
@@ -71,7 +73,7 @@ func changes(s explain.Sample) []explain.Query {
 	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
 	attempts, whole := uses("etl_runs_pkey", "etl_attempts_pkey"), explain.Expectation{WholeTable: true}
 	const grace, attempt = 60.0, 1000
-	date, now := DateOf(s.Date).String(), []time.Time{s.Date}
+	date, now := s.Date.String(), []time.Time{s.Date.Time()}
 	list := fromLedger([]explain.Query{
 		{Name: "last_attempt", Purpose: "each attempt", Args: []any{s.RunID}, Expect: attempts},
 		{Name: "known_failures", Purpose: "each run", Args: []any{"v0"}, Expect: whole},
@@ -79,7 +81,7 @@ func changes(s explain.Sample) []explain.Query {
 		{Name: "unattended_export", Purpose: "each tick of the schedule, where runs are exported", Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
 		{Name: "cancelled_by_hand", Purpose: "each run that nobody attends to", Args: []any{jobKind, s.RunID}},
 		{Name: "lost_by_hand", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
-		{Name: "create_runs", Purpose: "each night and each backfill", Args: []any{KindNightly, "schedule", []time.Time{s.Date}}, Writes: true},
+		{Name: "create_runs", Purpose: "each night and each backfill", Args: []any{KindNightly, "schedule", []civil.Date{s.Date}}, Writes: true},
 		{Name: "lock_run", Purpose: "each attempt", Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey")},
 		{Name: "note_lost", Purpose: "each attempt after one that was killed", Args: []any{s.RunID, 1}, Writes: true},
 		{Name: "start_attempt", Purpose: "each attempt", Args: []any{s.RunID, attempt, nil, "worker", "v0"}, Writes: true},

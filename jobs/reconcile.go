@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -53,7 +55,7 @@ func (s *Service) Reconcile(ctx context.Context) ([]int64, error) {
 // unattended is a run that nobody is doing.
 type unattended struct {
 	id      int64
-	date    Date
+	date    civil.Date
 	attempt int
 	status  string
 	hadJob  bool

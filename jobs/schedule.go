@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -83,7 +85,7 @@ func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]Run, error) 
 // decision is what became of the dates that had ended.
 type decision struct {
 	runs                   []Run
-	skippedFrom, skippedTo Date // none where skippedTo is before skippedFrom
+	skippedFrom, skippedTo civil.Date // none where skippedTo is before skippedFrom
 }
 
 func (d decision) log(ctx context.Context, logger *slog.Logger) {
@@ -97,21 +99,21 @@ func (d decision) log(ctx context.Context, logger *slog.Logger) {
 }
 
 // lastEnded is the newest logical date: the day that has just ended.
-func (s *Service) lastEnded(now time.Time) Date { return DateOf(now.In(s.config.TimeZone)) - 1 }
+func (s *Service) lastEnded(now time.Time) civil.Date { return civil.Of(now.In(s.config.TimeZone)) - 1 }
 
 // LastEnded is the day that has just ended in the schedule's time zone: the newest
 // logical date that can be run.
-func (s *Service) LastEnded() Date { return s.lastEnded(s.config.Clock.Now()) }
+func (s *Service) LastEnded() civil.Date { return s.lastEnded(s.config.Clock.Now()) }
 
 // behind is the cheap look at the watermark that nearly every tick ends with.
-func (s *Service) behind(ctx context.Context, last Date) (bool, error) {
+func (s *Service) behind(ctx context.Context, last civil.Date) (bool, error) {
 	decided, begun, err := s.decided(ctx)
 	return err == nil && (!begun || decided < last), err
 }
 
 // decided is the watermark, looked at without its lock; the schedule may not have
 // begun yet.
-func (s *Service) decided(ctx context.Context) (date Date, begun bool, err error) {
+func (s *Service) decided(ctx context.Context) (date civil.Date, begun bool, err error) {
 	err = s.pool.QueryRow(ctx, readSchedule).Scan(&date)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, nil
@@ -122,14 +124,14 @@ func (s *Service) decided(ctx context.Context) (date Date, begun bool, err error
 	return date, true, nil
 }
 
-func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last Date, now time.Time) (decision, error) {
+func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last civil.Date, now time.Time) (decision, error) {
 	decided, err := s.lockSchedule(ctx, tx, last)
 	d := decision{skippedFrom: decided + 1, skippedTo: decided}
 	if err != nil || decided >= last {
 		return d, err
 	}
 	due := s.due(decided, last, now)
-	d.skippedTo = last - Date(len(due))
+	d.skippedTo = last - civil.Date(len(due))
 	if err := s.recordSkipped(ctx, tx, d.skippedFrom, d.skippedTo); err != nil {
 		return d, err
 	}
@@ -144,11 +146,11 @@ func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last Date, now time
 }
 
 // lockSchedule locks the watermark and returns it.
-func (s *Service) lockSchedule(ctx context.Context, tx pgx.Tx, last Date) (Date, error) {
+func (s *Service) lockSchedule(ctx context.Context, tx pgx.Tx, last civil.Date) (civil.Date, error) {
 	if _, err := tx.Exec(ctx, startSchedule, last.String(), s.config.TimeZone.String()); err != nil {
 		return 0, fmt.Errorf("start the schedule: %w", err)
 	}
-	var decided Date
+	var decided civil.Date
 	if err := tx.QueryRow(ctx, lockSchedule).Scan(&decided); err != nil {
 		return 0, fmt.Errorf("lock the schedule: %w", err)
 	}
@@ -157,7 +159,7 @@ func (s *Service) lockSchedule(ctx context.Context, tx pgx.Tx, last Date) (Date,
 
 // due are the dates after decided that are to be run, oldest first; they always
 // end with last, if there are any.
-func (s *Service) due(decided, last Date, now time.Time) []Date {
+func (s *Service) due(decided, last civil.Date, now time.Time) []civil.Date {
 	count := int(last - decided)
 	switch s.config.CatchUp {
 	case CatchUpLatest:
@@ -170,19 +172,19 @@ func (s *Service) due(decided, last Date, now time.Time) []Date {
 	case CatchUpAll:
 		count = min(count, s.config.CatchUpLimit)
 	}
-	dates := make([]Date, count)
+	dates := make([]civil.Date, count)
 	for i := range dates {
-		dates[i] = last - Date(count-1-i)
+		dates[i] = last - civil.Date(count-1-i)
 	}
 	return dates
 }
 
 // recordSkipped notes the dates of a range, both ends in it, that get no run.
-func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, from, to Date) error {
+func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, from, to civil.Date) error {
 	if to < from {
 		return nil
 	}
-	var named []Date
+	var named []civil.Date
 	for d := from; d <= to && len(named) < skippedDatesNamed; d++ {
 		named = append(named, d)
 	}
@@ -198,7 +200,7 @@ func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, from, to Date) e
 // newRuns are runs to be made of dates that have none.
 type newRuns struct {
 	kind        string
-	dates       []Date
+	dates       []civil.Date
 	requestedBy string
 	origin      string
 	enqueue     bool // with a River job each
@@ -247,7 +249,7 @@ func (s *Service) announce(ctx context.Context, tx pgx.Tx, r Run, n newRuns) err
 }
 
 // insertJob gives a run to River, in the transaction that decides it.
-func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, runID int64, date Date) error {
+func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, runID int64, date civil.Date) error {
 	if _, err := s.river.InsertTx(ctx, tx, runArgs{RunID: runID, LogicalDate: date.String()}, nil); err != nil {
 		return fmt.Errorf("insert the job of run %d: %w", runID, err)
 	}
@@ -273,7 +275,7 @@ func (s *Service) keepTime(ctx context.Context) {
 }
 
 func (s *Service) untilNextTick(now time.Time) time.Duration {
-	today := DateOf(now.In(s.config.TimeZone))
+	today := civil.Of(now.In(s.config.TimeZone))
 	return max(tickAtLeast, min(tickEvery, (today+1).Start(s.config.TimeZone).Sub(now)))
 }
 

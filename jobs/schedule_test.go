@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -131,13 +133,13 @@ func TestCatchUpHasALimit(t *testing.T) {
 	assert.Equal(t, "05-07 05-08 05-09", dates(t, pool))
 	var detail struct {
 		Policy   string
-		From, To Date
+		From, To civil.Date
 		Count    int
-		Dates    []Date
+		Dates    []civil.Date
 	}
 	require.NoError(t, json.Unmarshal([]byte(text(t, pool, "SELECT detail FROM audit_events WHERE action = 'run.skipped'")), &detail))
 	assert.Equal(t, "all", detail.Policy)
-	assert.Equal(t, []Date{date(t, "2020-01-01"), date(t, "2024-05-06")}, []Date{detail.From, detail.To})
+	assert.Equal(t, []civil.Date{date(t, "2020-01-01"), date(t, "2024-05-06")}, []civil.Date{detail.From, detail.To})
 	assert.Equal(t, int(detail.To-detail.From)+1, detail.Count)
 	assert.Len(t, detail.Dates, skippedDatesNamed, "a long range is not spelled out")
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -31,7 +33,7 @@ type Stats struct {
 	WaitingSince time.Duration
 	// Scheduled is the last date that the schedule has decided on; nil before it has
 	// begun.
-	Scheduled *Date
+	Scheduled *civil.Date
 }
 
 // RunCount counts the runs of a kind in a state.
@@ -88,7 +90,7 @@ func (l *Ledger) runStats(ctx context.Context, s *Stats) error {
 		return nil
 	})
 	batch.Queue(readSchedule).QueryRow(func(row pgx.Row) error {
-		var date Date
+		var date civil.Date
 		err := row.Scan(&date)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil

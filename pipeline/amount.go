@@ -2,56 +2,22 @@ package pipeline
 
 import (
 	"bytes"
-	"strconv"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/opentax/tally/internal/money"
 
 	"golang.org/x/text/currency"
 )
 
-// Amount is an exact decimal, Unscaled / 10^Scale, of at most 15 digits and 4
-// decimals, so that it survives a FLOAT column unchanged. It is normalised:
-// equal amounts are equal structs, with no trailing zero decimals and no
-// negative zero.
-type Amount struct {
-	Unscaled int64
-	Scale    uint8
-}
-
 const (
 	maxAmount   = 1_000_000_000_000_000 // first unscaled value of more than 15 digits
-	maxDecimals = 4
+	maxDecimals = money.MaxDecimals
 )
-
-var powersOfTen = [maxDecimals + 1]float64{1, 10, 100, 1000, 10000}
-
-// Float64 is the double nearest to the amount. Both operands are exact below
-// 2^53, and IEEE division rounds correctly.
-func (a Amount) Float64() float64 { return float64(a.Unscaled) / powersOfTen[a.Scale] }
-
-// String is the exact decimal, such as -3437.55.
-func (a Amount) String() string { return string(a.append(make([]byte, 0, 24))) }
-
-func (a Amount) append(b []byte) []byte {
-	if a.Scale == 0 {
-		return strconv.AppendInt(b, a.Unscaled, 10)
-	}
-	u := a.Unscaled
-	if u < 0 {
-		b, u = append(b, '-'), -u
-	}
-	divisor := int64(powersOfTen[a.Scale])
-	b = append(strconv.AppendInt(b, u/divisor, 10), '.')
-	for fraction := u % divisor; divisor > 1; fraction %= divisor {
-		divisor /= 10
-		b = append(b, byte('0'+fraction/divisor))
-	}
-	return b
-}
 
 // parseAmount reads a cell. It takes what can be read in one way only:
 // see the package's cleaning rules.
-func parseAmount(cell []byte, decimal string) (Amount, Fault) {
+func parseAmount(cell []byte, decimal string) (money.Amount, Fault) {
 	if decimal != DecimalComma {
 		if a, ok := plainAmount(cell); ok {
 			return a, 0
@@ -59,11 +25,11 @@ func parseAmount(cell []byte, decimal string) (Amount, Fault) {
 	}
 	cell = trimSpace(cell)
 	if len(cell) == 0 {
-		return Amount{}, FaultMissingAmount
+		return money.Amount{}, FaultMissingAmount
 	}
 	t, ok := dissectAmount(cell)
 	if !ok {
-		return Amount{}, FaultInvalidAmount
+		return money.Amount{}, FaultInvalidAmount
 	}
 	a, fault := readNumber(t.number, decimal)
 	if t.negative {
@@ -74,7 +40,7 @@ func parseAmount(cell []byte, decimal string) (Amount, Fault) {
 
 // plainAmount is the fast path for [-][$]digits[.digits], which is nearly every
 // amount there is. It leaves everything unusual to the slow path.
-func plainAmount(b []byte) (Amount, bool) {
+func plainAmount(b []byte) (money.Amount, bool) {
 	i := 0
 	negative := len(b) > 0 && b[0] == '-'
 	if negative {
@@ -84,7 +50,7 @@ func plainAmount(b []byte) (Amount, bool) {
 		i++
 	}
 	if len(b)-i > 18 { // so that u cannot overflow
-		return Amount{}, false
+		return money.Amount{}, false
 	}
 	var u int64
 	first, point := i, -1
@@ -94,7 +60,7 @@ func plainAmount(b []byte) (Amount, bool) {
 		} else if b[i] == '.' && point < 0 {
 			point = i
 		} else {
-			return Amount{}, false
+			return money.Amount{}, false
 		}
 	}
 	decimals := 0
@@ -102,18 +68,18 @@ func plainAmount(b []byte) (Amount, bool) {
 		decimals = len(b) - 1 - point
 	}
 	if len(b) == first || point >= 0 && decimals == 0 {
-		return Amount{}, false
+		return money.Amount{}, false
 	}
 	for ; decimals > 0 && u%10 == 0; decimals-- {
 		u /= 10
 	}
 	if decimals > maxDecimals || u >= maxAmount {
-		return Amount{}, false
+		return money.Amount{}, false
 	}
 	if negative {
 		u = -u
 	}
-	return Amount{u, uint8(decimals)}, true
+	return money.Amount{Unscaled: u, Scale: uint8(decimals)}, true
 }
 
 // amountText is an amount taken apart; number holds neither sign nor mark.
@@ -215,31 +181,31 @@ func (n *number) add(digit byte) {
 }
 
 // readNumber reads unsigned digits with thousands separators and decimals.
-func readNumber(b []byte, decimal string) (Amount, Fault) {
+func readNumber(b []byte, decimal string) (money.Amount, Fault) {
 	point, comma := byte('.'), ','
 	if decimal == DecimalComma {
 		point, comma = ',', '.'
 	}
 	whole, fraction, fractional := bytes.Cut(b, []byte{point})
 	if fractional && len(fraction) == 0 || !fractional && len(whole) == 0 {
-		return Amount{}, FaultInvalidAmount
+		return money.Amount{}, FaultInvalidAmount
 	}
 	var n number
 	separator, groups, ok := readWhole(whole, comma, &n)
 	if !ok || !onlyDigits(fraction) {
-		return Amount{}, FaultInvalidAmount
+		return money.Amount{}, FaultInvalidAmount
 	}
 	if decimal == "" && separator == ',' && groups == 1 && !fractional {
-		return Amount{}, FaultAmbiguousAmount
+		return money.Amount{}, FaultAmbiguousAmount
 	}
 	fraction = bytes.TrimRight(fraction, "0")
 	if len(fraction) > maxDecimals || n.digits+len(fraction) > 15 {
-		return Amount{}, FaultAmountPrecision
+		return money.Amount{}, FaultAmountPrecision
 	}
 	for _, d := range fraction {
 		n.add(d)
 	}
-	return Amount{n.value, uint8(len(fraction))}, 0
+	return money.Amount{Unscaled: n.value, Scale: uint8(len(fraction))}, 0
 }
 
 // readWhole reads the digits before the decimals. Separators must be of one

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -189,14 +191,14 @@ func TestAmountSurvivesFloat(t *testing.T) {
 	}
 }
 
-func normalised(u int64, scale int, negative bool) Amount {
+func normalised(u int64, scale int, negative bool) money.Amount {
 	for scale > 0 && u%10 == 0 {
 		u, scale = u/10, scale-1
 	}
 	if negative {
 		u = -u
 	}
-	return Amount{u, uint8(scale)}
+	return money.Amount{Unscaled: u, Scale: uint8(scale)}
 }
 
 // TestPlainAmountAgrees holds the fast path to what the slow path says.

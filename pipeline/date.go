@@ -1,54 +1,8 @@
 package pipeline
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/opentax/tally/internal/civil"
 )
-
-// Date is a day of the proleptic Gregorian calendar, counted from 1970-01-01.
-type Date int32
-
-// NewDate is the date of that year, month and day, and false where the calendar
-// has no such day. Years go from 0 to 9999.
-func NewDate(year, month, day int) (Date, bool) {
-	if uint(year) > 9999 || !inCalendar(year, month, day) {
-		return 0, false
-	}
-	return Date(civil.Day(year, month, day)), true
-}
-
-func inCalendar(year, month, day int) bool {
-	return month >= 1 && month <= 12 && day >= 1 && (day <= 28 || day <= daysIn(year, month))
-}
-
-func daysIn(year, month int) int {
-	switch {
-	case month != 2:
-		return 30 + (month+month>>3)&1
-	case civil.Leap(year):
-		return 29
-	default:
-		return 28
-	}
-}
-
-// ParseDate reads YYYY-MM-DD.
-func ParseDate(s string) (Date, error) {
-	if y, m, d, sep, ok := yearFirst([]byte(s)); ok && sep == '-' {
-		if date, ok := NewDate(y, m, d); ok {
-			return date, nil
-		}
-	}
-	return 0, fmt.Errorf("%q is no date of the form YYYY-MM-DD", s)
-}
-
-// Time is midnight UTC at the start of the date.
-func (d Date) Time() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
-
-// String is the date as YYYY-MM-DD.
-func (d Date) String() string { return d.Time().Format(time.DateOnly) }
 
 // reading is how a date cell was understood.
 type reading uint8
@@ -66,7 +20,7 @@ const (
 // evidence on the order of its dates, and count even where the date is outside
 // the window.
 type dateCell struct {
-	date      Date
+	date      civil.Date
 	separator byte
 	reading   reading
 	fault     Fault
@@ -75,10 +29,10 @@ type dateCell struct {
 // parseDate reads a cell.
 func (c *cleaning) parseDate(cell []byte) dateCell {
 	if y, m, d, sep, ok := yearFirst(cell); ok {
-		if !inCalendar(y, m, d) {
+		date, ok := civil.New(y, m, d)
+		if !ok {
 			return dateCell{fault: FaultImpossibleDate}
 		}
-		date := Date(civil.Day(y, m, d))
 		return dateCell{date, sep, readYearFirst, c.window(date)}
 	}
 	if a, b, year, sep, ok := yearLast(cell); ok {
@@ -114,15 +68,16 @@ func (c *cleaning) decide(a, b, year int, sep byte) dateCell {
 	case order == DayFirst:
 		month, day = b, a
 	}
-	if !inCalendar(year, month, day) {
+	date, ok := civil.New(year, month, day)
+	if !ok {
 		return dateCell{fault: FaultImpossibleDate}
 	}
-	cell.date = Date(civil.Day(year, month, day))
+	cell.date = date
 	cell.fault = c.window(cell.date)
 	return cell
 }
 
-func (c *cleaning) window(d Date) Fault {
+func (c *cleaning) window(d civil.Date) Fault {
 	if d < c.from || d > c.to {
 		return FaultDateOutOfWindow
 	}

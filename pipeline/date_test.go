@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -13,15 +15,15 @@ func TestNewDateAgainstTime(t *testing.T) {
 	days := 0
 	for day := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC); day.Year() <= 9999; day = day.AddDate(0, 0, 1) {
 		y, m, d := day.Date()
-		date, ok := NewDate(y, int(m), d)
-		if want := Date(day.Unix() / 86400); !ok || date != want {
+		date, ok := civil.New(y, int(m), d)
+		if want := civil.Date(day.Unix() / 86400); !ok || date != want {
 			require.Equal(t, want, date, day)
 		}
 		days++
 	}
 	require.Equal(t, 3652425, days)
 	for _, c := range [][3]int{{2023, 2, 29}, {1900, 2, 29}, {2024, 2, 30}, {2024, 4, 31}, {2024, 13, 1}, {2024, 0, 1}, {2024, 1, 0}, {2024, 1, 32}, {-1, 1, 1}, {10000, 1, 1}} {
-		_, ok := NewDate(c[0], c[1], c[2])
+		_, ok := civil.New(c[0], c[1], c[2])
 		assert.False(t, ok, c)
 	}
 }
@@ -29,13 +31,13 @@ func TestNewDateAgainstTime(t *testing.T) {
 func TestDateString(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"1970-01-01", "1969-12-31", "2024-02-29", "0000-01-01", "9999-12-31"} {
-		d, err := ParseDate(s)
+		d, err := civil.Parse(s)
 		require.NoError(t, err)
 		assert.Equal(t, s, d.String())
 		assert.Equal(t, s, d.Time().Format(time.DateOnly))
 	}
 	for _, s := range []string{"", "2024/01/01", "2024-1-1", "2024-02-30", "01-01-2024", "2024-01-01 "} {
-		_, err := ParseDate(s)
+		_, err := civil.Parse(s)
 		assert.Error(t, err, s)
 	}
 }
@@ -144,10 +146,10 @@ func FuzzDate(f *testing.F) {
 		clean, err := rules.compile()
 		require.NoError(t, err)
 		got := clean.parseDate([]byte(cell))
-		var readings []Date
+		var readings []civil.Date
 		for _, layout := range []string{"2006-01-02", "2006/01/02", "1/2/2006", "2/1/2006", "1-2-2006", "2-1-2006", "1.2.2006", "2.1.2006"} {
 			if when, err := time.Parse(layout, string(trimSpace([]byte(cell)))); err == nil {
-				readings = append(readings, Date(when.Unix()/86400))
+				readings = append(readings, civil.Date(when.Unix()/86400))
 			}
 		}
 		if got.fault == 0 {

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
@@ -17,7 +20,7 @@ import (
 // stored is a row of transactions.
 type stored struct {
 	user   int32
-	date   Date
+	date   civil.Date
 	amount float64
 	id     int64
 	fileID int64
@@ -163,7 +166,7 @@ func (k *keyWriter) write(p packed) error {
 	}
 	k.w.Bytes(p.id())
 	k.w.Int32(p.user())
-	k.w.Date(int32(p.date()))
+	k.w.Date(p.date())
 	return k.load.store(p)
 }
 
@@ -172,9 +175,8 @@ func (l *load) store(p packed) error {
 	if err := l.winners.Add(p); err != nil {
 		return err
 	}
-	month, _ := p.date().month()
-	l.months.add(month)
-	return l.deltas.Add(p.user(), int32(p.date()), p.amount().sum())
+	l.months.add(p.date().Month())
+	return l.deltas.Add(p.user(), p.date(), p.amount().Sum())
 }
 
 // repeat notes a row that is not stored, because of one that is.
@@ -204,7 +206,7 @@ type batch struct {
 type storedAt struct {
 	known bool
 	user  int32
-	date  Date
+	date  civil.Date
 }
 
 func (b *batch) add(p packed) {
@@ -287,7 +289,7 @@ func (k *known) find(ctx context.Context, b *batch) error {
 	}
 	var i, user, date int32
 	tag, err := pgx.ForEachRow(rows, []any{&i, &user, &date}, func() error {
-		b.found[i-1] = storedAt{true, user, Date(date)}
+		b.found[i-1] = storedAt{true, user, civil.Date(date)}
 		return nil
 	})
 	if err != nil {
@@ -310,7 +312,7 @@ func (k *known) find(ctx context.Context, b *batch) error {
 			w.Int64(p.line())
 			w.Bytes(p)
 			w.Int32(b.found[id].user)
-			w.Date(int32(b.found[id].date))
+			w.Date(b.found[id].date)
 			return nil
 		})
 	})
@@ -353,10 +355,10 @@ func (l *load) decideKnown(ctx context.Context, k *known) error {
 			}
 			w.Bytes(p.id())
 			w.Int32(s.user)
-			w.Date(int32(s.date))
+			w.Date(s.date)
 			w.Int64(s.id)
 			w.Int32(p.user())
-			w.Date(int32(p.date()))
+			w.Date(p.date())
 			return l.replace(p, s)
 		})
 	})
@@ -364,11 +366,11 @@ func (l *load) decideKnown(ctx context.Context, k *known) error {
 }
 
 func (l *load) replace(p packed, s *stored) error {
-	old, err := StoredAmount(s.amount)
+	old, err := money.FromFloat(s.amount)
 	if err != nil {
 		return fmt.Errorf("stored row of %s: %w", p.id(), err)
 	}
-	if err := l.deltas.Remove(s.user, int32(s.date), old.sum()); err != nil {
+	if err := l.deltas.Remove(s.user, s.date, old.Sum()); err != nil {
 		return err
 	}
 	return l.store(p)
@@ -391,7 +393,7 @@ func (l *load) compare(ctx context.Context, k *known, yield func(packed, *stored
 		if id == nil {
 			return fmt.Errorf("transaction_keys has %s, and transactions does not: the tables were written by hand; run tally verify", p.id())
 		}
-		s = stored{user: *user, date: Date(*date), amount: *amount, id: *id, fileID: *fileID, line: *line}
+		s = stored{user: *user, date: civil.Date(*date), amount: *amount, id: *id, fileID: *fileID, line: *line}
 		return yield(p, &s)
 	})
 	if err != nil {

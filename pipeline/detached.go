@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/postgres"
@@ -33,20 +35,20 @@ const (
 // detached is a table that is to become the partition of a month.
 type detached struct {
 	table string
-	month int
+	month civil.Month
 }
 
 // fillDetached writes the rows of the next month.
 func (l *load) fillDetached(ctx context.Context, rows *placedRows) error {
 	d := detached{fmt.Sprintf(detachedTable, l.fileID, rows.month), rows.month}
 	if err := l.exec(ctx, l.statements.Get("detached_table", "table", d.table)); err != nil {
-		return fmt.Errorf("table for the month of %s: %w", firstOf(d.month), err)
+		return fmt.Errorf("table for month %s: %w", d.month, err)
 	}
 	if err := rows.copy(ctx, d.table, d.month+1); err != nil {
 		return err
 	}
 	if err := l.exec(ctx, l.statements.Get("detached_key", "table", d.table)); err != nil {
-		return fmt.Errorf("primary key of the month of %s: %w", firstOf(d.month), err)
+		return fmt.Errorf("primary key of month %s: %w", d.month, err)
 	}
 	l.detached = append(l.detached, d)
 	return nil
@@ -67,15 +69,15 @@ func (l *load) attach(ctx context.Context) error {
 		return l.moveDetached(ctx)
 	}
 	for _, d := range l.detached {
-		if err := l.exec(ctx, "SELECT tally_attach_partition($1::text::regclass, $2)", d.table, firstOf(d.month).Time()); err != nil {
-			return fmt.Errorf("attach the month of %s: %w", firstOf(d.month), err)
+		if err := l.exec(ctx, "SELECT tally_attach_partition($1::text::regclass, $2)", d.table, d.month.First().Time()); err != nil {
+			return fmt.Errorf("attach month %s: %w", d.month, err)
 		}
 	}
 	return nil
 }
 
 func (l *load) moveDetached(ctx context.Context) error {
-	var months []int
+	var months []civil.Month
 	for _, d := range l.detached {
 		months = append(months, d.month)
 	}
@@ -85,7 +87,7 @@ func (l *load) moveDetached(ctx context.Context) error {
 	for _, d := range l.detached {
 		for _, sql := range []string{l.statements.Get("move_detached", "table", d.table), "DROP TABLE " + d.table} {
 			if err := l.exec(ctx, sql); err != nil {
-				return fmt.Errorf("move the month of %s: %w", firstOf(d.month), err)
+				return fmt.Errorf("move month %s: %w", d.month, err)
 			}
 		}
 	}

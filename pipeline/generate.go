@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"strconv"
+
+	"github.com/opentax/tally/internal/civil"
 )
 
 // Generator describes a synthetic file with the kinds of dirt that real ones
@@ -23,7 +25,7 @@ type Generator struct {
 
 // All generated dates are within a year that ends on 2025-02-12.
 const (
-	generatedFrom = Date(19766) // 2024-02-13
+	generatedFrom = civil.Date(19766) // 2024-02-13
 	generatedDays = 366
 )
 
@@ -182,7 +184,7 @@ func (m *maker) date(b []byte) []byte {
 	if m.below(1000) < 11 {
 		return b
 	}
-	year, month, day := (generatedFrom + Date(m.below(generatedDays))).Time().Date()
+	year, month, day := (generatedFrom + civil.Date(m.below(generatedDays))).Time().Date()
 	y, mo, d := year, int(month), day
 	switch m.below(4) {
 	case 0:

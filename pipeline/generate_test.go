@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -36,7 +38,7 @@ func TestGenerateProportions(t *testing.T) {
 	first := map[string]Row{}
 	users := map[int32]bool{}
 	count := map[string]float64{}
-	low, high := Date(1<<30), Date(0)
+	low, high := civil.Date(1<<30), civil.Date(0)
 	var row Row
 	for err = r.Next(&row); err == nil; err = r.Next(&row) {
 		for _, f := range row.Faults.Strings() {

@@ -82,7 +82,7 @@ FROM load_replaced r
 WHERE k.transaction_id = r.transaction_id;
 
 -- name: missing_months
-SELECT m - DATE '1970-01-01' FROM tally_missing_partitions($1::date[]) m;
+SELECT m FROM tally_missing_partitions($1::date[]) m;
 
 -- name: detached_table
 CREATE TABLE {{table}} (LIKE transactions INCLUDING DEFAULTS);

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"encoding/binary"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/opentax/tally/internal/extsort"
-	"github.com/opentax/tally/summaries"
 )
 
 // A packed row is a valid row as the sorters hold it: its numbers at fixed places,
@@ -26,29 +28,30 @@ func appendPacked(b []byte, r *Row) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.Line))
 	b = binary.LittleEndian.AppendUint32(b, uint32(r.UserID))
 	b = binary.LittleEndian.AppendUint32(b, uint32(r.Date))
-	b = binary.LittleEndian.AppendUint64(b, r.Amount.pack())
+	b = binary.LittleEndian.AppendUint64(b, packAmount(r.Amount))
 	return append(b, r.id...)
 }
 
-func (p packed) line() int64    { return int64(binary.LittleEndian.Uint64(p[packedLine:])) }
-func (p packed) user() int32    { return int32(binary.LittleEndian.Uint32(p[packedUser:])) }
-func (p packed) date() Date     { return Date(binary.LittleEndian.Uint32(p[packedDate:])) }
-func (p packed) amount() Amount { return unpackAmount(binary.LittleEndian.Uint64(p[packedAmount:])) }
-func (p packed) id() []byte     { return p[packedID:] }
+func (p packed) line() int64      { return int64(binary.LittleEndian.Uint64(p[packedLine:])) }
+func (p packed) user() int32      { return int32(binary.LittleEndian.Uint32(p[packedUser:])) }
+func (p packed) date() civil.Date { return civil.Date(binary.LittleEndian.Uint32(p[packedDate:])) }
+func (p packed) amount() money.Amount {
+	return unpackAmount(binary.LittleEndian.Uint64(p[packedAmount:]))
+}
+func (p packed) id() []byte { return p[packedID:] }
 
 // sameValues tells a duplicate from a conflict: user, date and amount.
 func (p packed) sameValues(q packed) bool {
 	return bytes.Equal(p[packedUser:packedID], q[packedUser:packedID])
 }
 
-// pack holds an amount in a number: 51 bits of it, and three of its scale. Equal
+// packAmount holds an amount in a number: 51 bits of it, and three of its scale. Equal
 // amounts give equal numbers.
-func (a Amount) pack() uint64 { return uint64(a.Unscaled)<<3 | uint64(a.Scale) }
+func packAmount(a money.Amount) uint64 { return uint64(a.Unscaled)<<3 | uint64(a.Scale) }
 
-func unpackAmount(n uint64) Amount { return Amount{int64(n) >> 3, uint8(n & 7)} }
-
-// sum is the amount as the rollups add it.
-func (a Amount) sum() summaries.Sum { return summaries.NewSum(a.Unscaled, a.Scale) }
+func unpackAmount(n uint64) money.Amount {
+	return money.Amount{Unscaled: int64(n) >> 3, Scale: uint8(n & 7)}
+}
 
 // startKey is the first eight bytes, as a number that sorts as they do. What is
 // shorter is filled up with zeros, which an id cannot hold.
@@ -81,8 +84,8 @@ func byPlace() extsort.Order {
 	return extsort.Order{
 		Key: func(r []byte, _ int) uint64 {
 			p := packed(r)
-			months, day := p.date().month()
-			return uint64(months)<<36 | uint64(p.user())<<5 | uint64(day)
+			month, day := p.date().Split()
+			return uint64(month)<<36 | uint64(p.user())<<5 | uint64(day)
 		},
 		Rest: func(a, b []byte) int { return cmp.Compare(packed(a).line(), packed(b).line()) },
 	}

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/opentax/tally/internal/civil"
 )
 
 // Profile is what is in a file: the shapes that its cells have, the faults that
@@ -129,7 +131,7 @@ type tallying struct {
 	dates, amounts, currencies shapes
 	ids                        []int32 // users of a block
 	users                      userSet // of all
-	from, to                   Date
+	from, to                   civil.Date
 	shape                      []byte
 }
 

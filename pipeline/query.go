@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
 
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -21,9 +22,9 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
 	lookUp := []string{noJIT, statements.Get("look_up")}
 	users := slices.Compact(slices.Sorted(slices.Values(s.UserIDs)))
-	months := make([]time.Time, len(s.Dates))
+	months := make([]civil.Date, len(s.Dates))
 	for i, d := range s.Dates {
-		months[i] = time.Date(d.Year(), d.Month(), 1, 0, 0, 0, 0, time.UTC)
+		months[i] = d.Month().First()
 	}
 	known, knownArgs := knownRows(s)
 	list := []explain.Query{

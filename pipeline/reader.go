@@ -10,6 +10,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 )
 
 // column is one of the four columns that a file must have.
@@ -38,8 +41,8 @@ type Row struct {
 	Line          int64 // physical line the row starts on; the header is line 1
 	TransactionID string
 	UserID        int32
-	Amount        Amount
-	Date          Date
+	Amount        money.Amount
+	Date          civil.Date
 
 	// Ambiguous is the separator of a date that could be read in two ways, and
 	// was read by the rule; else 0. Such a date stands unless the file turns
@@ -142,7 +145,7 @@ func (r *Reader) cleanRecord(rec *record, row *Row) {
 		}
 	}
 	if r.structural = fault; fault != 0 {
-		row.id, row.UserID, row.Amount, row.Date, row.Ambiguous = nil, 0, Amount{}, 0, 0
+		row.id, row.UserID, row.Amount, row.Date, row.Ambiguous = nil, 0, money.Amount{}, 0, 0
 		row.Faults = Faults(0).With(fault)
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
+
+	"github.com/opentax/tally/internal/civil"
 )
 
 // DateOrder is how the parts of a date that ends in its year are read.
@@ -85,7 +87,7 @@ func (r Rules) Exceeded(rejected, read int64) bool {
 type cleaning struct {
 	slash, dash, dot DateOrder
 	decimal          string
-	from, to         Date
+	from, to         civil.Date
 	refused          separators // whose ambiguous dates are faults
 }
 
@@ -135,8 +137,8 @@ func (r Rules) compile() (cleaning, error) {
 	return c, nil
 }
 
-func windowDate(field, s string) (Date, error) {
-	d, err := ParseDate(s)
+func windowDate(field, s string) (civil.Date, error) {
+	d, err := civil.Parse(s)
 	if err != nil {
 		return 0, fmt.Errorf("rules: %s: %w", field, err)
 	}

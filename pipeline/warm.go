@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -23,9 +25,9 @@ type warming struct {
 }
 
 type warmPlace struct {
-	month int
+	month civil.Month
 	user  int32
-	date  Date
+	date  civil.Date
 }
 
 // newWarming is nil for a load of too many rows.
@@ -43,7 +45,7 @@ func (w *warming) addAll(b *batch) {
 	from := 0
 	for _, end := range b.ends {
 		p := packed(b.rows[from:end])
-		month, _ := p.date().month()
+		month := p.date().Month()
 		w.places = append(w.places, warmPlace{month, p.user(), p.date()})
 		from = end
 	}

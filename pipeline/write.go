@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 	"time"
+
+	"github.com/opentax/tally/internal/civil"
 
 	"github.com/jackc/pgx/v5"
 
@@ -100,7 +101,7 @@ func (l *load) storeRows(ctx context.Context) error {
 			missing = missing[1:]
 			continue
 		}
-		until := math.MaxInt
+		until := civil.Month(math.MaxInt32)
 		if len(missing) > 0 {
 			until = missing[0]
 		}
@@ -115,9 +116,9 @@ func (l *load) storeRows(ctx context.Context) error {
 type placedRows struct {
 	load  *load
 	merge *extsort.Merge
-	row   packed // the next one; nil: none
-	month int    // of row
-	id    int64  // of row
+	row   packed      // the next one; nil: none
+	month civil.Month // of row
+	id    int64       // of row
 	done  int64
 }
 
@@ -131,12 +132,12 @@ func (r *placedRows) advance() error {
 		return err
 	}
 	r.row = row
-	r.month, _ = r.row.date().month()
+	r.month = r.row.date().Month()
 	return nil
 }
 
 // copy writes the rows of the months before until to a table.
-func (r *placedRows) copy(ctx context.Context, table string, until int) error {
+func (r *placedRows) copy(ctx context.Context, table string, until civil.Month) error {
 	columns := transactionColumns()
 	_, err := pgcopy.Copy(ctx, r.load.tx.Conn(), table, columns, func(w *pgcopy.Writer) error {
 		for r.row != nil && r.month < until {
@@ -149,7 +150,7 @@ func (r *placedRows) copy(ctx context.Context, table string, until int) error {
 			w.Bytes(r.row.id())
 			w.Int32(r.row.user())
 			w.Float64(r.row.amount().Float64())
-			w.Date(int32(r.row.date()))
+			w.Date(r.row.date())
 			w.Int64(r.load.fileID)
 			w.Int64(r.row.line())
 			r.id++
@@ -163,20 +164,19 @@ func (r *placedRows) copy(ctx context.Context, table string, until int) error {
 }
 
 // missingMonths are the months of the rows for which there is no partition.
-func (l *load) missingMonths(ctx context.Context) ([]int, error) {
+func (l *load) missingMonths(ctx context.Context) ([]civil.Month, error) {
 	var days []time.Time
 	for month := range l.months.all() {
-		days = append(days, firstOf(month).Time())
+		days = append(days, month.First().Time())
 	}
 	rows, err := l.tx.Query(ctx, l.statements.Get("missing_months"), days)
 	if err != nil {
 		return nil, fmt.Errorf("look for partitions: %w", err)
 	}
-	missing, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (int, error) {
-		var day int32
+	missing, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (civil.Month, error) {
+		var day civil.Date
 		err := row.Scan(&day)
-		month, _ := Date(day).month()
-		return month, err
+		return day.Month(), err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for partitions: %w", err)
@@ -188,7 +188,7 @@ func (l *load) missingMonths(ctx context.Context) ([]int, error) {
 // that was planned before the load's commit and takes its snapshot after it must not
 // see the rollups moved and yet know nothing of the partition. An empty partition is
 // no change.
-func (l *load) makePartitions(ctx context.Context, months []int) error {
+func (l *load) makePartitions(ctx context.Context, months []civil.Month) error {
 	if len(months) == 0 {
 		return nil
 	}
@@ -197,21 +197,10 @@ func (l *load) makePartitions(ctx context.Context, months []int) error {
 	}
 	return pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
 		for _, month := range months {
-			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partition($1)", firstOf(month).Time()); err != nil {
-				return fmt.Errorf("partition of %s: %w", firstOf(month), err)
+			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partition($1)", month.First().Time()); err != nil {
+				return fmt.Errorf("partition of %s: %w", month, err)
 			}
 		}
 		return nil
 	})
-}
-
-// StoredAmount is the decimal that a stored float stands for: the shortest one that
-// gives it.
-func StoredAmount(f float64) (Amount, error) {
-	text := strconv.AppendFloat(nil, f, 'f', -1, 64)
-	a, ok := plainAmount(text)
-	if !ok {
-		return a, fmt.Errorf("amount %s is none that Tally stores", text)
-	}
-	return a, nil
 }

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -347,7 +348,7 @@ func move(ctx context.Context, tx pgx.Tx, file int64, users ...int32) error {
 	d := NewDeltas(ctx)
 	defer d.Close()
 	for _, user := range users {
-		if err := d.Add(user, 19_000, NewSum(1, 0)); err != nil {
+		if err := d.Add(user, 19_000, money.NewSum(1, 0)); err != nil {
 			return err
 		}
 	}
@@ -496,5 +497,5 @@ func TestSummaryAnswersAreTheSameEitherWay(t *testing.T) {
 	require.NotNil(t, kept.Memo)
 	kept.Memo = nil
 	assert.Equal(t, got, kept)
-	assert.True(t, decimal.NewFromInt(1).Equal(got.Total))
+	assert.Equal(t, money.NewSum(1, 0), got.Total)
 }

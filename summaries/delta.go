@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/opentax/tally/internal/extsort"
 )
 
@@ -23,7 +26,7 @@ type Deltas struct {
 // totals are those of the rows that came.
 type totals struct {
 	came   int64
-	amount Sum
+	amount money.Sum
 }
 
 // maxDeltas bounds the users whose deltas are in memory at once, at 40 bytes a
@@ -39,23 +42,23 @@ func NewDeltas(ctx context.Context) *Deltas {
 	return &Deltas{users: newDeltaTable(ctx, maxDeltas), months: newDeltaTable(ctx, maxMonthDeltas), days: newDeltaTable(ctx, maxDeltas)}
 }
 
-// Add notes a transaction that came. The date is counted in days from 1970-01-01.
-func (d *Deltas) Add(user, date int32, amount Sum) error {
+// Add notes a transaction that came.
+func (d *Deltas) Add(user int32, date civil.Date, amount money.Sum) error {
 	d.came++
 	d.amount = d.amount.Plus(amount)
 	return d.note(user, date, delta{came: 1, amount: amount})
 }
 
 // Remove notes a transaction that went.
-func (d *Deltas) Remove(user, date int32, amount Sum) error {
-	return d.note(user, date, delta{went: 1, amount: Sum{}.Minus(amount)})
+func (d *Deltas) Remove(user int32, date civil.Date, amount money.Sum) error {
+	return d.note(user, date, delta{went: 1, amount: amount.Neg()})
 }
 
-func (d *Deltas) note(user, date int32, change delta) error {
+func (d *Deltas) note(user int32, date civil.Date, change delta) error {
 	for _, to := range [...]struct {
 		table *deltaTable
 		key   int64
-	}{{d.users, int64(user)}, {d.months, monthKey(user, monthOf(date))}, {d.days, int64(date)}} {
+	}{{d.users, int64(user)}, {d.months, monthKey(user, date.Month())}, {d.days, int64(date)}} {
 		change.key = to.key
 		if err := to.table.add(change); err != nil {
 			return err
@@ -68,7 +71,7 @@ func (d *Deltas) note(user, date int32, change delta) error {
 func (d *Deltas) Came() int64 { return d.came }
 
 // Amount is the sum of those that came.
-func (d *Deltas) Amount() Sum { return d.amount }
+func (d *Deltas) Amount() money.Sum { return d.amount }
 
 // Close gives memory and files back.
 func (d *Deltas) Close() {
@@ -81,7 +84,7 @@ func (d *Deltas) Close() {
 type delta struct {
 	key        int64
 	came, went int64
-	amount     Sum
+	amount     money.Sum
 }
 
 func (d delta) plus(e delta) delta {
@@ -203,18 +206,19 @@ func (t *deltaTable) each(yield func(delta) error) error {
 const deltaBytes = 5 * 8
 
 func (d *delta) encode(b *[deltaBytes]byte) {
+	high, low := d.amount.Words()
 	binary.LittleEndian.PutUint64(b[0:], uint64(d.key))
 	binary.LittleEndian.PutUint64(b[8:], uint64(d.came))
 	binary.LittleEndian.PutUint64(b[16:], uint64(d.went))
-	binary.LittleEndian.PutUint64(b[24:], uint64(d.amount.hi))
-	binary.LittleEndian.PutUint64(b[32:], d.amount.lo)
+	binary.LittleEndian.PutUint64(b[24:], uint64(high))
+	binary.LittleEndian.PutUint64(b[32:], low)
 }
 
 func decodeDelta(b []byte) delta {
 	return delta{
 		key:  int64(binary.LittleEndian.Uint64(b)),
 		came: int64(binary.LittleEndian.Uint64(b[8:])), went: int64(binary.LittleEndian.Uint64(b[16:])),
-		amount: Sum{int64(binary.LittleEndian.Uint64(b[24:])), binary.LittleEndian.Uint64(b[32:])},
+		amount: money.FromWords(int64(binary.LittleEndian.Uint64(b[24:])), binary.LittleEndian.Uint64(b[32:])),
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -22,18 +25,18 @@ func TestDeltasOfManyUsers(t *testing.T) {
 	months := map[int64]delta{}
 	for range 2 * users {
 		user, amount := random.Int32N(users)+1, random.Int64N(2_000_001)-1_000_000
-		e := delta{key: int64(user), came: 1, amount: NewSum(amount, 2)}
-		err := d.Add(user, user%400-200, e.amount)
+		e := delta{key: int64(user), came: 1, amount: money.NewSum(amount, 2)}
+		err := d.Add(user, civil.Date(user%400-200), e.amount)
 		if amount%5 == 0 {
-			gone := delta{key: int64(user), went: 1, amount: Sum{}.Minus(NewSum(7, 4))}
-			err = errors.Join(err, d.Remove(user, user%400-200, NewSum(7, 4)))
+			gone := delta{key: int64(user), went: 1, amount: money.NewSum(-7, 4)}
+			err = errors.Join(err, d.Remove(user, civil.Date(user%400-200), money.NewSum(7, 4)))
 			e = e.plus(gone)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		want[int64(user)] = want[int64(user)].plus(e)
-		month := int64(user)<<32 | (12*1970 + int64(time.Unix(int64(user%400-200)*86400, 0).UTC().Month()) - 1 + 12*int64(time.Unix(int64(user%400-200)*86400, 0).UTC().Year()-1970))
+		month := int64(user)<<32 | (12*1970 + int64(time.Unix(int64(civil.Date(user%400-200))*86400, 0).UTC().Month()) - 1 + 12*int64(time.Unix(int64(civil.Date(user%400-200))*86400, 0).UTC().Year()-1970))
 		months[month] = months[month].plus(e)
 	}
 	require.NotZero(t, d.users.sorter.Len(), "the premise of this test")
@@ -69,20 +72,4 @@ func TestDeltasOfManyUsers(t *testing.T) {
 		return nil
 	}))
 	assert.Equal(t, 400, n)
-}
-
-func TestSum(t *testing.T) {
-	t.Parallel()
-	most := NewSum(999_999_999_999_999, 0)
-	sum := Sum{}
-	for range 10_000 {
-		sum = sum.Plus(most)
-	}
-	assert.Equal(t, "9999999999999990000", sum.String())
-	for range 20_000 {
-		sum = sum.Minus(most)
-	}
-	assert.Equal(t, "-9999999999999990000", sum.String())
-	assert.Equal(t, "-0.0001", NewSum(-1, 4).String())
-	assert.Equal(t, "0", NewSum(5, 1).Plus(NewSum(-50, 2)).String())
 }

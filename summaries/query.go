@@ -2,7 +2,8 @@ package summaries
 
 import (
 	"fmt"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
 
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -30,7 +31,7 @@ func reads(s explain.Sample) []explain.Query {
 		{Name: "summaries/epoch", Purpose: "each time that a cache begins to listen", SQL: epochQuery},
 		{
 			Name: "summaries/transactions", Purpose: "each page of a user's rows", SQL: transactionsQuery,
-			Args: []any{s.UserID, time.Time{}, int64(0), page}, Expect: explain.Expectation{Indexes: user},
+			Args: []any{s.UserID, civil.Min, int64(0), page}, Expect: explain.Expectation{Indexes: user},
 		},
 		{
 			Name: "summaries/many", Purpose: "each list of summaries by ids", SQL: manyQuery, Args: []any{s.UserIDs},
@@ -50,9 +51,9 @@ func reads(s explain.Sample) []explain.Query {
 
 func ranges(s explain.Sample) []explain.Query {
 	months := explain.Expectation{Indexes: []string{"user_summary_pkey", "user_months_pkey"}}
-	first := firstOfMonth(s.From)
-	whole, wholeArgs := rangeStatement(s.UserID, first, first.AddDate(0, 3, -1))
-	cut, cutArgs := rangeStatement(s.UserID, s.From, s.To)
+	first := s.From.Month()
+	whole, wholeArgs := rangeStatement(s.UserID, Days{first.First(), (first + 2).Last()})
+	cut, cutArgs := rangeStatement(s.UserID, Days{s.From, s.To})
 	// At most the two months that are cut are read from transactions.
 	cutMonths := explain.Expectation{Indexes: append(months.Indexes, "transactions_pkey"), MostPartitions: 2}
 	months.MostBuffers = 32
@@ -68,20 +69,16 @@ func totalsOf(s explain.Sample) []explain.Query {
 		sql, args := q.statement(), q.args()
 		return explain.Query{Name: "summaries/" + name, Purpose: purpose, SQL: sql, Args: args, Expect: e}
 	}
-	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MostPartitions: partitions(s.From, s.To)}
+	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MostPartitions: int(s.To.Month()-s.From.Month()) + 1}
+	days := Days{s.From, s.To}
 	return []explain.Query{
-		of("totals_by_day", "each page of totals of all users by day", TotalsQuery{By: Day, From: s.From, To: s.To}, explain.Expectation{}),
-		of("totals_by_month", "each page of totals of all users by month", TotalsQuery{By: Month, From: s.From, To: s.To}, explain.Expectation{}),
-		of("user_totals_by_day", "each page of a user's totals by day", TotalsQuery{UserID: s.UserID, By: Day, From: s.From, To: s.To}, rows),
-		of("user_totals_by_month", "each page of a user's totals by whole months", TotalsQuery{UserID: s.UserID, By: Month},
+		of("totals_by_day", "each page of totals of all users by day", TotalsQuery{By: Day, Days: days}, explain.Expectation{}),
+		of("totals_by_month", "each page of totals of all users by month", TotalsQuery{By: Month, Days: days}, explain.Expectation{}),
+		of("user_totals_by_day", "each page of a user's totals by day", TotalsQuery{UserID: s.UserID, By: Day, Days: days}, rows),
+		of("user_totals_by_month", "each page of a user's totals by whole months", TotalsQuery{UserID: s.UserID, By: Month, Days: AllDays()},
 			explain.Expectation{Indexes: []string{"user_months_pkey"}}),
-		of("user_totals_by_cut_month", "each page of a user's totals by months that a range cuts", TotalsQuery{UserID: s.UserID, By: Month, From: s.From, To: s.To}, rows),
+		of("user_totals_by_cut_month", "each page of a user's totals by months that a range cuts", TotalsQuery{UserID: s.UserID, By: Month, Days: days}, rows),
 	}
-}
-
-// partitions counts the months of a range, both ends in it.
-func partitions(from, to time.Time) int {
-	return (to.Year()-from.Year())*12 + int(to.Month()) - int(from.Month()) + 1
 }
 
 func verifications() []explain.Query {

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -30,59 +31,56 @@ FROM user_summary s CROSS JOIN LATERAL (
 WHERE s.user_id = $1 AND r.n > 0`
 )
 
-// span is days, both ends in it; from after to is none.
-type span struct{ from, to time.Time }
+// Days are those from From to To, both in it. From [civil.Min] to [civil.Max], see
+// [AllDays], is every day.
+type Days struct{ From, To civil.Date }
+
+// AllDays bounds nothing.
+func AllDays() Days { return Days{civil.Min, civil.Max} }
+
+func (d Days) empty() bool { return d.From > d.To }
 
 // parts are what a range is made of: whole months, by the first days of the first and
 // the last, and the days before and after them.
-type parts struct{ months, head, tail span }
+type parts struct{ months, head, tail Days }
 
 func (p parts) whole() bool { return p.head.empty() && p.tail.empty() }
 
-func (s span) empty() bool { return s.from.After(s.to) }
-
-// partsOf takes a range apart; a zero time is no bound.
-func partsOf(from, to time.Time) parts {
-	none := span{from: lastDay()}
-	if to.IsZero() {
-		to = lastDay()
+// split takes a range apart.
+func (d Days) split() parts {
+	none := Days{From: civil.Max, To: civil.Min}
+	first, last := d.From.Month(), d.To.Month()
+	p := parts{head: none, tail: none}
+	if first.First() != d.From {
+		p.head = Days{d.From, first.Last()}
+		first++
 	}
-	first, last := firstOfMonth(from), firstOfMonth(to)
-	p := parts{months: span{first, last}, head: none, tail: none}
-	if !first.Equal(from) {
-		p.months.from = first.AddDate(0, 1, 0)
-		p.head = span{from, p.months.from.AddDate(0, 0, -1)}
+	if last.Last() != d.To {
+		p.tail = Days{last.First(), d.To}
+		last--
 	}
-	if ends := last.AddDate(0, 1, -1); !ends.Equal(to) {
-		p.months.to = last.AddDate(0, -1, 0)
-		p.tail = span{last, to}
-	}
+	p.months = Days{first.First(), last.First()}
 	if p.months.empty() && !p.whole() { // within one month or two
-		p.head, p.tail = span{from, to}, none
+		p.head, p.tail = d, none
 	}
 	return p
 }
 
-func firstOfMonth(day time.Time) time.Time {
-	return time.Date(day.Year(), day.Month(), 1, 0, 0, 0, 0, time.UTC)
-}
-
 // rangeStatement is what sums a range, with its arguments.
-func rangeStatement(userID int32, from, to time.Time) (query string, args []any) {
-	p := partsOf(from, to)
-	args = []any{userID, p.months.from, p.months.to}
+func rangeStatement(userID int32, days Days) (query string, args []any) {
+	p := days.split()
+	args = []any{userID, p.months.From, p.months.To}
 	if p.whole() {
 		return rangeQuery, args
 	}
-	return cutQuery, append(args, p.head.from, p.head.to, p.tail.from, p.tail.to)
+	return cutQuery, append(args, p.head.From, p.head.To, p.tail.From, p.tail.To)
 }
 
-// Range returns the count and sum of a user's transactions of the days from … to, both
-// in it; a zero time is no bound. [ErrNotFound] says that there are none. Version and
-// the like are those of the user's whole summary. The cost grows with the user's months
+// Range returns the count and sum of a user's transactions of some days, or
+// [ErrNotFound] where there are none. Version and the like are those of the user's whole summary. The cost grows with the user's months
 // in the range, and with the user's rows in the months that the range cuts.
-func (s *Store) Range(ctx context.Context, userID int32, from, to time.Time) (Summary, error) {
-	query, args := rangeStatement(userID, from, to)
+func (s *Store) Range(ctx context.Context, userID int32, days Days) (Summary, error) {
+	query, args := rangeStatement(userID, days)
 	sum := Summary{UserID: userID}
 	err := s.pool.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...).
 		Scan(&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/pgcopy"
@@ -40,12 +42,12 @@ func rollups() []rollup {
 			func(w *pgcopy.Writer, key int64) {
 				user, month := splitMonthKey(key)
 				w.Int32(user)
-				w.Date(month.firstDay())
+				w.Date(month.First())
 			},
 		},
 		{
 			"daily_totals", []rollupKey{{"transaction_date", "transaction_date"}}, true, func(d *Deltas) *deltaTable { return d.days },
-			func(w *pgcopy.Writer, key int64) { w.Date(int32(key)) },
+			func(w *pgcopy.Writer, key int64) { w.Date(civil.Date(key)) },
 		},
 	}
 }
@@ -160,7 +162,7 @@ func (r rollup) refresh(ctx context.Context, tx pgx.Tx, statements sqlfile.State
 			}
 			r.copyKey(w, d.key)
 			w.Int64(d.transactions())
-			w.Numeric(d.amount.hi, d.amount.lo)
+			w.Numeric(d.amount)
 			if noted {
 				w.Int64(fileID)
 			}

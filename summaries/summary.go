@@ -7,14 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/maypok86/otter/v2"
-	"github.com/shopspring/decimal"
 )
-
-// averagePlaces is how many decimals an average has: cents.
-const averagePlaces = 2
 
 // mostRuns bounds the files whose runs are remembered, at less than 1 MB.
 const mostRuns = 10_000
@@ -26,7 +24,7 @@ var ErrNotFound = errors.New("the user has no transactions")
 type Summary struct {
 	UserID       int32
 	Transactions int64 // at least 1
-	Total        decimal.Decimal
+	Total        money.Sum
 	Version      int64     // counts the changes of this summary
 	FileID       int64     // the last file that changed it
 	RunID        int64     // the run of that file; 0 where the ledger does not have it
@@ -59,11 +57,7 @@ func (m *Memo) Store(made any) {
 }
 
 // Average is Total / Transactions, rounded half away from zero to two decimals.
-// The division is exact before it is rounded, so 0.005 never turns into 0.00 by
-// way of 0.00499….
-func (s Summary) Average() decimal.Decimal {
-	return s.Total.DivRound(decimal.NewFromInt(s.Transactions), averagePlaces)
-}
+func (s Summary) Average() money.Sum { return s.Total.Average(s.Transactions) }
 
 // Store reads the rollups.
 type Store struct {
@@ -111,7 +105,7 @@ func (s *Store) Get(ctx context.Context, userID int32) (Summary, error) {
 func (s *Store) Read(ctx context.Context, userID int32) (Reading, error) {
 	var r Reading
 	var transactions, version, file *int64
-	var total decimal.NullDecimal
+	var total *money.Sum
 	var updated *time.Time
 	err := s.pool.QueryRow(ctx, readingQuery, pgx.QueryExecModeCacheStatement, userID).
 		Scan(&transactions, &total, &version, &file, &updated, &r.Epoch)
@@ -121,7 +115,7 @@ func (s *Store) Read(ctx context.Context, userID int32) (Reading, error) {
 	if r.Found = transactions != nil; !r.Found {
 		return r, nil
 	}
-	r.Summary = Summary{UserID: userID, Transactions: *transactions, Total: total.Decimal, Version: *version, FileID: *file, UpdatedAt: *updated}
+	r.Summary = Summary{UserID: userID, Transactions: *transactions, Total: *total, Version: *version, FileID: *file, UpdatedAt: *updated}
 	r.Summary.RunID, err = s.runOf(ctx, *file)
 	return r, err
 }

@@ -3,11 +3,13 @@ package summaries_test
 import (
 	"errors"
 	"testing"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
+
+	"github.com/opentax/tally/internal/money"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -27,7 +29,7 @@ func TestAverageRoundsHalfAwayFromZero(t *testing.T) {
 		{"2", 3, "0.67"}, {"-2", 3, "-0.67"}, {"1", 3, "0.33"}, {"0", 7, "0"}, {"999999999999999999.9999", 1, "1000000000000000000"},
 		{"0.015", 3, "0.01"}, {"0.015", 1, "0.02"}, {"1.005", 1, "1.01"}, {"-3685.83", 3, "-1228.61"},
 	} {
-		s := summaries.Summary{Total: decimal.RequireFromString(c.total), Transactions: c.n}
+		s := summaries.Summary{Total: money.MustParse(c.total), Transactions: c.n}
 		assert.Equal(t, c.want, s.Average().String(), "%s / %d", c.total, c.n)
 	}
 }
@@ -136,12 +138,7 @@ func TestRefreshMovesByTheDifference(t *testing.T) {
 		}
 		return found
 	}
-	day := func(text string) int32 {
-		date, err := time.Parse(time.DateOnly, text)
-		require.NoError(t, err)
-		return int32(date.Unix() / 86400)
-	}
-	users := refresh(func(d *summaries.Deltas) error { return d.Add(7, day("2024-01-06"), summaries.NewSum(3, 1)) },
+	users := refresh(func(d *summaries.Deltas) error { return d.Add(7, civil.MustParse("2024-01-06"), money.NewSum(3, 1)) },
 		`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T5', 7, 0.3, '2024-01-06', 2, 2)`,
 		`INSERT INTO transaction_keys VALUES ('T5', 7, '2024-01-06')`)
 	assert.Equal(t, int64(1), users)
@@ -150,8 +147,8 @@ func TestRefreshMovesByTheDifference(t *testing.T) {
 	// T5 goes, and with it its day; user 8's only row goes; T1 changes its amount.
 	users = refresh(func(d *summaries.Deltas) error {
 		return errors.Join(
-			d.Remove(7, day("2024-01-06"), summaries.NewSum(3, 1)), d.Remove(8, day("2024-01-05"), summaries.NewSum(-5, 0)),
-			d.Remove(7, day("2024-01-05"), summaries.NewSum(1, 1)), d.Add(7, day("2024-01-05"), summaries.NewSum(7, 1)),
+			d.Remove(7, civil.MustParse("2024-01-06"), money.NewSum(3, 1)), d.Remove(8, civil.MustParse("2024-01-05"), money.NewSum(-5, 0)),
+			d.Remove(7, civil.MustParse("2024-01-05"), money.NewSum(1, 1)), d.Add(7, civil.MustParse("2024-01-05"), money.NewSum(7, 1)),
 		)
 	},
 		`DELETE FROM transactions WHERE transaction_id IN ('T5', 'T3')`, `DELETE FROM transaction_keys WHERE transaction_id IN ('T5', 'T3')`,
@@ -171,7 +168,9 @@ func TestRefreshMovesByTheDifference(t *testing.T) {
 
 func TestTransactionsComeInPages(t *testing.T) {
 	t.Parallel()
-	pool := written(t, rows...)
+	pool := written(t, append(rows,
+		`SELECT tally_ensure_partition('1969-12-01')`,
+		`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T0', 7, 2, '1969-12-31', 1, 6)`)...)
 	store := summaries.NewStore(pool)
 	var seen []string
 	var after summaries.Cursor
@@ -182,11 +181,11 @@ func TestTransactionsComeInPages(t *testing.T) {
 			break
 		}
 		for _, row := range page {
-			seen = append(seen, row.TransactionID+" "+row.Amount.String()+" "+row.Date.Format(time.DateOnly))
+			seen = append(seen, row.TransactionID+" "+row.Amount.String()+" "+row.Date.String())
 			after = row.Cursor()
 		}
 	}
-	assert.Equal(t, []string{"T1 0.1 2024-01-05", "T4 1 2024-01-05", "T2 0.2 2024-02-05"}, seen)
+	assert.Equal(t, []string{"T0 2 1969-12-31", "T1 0.1 2024-01-05", "T4 1 2024-01-05", "T2 0.2 2024-02-05"}, seen)
 	none, err := store.Transactions(t.Context(), 999, summaries.Cursor{}, 2)
 	require.NoError(t, err)
 	assert.Empty(t, none)

@@ -3,10 +3,11 @@ package summaries
 import (
 	"context"
 	"fmt"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/shopspring/decimal"
 )
 
 // Period is what totals are summed by.
@@ -19,29 +20,28 @@ const (
 )
 
 // next is the start of the period after the one that starts there.
-func (p Period) next(start time.Time) time.Time {
+func (p Period) next(start civil.Date) civil.Date {
 	if p == Month {
-		return start.AddDate(0, 1, 0)
+		return start.Month().Last() + 1
 	}
-	return start.AddDate(0, 0, 1)
+	return start + 1
 }
 
 // Total is the count and exact sum of a period in which there are transactions.
 type Total struct {
-	Start        time.Time // the period's first day, midnight UTC
-	Transactions int64     // at least 1
-	Amount       decimal.Decimal
+	Start        civil.Date // the period's first day
+	Transactions int64      // at least 1
+	Amount       money.Sum
 }
 
 // TotalsQuery asks for totals in order of time.
 type TotalsQuery struct {
 	UserID int32 // 0 means all users
 	By     Period
-	// From and To are the first and the last day that count; zero means no bound. A
-	// month that they cut is summed as far as they let it.
-	From, To time.Time
-	After    time.Time // start of a period; only later ones are given; zero means all
-	Limit    int       // periods at most
+	// Days are those that count. A month that they cut is summed as far as they let it.
+	Days  Days
+	After *civil.Date // start of a period; only later ones are given; nil means all
+	Limit int         // periods at most
 }
 
 // The statements by user and period. Those of all users read the rollup by day, at
@@ -72,7 +72,7 @@ func (q TotalsQuery) statement() string {
 		return monthlyTotals
 	case q.UserID == 0:
 		return dailyTotals
-	case q.By == Month && partsOf(q.From, q.To).whole():
+	case q.By == Month && q.Days.split().whole():
 		return userWholeMonths
 	case q.By == Month:
 		return userMonthlyTotals
@@ -83,34 +83,23 @@ func (q TotalsQuery) statement() string {
 
 // bounds are the first and last day that the statement is to look at. They are
 // values of every date there can be, so that one prepared statement does.
-func (q TotalsQuery) bounds() (from, to time.Time) {
-	from, to = time.Time{}, lastDay()
-	if q.From.After(from) {
-		from = q.From
+func (q TotalsQuery) bounds() Days {
+	days := q.Days
+	if q.After != nil {
+		days.From = max(days.From, q.By.next(*q.After))
 	}
-	if !q.After.IsZero() {
-		if after := q.By.next(q.After); after.After(from) {
-			from = after
-		}
-	}
-	if !q.To.IsZero() && q.To.Before(to) {
-		to = q.To
-	}
-	return from, to
+	return days
 }
 
 // args are the statement's arguments.
 func (q TotalsQuery) args() []any {
-	from, to := q.bounds()
-	args := []any{from, to, q.Limit}
+	days := q.bounds()
+	args := []any{days.From, days.To, q.Limit}
 	if q.UserID != 0 {
 		args = append(args, q.UserID)
 	}
 	return args
 }
-
-// lastDay is past every date that a load lets in.
-func lastDay() time.Time { return time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC) }
 
 // Totals gives the totals of the periods in which there are transactions; none is an
 // empty list.

@@ -3,7 +3,8 @@ package summaries_test
 import (
 	"fmt"
 	"testing"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,20 +15,21 @@ import (
 func texts(totals []summaries.Total) []string {
 	list := []string{}
 	for _, t := range totals {
-		list = append(list, fmt.Sprintf("%s %d %s", t.Start.Format(time.DateOnly), t.Transactions, t.Amount))
+		list = append(list, fmt.Sprintf("%s %d %s", t.Start.String(), t.Transactions, t.Amount))
 	}
 	return list
 }
 
-// day is a day; "" is none.
-func day(t *testing.T, text string) time.Time {
-	t.Helper()
-	if text == "" {
-		return time.Time{}
+// days are those between two days; "" is no bound.
+func days(from, to string) summaries.Days {
+	all := summaries.AllDays()
+	if from != "" {
+		all.From = civil.MustParse(from)
 	}
-	d, err := time.Parse(time.DateOnly, text)
-	require.NoError(t, err)
-	return d
+	if to != "" {
+		all.To = civil.MustParse(to)
+	}
+	return all
 }
 
 func TestTotals(t *testing.T) {
@@ -55,9 +57,12 @@ func TestTotals(t *testing.T) {
 		{"the end of time", 0, summaries.Day, "9999-12-31", "9999-12-31", "9999-12-31", 10, []string{}},
 		{"nobody", 999, summaries.Month, "", "", "", 10, []string{}},
 	} {
-		totals, err := store.Totals(t.Context(), summaries.TotalsQuery{
-			UserID: c.user, By: c.by, From: day(t, c.from), To: day(t, c.to), After: day(t, c.after), Limit: c.limit,
-		})
+		query := summaries.TotalsQuery{UserID: c.user, By: c.by, Days: days(c.from, c.to), Limit: c.limit}
+		if c.after != "" {
+			after := civil.MustParse(c.after)
+			query.After = &after
+		}
+		totals, err := store.Totals(t.Context(), query)
 		require.NoError(t, err, c.name)
 		assert.Equal(t, c.want, texts(totals), c.name)
 	}
@@ -99,7 +104,7 @@ func TestRange(t *testing.T) {
 		{7, "2025-01-01", "9999-12-31", ""},
 		{999, "", "", ""},
 	} {
-		got, err := store.Range(t.Context(), c.user, day(t, c.from), day(t, c.to))
+		got, err := store.Range(t.Context(), c.user, days(c.from, c.to))
 		if c.want == "" {
 			require.ErrorIs(t, err, summaries.ErrNotFound, c)
 			continue

@@ -3,10 +3,11 @@ package summaries
 import (
 	"context"
 	"fmt"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/shopspring/decimal"
 )
 
 // Transaction is one loaded row.
@@ -14,16 +15,16 @@ type Transaction struct {
 	ID            int64
 	TransactionID string
 	UserID        int32
-	Amount        decimal.Decimal // exactly what the file said
-	Date          time.Time       // midnight UTC of the transaction's day
-	FileID        int64           // the file that it came from
-	Line          int64           // the line of that file; the header is 1
+	Amount        money.Sum // exactly what the file said
+	Date          civil.Date
+	FileID        int64 // the file that it came from
+	Line          int64 // the line of that file; the header is 1
 }
 
 // Cursor is a place in a user's transactions, which are in order of date and
 // id. The zero cursor is the start.
 type Cursor struct {
-	Date time.Time
+	Date civil.Date
 	ID   int64
 }
 
@@ -42,6 +43,9 @@ LIMIT $4`
 // loaded between two pages appear if their place is still to come; none appears
 // twice.
 func (s *Store) Transactions(ctx context.Context, userID int32, after Cursor, limit int) ([]Transaction, error) {
+	if after == (Cursor{}) {
+		after.Date = civil.Min
+	}
 	rows, err := s.pool.Query(ctx, transactionsQuery, pgx.QueryExecModeCacheStatement, userID, after.Date, after.ID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list a user's transactions: %w", err)

@@ -15,12 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/tests3"
-	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline/parquet"
 )
 
@@ -209,7 +210,7 @@ func TestWorkExports(t *testing.T) {
 	p, lake := newProgram(t), filepath.Join(t.TempDir(), "lake")
 	p.write("tally.yaml", "export:\n  to: "+lake+"\n")
 	p.write("inbox/a.csv", sheet)
-	yesterday := (jobs.DateOf(time.Now().UTC()) - 1).String()
+	yesterday := (civil.Of(time.Now().UTC()) - 1).String()
 	require.Equal(t, exitDone, first(p.run("backfill", "--from", yesterday, "--to", yesterday)))
 	p.start("work")
 	require.Eventually(t, func() bool {

@@ -16,13 +16,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/internal/tests3"
-	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
 )
 
@@ -296,7 +297,7 @@ func TestKilledInTheMiddleOfTheNight(t *testing.T) {
 	var big bytes.Buffer
 	require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "300000", "--users", "30000"}, &big, io.Discard))
 	p.write("inbox/big.csv", big.String())
-	yesterday := (jobs.DateOf(time.Now().UTC()) - 1).String()
+	yesterday := (civil.Of(time.Now().UTC()) - 1).String()
 	code, _, stderr := p.run("backfill", "--from", yesterday, "--to", yesterday)
 	require.Equal(t, exitDone, code, stderr)
 

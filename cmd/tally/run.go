@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline"
@@ -55,7 +57,7 @@ func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
 		return r, usageError{errors.New("rules are for paths given by hand; the configured sources have theirs in the settings file")}
 	}
 	if cmd.Date != "" {
-		date, err := jobs.ParseDate(cmd.Date)
+		date, err := civil.Parse(cmd.Date)
 		if err != nil {
 			return r, usageError{fmt.Errorf("--date: %w", err)}
 		}
@@ -149,11 +151,11 @@ type backfillCmd struct {
 }
 
 func (cmd backfillCmd) Run(ctx context.Context, env *environment) error {
-	from, err := jobs.ParseDate(cmd.From)
+	from, err := civil.Parse(cmd.From)
 	if err != nil {
 		return usageError{fmt.Errorf("--from: %w", err)}
 	}
-	to, err := jobs.ParseDate(cmd.To)
+	to, err := civil.Parse(cmd.To)
 	if err != nil {
 		return usageError{fmt.Errorf("--to: %w", err)}
 	}

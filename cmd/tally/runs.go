@@ -3,7 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
 
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/jobs"
@@ -28,10 +29,10 @@ func (r runs) Get(ctx context.Context, id int64) (api.Run, error) {
 	return apiRun(run), err
 }
 
-func (r runs) Request(ctx context.Context, date *api.Date, by, origin string) (api.Run, bool, error) {
+func (r runs) Request(ctx context.Context, date *civil.Date, by, origin string) (api.Run, bool, error) {
 	wanted := r.service.LastEnded()
 	if date != nil {
-		wanted = jobs.DateOf(time.Time(*date))
+		wanted = *date
 	}
 	run, err := r.service.Trigger(ctx, wanted, by, origin)
 	if errors.Is(err, jobs.ErrNotEnded) {
@@ -79,7 +80,7 @@ func value[T any](p *T) (v T) {
 
 func apiRun(r jobs.Run) api.Run {
 	return api.Run{
-		ID: r.ID, Kind: r.Kind, LogicalDate: api.Date(r.LogicalDate.Time()), RequestedBy: r.RequestedBy, Paths: r.Paths,
+		ID: r.ID, Kind: r.Kind, LogicalDate: r.LogicalDate, RequestedBy: r.RequestedBy, Paths: r.Paths,
 		CreatedAt: r.CreatedAt, Status: r.Status, Attempt: r.Attempt, JobID: value(r.JobID), Worker: r.Worker,
 		CodeVersion: r.CodeVersion, StartedAt: value(r.StartedAt), FinishedAt: value(r.FinishedAt), Error: r.Error,
 	}
@@ -89,7 +90,7 @@ func apiFile(f jobs.File) api.File {
 	return api.File{
 		ID: f.ID, RunID: f.RunID, Attempt: f.Attempt, Source: f.Source, Path: f.Path, SHA256: f.SHA256, Bytes: f.Bytes,
 		Status: f.Status, ErrorCode: f.ErrorCode, Error: f.Error, Read: f.Read, Loaded: f.Loaded, Duplicate: f.Duplicate,
-		Conflict: f.Conflict, Rejected: f.Rejected, Replaced: f.Replaced, Faults: f.Faults, TotalAmount: api.Money(f.TotalAmount),
+		Conflict: f.Conflict, Rejected: f.Rejected, Replaced: f.Replaced, Faults: f.Faults, TotalAmount: f.TotalAmount,
 		Rules: api.Object(f.Rules), CodeVersion: f.CodeVersion, StartedAt: f.StartedAt, FinishedAt: f.FinishedAt,
 	}
 }

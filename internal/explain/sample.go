@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -15,14 +17,14 @@ import (
 type Sample struct {
 	// Empty says that there is no transaction: what is said of rows below is made up.
 	Empty          bool
-	UserID         int32       // a user with transactions, in the middle of the users' ids
-	Date           time.Time   // of one of the user's transactions
-	From, To       time.Time   // a range of dates around it that cuts two months, both ends in it
-	TransactionIDs []string    // some that are stored, in the order of the C collation
-	UserIDs        []int32     // of these transactions
-	Dates          []time.Time // of these transactions
-	FileID, RunID  int64       // of the newest loaded file; 0 where there is none
-	SHA256         []byte      // of that file
+	UserID         int32        // a user with transactions, in the middle of the users' ids
+	Date           civil.Date   // of one of the user's transactions
+	From, To       civil.Date   // a range of dates around it that cuts two months, both ends in it
+	TransactionIDs []string     // some that are stored, in the order of the C collation
+	UserIDs        []int32      // of these transactions
+	Dates          []civil.Date // of these transactions
+	FileID, RunID  int64        // of the newest loaded file; 0 where there is none
+	SHA256         []byte       // of that file
 }
 
 // sampleIDs is how many stored transactions a sample has: few enough for the planner to
@@ -33,14 +35,14 @@ const sampleIDs = 10
 // transactions: on any number of rows it takes milliseconds. Where nothing is stored
 // the sample is Empty, and of use for plans all the same.
 func TakeSample(ctx context.Context, tx pgx.Tx) (Sample, error) {
-	s := Sample{UserID: 1, Date: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), TransactionIDs: []string{}, UserIDs: []int32{}, Dates: []time.Time{}}
+	s := Sample{UserID: 1, Date: civil.Of(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), TransactionIDs: []string{}, UserIDs: []int32{}, Dates: []civil.Date{}}
 	for _, take := range []func(context.Context, pgx.Tx) error{s.takeUser, s.takeKeys, s.takeFile} {
 		if err := take(ctx, tx); err != nil {
 			return Sample{}, fmt.Errorf("look for a sample of the data: %w", err)
 		}
 	}
-	month := time.Date(s.Date.Year(), s.Date.Month(), 1, 0, 0, 0, 0, time.UTC)
-	s.From, s.To = month.AddDate(0, -2, 14), month.AddDate(0, 1, 14)
+	month := s.Date.Month()
+	s.From, s.To = (month-2).First()+14, (month+1).First()+14
 	return s, nil
 }
 
@@ -59,14 +61,14 @@ WHERE user_id >= (SELECT (min(user_id)::bigint + max(user_id)) / 2 FROM user_sum
 	if err != nil {
 		return err
 	}
-	months, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	months, err := pgx.CollectRows(rows, pgx.RowTo[civil.Date])
 	if err != nil || len(months) == 0 {
 		return err
 	}
 	month := months[len(months)/2]
 	const date = `SELECT transaction_date FROM transactions
 WHERE user_id = $1 AND transaction_date BETWEEN $2::date AND $3::date ORDER BY transaction_date, id LIMIT 1`
-	err = tx.QueryRow(ctx, date, pgx.QueryExecModeDescribeExec, s.UserID, month, month.AddDate(0, 1, -1)).Scan(&s.Date)
+	err = tx.QueryRow(ctx, date, pgx.QueryExecModeDescribeExec, s.UserID, month, month.Month().Last()).Scan(&s.Date)
 	if errors.Is(err, pgx.ErrNoRows) { // the rollup is wrong; tally verify says so
 		s.Date = month
 		return nil
@@ -80,7 +82,7 @@ func (s *Sample) takeKeys(ctx context.Context, tx pgx.Tx) error {
 	type key struct {
 		id   string
 		user int32
-		date time.Time
+		date civil.Date
 	}
 	rows, err := tx.Query(ctx, "SELECT transaction_id, user_id, transaction_date FROM transaction_keys LIMIT $1", pgx.QueryExecModeDescribeExec, sampleIDs)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+
+	"github.com/opentax/tally/internal/money"
 )
 
 const (
@@ -11,20 +13,19 @@ const (
 	numericBase     = 10_000 // of PostgreSQL's digits
 )
 
-// Numeric is a NUMERIC of 128 bits in ten-thousandths, in two's complement: hi × 2^64 + lo.
-func (w *Writer) Numeric(hi int64, lo uint64) { w.page = AppendNumeric(w.page, hi, lo) }
+// Numeric is a NUMERIC.
+func (w *Writer) Numeric(s money.Sum) { w.page = AppendNumeric(w.page, s) }
 
-// AppendNumeric appends a NUMERIC of 128 bits in ten-thousandths, with as many
-// decimals as it needs: a digit of PostgreSQL's has four places, so the last one is
-// what comes after the point.
-func AppendNumeric(b []byte, hi int64, lo uint64) []byte {
-	sign, h := uint16(0), uint64(hi)
-	if hi < 0 {
-		var borrow uint64
+// AppendNumeric appends a NUMERIC with as many decimals as it needs: a digit of
+// PostgreSQL's has four places, so the last one is what comes after the point.
+func AppendNumeric(b []byte, s money.Sum) []byte {
+	sign := uint16(0)
+	high, lo := s.Words()
+	if high < 0 {
 		sign = numericNegative
-		lo, borrow = bits.Sub64(0, lo, 0)
-		h, _ = bits.Sub64(0, h, borrow)
+		high, lo = s.Neg().Words()
 	}
+	h := uint64(high)
 	var digits [11]uint16 // 2^127 has 39 places
 	first := len(digits)
 	for h|lo != 0 {
@@ -60,18 +61,18 @@ func AppendNumeric(b []byte, hi int64, lo uint64) []byte {
 }
 
 // ParseNumeric is the opposite of AppendNumeric, without the length: a NUMERIC in
-// PostgreSQL's binary form as 128 bits of ten-thousandths. One that is not finite, has
-// further decimals or does not fit is an error.
-func ParseNumeric(b []byte) (hi int64, lo uint64, err error) {
+// PostgreSQL's binary form. One that is not finite, has more than 4 decimals or does not
+// fit is an error.
+func ParseNumeric(b []byte) (money.Sum, error) {
 	if len(b) < 8 || len(b) != 8+2*int(binary.BigEndian.Uint16(b)) {
-		return 0, 0, errors.New("no NUMERIC")
+		return money.Sum{}, errors.New("no NUMERIC")
 	}
 	weight, sign := int(int16(binary.BigEndian.Uint16(b[2:]))), binary.BigEndian.Uint16(b[4:])
 	if sign != 0 && sign != numericNegative {
-		return 0, 0, errors.New("a NUMERIC that is not finite")
+		return money.Sum{}, errors.New("a NUMERIC that is not finite")
 	}
 	digits := b[8:]
-	var h uint64
+	var h, lo uint64
 	for ; weight >= -1 || len(digits) > 0; weight-- {
 		digit := uint64(0)
 		if len(digits) > 0 {
@@ -79,7 +80,7 @@ func ParseNumeric(b []byte) (hi int64, lo uint64, err error) {
 		}
 		if weight < -1 {
 			if digit != 0 {
-				return 0, 0, errors.New("a NUMERIC of more than 4 decimals")
+				return money.Sum{}, errors.New("a NUMERIC of more than 4 decimals")
 			}
 			continue
 		}
@@ -89,13 +90,12 @@ func ParseNumeric(b []byte) (hi int64, lo uint64, err error) {
 		lo, more = bits.Add64(low, digit, 0)
 		h, more = bits.Add64(high, carry, more)
 		if over|more != 0 || h>>63 != 0 {
-			return 0, 0, errors.New("a NUMERIC of more than 128 bits")
+			return money.Sum{}, errors.New("a NUMERIC of more than 128 bits")
 		}
 	}
+	s := money.FromWords(int64(h), lo)
 	if sign == numericNegative {
-		var borrow uint64
-		lo, borrow = bits.Sub64(0, lo, 0)
-		h, _ = bits.Sub64(0, h, borrow)
+		s = s.Neg()
 	}
-	return int64(h), lo, nil
+	return s, nil
 }

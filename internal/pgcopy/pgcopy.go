@@ -13,6 +13,8 @@ import (
 	"math"
 	"strings"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -155,7 +157,7 @@ func (w *Writer) Int64(v int64) { w.page = AppendInt64(w.page, v) }
 func (w *Writer) Float64(v float64) { w.page = AppendInt64(w.page, int64(math.Float64bits(v))) }
 
 // Date is a DATE, counted in days from 1970-01-01.
-func (w *Writer) Date(days int32) { w.page = AppendInt32(w.page, days-epochOffset) }
+func (w *Writer) Date(d civil.Date) { w.page = AppendInt32(w.page, int32(d)-epochOffset) }
 
 // Bytes is a TEXT or BYTEA.
 func (w *Writer) Bytes(v []byte) { w.page = AppendBytes(w.page, v) }

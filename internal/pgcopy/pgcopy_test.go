@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
@@ -51,7 +53,7 @@ func TestEveryTypeArrives(t *testing.T) {
 		w.Text("é\n")
 		w.Bytes([]byte{0, 0xff})
 		rest := pgcopy.AppendTexts(nil, []string{"a", "b,c"})
-		rest = pgcopy.AppendNumeric(rest, 0, 1)
+		rest = pgcopy.AppendNumeric(rest, money.FromWords(0, 1))
 		rest = pgcopy.AppendRow(rest, 8)
 		for range 6 {
 			rest = pgcopy.AppendNull(rest)
@@ -89,7 +91,7 @@ func TestNumeric(t *testing.T) {
 				return err
 			}
 			w.Int32(int32(i))
-			w.Numeric(his[i], los[i])
+			w.Numeric(money.FromWords(his[i], los[i]))
 		}
 		return nil
 	})
@@ -112,7 +114,7 @@ func TestNumeric(t *testing.T) {
 func TestParseNumeric(t *testing.T) {
 	t.Parallel()
 	conn := connect(t)
-	read := func(text string) (hi int64, lo uint64, err error) {
+	read := func(text string) (money.Sum, error) {
 		result := conn.PgConn().ExecParams(t.Context(), "SELECT $1::numeric", [][]byte{[]byte(text)}, nil, nil, []int16{pgx.BinaryFormatCode}).Read()
 		require.NoError(t, result.Err, text)
 		return pgcopy.ParseNumeric(result.Rows[0][0])
@@ -124,8 +126,9 @@ func TestParseNumeric(t *testing.T) {
 		texts = append(texts, []string{"", "-"}[random.IntN(2)]+new(big.Rat).SetFrac(digits, big.NewInt(10_000)).FloatString(4+random.IntN(3)))
 	}
 	for _, text := range texts {
-		hi, lo, err := read(text)
+		sum, err := read(text)
 		require.NoError(t, err, text)
+		hi, lo := sum.Words()
 		want, ok := new(big.Rat).SetString(text)
 		require.True(t, ok)
 		v := new(big.Int).Lsh(big.NewInt(hi), 64)
@@ -133,11 +136,11 @@ func TestParseNumeric(t *testing.T) {
 		require.Zero(t, want.Cmp(new(big.Rat).SetFrac(v, big.NewInt(10_000))), text)
 	}
 	for _, text := range []string{"NaN", "Infinity", "-Infinity", "0.00001", "1.00005", "1e40", "17014118346046923173168730371588410.5728"} {
-		_, _, err := read(text)
+		_, err := read(text)
 		require.Error(t, err, text)
 	}
 	for _, cut := range [][]byte{nil, {0, 1}, {0, 1, 0, 0, 0, 0, 0, 0}} {
-		_, _, err := pgcopy.ParseNumeric(cut)
+		_, err := pgcopy.ParseNumeric(cut)
 		require.Error(t, err)
 	}
 }

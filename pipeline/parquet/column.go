@@ -9,9 +9,9 @@ import (
 	"math/big"
 	"slices"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/opentax/tally/internal/pgcopy"
-	"github.com/opentax/tally/pipeline"
-	"github.com/opentax/tally/summaries"
 )
 
 // A kind says what a column holds in PostgreSQL, and as what the file has it.
@@ -38,7 +38,6 @@ const (
 	totalBytes  = 12
 	// postgresEpoch is 2000-01-01, from which PostgreSQL counts days.
 	postgresEpoch = 10957
-	secondsPerDay = 24 * 60 * 60
 )
 
 const mostAmount = 1_000_000_000_000_000_000 // first unscaled value of more than amountDigits
@@ -54,7 +53,7 @@ type column struct {
 	ends  []int32 // of each in text
 	wide  []byte  // total, totalBytes each
 
-	sum summaries.Sum // of amount and total, over all pages
+	sum money.Sum // of amount and total, over all pages
 }
 
 // add takes a value in PostgreSQL's binary form.
@@ -94,7 +93,7 @@ func (c *column) addAmount(f float64) error {
 		return err
 	}
 	c.longs = append(c.longs, unscaled)
-	c.sum = c.sum.Plus(summaries.NewSum(unscaled, decimals))
+	c.sum = c.sum.Plus(money.NewSum(unscaled, decimals))
 	return nil
 }
 
@@ -106,11 +105,11 @@ func unscaledAmount(f float64) (int64, error) {
 	if rounded := math.Round(f * 1e4); math.Abs(f) < exact && rounded/1e4 == f {
 		return int64(rounded), nil
 	}
-	a, err := pipeline.StoredAmount(f)
+	a, err := money.FromFloat(f)
 	if err != nil {
 		return 0, err
 	}
-	high, low := summaries.NewSum(a.Unscaled, a.Scale).Words()
+	high, low := a.Sum().Words()
 	unscaled := int64(low)
 	if high != unscaled>>63 || unscaled >= mostAmount || unscaled <= -mostAmount {
 		return 0, fmt.Errorf("amount %s does not fit DECIMAL(%d,%d)", a, amountDigits, decimals)
@@ -119,18 +118,19 @@ func unscaledAmount(f float64) (int64, error) {
 }
 
 func (c *column) addTotal(value []byte) error {
-	high, low, err := pgcopy.ParseNumeric(value)
+	sum, err := pgcopy.ParseNumeric(value)
 	if err != nil {
 		return fmt.Errorf("column %s: %w", c.name, err)
 	}
+	high, low := sum.Words()
 	var whole [16]byte
 	binary.BigEndian.PutUint64(whole[:], uint64(high))
 	binary.BigEndian.PutUint64(whole[8:], low)
 	if !fits(high, low) {
-		return fmt.Errorf("column %s: %s does not fit DECIMAL(%d,%d)", c.name, summaries.SumOf(high, low), totalDigits, decimals)
+		return fmt.Errorf("column %s: %s does not fit DECIMAL(%d,%d)", c.name, sum, totalDigits, decimals)
 	}
 	c.wide = append(c.wide, whole[len(whole)-totalBytes:]...)
-	c.sum = c.sum.Plus(summaries.SumOf(high, low))
+	c.sum = c.sum.Plus(sum)
 	return nil
 }
 

@@ -5,12 +5,11 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/opentax/tally/pipeline"
-	"github.com/opentax/tally/summaries"
 )
 
 // lengths around those of mini blocks and blocks.
@@ -64,18 +63,18 @@ func TestUnscaledAmounts(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 200_000 {
-		a := pipeline.Amount{Unscaled: r.Int64N(1e15) >> r.IntN(50), Scale: uint8(r.IntN(5))}
+		a := money.Amount{Unscaled: r.Int64N(1e15) >> r.IntN(50), Scale: uint8(r.IntN(5))}
 		if r.IntN(2) == 0 {
 			a.Unscaled = -a.Unscaled
 		}
-		sum := summaries.NewSum(a.Unscaled, a.Scale)
+		sum := money.NewSum(a.Unscaled, a.Scale)
 		got, err := unscaledAmount(a.Float64())
 		if high, low := sum.Words(); high != int64(low)>>63 || int64(low) >= mostAmount || int64(low) <= -mostAmount {
 			require.ErrorContains(t, err, "does not fit DECIMAL(18,4)")
 			continue
 		}
 		require.NoError(t, err, "%v", a)
-		require.Equal(t, sum, summaries.NewSum(got, decimals), "%v", a)
+		require.Equal(t, sum, money.NewSum(got, decimals), "%v", a)
 	}
 	for _, f := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0.30000000000000004, 1e-5, 1.00001, 1e300} {
 		_, err := unscaledAmount(f)
@@ -88,20 +87,20 @@ func TestUnscaledAmounts(t *testing.T) {
 
 func TestTotalsThatDoNotFit(t *testing.T) {
 	t.Parallel()
-	most := summaries.Sum{}
+	most := money.Sum{}
 	for range 28 { // 10^28 - 1, digit by digit
-		most = times10(most).Plus(summaries.NewSum(9, decimals))
+		most = times10(most).Plus(money.NewSum(9, decimals))
 	}
-	one := summaries.NewSum(1, decimals)
-	for sum, want := range map[summaries.Sum]bool{
-		most: true, most.Plus(one): false, {}: true, summaries.Sum{}.Minus(most): true, summaries.Sum{}.Minus(most).Minus(one): false,
+	one := money.NewSum(1, decimals)
+	for sum, want := range map[money.Sum]bool{
+		most: true, most.Plus(one): false, {}: true, most.Neg(): true, most.Neg().Minus(one): false,
 	} {
 		assert.Equal(t, want, fits(sum.Words()), sum.String())
 	}
 }
 
-func times10(s summaries.Sum) summaries.Sum {
-	var product summaries.Sum
+func times10(s money.Sum) money.Sum {
+	var product money.Sum
 	for range 10 {
 		product = product.Plus(s)
 	}

@@ -11,9 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opentax/tally/internal/money"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/klauspost/compress/zstd"
-	"github.com/shopspring/decimal"
 	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
 
@@ -229,13 +230,13 @@ func (e *export) manifest() (*Manifest, error) {
 			}
 			all = append(all, f)
 		}
-		total, rows := decimal.Decimal{}, int64(0)
+		total, rows := money.Sum{}, int64(0)
 		for _, f := range all {
-			sum, err := decimal.NewFromString(f.Sum)
+			sum, err := money.Parse(f.Sum)
 			if err != nil {
 				return nil, fmt.Errorf("%s: sum: %w", f.Path, err)
 			}
-			total, rows = total.Add(sum), rows+f.Rows
+			total, rows = total.Plus(sum), rows+f.Rows
 		}
 		m.Files = append(m.Files, all...)
 		m.Tables = append(m.Tables, ManifestTable{Table: t.name, Files: len(all), Rows: rows, Sum: total.String()})

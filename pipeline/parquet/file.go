@@ -7,7 +7,9 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-	"time"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 
 	"github.com/apache/thrift/lib/go/thrift"
 	"github.com/klauspost/compress/zstd"
@@ -16,8 +18,6 @@ import (
 	"github.com/xitongsys/parquet-go/layout"
 	"github.com/xitongsys/parquet-go/parquet"
 	"github.com/xitongsys/parquet-go/writer"
-
-	"github.com/opentax/tally/summaries"
 )
 
 // This file alone knows xitongsys/parquet-go, which is no longer maintained. Of it Tally
@@ -155,7 +155,7 @@ func (f *file) key(values [][]byte) string {
 	}
 	key := int32(binary.BigEndian.Uint32(values[0]))
 	if f.columns[0].kind == date {
-		return f.columns[0].name + " " + time.Unix(int64(key+postgresEpoch)*secondsPerDay, 0).UTC().Format(time.DateOnly)
+		return f.columns[0].name + " " + civil.Date(key+postgresEpoch).String()
 	}
 	return fmt.Sprintf("%s %d", f.columns[0].name, key)
 }
@@ -283,8 +283,8 @@ func plainBytes(value any) []byte {
 }
 
 // sum is the exact sum of the amounts or totals.
-func (f *file) sum() summaries.Sum {
-	var sum summaries.Sum
+func (f *file) sum() money.Sum {
+	var sum money.Sum
 	for _, c := range f.columns {
 		sum = sum.Plus(c.sum)
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opentax/tally/internal/civil"
+
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -121,7 +123,7 @@ func (w *taskWriter) begin() error {
 
 // days is a month's first day as PostgreSQL counts it.
 func days(month time.Time) int32 {
-	return int32(month.Unix()/secondsPerDay) - postgresEpoch
+	return int32(civil.Of(month)) - postgresEpoch
 }
 
 var errStrayMonth = errors.New("a row of a month that has no transactions: run tally verify")

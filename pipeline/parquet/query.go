@@ -14,11 +14,11 @@ func Queries(s explain.Sample) []explain.Query {
 	statements := sqlfile.Parse(exportSQL)
 	var firsts []time.Time
 	for _, d := range s.Dates {
-		firsts = append(firsts, time.Date(d.Year(), d.Month(), 1, 0, 0, 0, 0, time.UTC))
+		firsts = append(firsts, d.Month().First().Time())
 	}
 	slices.SortFunc(firsts, time.Time.Compare)
 	firsts = slices.CompactFunc(firsts, time.Time.Equal)
-	one := time.Date(s.From.Year(), s.From.Month(), 1, 0, 0, 0, 0, time.UTC)
+	one := s.From.Month().First().Time()
 	whole := explain.Expectation{WholeTable: true}
 	list := []explain.Query{
 		{Name: "state", Expect: whole},
