@@ -1,27 +1,39 @@
 // Package chart draws line and bar charts as SVG that is readable on light and dark
-// pages, in a document or in an <img>: the background is the page's, and the colours
-// follow prefers-color-scheme. Lines differ by their markers as well as by colour. The
-// same chart gives the same bytes, so a drawing can be held against a committed one.
+// pages, in a document or in an <img>: the page's background shows through, and the
+// colors follow prefers-color-scheme. Lines differ by their markers as well as by
+// color. The same chart gives the same bytes, so a drawing can be compared with a
+// committed one.
 //
 // A chart that cannot be drawn truthfully (no points, a zero on a logarithmic axis, a
 // value that is no number) is an error that names the line.
 package chart
 
 import (
+	"bytes"
+	_ "embed" // for the drawing
 	"fmt"
+	"html/template"
 	"io"
 	"math"
+	"strings"
+	"unicode"
 )
 
-// Chart is lines, or bars, and what stands around them.
+//go:embed chart.svg.tmpl
+var source string
+
+// maxLines is the number of colors and markers in the template.
+const maxLines = 7
+
+// Chart is lines, or bars, with a title and labelled axes.
 type Chart struct {
-	Title          string // also what a screen reader says
+	Title          string // also read by screen readers
 	XLabel, YLabel string // with their units
 	LogX, LogY     bool
 	Lines          []Line
 	Bars           []Bar   // horizontal, the first one on top; on a logarithmic X, dots
 	Ticks          []Tick  // of the X axis, instead of round numbers
-	Width, Height  float64 // in points, the height that of the data's area; 0 chooses
+	Width, Height  float64 // in pixels, the height that of the data's area; 0 chooses
 }
 
 // Line is points in the order in which they are joined.
@@ -36,7 +48,7 @@ type Bar struct {
 	Value float64
 }
 
-// Tick is a place on an axis that has a name of its own, as a date has.
+// Tick is a value on an axis with a label of its own, such as a date.
 type Tick struct {
 	At   float64
 	Name string
@@ -47,12 +59,24 @@ func (c Chart) WriteSVG(w io.Writer) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("chart %q: %w", c.Title, err)
 	}
-	drawn, err := c.draw()
+	shapes, err := template.New("chart").Parse(source)
 	if err != nil {
+		return fmt.Errorf("parse the drawing of charts: %w", err)
+	}
+	var out bytes.Buffer
+	if err := shapes.Execute(&out, c.layOut()); err != nil {
 		return fmt.Errorf("chart %q: %w", c.Title, err)
 	}
-	_, err = w.Write(c.themed(drawn))
+	_, err = w.Write(bytes.Map(inXML, out.Bytes()))
 	return err
+}
+
+// inXML replaces a control character: XML has no way to write most of them.
+func inXML(r rune) rune {
+	if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 func (c Chart) check() error {
@@ -61,7 +85,7 @@ func (c Chart) check() error {
 		return fmt.Errorf("there is nothing to draw")
 	case len(c.Lines) > 0 && len(c.Bars) > 0:
 		return fmt.Errorf("lines and bars in one chart")
-	case len(c.Lines) > len(palette()):
+	case len(c.Lines) > maxLines:
 		return fmt.Errorf("%d lines, more than can be told apart", len(c.Lines))
 	}
 	for _, l := range c.Lines {
@@ -93,4 +117,17 @@ func fits(x float64, log bool) error {
 		return fmt.Errorf("%v has no place on a logarithmic axis", x)
 	}
 	return nil
+}
+
+// Description states in words and figures what the chart shows.
+func (c Chart) Description() string {
+	var parts []string
+	for _, b := range c.Bars {
+		parts = append(parts, fmt.Sprintf("%s: %s", b.Name, short(b.Value)))
+	}
+	for _, l := range c.Lines {
+		last := len(l.X) - 1
+		parts = append(parts, fmt.Sprintf("%s: %s at %s, %s at %s", l.Name, short(l.Y[0]), short(l.X[0]), short(l.Y[last]), short(l.X[last])))
+	}
+	return fmt.Sprintf("%s by %s. %s", c.YLabel, c.XLabel, strings.Join(parts, "; "))
 }

@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"gonum.org/v1/gonum/stat"
 )
 
 const (
@@ -179,13 +177,27 @@ func (g *gathering) forecastNight() {
 		g.Forecasts = append(g.Forecasts, f)
 		return
 	}
-	at, slope := stat.LinearRegression(x, y, nil, false)
+	at, slope := regression(x, y)
 	if slope <= 0 {
 		f.Why = "nights do not get slower"
 	} else {
 		f.Day, f.Why = g.in((longNight.Seconds()/usual-at)/slope, fmt.Sprintf("a row takes %s longer each night", took(seconds(slope))))
 	}
 	g.Forecasts = append(g.Forecasts, f)
+}
+
+// regression is the line y = at + slope·x with the least squares of distances.
+func regression(x, y []float64) (at, slope float64) {
+	n := float64(len(x))
+	var meanX, meanY, xy, xx float64
+	for i := range x {
+		meanX, meanY = meanX+x[i]/n, meanY+y[i]/n
+	}
+	for i := range x {
+		xy, xx = xy+(x[i]-meanX)*(y[i]-meanY), xx+(x[i]-meanX)*(x[i]-meanX)
+	}
+	slope = xy / xx
+	return meanY - slope*meanX, slope
 }
 
 // forecastNumbers is of the ids of transactions, which are a bigint's.

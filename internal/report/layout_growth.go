@@ -13,7 +13,7 @@ import (
 // Charts are as wide as a telephone leaves readable, two beside each other on a desk.
 const (
 	chartWidth  = 400
-	chartHeight = 200
+	chartHeight = 160
 	mostNights  = 60 // in figures; the chart has them all
 	mostSizes   = 8
 	mostName    = 28 // characters of a bar's name

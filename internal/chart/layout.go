@@ -1,0 +1,147 @@
+package chart
+
+import "unicode"
+
+// drawing is a chart with the place of each of its parts, as the template takes it.
+type drawing struct {
+	Chart
+
+	Width, Height            px
+	Left, Top, Right, Bottom px // of the data's area
+	XTicks, YTicks           []tick
+	Curves                   []curve
+	Rows                     []row
+}
+
+// curve is a line, with its place in the legend.
+type curve struct {
+	Name      string
+	Points    []point
+	Plain     bool // without markers, which would run into each other
+	Legend    point
+	HasLegend bool
+}
+
+type point struct{ X, Y px }
+
+// row is a bar, or a dot where Dot.
+type row struct {
+	Name, Label string
+	Y           px // its middle
+	From, To    px
+	Dot         bool
+}
+
+const (
+	lineHeight    = 18 // of the legend and of the axes' labels
+	barHeight     = 22 // with the space to the next one
+	maxMarked     = 60 // points of a line with markers
+	titleHeight   = 28
+	axisHeight    = 44 // ticks and label below the data
+	valueWidth    = 44 // a number as [short] writes it
+	legendPadding = 44 // a line's sample and the space to the next name
+)
+
+func (c Chart) layOut() drawing {
+	d := drawing{Chart: c, Width: 680, Top: titleHeight}
+	if c.Width > 0 {
+		d.Width = px(c.Width)
+	}
+	if len(c.Lines) > 0 {
+		d.addLines()
+	} else {
+		d.addBars()
+	}
+	d.Height = d.Bottom + axisHeight
+	return d
+}
+
+// addLines places the legend and the name of the Y axis above the data, so that they
+// never cover it.
+func (d *drawing) addLines() {
+	d.addLegend()
+	d.Top += lineHeight + 4
+	d.Left, d.Right = valueWidth, d.Width-valueWidth
+	d.Bottom = d.Top + 240
+	if d.Chart.Height > 0 {
+		d.Bottom = d.Top + px(d.Chart.Height)
+	}
+	var xs, ys []float64
+	for _, l := range d.Lines {
+		xs, ys = append(xs, l.X...), append(ys, l.Y...)
+	}
+	x, y := scaleOf(d.LogX, xs), scaleOf(d.LogY, ys).rounded()
+	x.from, x.to, y.from, y.to = d.Left, d.Right, d.Bottom, d.Top
+	d.XTicks, d.YTicks = x.ticks(), y.ticks()
+	if len(d.Ticks) > 0 {
+		d.XTicks = nil
+		for _, t := range d.Ticks {
+			d.XTicks = append(d.XTicks, tick{x.at(t.At), t.Name})
+		}
+	}
+	for i, l := range d.Lines {
+		for k := range l.X {
+			d.Curves[i].Points = append(d.Curves[i].Points, point{x.at(l.X[k]), y.at(l.Y[k])})
+		}
+	}
+}
+
+// addLegend places the names in as many rows as they need; a single line needs none.
+func (d *drawing) addLegend() {
+	at := point{4, d.Top}
+	for _, l := range d.Lines {
+		wide := widthOf(l.Name) + legendPadding
+		if at.X > 4 && at.X+wide > d.Width {
+			at = point{4, at.Y + lineHeight}
+		}
+		d.Curves = append(d.Curves, curve{Name: l.Name, Plain: len(l.X) > maxMarked, Legend: at, HasLegend: len(d.Lines) > 1})
+		at.X += wide
+	}
+	if len(d.Lines) > 1 {
+		d.Top = at.Y + lineHeight
+	}
+}
+
+// addBars places the names in a column of their own. On a logarithmic axis a bar's
+// length means nothing, so there is a dot where it would end.
+func (d *drawing) addBars() {
+	values := make([]float64, len(d.Bars))
+	for i, b := range d.Bars {
+		values[i] = b.Value
+		d.Left = max(d.Left, widthOf(b.Name)+12)
+	}
+	d.Right, d.Bottom = d.Width-valueWidth, d.Top+px(barHeight*len(d.Bars))
+	x := scaleOf(d.LogX, values).rounded()
+	x.from, x.to = d.Left, d.Right
+	d.XTicks = x.ticks()
+	for i, b := range d.Bars {
+		from, to := x.from, x.at(b.Value)
+		if !d.LogX {
+			from = x.at(0)
+		}
+		d.Rows = append(d.Rows, row{
+			Name: b.Name, Label: short(b.Value), Y: d.Top + barHeight*(px(i)+0.5), From: min(from, to), To: max(from, to), Dot: d.LogX,
+		})
+	}
+}
+
+// widthOf is at least the width of a text in the charts' size, whichever of their fonts
+// there is.
+func widthOf(text string) (wide px) {
+	for _, r := range text {
+		switch {
+		case r > 0x1100: // ideographs and emoji
+			wide += 12
+		case unicode.IsUpper(r), r == 'm', r == 'w', r == '@', r == '%':
+			wide += 9
+		case r == 'i', r == 'j', r == 'l', r == ' ', unicode.IsPunct(r):
+			wide += 5
+		default:
+			wide += 6.7
+		}
+	}
+	return wide
+}
+
+// Middle is that of the data's area.
+func (d drawing) Middle() px { return (d.Left + d.Right) / 2 }
