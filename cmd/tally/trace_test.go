@@ -98,3 +98,34 @@ func TestTracesAcrossRequestStatementAndJob(t *testing.T) {
 	require.NoError(t, up.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, up.Wait(), stderr)
 }
+
+func TestOTLPVariables(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318/base")
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, tenant=7")
+	c, err := otlpConfig()
+	require.NoError(t, err)
+	assert.Equal(t, "https://collector:4318/base/v1/traces", c.URL)
+	assert.Equal(t, map[string]string{"api-key": "a b", "tenant": "7"}, c.Headers)
+	assert.Equal(t, 10*time.Second, c.Timeout)
+	assert.False(t, c.Gzip)
+
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://elsewhere/spans")
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2500")
+	t.Setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+	c, err = otlpConfig()
+	require.NoError(t, err)
+	assert.Equal(t, "http://elsewhere/spans", c.URL, "that of traces as it is")
+	assert.Equal(t, 2500*time.Millisecond, c.Timeout)
+	assert.True(t, c.Gzip)
+	for name, value := range map[string]string{
+		"TRACES_ENDPOINT": "collector:4317", "HEADERS": "secret", "TRACES_TIMEOUT": "10s", "COMPRESSION": "zstd", "CERTIFICATE": "/nowhere.pem",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_"+name, value)
+			_, err := otlpConfig()
+			assert.ErrorContains(t, err, "OTEL_EXPORTER_OTLP_"+name+": ")
+			assert.NotContains(t, err.Error(), "secret", "a header may be a password")
+		})
+	}
+}
