@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -22,7 +23,7 @@ func BenchmarkCheck(b *testing.B) {
 			var ours, peers time.Duration
 			for range b.N {
 				began := time.Now()
-				p, err := pipeline.Check(b.Context(), path, pipeline.Rules{})
+				p, err := pipeline.Check(b.Context(), nil, bucket.Path(path), pipeline.Rules{})
 				ours += time.Since(began)
 				if err != nil || p.Read != n {
 					b.Fatalf("%d of %d rows: %v", p.Read, n, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
@@ -103,13 +104,13 @@ func mixed(b *testing.B, n int64, seed uint64, users int64, more func(io.Writer)
 // load loads a file and insists that every row is accounted for.
 func load(b *testing.B, pool *pgxpool.Pool, runID int64, path string) pipeline.Result {
 	b.Helper()
-	return loadWith(b, pipeline.NewLoader(pool), runID, path)
+	return loadWith(b, pipeline.NewLoader(pool, nil), runID, path)
 }
 
 func loadWith(b *testing.B, loader *pipeline.Loader, runID int64, path string) pipeline.Result {
 	b.Helper()
 	r, err := loader.Load(b.Context(), pipeline.LoadRequest{
-		RunID: runID, Attempt: 1, Source: "bench", Path: path, CodeVersion: "bench",
+		RunID: runID, Attempt: 1, Source: "bench", Path: bucket.Path(path), CodeVersion: "bench",
 	})
 	if err != nil {
 		b.Error(err)

@@ -75,7 +75,7 @@ func BenchmarkExport(b *testing.B) {
 
 func timeExport(b *testing.B, pool *pgxpool.Pool, dir string) parquet.Result {
 	b.Helper()
-	place, err := bucket.Open(b.Context(), dir)
+	place, err := new(bucket.Stores).Target(b.Context(), bucket.Path(dir))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -149,7 +149,7 @@ func BenchmarkSideBySide(b *testing.B) {
 		for _, atOnce := range []bool{true, false} {
 			pool, runID := s.tally(b)
 			settle(b, pool)
-			loader := pipeline.NewLoader(pool)
+			loader := pipeline.NewLoader(pool, nil)
 			began := time.Now()
 			var loads sync.WaitGroup
 			for _, path := range dirty {
@@ -205,7 +205,7 @@ func report(b *testing.B, rows int64, took time.Duration) {
 
 func timeLoad(b *testing.B, pool *pgxpool.Pool, runID int64, path string) (pipeline.Result, time.Duration) {
 	b.Helper()
-	loader := pipeline.NewLoader(pool)
+	loader := pipeline.NewLoader(pool, nil)
 	began := time.Now()
 	r := loadWith(b, loader, runID, path)
 	return r, time.Since(began)

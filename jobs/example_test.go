@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/embedded"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs"
@@ -54,7 +55,7 @@ func loadAndLookUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	result, err := service.Run(ctx, jobs.RunRequest{Paths: []string{path}})
+	result, err := service.Run(ctx, jobs.RunRequest{Paths: []bucket.Location{bucket.Path(path)}})
 	if err != nil {
 		return err
 	}

@@ -31,9 +31,9 @@ var ErrNoExport = errors.New("nothing says where to export to")
 
 // ExportRequest asks for an export in the foreground.
 type ExportRequest struct {
-	// To is a folder, or s3://, gs:// or azblob:// with a bucket and a prefix; "" means
-	// Config.ExportTo.
-	To string
+	// To is a folder, or s3://, gs:// or azblob:// with a bucket and a prefix; the zero
+	// value means Config.ExportTo.
+	To bucket.Location
 	// Replace writes every file anew, and takes the place of another database's export.
 	Replace bool
 	// RequestedBy goes to the ledger; "" means "cli".
@@ -56,7 +56,7 @@ func (s *Service) Export(ctx context.Context, req ExportRequest) (parquet.Result
 }
 
 // CheckExport holds an export against the database; see [parquet.Check].
-func (s *Service) CheckExport(ctx context.Context, to string) (checked parquet.Checked, err error) {
+func (s *Service) CheckExport(ctx context.Context, to bucket.Location) (checked parquet.Checked, err error) {
 	place, err := s.openExport(ctx, to)
 	if err != nil {
 		return checked, err
@@ -65,14 +65,11 @@ func (s *Service) CheckExport(ctx context.Context, to string) (checked parquet.C
 	return parquet.Check(ctx, parquet.Config{Pool: s.pool, Bucket: place.Bucket, Target: place.Name, Logger: s.logger})
 }
 
-func (s *Service) openExport(ctx context.Context, to string) (*bucket.Place, error) {
-	if to == "" {
-		to = s.config.ExportTo
-	}
-	if to == "" {
+func (s *Service) openExport(ctx context.Context, to bucket.Location) (*bucket.Place, error) {
+	if to = cmp.Or(to, s.config.ExportTo); to.IsZero() {
 		return nil, ErrNoExport
 	}
-	return bucket.Open(ctx, to)
+	return s.config.Stores.Target(ctx, to)
 }
 
 // export makes an export and notes its end. The error is of what kept it from being
@@ -83,7 +80,7 @@ func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[
 	if errors.Is(err, ErrNoExport) {
 		return result, ending{}, err
 	}
-	target := bucket.PlaceName(cmp.Or(req.To, s.config.ExportTo))
+	target := cmp.Or(req.To, s.config.ExportTo).Clean().String()
 	if err == nil {
 		target = place.Name
 		result, err = parquet.Export(ctx, parquet.Config{
@@ -163,7 +160,7 @@ func (exportArgs) InsertOpts() river.InsertOpts {
 // exportDue gives River the export of what a run has changed, in the transaction that
 // notes the run's end, so that neither is without the other.
 func (s *Service) exportDue(ctx context.Context, tx pgx.Tx, a *attempt, end ending) error {
-	if s.config.ExportTo == "" || end.status != StatusSucceeded && end.status != StatusFailed {
+	if s.config.ExportTo.IsZero() || end.status != StatusSucceeded && end.status != StatusFailed {
 		return nil
 	}
 	if _, err := s.river.InsertTx(ctx, tx, exportArgs{RunID: a.runID, LogicalDate: a.date.String()}, nil); err != nil {
@@ -176,11 +173,11 @@ func (s *Service) exportDue(ctx context.Context, tx pgx.Tx, a *attempt, end endi
 // killed, its job was deleted or has used up its attempts, or exports were switched on
 // since the last run.
 func (s *Service) attendExport(ctx context.Context, tx pgx.Tx) error {
-	if s.config.ExportTo == "" {
+	if s.config.ExportTo.IsZero() {
 		return nil
 	}
 	a := attempt{}
-	err := tx.QueryRow(ctx, s.sql.Get("unattended_export"), bucket.PlaceName(s.config.ExportTo), int64(parquet.LockClass), s.unattendedAfter.Seconds(), exportKind).Scan(&a.runID, &a.date)
+	err := tx.QueryRow(ctx, s.sql.Get("unattended_export"), s.config.ExportTo.Clean().String(), int64(parquet.LockClass), s.unattendedAfter.Seconds(), exportKind).Scan(&a.runID, &a.date)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/parquet"
@@ -24,7 +25,7 @@ const exported = "SELECT coalesce(string_agg(concat_ws(' ', run_id, status, rows
 func TestRunIsExported(t *testing.T) {
 	t.Parallel()
 	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
-	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: dir, Worker: "w"})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(dir), Worker: "w"})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, StatusSucceeded)
@@ -32,7 +33,7 @@ func TestRunIsExported(t *testing.T) {
 	require.Eventually(t, func() bool { return text(t, pool, exported) == want }, patience, 20*time.Millisecond)
 	assert.Equal(t, "schedule "+dir+" w test 195 2 t",
 		text(t, pool, `SELECT concat_ws(' ', requested_by, target, worker, code_version, total_amount, epoch, started_at < finished_at AND bytes > 1000) FROM etl_exports`))
-	checked, err := s.CheckExport(ctx, "")
+	checked, err := s.CheckExport(ctx, bucket.Location{})
 	require.NoError(t, err)
 	assert.True(t, checked.Clean())
 	stats, err := s.Ledger().Stats(ctx)
@@ -55,7 +56,7 @@ func TestExportIsRetried(t *testing.T) {
 	blocked := filepath.Join(t.TempDir(), "blocked")
 	require.NoError(t, os.WriteFile(blocked, nil, 0o600)) // a file where the folder should be
 	target := filepath.Join(blocked, "lake")
-	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: target})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(target)})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, StatusSucceeded)
@@ -70,7 +71,7 @@ func TestExportToStoreThatIsAway(t *testing.T) {
 	t.Parallel()
 	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
 	store.Stop()
-	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: store.URL("lake")})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: store.At("lake")})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, StatusSucceeded)
@@ -78,7 +79,7 @@ func TestExportToStoreThatIsAway(t *testing.T) {
 	store.Start()
 	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, time.Minute, 20*time.Millisecond)
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_exports WHERE target <> 's3://tally/lake' OR error LIKE '%endpoint=%'"))
-	checked, err := s.CheckExport(ctx, "")
+	checked, err := s.CheckExport(ctx, bucket.Location{})
 	require.NoError(t, err)
 	assert.True(t, checked.Clean())
 }
@@ -91,7 +92,7 @@ func TestExportThatNobodyIsAt(t *testing.T) {
 	source := newSource(t, rows(20))
 	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
 	s.unattendedAfter = 0
-	_, err := s.Run(ctx, RunRequest{Paths: []string{source.Path}})
+	_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}})
 	require.NoError(t, err)
 	jobs := "SELECT count(*) FROM river_job WHERE kind = 'export'"
 	reconcile := func(s *Service) {
@@ -102,7 +103,7 @@ func TestExportThatNobodyIsAt(t *testing.T) {
 	reconcile(s)
 	assert.Zero(t, count(t, pool, jobs), "nobody exports here")
 
-	exporting := newService(t, pool, Config{ExportTo: dir})
+	exporting := newService(t, pool, Config{ExportTo: bucket.Path(dir)})
 	exporting.unattendedAfter = 0
 	reconcile(exporting)
 	assert.Equal(t, 1, count(t, pool, jobs), "switched on since the run")
@@ -141,17 +142,17 @@ func TestExportThatMayNotRemove(t *testing.T) {
 		return tests3.Fault{}
 	})
 	s := newService(t, pool, Config{})
-	_, err := s.Export(ctx, ExportRequest{To: proxy.URL("lake")})
+	_, err := s.Export(ctx, ExportRequest{To: proxy.At("lake")})
 	require.NoError(t, err)
-	_, err = s.Run(ctx, RunRequest{Paths: []string{newSource(t, rows(20)).Path}})
+	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{newSource(t, rows(20)).Path}})
 	require.NoError(t, err)
-	result, err := s.Export(ctx, ExportRequest{To: proxy.URL("lake")})
+	result, err := s.Export(ctx, ExportRequest{To: proxy.At("lake")})
 	require.NoError(t, err)
 	assert.Equal(t, []int{0, 4}, []int{result.Removed, result.Left})
-	checked, err := s.CheckExport(ctx, proxy.URL("lake"))
+	checked, err := s.CheckExport(ctx, proxy.At("lake"))
 	require.NoError(t, err)
 	assert.Len(t, checked.Drifts, 4)
-	result, err = s.Export(ctx, ExportRequest{To: store.URL("lake")})
+	result, err = s.Export(ctx, ExportRequest{To: store.At("lake")})
 	require.NoError(t, err)
 	assert.Equal(t, []int{4, 0}, []int{result.Removed, result.Left})
 }
@@ -161,7 +162,7 @@ func TestExportThatIsRefused(t *testing.T) {
 	t.Parallel()
 	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
 	proxy := store.Proxy(func(*http.Request) tests3.Fault { return tests3.Fault{Status: http.StatusForbidden} })
-	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: proxy.URL("lake")})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: proxy.At("lake")})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, StatusSucceeded)
@@ -173,7 +174,7 @@ func TestExportThatCannotBe(t *testing.T) {
 	t.Parallel()
 	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, parquet.ManifestName), []byte(`{"format":1,"database":"other"}`), 0o600))
-	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: dir})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(dir)})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, StatusSucceeded)
@@ -188,7 +189,7 @@ func TestExportThatCannotBe(t *testing.T) {
 func TestExportIsDueWithTheOutcome(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
-	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: t.TempDir()})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(t.TempDir())})
 	allow := refuse(t, pool, "river_job", "23000")
 	_, err := s.Run(ctx, RunRequest{Date: new(date(t, "2024-05-10"))})
 	require.ErrorContains(t, err, "note the outcome of run 1")
@@ -204,9 +205,9 @@ func TestExportsAreLeftToTheLast(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	source := newSource(t, rows(20))
-	s := newService(t, pool, Config{ExportTo: t.TempDir()})
+	s := newService(t, pool, Config{ExportTo: bucket.Path(t.TempDir())})
 	for range 3 {
-		_, err := s.Run(ctx, RunRequest{Paths: []string{source.Path}})
+		_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}})
 		require.NoError(t, err)
 	}
 	require.NoError(t, s.Start(ctx))
@@ -221,7 +222,7 @@ func TestStopGivesTheExportBack(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	dir := t.TempDir()
-	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: dir})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(dir)})
 	// It waits for the table.
 	lock, err := pool.Begin(ctx)
 	require.NoError(t, err)
@@ -242,7 +243,7 @@ func TestStopGivesTheExportBack(t *testing.T) {
 	assert.Equal(t, "available 0", text(t, pool, "SELECT state || ' ' || attempt FROM river_job WHERE kind = 'export'"))
 	assert.NoFileExists(t, filepath.Join(dir, parquet.ManifestName))
 
-	second := newService(t, pool, Config{ExportTo: dir})
+	second := newService(t, pool, Config{ExportTo: bucket.Path(dir)})
 	require.NoError(t, second.Start(ctx))
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded' AND run_id = $1", run.ID) == 1
@@ -255,10 +256,8 @@ func TestExportByHand(t *testing.T) {
 	s := newService(t, pool, Config{})
 	_, err := s.Export(ctx, ExportRequest{})
 	require.ErrorIs(t, err, ErrNoExport)
-	result, err := s.Export(ctx, ExportRequest{To: dir})
+	result, err := s.Export(ctx, ExportRequest{To: bucket.Path(dir)})
 	require.NoError(t, err)
 	assert.Equal(t, 4, result.Written)
 	assert.Equal(t, "succeeded 0 4", text(t, pool, exported))
-	_, err = New(pool, Config{ExportTo: "ftp://lake"})
-	require.ErrorContains(t, err, "jobs: ExportTo has not one of the schemes s3://, gs://, azblob://")
 }

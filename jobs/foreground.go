@@ -24,9 +24,9 @@ const manualSource = "manual"
 
 // RunRequest asks for a run in the foreground.
 type RunRequest struct {
-	// Paths are files, folders or globs, or URLs of an object store. Without any, the run is that of the date
-	// over the configured sources.
-	Paths []string
+	// Paths are files, folders or globs. Without any, the run is that of the date over
+	// the configured sources.
+	Paths []bucket.Location
 	// Source names the configured source whose rules hold for Paths; "" means
 	// Rules.
 	Source string
@@ -187,7 +187,7 @@ func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.D
 	r := Run{Kind: KindManual, LogicalDate: date}
 	names := make([]string, len(req.Paths))
 	for i, path := range req.Paths {
-		names[i] = bucket.Name(path)
+		names[i] = path.String()
 	}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, names).Scan(&r.ID); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -20,7 +21,7 @@ func TestRunOfPaths(t *testing.T) {
 	dir := newSource(t, rows(4), rows(2)).Path
 	var progress []string
 	result, err := s.Run(ctx, RunRequest{
-		Paths:    []string{filepath.Join(dir, "a.csv"), filepath.Join(dir, "b*.csv")},
+		Paths:    []bucket.Location{dir.Join("a.csv"), dir.Join("b*.csv")},
 		Progress: func(p pipeline.Progress) { progress = append(progress, filepath.Base(p.Path)) },
 	})
 	require.NoError(t, err)
@@ -33,7 +34,7 @@ func TestRunOfPaths(t *testing.T) {
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM audit_events WHERE action = 'run.requested' AND actor = 'cli'"))
 	assert.NotZero(t, count(t, pool, "SELECT count(*) FROM etl_logs WHERE message = 'run ended'"), "the log is written when Run returns")
 
-	again, err := s.Run(ctx, RunRequest{Paths: []string{filepath.Join(dir, "a.csv")}})
+	again, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{dir.Join("a.csv")}})
 	require.NoError(t, err)
 	assert.Equal(t, pipeline.StatusUnchanged, again.Files[0].Status)
 	assert.NotEqual(t, result.RunID, again.RunID)
@@ -44,8 +45,8 @@ func TestRunOfWrongPaths(t *testing.T) {
 	ctx, pool := context.Background(), newPool(t)
 	source := newSource(t, "bad\n", rows(2))
 	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
-	missing := filepath.Join(source.Path, "missing.csv")
-	result, err := s.Run(ctx, RunRequest{Paths: []string{missing, source.Path}, Retry: true})
+	missing := source.Path.Join("missing.csv")
+	result, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{missing, source.Path}, Retry: true})
 	var files *FilesError
 	require.ErrorAs(t, err, &files)
 	require.Len(t, files.Failed, 2)
@@ -55,9 +56,9 @@ func TestRunOfWrongPaths(t *testing.T) {
 	assert.Equal(t, StatusFailed, status(t, s, result.RunID))
 	assert.Equal(t, 1, result.Attempt, "bad files are not retried")
 
-	_, err = s.Run(ctx, RunRequest{Paths: []string{missing}, Source: "nowhere"})
+	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Source: "nowhere"})
 	require.ErrorContains(t, err, `"nowhere"`)
-	_, err = s.Run(ctx, RunRequest{Paths: []string{missing}, Rules: pipeline.Rules{Slash: "ymd"}})
+	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Rules: pipeline.Rules{Slash: "ymd"}})
 	require.ErrorContains(t, err, "slash")
 }
 
@@ -100,12 +101,12 @@ func TestRunRetriesAnOutage(t *testing.T) {
 		return loaded(req), nil
 	}}
 	s := newService(t, pool, Config{Loader: loader})
-	path := filepath.Join(newSource(t, "a").Path, "a.csv")
-	result, err := s.Run(ctx, RunRequest{Paths: []string{path}, Retry: true})
+	path := newSource(t, "a").Path.Join("a.csv")
+	result, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{path}, Retry: true})
 	require.NoError(t, err)
 	assert.Equal(t, 2, result.Attempt)
 	failures = 1
-	result, err = s.Run(ctx, RunRequest{Paths: []string{path}})
+	result, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{path}})
 	require.ErrorContains(t, err, "57P01")
 	assert.Equal(t, StatusRetrying, result.Status)
 }
@@ -114,13 +115,13 @@ func TestRunIsInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	pool := newPool(t)
-	real := pipeline.NewLoader(pool)
+	real := pipeline.NewLoader(pool, nil)
 	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
 		cancel()
 		return real.Load(ctx, req)
 	}}
 	s := newService(t, pool, Config{Loader: loader})
-	result, err := s.Run(ctx, RunRequest{Paths: []string{newSource(t, rows(2)).Path}, Retry: true})
+	result, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{newSource(t, rows(2)).Path}, Retry: true})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Equal(t, StatusInterrupted, result.Status)
 	assert.Equal(t, StatusInterrupted, status(t, s, result.RunID), "noted although the context is over")
@@ -162,7 +163,7 @@ func TestLedgerPages(t *testing.T) {
 	assert.Empty(t, empty)
 
 	dir := newSource(t, csvHeader+"A,1,1.5,2024-05-01\nA,1,1.5,2024-05-01\nA,1,2,2024-05-01\nB,1,x,2024-05-01\n", rows(1)).Path
-	result, err := s.Run(ctx, RunRequest{Paths: []string{dir}, RequestedBy: "ann"})
+	result, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{dir}, RequestedBy: "ann"})
 	require.NoError(t, err)
 	runs, err := s.Backfill(ctx, date(t, "2024-05-10"), date(t, "2024-05-12"), "ann")
 	require.NoError(t, err)
@@ -172,7 +173,7 @@ func TestLedgerPages(t *testing.T) {
 	page, err = s.Ledger().Runs(ctx, runs[0].ID, 0)
 	require.NoError(t, err)
 	require.Len(t, page, 1)
-	assert.Equal(t, []string{dir}, page[0].Paths)
+	assert.Equal(t, []string{dir.String()}, page[0].Paths)
 	assert.WithinDuration(t, time.Now(), *page[0].FinishedAt, time.Minute)
 
 	files, err := s.Ledger().Files(ctx, result.RunID, 0, 1)

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
@@ -100,7 +101,7 @@ func loads() fakeLoader {
 }
 
 func loaded(req pipeline.LoadRequest) pipeline.Result {
-	return pipeline.Result{Path: req.Path, Source: req.Source, Status: pipeline.StatusLoaded, Read: 1, Loaded: 1, Faults: map[string]int64{}}
+	return pipeline.Result{Path: req.Path.String(), Source: req.Source, Status: pipeline.StatusLoaded, Read: 1, Loaded: 1, Faults: map[string]int64{}}
 }
 
 func newPool(t *testing.T) *pgxpool.Pool {
@@ -136,7 +137,7 @@ func newSource(t *testing.T, contents ...string) pipeline.Source {
 		path := filepath.Join(dir, string(rune('a'+i))+".csv")
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 	}
-	return pipeline.Source{Name: "inbox", Path: dir}
+	return pipeline.Source{Name: "inbox", Path: bucket.Path(dir)}
 }
 
 const csvHeader = "transaction_id,user_id,amount,transaction_date\n"

@@ -99,7 +99,7 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 // loadSource loads the files of a source. What it returns stops the source; what is
 // wrong with a file or the listing goes to bad.
 func (s *Service) loadSource(ctx context.Context, a *attempt, source pipeline.Source, known failures, result *RunResult, bad *FilesError) error {
-	paths, err := a.list(ctx, source)
+	paths, err := a.list(ctx, s.config.Stores, source)
 	if err != nil && stops(ctx, err) {
 		return err
 	}
@@ -128,10 +128,10 @@ func (s *Service) loadSource(ctx context.Context, a *attempt, source pipeline.So
 
 // list is the source's files. A path given by hand that is not there is left to
 // the loader, which notes it in the ledger.
-func (a *attempt) list(ctx context.Context, source pipeline.Source) ([]string, error) {
-	paths, err := source.Files(ctx, a.date.Time())
+func (a *attempt) list(ctx context.Context, stores *bucket.Stores, source pipeline.Source) ([]bucket.Location, error) {
+	paths, err := source.Files(ctx, stores, a.date.Time())
 	if a.kind == KindManual && (errors.Is(err, fs.ErrNotExist) || err == nil && len(paths) == 0) {
-		return []string{source.Path}, nil
+		return []bucket.Location{source.Path}, nil
 	}
 	return paths, err
 }
@@ -141,8 +141,8 @@ func stops(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, pipeline.ErrFenced) || pipeline.Retryable(err)
 }
 
-func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Source, path string, known failures) (pipeline.Result, error) {
-	if file, ok := known.find(ctx, a, source, path); ok {
+func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, known failures) (pipeline.Result, error) {
+	if file, ok := known.find(ctx, a, s.config.Stores, source, path); ok {
 		return file, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -153,7 +153,7 @@ func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Sour
 		CodeVersion: s.config.CodeVersion, Progress: a.report(ctx), Logger: a.logger,
 	})
 	if err != nil && !stops(ctx, err) {
-		a.logger.ErrorContext(ctx, "file not loaded", slog.String("path", bucket.Name(path)), slog.Any("error", err))
+		a.logger.ErrorContext(ctx, "file not loaded", slog.Any("path", path), slog.Any("error", err))
 	}
 	return file, err
 }
@@ -236,12 +236,12 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 
 // find reads a file whose name has failed before, to see whether it is the same
 // content under the same rules.
-func (known failures) find(ctx context.Context, a *attempt, source pipeline.Source, path string) (pipeline.Result, bool) {
-	candidates := known[[2]string{source.Name, bucket.Name(path)}]
+func (known failures) find(ctx context.Context, a *attempt, stores *bucket.Stores, source pipeline.Source, path bucket.Location) (pipeline.Result, bool) {
+	candidates := known[[2]string{source.Name, path.String()}]
 	if len(candidates) == 0 {
 		return pipeline.Result{}, false
 	}
-	identity, err := pipeline.Fingerprint(ctx, path)
+	identity, err := pipeline.Fingerprint(ctx, stores, path)
 	if err != nil && identity == (pipeline.Identity{}) {
 		return pipeline.Result{}, false // the loader says what is wrong
 	}
@@ -251,14 +251,14 @@ func (known failures) find(ctx context.Context, a *attempt, source pipeline.Sour
 			continue
 		}
 		file := pipeline.Result{
-			Path: bucket.Name(path), Source: source.Name, Status: StatusSkipped, ErrorCode: f.code, Error: f.reason,
+			Path: path.String(), Source: source.Name, Status: StatusSkipped, ErrorCode: f.code, Error: f.reason,
 			SHA256: hex.EncodeToString(identity.SHA256[:]), Bytes: identity.Bytes, Faults: map[string]int64{},
 		}
 		if f.runID == a.runID {
 			file.Status = pipeline.StatusFailed // of this run, and it stays so
 		}
 		a.logger.WarnContext(ctx, "file failed before and is the same still; not tried again",
-			slog.String("path", bucket.Name(path)), slog.Int64("failed_in_run", f.runID), slog.String("error", f.reason))
+			slog.Any("path", path), slog.Int64("failed_in_run", f.runID), slog.String("error", f.reason))
 		return file, true
 	}
 	return pipeline.Result{}, false

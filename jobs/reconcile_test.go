@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -138,7 +139,7 @@ func TestKilledRunByHandIsLost(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{})
-	runID, err := s.createManual(ctx, RunRequest{Paths: []string{"x.csv"}, RequestedBy: "cli"}, date(t, "2024-05-10"))
+	runID, err := s.createManual(ctx, RunRequest{Paths: []bucket.Location{bucket.Path("x.csv")}, RequestedBy: "cli"}, date(t, "2024-05-10"))
 	require.NoError(t, err)
 	execute(t, pool, `INSERT INTO etl_attempts (run_id, attempt, worker, code_version, started_at)
 		VALUES ($1, 1, 'gone', 'test', now() - interval '1 minute')`, runID)

@@ -52,9 +52,12 @@ type Config struct {
 	// Sources are what a run of a logical date goes through, in this order.
 	Sources []pipeline.Source
 	// ExportTo is where transactions and rollups are exported to as Parquet after each
-	// run: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. "" means
-	// nowhere.
-	ExportTo string
+	// run: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. The zero
+	// value means nowhere.
+	ExportTo bucket.Location
+	// Stores are read from and exported to, and stay the caller's to close, after Stop;
+	// nil opens them anew.
+	Stores *bucket.Stores
 	// TimeZone is whose midnight counts; nil means UTC.
 	TimeZone *time.Location
 	// CatchUp is what becomes of missed midnights; "" means all.
@@ -97,11 +100,6 @@ func (c Config) Check() error {
 	if err := pipeline.CheckSources(c.Sources); err != nil {
 		return fmt.Errorf("jobs: Sources: %w", err)
 	}
-	if bucket.IsURL(c.ExportTo) {
-		if err := bucket.Check(c.ExportTo); err != nil {
-			return fmt.Errorf("jobs: ExportTo %w", err)
-		}
-	}
 	return nil
 }
 
@@ -128,8 +126,11 @@ func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 	if c.Actor == nil {
 		c.Actor = func(*http.Request) string { return "anonymous" }
 	}
+	if c.Stores == nil {
+		c.Stores = &bucket.Stores{}
+	}
 	if c.Loader == nil {
-		c.Loader = pipeline.NewLoader(pool)
+		c.Loader = pipeline.NewLoader(pool, c.Stores)
 	}
 	if c.Clock == nil {
 		c.Clock = wallClock{}
@@ -205,7 +206,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return nil
 	}
 	want := int32(leastConns)
-	if s.config.ExportTo != "" {
+	if !s.config.ExportTo.IsZero() {
 		want += exportConns
 	}
 	if n := s.pool.Config().MaxConns; n < want {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/internal/tests3"
@@ -47,9 +48,9 @@ func child(url, path string) error {
 	if err != nil {
 		return err
 	}
-	real := pipeline.NewLoader(pool)
+	real := pipeline.NewLoader(pool, nil)
 	s, err := New(pool, Config{
-		Sources: []pipeline.Source{{Name: "inbox", Path: path}}, CodeVersion: "test", Worker: "child",
+		Sources: []pipeline.Source{{Name: "inbox", Path: bucket.Path(path)}}, CodeVersion: "test", Worker: "child",
 		Loader: fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
 			req.Logger.InfoContext(ctx, "the child is loading")
 			req.Progress = func(p pipeline.Progress) {
@@ -84,7 +85,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{source}, Clock: clock, Worker: "second"})
 	run := dueRun(t, s, "2024-05-10")
 
-	killLoadingChild(t, url, source.Path)
+	killLoadingChild(t, url, source.Path.String())
 	killed := time.Now()
 	require.Equal(t, StatusRunning, status(t, s, run.ID), "the child left no word")
 	require.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
@@ -127,7 +128,7 @@ func TestStopGivesTheJobBack(t *testing.T) {
 	source := newSource(t, rows(20))
 	loading := make(chan struct{})
 	var once sync.Once
-	real := pipeline.NewLoader(pool)
+	real := pipeline.NewLoader(pool, nil)
 	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
 		req.Progress = func(p pipeline.Progress) {
 			if p.Stage == pipeline.StageWrite { // the rows are in the load's transaction
@@ -237,7 +238,7 @@ func TestConfigCheckNamesTheField(t *testing.T) {
 		"CatchUpLimit": {CatchUpLimit: -1},
 		"Timeout":      {Timeout: -time.Second},
 		"path":         {Sources: []pipeline.Source{{Name: "a"}}},
-		`"a" is there`: {Sources: []pipeline.Source{{Name: "a", Path: "x"}, {Name: "a", Path: "y"}}},
+		`"a" is there`: {Sources: []pipeline.Source{{Name: "a", Path: bucket.Path("x")}, {Name: "a", Path: bucket.Path("y")}}},
 	} {
 		_, err := New(nil, c)
 		require.Error(t, err)

@@ -9,6 +9,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -25,7 +26,7 @@ func TestStats(t *testing.T) {
 
 	_, err = s.Run(t.Context(), RunRequest{})
 	require.Error(t, err, "a file has no header")
-	_, err = s.Run(t.Context(), RunRequest{Paths: []string{source.Path + "/a.csv"}})
+	_, err = s.Run(t.Context(), RunRequest{Paths: []bucket.Location{source.Path.Join("a.csv")}})
 	require.NoError(t, err)
 	dueRun(t, s, "2024-03-08")
 	execute(t, pool, "ALTER TABLE etl_runs DISABLE TRIGGER append_only; UPDATE etl_runs SET created_at = now() - interval '1 hour' WHERE logical_date = '2024-03-08'")

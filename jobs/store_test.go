@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/pipeline"
 )
@@ -22,7 +23,7 @@ func TestStoreAwayAtMidnight(t *testing.T) {
 	before := store.Objects()
 	local := newSource(t, csvHeader+"L1,1,1.00,2024-05-01\n")
 	local.Name = "disk"
-	s := newService(t, pool, Config{Sources: []pipeline.Source{{Name: "s3", Path: store.URL("in/{date}")}, local}})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{{Name: "s3", Path: store.At("in/{date}")}, local}})
 	_, err := s.EnqueueDue(ctx, moment(t, "2024-05-10T00:00:00Z"))
 	require.NoError(t, err)
 	runs, err := s.EnqueueDue(ctx, moment(t, "2024-05-11T00:00:00Z"))
@@ -54,15 +55,15 @@ func TestStoreComesBack(t *testing.T) {
 	pool, store := newPool(t), tests3.New(t)
 	store.Put("in/a.csv", []byte(rows(4)))
 	store.Put("in/b.csv", []byte(rows(9)))
-	real := pipeline.NewLoader(pool)
+	real := pipeline.NewLoader(pool, nil)
 	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
-		if req.Attempt == 1 && req.Path == store.URL("in/b.csv") {
+		if req.Attempt == 1 && req.Path == store.At("in/b.csv") {
 			store.Stop()
 			defer store.Start()
 		}
 		return real.Load(ctx, req)
 	}}
-	s := newService(t, pool, Config{Sources: []pipeline.Source{{Name: "s3", Path: store.URL("in/*.csv")}}, Loader: loader})
+	s := newService(t, pool, Config{Sources: []pipeline.Source{{Name: "s3", Path: store.At("in/*.csv")}}, Loader: loader})
 	require.NoError(t, s.Start(context.Background()))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, StatusSucceeded)
@@ -81,11 +82,11 @@ func TestManualRunOfObjects(t *testing.T) {
 	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
 	store.Put("a.csv", []byte(rows(3)))
 	s := newService(t, pool, Config{})
-	result, err := s.Run(ctx, RunRequest{Paths: []string{store.URL("a.csv")}})
+	result, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{store.At("a.csv")}})
 	require.NoError(t, err)
 	assert.Equal(t, "s3://tally/a.csv", result.Files[0].Path)
 	assert.Equal(t, "{s3://tally/a.csv}", text(t, pool, "SELECT paths::text FROM etl_runs"))
-	missing, err := s.Run(ctx, RunRequest{Paths: []string{store.URL("none.csv")}})
+	missing, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{store.At("none.csv")}})
 	require.Error(t, err)
 	require.Len(t, missing.Files, 1)
 	assert.Equal(t, pipeline.CodeNotFound, missing.Files[0].ErrorCode)
@@ -97,7 +98,7 @@ func TestBadObjectFailsOnce(t *testing.T) {
 	t.Parallel()
 	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
 	store.Put("in/a.csv", []byte("wrong,header\n1,2\n"))
-	config := Config{Sources: []pipeline.Source{{Name: "s3", Path: store.URL("in")}}}
+	config := Config{Sources: []pipeline.Source{{Name: "s3", Path: store.At("in")}}}
 	s := newService(t, pool, config)
 	_, err := s.EnqueueDue(ctx, moment(t, "2024-05-10T00:00:00Z"))
 	require.NoError(t, err)
@@ -105,7 +106,7 @@ func TestBadObjectFailsOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, runs, 2)
 	assert.Equal(t, river.EventKindJobCancelled, work(t, pool, s, runs[0], nil).EventKind)
-	config.Sources[0].Path += "&use_path_style=true"
+	require.NoError(t, config.Sources[0].Path.UnmarshalText([]byte(store.URL("in")+"&use_path_style=true")))
 	next := work(t, pool, newService(t, pool, config), runs[1], nil)
 	assert.Equal(t, river.EventKindJobCompleted, next.EventKind, "it is skipped")
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files"))

@@ -50,7 +50,7 @@ func (s *Service) riverConfig() *river.Config {
 	river.AddWorker(workers, &runWorker{retried[runArgs]{service: s}})
 	river.AddWorker(workers, &exportWorker{retried[exportArgs]{service: s}})
 	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
-	if s.config.ExportTo != "" { // else whoever knows where to takes the job
+	if !s.config.ExportTo.IsZero() { // else whoever knows where to takes the job
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
 	}
 	return &river.Config{

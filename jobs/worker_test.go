@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -107,7 +108,7 @@ func TestLostConnectionIsRetried(t *testing.T) {
 	away := true
 	var tried []string
 	loader := fakeLoader{func(_ context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
-		tried = append(tried, fmt.Sprintf("%d:%s", req.Attempt, req.Path[strings.LastIndex(req.Path, "/")+1:]))
+		tried = append(tried, fmt.Sprintf("%d:%s", req.Attempt, path.Base(req.Path.String())))
 		if away {
 			return pipeline.Result{}, errAway()
 		}
@@ -134,9 +135,9 @@ func TestLostConnectionIsRetried(t *testing.T) {
 func TestRetryKeepsWhatFailed(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t)
-	real, away := pipeline.NewLoader(pool), true
+	real, away := pipeline.NewLoader(pool, nil), true
 	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
-		if away && strings.HasSuffix(req.Path, "b.csv") {
+		if away && strings.HasSuffix(req.Path.String(), "b.csv") {
 			return pipeline.Result{}, errAway()
 		}
 		return real.Load(ctx, req)
@@ -229,7 +230,7 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 	var s *Service
 	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
 		if req.Attempt > 1 {
-			return pipeline.NewLoader(pool).Load(ctx, req)
+			return pipeline.NewLoader(pool, nil).Load(ctx, req)
 		}
 		cutRunLocks(t, pool)
 		require.Eventually(t, func() bool {
@@ -237,7 +238,7 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 			second, err = s.begin(ctx, req.RunID, nil)
 			return err == nil
 		}, patience, 10*time.Millisecond)
-		return pipeline.NewLoader(pool).Load(ctx, req)
+		return pipeline.NewLoader(pool, nil).Load(ctx, req)
 	}}
 	s = newService(t, pool, Config{Sources: []pipeline.Source{source}, Loader: loader})
 	run := dueRun(t, s, "2024-05-10")

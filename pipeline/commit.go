@@ -120,7 +120,7 @@ func (l *load) changedInstead(file *File, err error) error {
 	if file.Identity() == l.identity {
 		return err
 	}
-	return &FileError{Path: l.Path, Code: CodeFileChanged, Detail: "the file changed while it was read",
+	return &FileError{Path: l.Path.String(), Code: CodeFileChanged, Detail: "the file changed while it was read",
 		Hint: "write it under another name and rename it when it is complete"}
 }
 
@@ -140,7 +140,7 @@ func (l *load) record(ctx context.Context) error {
 	if r.SHA256 != "" {
 		sha = l.identity.SHA256[:]
 	}
-	err = l.exec(ctx, l.statements.Get("file"), l.fileID, l.RunID, l.Attempt, l.Source, l.Path, sha, r.Bytes, r.Status,
+	err = l.exec(ctx, l.statements.Get("file"), l.fileID, l.RunID, l.Attempt, l.Source, l.Path.String(), sha, r.Bytes, r.Status,
 		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
 		string(faults), r.TotalAmount.String(), rules, l.CodeVersion, l.started)
 	return err

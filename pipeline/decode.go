@@ -34,12 +34,8 @@ type Identity struct {
 
 // Identify reads a file once and says what its content is. Its errors are those
 // of OpenFile and of reading, or the context's.
-func Identify(ctx context.Context, path string) (Identity, error) {
-	return identify(ctx, &bucket.Stores{}, path)
-}
-
-func identify(ctx context.Context, stores *bucket.Stores, path string) (Identity, error) {
-	f, err := openContent(ctx, stores, path)
+func Identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
+	f, err := openContent(ctx, stores, location)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -62,17 +58,13 @@ func identify(ctx context.Context, stores *bucket.Stores, path string) (Identity
 // Fingerprint is Identify. Of content that cannot be decompressed it also gives,
 // beside the error, the checksum and length of the file's bytes as they are, so
 // that the same bad file is known again.
-func Fingerprint(ctx context.Context, path string) (Identity, error) {
-	return fingerprint(ctx, &bucket.Stores{}, path)
-}
-
-func fingerprint(ctx context.Context, stores *bucket.Stores, path string) (Identity, error) {
-	id, err := identify(ctx, stores, path)
+func Fingerprint(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
+	id, err := Identify(ctx, stores, location)
 	bad, ok := errors.AsType[*FileError](err)
 	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt {
 		return id, err
 	}
-	raw, _, openErr := openRaw(ctx, stores, path)
+	raw, _, openErr := openRaw(ctx, stores, location)
 	if openErr != nil {
 		return Identity{}, err
 	}
@@ -105,14 +97,10 @@ type File struct {
 	text    io.Reader
 }
 
-// OpenFile opens a regular file, or the object that a URL names; ctx holds for its
-// reading. Close it after use.
-func OpenFile(ctx context.Context, path string) (*File, error) {
-	return openFile(ctx, &bucket.Stores{}, path)
-}
-
-func openFile(ctx context.Context, stores *bucket.Stores, path string) (*File, error) {
-	f, err := openContent(ctx, stores, path)
+// OpenFile opens a regular file or an object; ctx holds for its reading. Close it after
+// use.
+func OpenFile(ctx context.Context, stores *bucket.Stores, location bucket.Location) (*File, error) {
+	f, err := openContent(ctx, stores, location)
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +109,10 @@ func openFile(ctx context.Context, stores *bucket.Stores, path string) (*File, e
 }
 
 // openContent opens a file up to its decompressed bytes.
-func openContent(ctx context.Context, stores *bucket.Stores, path string) (*File, error) {
-	f := &File{ctx: ctx, path: bucket.Name(path), release: func() {}}
+func openContent(ctx context.Context, stores *bucket.Stores, location bucket.Location) (*File, error) {
+	f := &File{ctx: ctx, path: location.String(), release: func() {}}
 	var err error
-	if f.raw, f.size, err = openRaw(ctx, stores, path); err != nil {
+	if f.raw, f.size, err = openRaw(ctx, stores, location); err != nil {
 		return nil, f.explain(err)
 	}
 	if err := f.decompress(); err != nil {
@@ -135,8 +123,8 @@ func openContent(ctx context.Context, stores *bucket.Stores, path string) (*File
 }
 
 // openRaw opens the bytes as they are stored, and tells their length.
-func openRaw(ctx context.Context, stores *bucket.Stores, location string) (io.ReadCloser, int64, error) {
-	path, local := bucket.Local(location)
+func openRaw(ctx context.Context, stores *bucket.Stores, location bucket.Location) (io.ReadCloser, int64, error) {
+	path, local := location.Local()
 	if !local {
 		object, err := stores.Read(ctx, location)
 		if err != nil {

@@ -15,7 +15,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
 	"golang.org/x/text/encoding/unicode"
+
+	"github.com/opentax/tally/internal/bucket"
 )
 
 // write puts content into a file that nobody may write to any more.
@@ -80,11 +83,11 @@ func TestFileDecodes(t *testing.T) {
 			t.Parallel()
 			path := write(t, "any.name", c.disk) // told by content, not by name
 			want := Identity{SHA256: sha256.Sum256(c.content), Bytes: int64(len(c.content))}
-			id, err := Identify(t.Context(), path)
+			id, err := Identify(t.Context(), nil, bucket.Path(path))
 			require.NoError(t, err)
 			require.Equal(t, want, id)
 
-			f, err := OpenFile(t.Context(), path)
+			f, err := OpenFile(t.Context(), nil, bucket.Path(path))
 			require.NoError(t, err)
 			got, err := io.ReadAll(f)
 			require.NoError(t, err)
@@ -115,7 +118,7 @@ func TestFileRows(t *testing.T) {
 		"gzip":                gzipped(t, []byte("\ufeff"+text)),
 		"zstd":                zstandard(t, []byte(text)),
 	} {
-		f, err := OpenFile(t.Context(), write(t, "in.csv", content))
+		f, err := OpenFile(t.Context(), nil, bucket.Path(write(t, "in.csv", content)))
 		require.NoError(t, err)
 		r, err := NewReader(f, Rules{})
 		require.NoError(t, err, name)
@@ -125,7 +128,7 @@ func TestFileRows(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 	cut := encodeUTF16(t, head+"A,1,5,2024-01-02", unicode.LittleEndian, unicode.UseBOM)
-	f, err := OpenFile(t.Context(), write(t, "in.csv", cut[:len(cut)-1]))
+	f, err := OpenFile(t.Context(), nil, bucket.Path(write(t, "in.csv", cut[:len(cut)-1])))
 	require.NoError(t, err)
 	r, err := NewReader(f, Rules{})
 	require.NoError(t, err)
@@ -137,7 +140,7 @@ func TestFileRows(t *testing.T) {
 
 // drain opens and reads a file, and gives the error of either.
 func drain(path string) error {
-	f, err := OpenFile(context.Background(), path)
+	f, err := OpenFile(context.Background(), nil, bucket.Path(path))
 	if err != nil {
 		return err
 	}
@@ -171,7 +174,7 @@ func TestFileTruncated(t *testing.T) {
 				path := write(t, "cut", whole[:n])
 				bad := requireCode(t, CodeTruncated, drain(path))
 				require.NotEmpty(t, bad.Hint)
-				_, err := Identify(t.Context(), path)
+				_, err := Identify(t.Context(), nil, bucket.Path(path))
 				requireCode(t, CodeTruncated, err)
 			}
 		})
@@ -203,19 +206,19 @@ func TestFileCorrupt(t *testing.T) {
 func TestFileUnreadable(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	_, err := OpenFile(t.Context(), filepath.Join(dir, "none.csv"))
+	_, err := OpenFile(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")))
 	requireCode(t, CodeNotFound, err)
-	_, err = Identify(t.Context(), filepath.Join(dir, "none.csv"))
+	_, err = Identify(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")))
 	requireCode(t, CodeNotFound, err)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = OpenFile(t.Context(), dir)
+	_, err = OpenFile(t.Context(), nil, bucket.Path(dir))
 	assert.Contains(t, requireCode(t, CodeUnreadable, err).Hint, "source")
-	_, err = OpenFile(t.Context(), os.DevNull)
+	_, err = OpenFile(t.Context(), nil, bucket.Path(os.DevNull))
 	requireCode(t, CodeUnreadable, err)
 	if os.Geteuid() != 0 { // root may read everything
 		path := write(t, "secret.csv", []byte(head))
 		require.NoError(t, os.Chmod(path, 0))
-		_, err = OpenFile(t.Context(), path)
+		_, err = OpenFile(t.Context(), nil, bucket.Path(path))
 		requireCode(t, CodeUnreadable, err)
 	}
 }
@@ -227,7 +230,7 @@ func TestFileErrorsNameTheFile(t *testing.T) {
 		CodeMissingColumn: []byte("a,b\n"),
 		CodeTruncated:     gzipped(t, []byte(head))[:20],
 	} {
-		f, err := OpenFile(t.Context(), write(t, "in.csv", content))
+		f, err := OpenFile(t.Context(), nil, bucket.Path(write(t, "in.csv", content)))
 		require.NoError(t, err)
 		_, err = NewReader(f, Rules{})
 		bad := requireCode(t, code, err)
@@ -241,9 +244,9 @@ func TestFileThatChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "in.csv")
 	content := generated(t, Generator{Rows: 20_000, Seed: 1}) // more than is buffered
 	require.NoError(t, os.WriteFile(path, content, 0o600))
-	before, err := Identify(t.Context(), path)
+	before, err := Identify(t.Context(), nil, bucket.Path(path))
 	require.NoError(t, err)
-	f, err := OpenFile(t.Context(), path)
+	f, err := OpenFile(t.Context(), nil, bucket.Path(path))
 	require.NoError(t, err)
 	_, err = io.CopyN(io.Discard, f, 1000)
 	require.NoError(t, err)
@@ -262,7 +265,7 @@ func TestIdentifyStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the night is over")
 	cancel(why)
-	_, err := Identify(ctx, write(t, "in.csv", []byte(head)))
+	_, err := Identify(ctx, nil, bucket.Path(write(t, "in.csv", []byte(head))))
 	require.ErrorIs(t, err, why)
 }
 
@@ -276,7 +279,7 @@ func TestFileBomb(t *testing.T) {
 	_, err = io.Copy(w, io.LimitReader(repeated('x'), 256<<20))
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
-	f, err := OpenFile(t.Context(), write(t, "bomb.gz", b.Bytes()))
+	f, err := OpenFile(t.Context(), nil, bucket.Path(write(t, "bomb.gz", b.Bytes())))
 	require.NoError(t, err)
 	r, err := NewReader(f, Rules{})
 	require.NoError(t, err)

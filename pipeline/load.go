@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // for load.sql
 	"encoding/hex"
@@ -36,8 +37,8 @@ const (
 type LoadRequest struct {
 	RunID       int64
 	Attempt     int
-	Source      string // name of the source
-	Path        string // of a file, or the URL of an object; the ledger has it without its parameters
+	Source      string          // name of the source
+	Path        bucket.Location // of a file or an object
 	Rules       Rules
 	CodeVersion string
 	Progress    func(Progress) // may be nil; is called by one goroutine at a time
@@ -58,12 +59,13 @@ type Loader struct {
 // and those of the run that it is part of.
 const connsPerLoad = 4
 
-// NewLoader loads through pool, which stays the caller's to close. A load holds
+// NewLoader loads from stores (nil opens them anew) through pool, both of which stay the
+// caller's to close. A load holds
 // two connections; of a small pool only so many loads go on at once that none
 // waits for another one's.
-func NewLoader(pool *pgxpool.Pool) *Loader {
+func NewLoader(pool *pgxpool.Pool, stores *bucket.Stores) *Loader {
 	turns := max(1, pool.Config().MaxConns/connsPerLoad)
-	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL), stores: &bucket.Stores{}, turns: make(chan struct{}, turns)}
+	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL), stores: cmp.Or(stores, &bucket.Stores{}), turns: make(chan struct{}, turns)}
 }
 
 // Load loads one file in one commit; see the package comment for what is
@@ -72,16 +74,14 @@ func (l *Loader) Load(ctx context.Context, req LoadRequest) (Result, error) {
 	if req.Logger == nil {
 		req.Logger = slog.New(slog.DiscardHandler)
 	}
-	location := req.Path
-	req.Path = bucket.Name(location)
 	started := time.Now()
 	select {
 	case l.turns <- struct{}{}:
 		defer func() { <-l.turns }()
 	case <-ctx.Done():
-		return Result{Path: req.Path, Source: req.Source}, fmt.Errorf("load %s: %w", req.Path, ctx.Err())
+		return Result{Path: req.Path.String(), Source: req.Source}, fmt.Errorf("load %s: %w", req.Path, ctx.Err())
 	}
-	a := &attempt{Loader: l, LoadRequest: req, location: location, started: started}
+	a := &attempt{Loader: l, LoadRequest: req, started: started}
 	result, err := a.loadSettled(ctx)
 	result.Seconds = time.Since(started).Seconds()
 	if err != nil {
@@ -98,7 +98,6 @@ func (l *Loader) Load(ctx context.Context, req LoadRequest) (Result, error) {
 type attempt struct {
 	*Loader
 	LoadRequest
-	location string // Path with what it takes to open it
 	started  time.Time
 	identity Identity
 	refused  separators // whose ambiguous dates are faults, as the file itself has shown
@@ -131,7 +130,7 @@ func (a *attempt) loadOnce(ctx context.Context) (Result, error) {
 		return result, err
 	}
 	var err error
-	if a.identity, err = fingerprint(ctx, a.stores, a.location); err != nil {
+	if a.identity, err = Fingerprint(ctx, a.stores, a.Path); err != nil {
 		return result, err
 	}
 	a.refused = 0
@@ -176,7 +175,7 @@ func (a *attempt) loadInTransaction(ctx context.Context, result *Result) error {
 }
 
 func (a *attempt) newResult() Result {
-	r := Result{Path: a.Path, Source: a.Source, Bytes: a.identity.Bytes, TotalAmount: "0", Faults: map[string]int64{}}
+	r := Result{Path: a.Path.String(), Source: a.Source, Bytes: a.identity.Bytes, TotalAmount: "0", Faults: map[string]int64{}}
 	if a.identity != (Identity{}) {
 		r.SHA256 = hex.EncodeToString(a.identity.SHA256[:])
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
@@ -42,7 +43,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	pool := testdb.New(t, migrations.Schema{})
-	f := &fixture{t: t, pool: pool, loader: pipeline.NewLoader(pool), dir: t.TempDir()}
+	f := &fixture{t: t, pool: pool, loader: pipeline.NewLoader(pool, nil), dir: t.TempDir()}
 	err := pool.QueryRow(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by)
 		VALUES ('manual', '2024-01-01', 'test') RETURNING id`).Scan(&f.runID)
 	require.NoError(t, err)
@@ -60,6 +61,14 @@ func (f *fixture) exec(sql string, args ...any) {
 	require.NoError(f.t, err)
 }
 
+// at is the location that a path or a URL names.
+func at(t *testing.T, text string) bucket.Location {
+	t.Helper()
+	l, err := bucket.Parse(text)
+	require.NoError(t, err)
+	return l
+}
+
 func (f *fixture) write(name, content string) string {
 	f.t.Helper()
 	path := filepath.Join(f.dir, name)
@@ -68,7 +77,7 @@ func (f *fixture) write(name, content string) string {
 }
 
 func (f *fixture) request(path string) pipeline.LoadRequest {
-	return pipeline.LoadRequest{RunID: f.runID, Attempt: 1, Source: "test", Path: path, Rules: f.rules, CodeVersion: "test"}
+	return pipeline.LoadRequest{RunID: f.runID, Attempt: 1, Source: "test", Path: at(f.t, path), Rules: f.rules, CodeVersion: "test"}
 }
 
 func (f *fixture) load(name, content string) pipeline.Result {

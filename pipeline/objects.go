@@ -15,39 +15,28 @@ import (
 const globs = "*["
 
 // checkURL checks the URL of a source.
-func checkURL(location string) error {
-	if err := bucket.Check(location); err != nil {
-		return err
-	}
-	folder, name, err := bucket.Split(location)
-	if err != nil {
-		return err
-	}
-	if strings.ContainsAny(bucket.Name(folder), globs) {
+func checkURL(location bucket.Location) error {
+	folder, name := location.Split()
+	if strings.ContainsAny(folder.String(), globs) {
 		return errors.New("only the last part of a URL may be a glob")
 	}
-	_, err = path.Match(name, "")
+	_, err := path.Match(name, "")
 	return err
 }
 
 // objects lists an object, a folder or a glob of an object store.
-func objects(ctx context.Context, location string) ([]string, error) {
-	var stores bucket.Stores
+func objects(ctx context.Context, stores *bucket.Stores, location bucket.Location) ([]bucket.Location, error) {
 	found, err := stores.Exists(ctx, location)
 	if found {
-		return []string{location}, nil
+		return []bucket.Location{location}, nil
 	}
 	denied := errors.Is(err, fs.ErrPermission) // also of what is not there, to those who may not list all of a bucket
 	if err != nil && !denied {
 		return nil, err
 	}
-	folder, name, splitErr := bucket.Split(location)
-	if splitErr != nil {
-		return nil, splitErr
-	}
-	var files []string
+	var files []bucket.Location
 	var listErr error
-	if strings.ContainsAny(name, globs) {
+	if folder, name := location.Split(); strings.ContainsAny(name, globs) {
 		files, listErr = stores.List(ctx, folder, func(n string) bool {
 			matches, _ := path.Match(name, n) // the pattern was checked
 			return matches

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 )
 
@@ -81,9 +82,9 @@ type SeparatorCount struct {
 // exampleLength is how much of a cell or a row a profile shows.
 const exampleLength = 80
 
-// Check profiles a file, or the object that a URL names, in bounded memory. It never writes.
-func Check(ctx context.Context, path string, rules Rules) (*Profile, error) {
-	f, err := OpenFile(ctx, path)
+// Check profiles a file or an object, in bounded memory. It never writes.
+func Check(ctx context.Context, stores *bucket.Stores, location bucket.Location, rules Rules) (*Profile, error) {
+	f, err := OpenFile(ctx, stores, location)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/bucket"
 )
 
 // TestCheckGolden profiles testdata/check/*.csv. Where the outcome differs from
@@ -23,7 +25,7 @@ func TestCheckGolden(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, inputs)
 	for _, path := range inputs {
-		p, err := Check(t.Context(), path, Rules{})
+		p, err := Check(t.Context(), nil, bucket.Path(path), Rules{})
 		require.NoError(t, err)
 		p.Path = filepath.ToSlash(p.Path)
 		var text, document bytes.Buffer
@@ -59,7 +61,7 @@ func TestCheckAddsUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := write(t, "in.csv", append(bytes.Clone(content), extra...))
-			p, err := Check(t.Context(), path, Rules{})
+			p, err := Check(t.Context(), nil, bucket.Path(path), Rules{})
 			require.NoError(t, err)
 			want := recount(t, path)
 			assert.Equal(t, want[0], p.Valid)
@@ -86,7 +88,7 @@ func recount(t *testing.T, path string) (count [faultEnd]int64) {
 	t.Helper()
 	var contradicted map[byte]bool
 	for range 2 {
-		f, err := OpenFile(t.Context(), path)
+		f, err := OpenFile(t.Context(), nil, bucket.Path(path))
 		require.NoError(t, err)
 		r, err := NewReader(f, Rules{})
 		require.NoError(t, err)
@@ -117,7 +119,7 @@ func TestCheckAssignment(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("the assignment's file is not here, since it is not part of the project: ", err)
 	}
-	p, err := Check(t.Context(), path, Rules{})
+	p, err := Check(t.Context(), nil, bucket.Path(path), Rules{})
 	require.NoError(t, err)
 	assert.EqualValues(t, 1015, p.Read)
 	assert.EqualValues(t, 809, p.Valid)
@@ -139,7 +141,7 @@ func TestCheckBounds(t *testing.T) {
 	for i := range 500 { // each amount and each user's page is another one
 		fmt.Fprintf(&b, "A,%d,%s,%s\n", i<<16+1, strings.Repeat("x", i%20)+strings.Repeat("9.", i/20), strings.Repeat("é", i))
 	}
-	p, err := Check(t.Context(), write(t, "in.csv", []byte(b.String())), Rules{RejectLimit: "499"})
+	p, err := Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(b.String()))), Rules{RejectLimit: "499"})
 	require.NoError(t, err)
 	assert.Len(t, p.AmountShapes, maxShapes+1)
 	assert.EqualValues(t, 500, sum(p.AmountShapes))
@@ -165,7 +167,7 @@ func TestCheckBounds(t *testing.T) {
 
 func TestCheckHeaderOnly(t *testing.T) {
 	t.Parallel()
-	p, err := Check(t.Context(), write(t, "in.csv", []byte(head)), Rules{})
+	p, err := Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{})
 	require.NoError(t, err)
 	var text strings.Builder
 	require.NoError(t, p.WriteText(&text))
@@ -176,15 +178,15 @@ func TestCheckHeaderOnly(t *testing.T) {
 
 func TestCheckErrors(t *testing.T) {
 	t.Parallel()
-	_, err := Check(t.Context(), filepath.Join(t.TempDir(), "none"), Rules{})
+	_, err := Check(t.Context(), nil, bucket.Path(filepath.Join(t.TempDir(), "none")), Rules{})
 	requireCode(t, CodeNotFound, err)
-	_, err = Check(t.Context(), write(t, "in.csv", gzipped(t, generated(t, Generator{Rows: 5000}))[:20_000]), Rules{})
+	_, err = Check(t.Context(), nil, bucket.Path(write(t, "in.csv", gzipped(t, generated(t, Generator{Rows: 5000}))[:20_000])), Rules{})
 	requireCode(t, CodeTruncated, err)
-	_, err = Check(t.Context(), write(t, "in.csv", []byte(head)), Rules{Dash: "x"})
+	_, err = Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{Dash: "x"})
 	require.ErrorContains(t, err, "rules: dash")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errFull)
-	_, err = Check(ctx, write(t, "in.csv", []byte(head)), Rules{})
+	_, err = Check(ctx, nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{})
 	require.ErrorIs(t, err, errFull)
 	require.ErrorIs(t, (&Profile{}).WriteText(full{}), errFull)
 }

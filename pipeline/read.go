@@ -29,7 +29,7 @@ func (c *contradiction) Error() string {
 // ones to a sorter.
 func (l *load) read(ctx context.Context) (err error) {
 	l.enter(ctx, StageRead)
-	file, err := openFile(ctx, l.stores, l.location)
+	file, err := OpenFile(ctx, l.stores, l.Path)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (l *load) read(ctx context.Context) (err error) {
 		}
 	}
 	if l.Rules.Exceeded(rejected, l.result.Read) {
-		return &limitExceeded{&FileError{Path: l.Path, Code: CodeRejectLimit,
+		return &limitExceeded{&FileError{Path: l.Path.String(), Code: CodeRejectLimit,
 			Detail: fmt.Sprintf("%d of %d rows rejected, over the limit of %s", rejected, l.result.Read, l.Rules.WithDefaults().RejectLimit),
 			Hint:   "mend the file, or raise the source's reject_limit"}}
 	}
@@ -128,7 +128,7 @@ func (l *load) progress(done, all int64) {
 	}
 	l.reported = time.Now()
 	l.Progress(Progress{
-		Path: l.Path, Stage: l.stage, Rows: l.result.Read, Seconds: time.Since(l.started).Seconds(),
+		Path: l.Path.String(), Stage: l.stage, Rows: l.result.Read, Seconds: time.Since(l.started).Seconds(),
 		Share: min(1, from+(to-from)*float64(done)/float64(max(all, 1))),
 	})
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/bucket"
 )
 
 const head = "transaction_id,user_id,amount,transaction_date\n"
@@ -354,7 +356,7 @@ func TestReaderAssignment(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("the assignment's file is not here, since it is not part of the project: ", err)
 	}
-	f, err := OpenFile(t.Context(), path)
+	f, err := OpenFile(t.Context(), nil, bucket.Path(path))
 	require.NoError(t, err)
 	r, err := NewReader(f, Rules{})
 	require.NoError(t, err)

@@ -126,7 +126,7 @@ func (l *load) firstRejects(ctx context.Context, w *pgcopy.Writer) error {
 // reread reads the file once more, for rows that could not be told at first. What
 // it is now is held against what it was. The file's end is no error of read's.
 func (l *load) reread(ctx context.Context, read func(*Reader) error) (err error) {
-	file, err := openFile(ctx, l.stores, l.location)
+	file, err := OpenFile(ctx, l.stores, l.Path)
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,8 @@ type Source struct {
 	// Path is a file, a folder or a glob, of this machine or of an object store
 	// (s3://bucket/folder). {date} in it stands for the logical date of the run, as
 	// YYYY-MM-DD.
-	Path  string `yaml:"path"`
-	Rules Rules  `yaml:",inline"`
+	Path  bucket.Location `yaml:"path"`
+	Rules Rules           `yaml:",inline"`
 }
 
 // Check names the setting that is wrong.
@@ -33,11 +33,11 @@ func (s Source) Check() error {
 	if strings.TrimSpace(s.Name) == "" {
 		return errors.New("source: name is missing")
 	}
-	if s.Path == "" {
+	if s.Path.IsZero() {
 		return fmt.Errorf("source %s: path is missing", s.Name)
 	}
 	if err := checkPath(s.Path); err != nil {
-		return fmt.Errorf("source %s: path %q: %w", s.Name, bucket.Name(s.Path), err)
+		return fmt.Errorf("source %s: path %q: %w", s.Name, s.Path, err)
 	}
 	if err := s.Rules.Check(); err != nil {
 		return fmt.Errorf("source %s: %w", s.Name, err)
@@ -45,11 +45,12 @@ func (s Source) Check() error {
 	return nil
 }
 
-func checkPath(location string) error {
-	if bucket.IsURL(location) {
+func checkPath(location bucket.Location) error {
+	path, local := location.Local()
+	if !local {
 		return checkURL(location)
 	}
-	_, err := filepath.Match(location, "")
+	_, err := filepath.Match(path, "")
 	return err
 }
 
@@ -75,12 +76,12 @@ func CheckSources(sources []Source) error {
 // a glob that matches nothing, or a path with {date} in it, is just empty.
 //
 // Objects of a store are listed alike: what their names have up to the last / is
-// their folder. They come as URLs.
-func (s Source) Files(ctx context.Context, date time.Time) ([]string, error) {
-	location := strings.ReplaceAll(s.Path, datePlaceholder, date.Format(time.DateOnly))
-	path, local := bucket.Local(location)
+// their folder.
+func (s Source) Files(ctx context.Context, stores *bucket.Stores, date time.Time) ([]bucket.Location, error) {
+	location := s.Path.Replace(datePlaceholder, date.Format(time.DateOnly))
+	path, local := location.Local()
 	if !local {
-		files, err := objects(ctx, location)
+		files, err := objects(ctx, stores, location)
 		if errors.Is(err, fs.ErrNotExist) && location != s.Path {
 			return nil, nil
 		}
@@ -89,7 +90,12 @@ func (s Source) Files(ctx context.Context, date time.Time) ([]string, error) {
 		}
 		return files, nil
 	}
-	return s.localFiles(path, location != s.Path)
+	paths, err := s.localFiles(path, location != s.Path)
+	files := make([]bucket.Location, len(paths))
+	for i, path := range paths {
+		files[i] = bucket.Path(path)
+	}
+	return files, err
 }
 
 // localFiles lists a path of this machine, which may be missing where it is dated.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/summaries"
 )
@@ -69,8 +70,8 @@ func (c *cli) sourceRules(name string) (pipeline.Rules, error) {
 }
 
 type checkCmd struct {
-	Path string `arg:"" help:"The file, or the URL of an object."`
-	JSON bool   `help:"Print one JSON document."`
+	Path bucket.Location `arg:"" help:"The file, or the URL of an object."`
+	JSON bool            `help:"Print one JSON document."`
 	rulesFlags
 }
 
@@ -79,7 +80,7 @@ func (cmd checkCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	profile, err := pipeline.Check(ctx, cmd.Path, rules)
+	profile, err := pipeline.Check(ctx, env.stores, cmd.Path, rules)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func TestComposeInbox(t *testing.T) {
 	settings, err := parseConfig([]byte(project.Configs[tally.Configs[0].Source].Content))
 	require.NoError(t, err)
 	require.Len(t, settings.Sources, 1)
-	source := path.Clean(settings.Sources[0].Path)
+	source := path.Clean(settings.Sources[0].Path.String())
 	assert.True(t, source == inbox.Target || strings.HasPrefix(source, inbox.Target+"/"), source)
 	_, err = settings.jobs()
 	require.NoError(t, err)

@@ -35,7 +35,7 @@ type config struct {
 
 // exportConfig says where runs export to.
 type exportConfig struct {
-	To string `yaml:"to"` // a folder or a URL; default: nowhere
+	To bucket.Location `yaml:"to"` // a folder or a URL; default: nowhere
 }
 
 // settings are what a settings file says, in the words of those whom it concerns.
@@ -65,7 +65,7 @@ func (c *cli) loadConfig() (settings, error) {
 		return settings{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
 	}
 	if len(read.Sources) == 0 {
-		read.Sources = []pipeline.Source{{Name: inboxName, Path: filepath.Join(dir, inboxName)}}
+		read.Sources = []pipeline.Source{{Name: inboxName, Path: bucket.Path(filepath.Join(dir, inboxName))}}
 	}
 	made, err := read.settings()
 	if err != nil {
@@ -105,7 +105,7 @@ func (c config) jobs() (jobs.Config, error) {
 			return made, fmt.Errorf("catch_up_limit is %d, want at least 1", made.CatchUpLimit)
 		}
 	}
-	if made.ExportTo, err = absolute(c.Export.To); err != nil {
+	if made.ExportTo, err = c.Export.To.Abs(); err != nil {
 		return made, fmt.Errorf("export: to %w", err)
 	}
 	if err := pipeline.CheckSources(c.Sources); err != nil {
@@ -113,24 +113,12 @@ func (c config) jobs() (jobs.Config, error) {
 	}
 	for _, s := range c.Sources {
 		// The ledger names files by their whole path, wherever Tally was started.
-		if s.Path, err = absolute(s.Path); err != nil {
+		if s.Path, err = s.Path.Abs(); err != nil {
 			return made, fmt.Errorf("source %s: path: %w", s.Name, err)
 		}
 		made.Sources = append(made.Sources, s)
 	}
 	return made, nil
-}
-
-// absolute is a place wherever Tally was started: a URL as it is, or the whole path of
-// a file or folder.
-func absolute(location string) (string, error) {
-	switch {
-	case location == "":
-		return "", nil
-	case bucket.IsURL(location):
-		return location, bucket.Check(location)
-	}
-	return filepath.Abs(location)
 }
 
 // dataDir is the data folder. Root gets one that an unprivileged user can reach,

@@ -12,16 +12,13 @@ import (
 )
 
 type exportCmd struct {
-	To      string `placeholder:"DIR|URL" help:"Where to: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. Default: export, to in the settings file."`
-	Check   bool   `xor:"what" help:"Write nothing: hold the export that is there against the database."`
-	Replace bool   `xor:"what" help:"Write every file anew, and take the place of another database's export."`
-	JSON    bool   `help:"Print the result as JSON."`
+	To      bucket.Location `placeholder:"DIR|URL" help:"Where to: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. Default: export, to in the settings file."`
+	Check   bool            `xor:"what" help:"Write nothing: hold the export that is there against the database."`
+	Replace bool            `xor:"what" help:"Write every file anew, and take the place of another database's export."`
+	JSON    bool            `help:"Print the result as JSON."`
 }
 
 func (cmd exportCmd) Run(ctx context.Context, env *environment) error {
-	if _, err := absolute(cmd.To); err != nil {
-		return usageError{fmt.Errorf("--to %s %w", bucket.Name(cmd.To), err)}
-	}
 	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
 		err := cmd.run(ctx, env, service)
 		if errors.Is(err, jobs.ErrNoExport) {

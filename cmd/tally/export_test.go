@@ -62,8 +62,8 @@ func TestExportUsage(t *testing.T) {
 	p := newProgram(t)
 	for want, args := range map[string][]string{
 		"nothing says where to export to: name it with --to, or in the settings file": nil,
-		"--to ftp://lake has not one of the schemes s3://, gs://, azblob://":          {"--to", "ftp://lake?secret=1"},
-		"--to s3:///prefix names no bucket":                                           {"--to", "s3:///prefix"},
+		"--to: ftp://lake has not one of the schemes s3://, gs://, azblob://":         {"--to", "ftp://lake?secret=1"},
+		"--to: s3:///prefix names no bucket":                                          {"--to", "s3:///prefix"},
 		"--check and --replace can't be used together":                                {"--to", "x", "--check", "--replace"},
 	} {
 		code, _, stderr := p.run(append([]string{"export"}, args...)...)
@@ -74,7 +74,7 @@ func TestExportUsage(t *testing.T) {
 	p.write("tally.yaml", "export:\n  to: s3://user:secret@lake\n")
 	code, _, stderr := p.run("export")
 	assert.Equal(t, exitUsage, code)
-	assert.Contains(t, stderr, "tally.yaml: export: to has a user in it; credentials come from the environment")
+	assert.Contains(t, stderr, "tally.yaml: s3://lake has a user in it; credentials come from the environment")
 	assert.NotContains(t, stderr, "secret")
 }
 
@@ -82,9 +82,7 @@ func TestExportUsage(t *testing.T) {
 // against it. It returns what the manifest says there is, and what it does not name.
 func whole(t *testing.T, lake string) (rows int64, sum string, stray []string) {
 	t.Helper()
-	place, err := bucket.Open(t.Context(), lake)
-	require.NoError(t, err)
-	defer place.Close()
+	place := target(t, lake)
 	content, err := place.ReadAll(t.Context(), parquet.ManifestName)
 	require.NoError(t, err)
 	var m parquet.Manifest
@@ -108,6 +106,16 @@ func whole(t *testing.T, lake string) (rows int64, sum string, stray []string) {
 			stray = append(stray, object.Key)
 		}
 	}
+}
+
+func target(t *testing.T, lake string) *bucket.Place {
+	t.Helper()
+	l, err := bucket.Parse(lake)
+	require.NoError(t, err)
+	place, err := new(bucket.Stores).Target(t.Context(), l)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, place.Close()) })
+	return place
 }
 
 // kill -9 at any moment of an export leaves the one before, or the new one, whole; the
@@ -190,10 +198,7 @@ func TestExportToStore(t *testing.T) {
 	assert.Equal(t, exitDone, first(p.process("export", "--to", "s3://tally/some/lake", "--check")))
 	local, err := os.ReadFile(filepath.Join(lake, parquet.ManifestName))
 	require.NoError(t, err)
-	place, err := bucket.Open(t.Context(), store.URL("some/lake"))
-	require.NoError(t, err)
-	defer place.Close()
-	stored, err := place.ReadAll(t.Context(), parquet.ManifestName)
+	stored, err := target(t, store.URL("some/lake")).ReadAll(t.Context(), parquet.ManifestName)
 	require.NoError(t, err)
 	assert.Equal(t, string(local), string(stored), "checksums of every file among it")
 	assert.Equal(t, "s3://tally/some/lake", p.query("SELECT DISTINCT target FROM etl_exports WHERE target <> '"+lake+"'"))

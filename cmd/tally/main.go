@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/logbuffer"
 
 	_ "time/tzdata" // time zones where the system has none, as in a container
@@ -72,6 +73,7 @@ type environment struct {
 	logger         *slog.Logger
 	tracer         trace.TracerProvider // nil where nobody wants spans
 	accessLog      *slog.Logger         // the same log; its lines wait a moment, to be written together
+	stores         *bucket.Stores
 }
 
 func main() {
@@ -110,14 +112,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	log := logbuffer.New(stderr)
 	defer log.Flush() //nolint:errcheck // a log that cannot be written has nowhere to say so
 	handler := newLogHandler(c, log)
-	env := &environment{cli: &c, stdout: stdout, stderr: stderr, logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler)}
+	env := &environment{
+		cli: &c, stdout: stdout, stderr: stderr, logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler), stores: &bucket.Stores{},
+	}
 	stop, err := env.trace(ctx)
 	if err != nil {
 		return exitCode(stderr, err)
 	}
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return exitCode(stderr, parsed.Run(env))
+	err = parsed.Run(env)
+	return exitCode(stderr, errors.Join(err, env.stores.Close()))
 }
 
 // exitCode prints an error once and turns it into the exit code.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
@@ -193,7 +194,7 @@ func plannedDatabase(t *testing.T) *pgxpool.Pool {
 	require.NoError(t, err)
 	_, err = pool.Exec(t.Context(), ledgerOfNights, pgx.QueryExecModeSimpleProtocol)
 	require.NoError(t, err)
-	result, err := pipeline.NewLoader(pool).Load(t.Context(), pipeline.LoadRequest{RunID: 2000, Attempt: 1, Source: "nights", Path: rowsOfYears(t), CodeVersion: "v0"})
+	result, err := pipeline.NewLoader(pool, nil).Load(t.Context(), pipeline.LoadRequest{RunID: 2000, Attempt: 1, Source: "nights", Path: bucket.Path(rowsOfYears(t)), CodeVersion: "v0"})
 	require.NoError(t, err)
 	require.EqualValues(t, planRows, result.Loaded)
 	_, err = pool.Exec(t.Context(), "VACUUM ANALYZE")

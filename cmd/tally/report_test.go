@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/internal/testdb"
@@ -97,7 +98,7 @@ func (r *reported) loadFile(t *testing.T, path string) {
 	require.NoError(t, r.pool.QueryRow(t.Context(), "INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test') RETURNING id").Scan(&run))
 	_, err := r.pool.Exec(t.Context(), "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')", run)
 	require.NoError(t, err)
-	loaded, err := pipeline.NewLoader(r.pool).Load(t.Context(), pipeline.LoadRequest{RunID: run, Attempt: 1, Source: "test", Path: path, CodeVersion: "test"})
+	loaded, err := pipeline.NewLoader(r.pool, nil).Load(t.Context(), pipeline.LoadRequest{RunID: run, Attempt: 1, Source: "test", Path: bucket.Path(path), CodeVersion: "test"})
 	require.NoError(t, err)
 	require.Equal(t, pipeline.StatusLoaded, loaded.Status, loaded.Error)
 }

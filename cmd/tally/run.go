@@ -17,9 +17,9 @@ import (
 )
 
 type runCmd struct {
-	Paths []string `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://, gs://, azblob://); without any, the configured sources."`
-	Date  string   `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the day that has just ended."`
-	JSON  bool     `help:"Print one JSON document."`
+	Paths []bucket.Location `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://, gs://, azblob://); without any, the configured sources."`
+	Date  string            `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the day that has just ended."`
+	JSON  bool              `help:"Print one JSON document."`
 	rulesFlags
 }
 
@@ -45,9 +45,9 @@ func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
 	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Rules: rules}
 	for _, path := range cmd.Paths {
 		// The ledger names files by their whole path, wherever Tally was started.
-		whole, err := absolute(path)
+		whole, err := path.Abs()
 		if err != nil {
-			return r, usageError{fmt.Errorf("%s %w", bucket.Name(path), err)}
+			return r, err
 		}
 		r.Paths = append(r.Paths, whole)
 	}

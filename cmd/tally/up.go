@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
@@ -80,7 +81,7 @@ func (env *environment) withDatabase(ctx context.Context, do func(*database) err
 
 func (env *environment) withJobs(db *database, s settings, do func(*database, *jobs.Service) error) (err error) {
 	config := s.jobs
-	config.Logger, config.Tracer = env.logger, env.tracer
+	config.Logger, config.Tracer, config.Stores = env.logger, env.tracer, env.stores
 	config.Actor = func(r *http.Request) string { return api.Actor(r.Context()) }
 	service, err := jobs.New(db.pool, config)
 	if err != nil {
@@ -301,7 +302,7 @@ func (env *environment) loadSample(ctx context.Context, service *jobs.Service) e
 	if err := writeSample(ctx, path); err != nil {
 		return fmt.Errorf("sample: %w", err)
 	}
-	return env.process(ctx, service, jobs.RunRequest{Paths: []string{path}, RequestedBy: requestedBy()}, env.printText)
+	return env.process(ctx, service, jobs.RunRequest{Paths: []bucket.Location{bucket.Path(path)}, RequestedBy: requestedBy()}, env.printText)
 }
 
 func writeSample(ctx context.Context, path string) (err error) {

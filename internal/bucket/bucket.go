@@ -7,7 +7,6 @@ import (
 	"mime"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"gocloud.dev/blob"
@@ -24,51 +23,26 @@ type Place struct {
 	folder string // of this machine; "" for a bucket
 }
 
-// Open opens a place: a folder, which is made where it is missing, or a bucket of a
+// Target opens a place: a folder, which is made where it is missing, or a bucket of a
 // store with a prefix. It says what to set where credentials or a region are missing.
 //
 // That a bucket can be reached shows when it is used.
-func Open(ctx context.Context, location string) (*Place, error) {
-	if dir, ok := Local(location); ok {
+func (s *Stores) Target(ctx context.Context, l Location) (*Place, error) {
+	l = l.Clean()
+	if dir, ok := l.Local(); ok {
 		return openFolder(dir)
 	}
-	l, err := named(location)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := l.open(ctx)
+	opened, err := l.open(ctx) // a bucket with a prefix takes the whole one's place
 	if err != nil {
 		return nil, fmt.Errorf("open %w", err)
 	}
-	l.key = strings.Trim(l.key, "/")
 	if l.key != "" {
 		opened = blob.PrefixedBucket(opened, l.key+"/")
 	}
-	return &Place{Bucket: opened, Name: PlaceName(location)}, nil
+	return &Place{Bucket: opened, Name: l.String()}, nil
 }
 
-// PlaceName is the name of the place that [Open] opens, without opening it.
-func PlaceName(location string) string {
-	if dir, ok := Local(location); ok {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return dir
-		}
-		return abs
-	}
-	l, err := parse(location)
-	if err != nil {
-		return Name(location)
-	}
-	l.key = strings.Trim(l.key, "/")
-	return strings.TrimSuffix(l.name(), "/")
-}
-
-func openFolder(dir string) (*Place, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
+func openFolder(abs string) (*Place, error) {
 	// The temporary files of what is being written lie next to it, so that they can be
 	// renamed, whatever is mounted where.
 	options := &fileblob.Options{CreateDir: true, NoTempDir: true, Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o755}

@@ -113,7 +113,7 @@ func TestOtherStores(t *testing.T) {
 		for _, name := range names {
 			key := name + object
 			cloud.put(key, content)
-			o, err := new(bucket.Stores).Read(t.Context(), fmt.Sprintf(location, key))
+			o, err := new(bucket.Stores).Read(t.Context(), at(t, fmt.Sprintf(location, key)))
 			require.NoError(t, err, key)
 			cloud.put(key, content)
 			_, err = io.ReadAll(o)

@@ -21,11 +21,7 @@ const (
 )
 
 // Exists tells whether there is an object of that name. A folder is none.
-func (s *Stores) Exists(ctx context.Context, location string) (bool, error) {
-	l, err := named(location)
-	if err != nil {
-		return false, err
-	}
+func (s *Stores) Exists(ctx context.Context, l Location) (bool, error) {
 	if l.folder().key == l.key {
 		return false, nil
 	}
@@ -33,7 +29,7 @@ func (s *Stores) Exists(ctx context.Context, location string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = s.again(ctx, l.name(), func(ctx context.Context) error {
+	err = s.again(ctx, l.String(), func(ctx context.Context) error {
 		_, err := b.Attributes(ctx, l.key)
 		return err
 	})
@@ -44,14 +40,10 @@ func (s *Stores) Exists(ctx context.Context, location string) (bool, error) {
 }
 
 // List gives the objects in a folder, and not in those below it, whose names are
-// wanted: their URLs, with the folder's parameters, in order of their names. A
+// wanted, in order of their names. A
 // folder of which nothing at all is there is fs.ErrNotExist.
-func (s *Stores) List(ctx context.Context, folder string, want func(name string) bool) ([]string, error) {
-	l, err := named(folder)
-	if err != nil {
-		return nil, err
-	}
-	l = l.folder()
+func (s *Stores) List(ctx context.Context, folder Location, want func(name string) bool) ([]Location, error) {
+	l := folder.folder()
 	b, err := s.bucket(ctx, l)
 	if err != nil {
 		return nil, err
@@ -62,7 +54,7 @@ func (s *Stores) List(ctx context.Context, folder string, want func(name string)
 	for token := blob.FirstPageToken; len(token) > 0; {
 		var page []*blob.ListObject
 		// A page that fails is asked for once more, and not those before it.
-		err := s.again(ctx, l.name(), func(ctx context.Context) error {
+		err := s.again(ctx, l.String(), func(ctx context.Context) error {
 			objects, next, err := b.ListPage(ctx, token, pageSize, options)
 			if err == nil {
 				page, token = objects, next
@@ -81,13 +73,14 @@ func (s *Stores) List(ctx context.Context, folder string, want func(name string)
 		}
 	}
 	if empty && l.key != "" {
-		return nil, fmt.Errorf("%s: %w", l.name(), fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: %w", l.String(), fs.ErrNotExist)
 	}
 	slices.Sort(found)
+	objects := make([]Location, len(found))
 	for i, name := range found {
-		found[i] = l.in(name).String()
+		objects[i] = l.Join(name)
 	}
-	return found, nil
+	return objects, nil
 }
 
 // again does what a store may be asked for more than once, a few times while it

@@ -3,10 +3,13 @@ package bucket
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Schemes of stores, and of plain files.
@@ -17,7 +20,7 @@ const (
 	schemeFile  = "file"
 )
 
-// parameters are what may follow the ? of a URL.
+// parameters may follow the ? of a URL.
 func parameters(scheme string) []string {
 	switch scheme {
 	case schemeS3:
@@ -31,113 +34,74 @@ func parameters(scheme string) []string {
 	return nil
 }
 
-// location is a URL taken apart.
-type location struct {
-	scheme string
+// maxKey is the longest key that stores take, in bytes.
+const maxKey = 1024
+
+// Location is a path of this machine, or the URL of an object, a folder or a bucket. The
+// zero value is no location. Equal locations are ==. Printed or logged, a location has
+// no parameters.
+type Location struct {
+	scheme string // "" of a path
 	bucket string
-	key    string // as the store has it, with no / before it
+	key    string // as the store has it, with no / before it; or the path
 	query  string // parameters, as they were written
 }
 
-// schemes of URLs that can be opened.
-func schemes() []string { return []string{schemeS3, schemeGS, schemeAzure, schemeFile} }
+// Path is the location of a file or folder of this machine.
+func Path(path string) Location { return Location{key: path} }
 
-// IsURL tells a URL, whether it can be opened or not, from a path of this machine.
-func IsURL(location string) bool {
-	scheme, _, found := strings.Cut(location, "://")
-	return found && !strings.ContainsAny(scheme, `/\`)
-}
-
-// Name is a location without its parameters, as it may be shown and noted. That of
-// a path is the path.
-func Name(location string) string {
-	if !IsURL(location) {
-		return location
+// Parse reads a URL or a path; "" is no location. It refuses parameters that the store
+// does not have. For s3 they are region, endpoint, use_path_style (true by default for a
+// server with an endpoint of its own), profile, role, anonymous, dualstack, fips,
+// accelerate, ssetype and kmskeyid for writing, and request_checksum_calculation and
+// response_checksum_validation; for gs anonymous; for azblob storage_account, domain,
+// protocol, cdn and localemu.
+func Parse(text string) (Location, error) {
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found || strings.ContainsAny(scheme, `/\`) {
+		return Path(text), nil
 	}
-	name, _, _ := strings.Cut(location, "?")
-	scheme, rest, _ := strings.Cut(name, "://")
-	host, key, slash := strings.Cut(rest, "/")
-	if i := strings.LastIndexByte(host, '@'); i >= 0 {
-		host = host[i+1:] // what stands before it might be a secret
-	}
-	if slash {
-		host += "/"
-	}
-	return scheme + "://" + host + key
-}
-
-// Local is the path that a location names on this machine, if it does: it is no
-// URL, or that of a file.
-func Local(location string) (file string, ok bool) {
-	if !IsURL(location) {
-		return location, true
-	}
-	l, err := parse(location)
-	if err != nil || l.scheme != schemeFile {
-		return "", false
-	}
-	return "/" + l.key, true
-}
-
-// Check says what is wrong with a URL, in words that follow its name. Parameters
-// that a store does not know are refused. For s3 they are region, endpoint,
-// use_path_style (true by default for a server with an endpoint of its own),
-// profile, role, anonymous, dualstack, fips, accelerate, ssetype and kmskeyid for
-// writing, and request_checksum_calculation and response_checksum_validation; for gs
-// anonymous; for azblob storage_account, domain, protocol, cdn and localemu.
-func Check(location string) error {
-	_, err := parse(location)
-	return err
-}
-
-// Split gives the folder that an object is in, with the parameters, and its name
-// there. The name of a folder, a URL that ends in / or has a bucket alone, is "".
-func Split(location string) (folder, name string, err error) {
-	l, err := named(location)
-	if err != nil {
-		return "", "", err
-	}
-	l.key, name = path.Split(l.key)
-	return l.String(), name, nil
-}
-
-// parse takes a URL apart. Its errors never show it: a secret might be in it.
-func parse(text string) (l location, err error) {
-	scheme, rest, _ := strings.Cut(text, "://")
-	if !IsURL(text) || !slices.Contains(schemes(), scheme) {
-		return l, fmt.Errorf("has not one of the schemes %s://", strings.Join(schemes(), "://, "))
-	}
-	l.scheme = scheme
-	rest, l.query, _ = strings.Cut(rest, "?")
-	var key string
-	l.bucket, key, _ = strings.Cut(rest, "/")
+	rest, query, _ := strings.Cut(rest, "?")
+	bucket, key, _ := strings.Cut(rest, "/")
+	l := Location{scheme: scheme, bucket: bucket, query: query}
+	var err error
 	if l.key, err = url.PathUnescape(key); err != nil {
-		return l, errors.New("has a % in it that encodes nothing; write %25")
+		err = errors.New("has a % in it that encodes nothing; write %25")
+	} else {
+		err = l.check()
 	}
-	switch {
-	case scheme == schemeFile && l.bucket != "":
-		return l, errors.New("is no file: its URL begins with three slashes, file:///")
-	case scheme == schemeFile:
-	case strings.Contains(l.bucket, "@"):
-		return l, errors.New("has a user in it; credentials come from the environment")
-	case l.bucket == "":
-		return l, errors.New("names no bucket")
-	case strings.Contains(l.bucket, ":"):
-		return l, errors.New("names a server instead of a bucket; set AWS_ENDPOINT_URL, or the parameter endpoint")
-	}
-	return l, l.checkQuery()
-}
-
-// named is parse with errors that say of which location they are.
-func named(text string) (location, error) {
-	l, err := parse(text)
 	if err != nil {
-		err = fmt.Errorf("%s %w", Name(text), err)
+		user := strings.LastIndexByte(bucket, '@') + 1 // what stands before it might be a secret
+		return Location{}, fmt.Errorf("%s://%s %w", scheme, rest[user:], err)
 	}
-	return l, err
+	if scheme == schemeFile {
+		return Path("/" + l.key), nil
+	}
+	return l, nil
 }
 
-func (l location) checkQuery() error {
+// check says what is wrong with a URL, in words that follow its name.
+func (l Location) check() error {
+	schemes := []string{schemeS3, schemeGS, schemeAzure, schemeFile}
+	switch {
+	case !slices.Contains(schemes, l.scheme):
+		return fmt.Errorf("has not one of the schemes %s://", strings.Join(schemes, "://, "))
+	case l.scheme == schemeFile && l.bucket != "":
+		return errors.New("is no file: its URL begins with three slashes, file:///")
+	case l.scheme == schemeFile:
+	case strings.Contains(l.bucket, "@"):
+		return errors.New("has a user in it; credentials come from the environment")
+	case l.bucket == "":
+		return errors.New("names no bucket")
+	case strings.Contains(l.bucket, ":"):
+		return errors.New("names a server instead of a bucket; set AWS_ENDPOINT_URL, or the parameter endpoint")
+	case len(l.key) > maxKey || !utf8.ValidString(l.key):
+		return fmt.Errorf("has a key that no store has; want UTF-8 of at most %d bytes", maxKey)
+	}
+	return l.checkQuery()
+}
+
+func (l Location) checkQuery() error {
 	values, err := url.ParseQuery(l.query)
 	if err != nil {
 		return errors.New("has parameters that cannot be read")
@@ -155,38 +119,94 @@ func (l location) checkQuery() error {
 	return nil
 }
 
-// String is the URL with its parameters.
-func (l location) String() string {
-	text := l.name()
-	if l.query != "" {
-		text += "?" + l.query
+// UnmarshalText is Parse, for settings and flags.
+func (l *Location) UnmarshalText(text []byte) (err error) {
+	*l, err = Parse(string(text))
+	return err
+}
+
+// String is the path, or the URL without its parameters, as it may be shown and noted.
+// Only what Parse would take for something else is encoded, so that names stay readable.
+func (l Location) String() string {
+	if l.scheme == "" {
+		return l.key
 	}
-	return text
+	name := l.scheme + "://" + l.bucket
+	if l.key == "" {
+		return name
+	}
+	return name + "/" + strings.NewReplacer("%", "%25", "?", "%3F").Replace(l.key)
 }
 
-// name is the URL without its parameters. Only what parse would take for
-// something else is encoded, so that names stay readable.
-func (l location) name() string {
-	return l.scheme + "://" + l.bucket + "/" + strings.NewReplacer("%", "%25", "?", "%3F").Replace(l.key)
+// GoString is String: %#v shows no parameters either.
+func (l Location) GoString() string { return l.String() }
+
+// LogValue is String.
+func (l Location) LogValue() slog.Value { return slog.StringValue(l.String()) }
+
+// IsZero reports whether l is no location.
+func (l Location) IsZero() bool { return l == Location{} }
+
+// Local is the path on this machine, unless the location is one of a store.
+func (l Location) Local() (path string, ok bool) {
+	if l.scheme != "" {
+		return "", false
+	}
+	return l.key, true
 }
 
-// parameters are those of the URL, which were checked.
-func (l location) parameters() url.Values {
-	values, _ := url.ParseQuery(l.query) // parse has read it
-	return values
+// Abs is the location whatever the working directory is: of a path, the absolute one.
+func (l Location) Abs() (Location, error) {
+	if l.scheme != "" || l.IsZero() {
+		return l, nil
+	}
+	abs, err := filepath.Abs(l.key)
+	return Path(abs), err
+}
+
+// Clean is the one location of a folder, however it was written: an absolute path, or a
+// URL without a slash at its end.
+func (l Location) Clean() Location {
+	if l.scheme != "" {
+		l.key = strings.Trim(l.key, "/")
+		return l
+	}
+	if abs, err := l.Abs(); err == nil {
+		return abs
+	}
+	return l
+}
+
+// Replace replaces a text in the path or key.
+func (l Location) Replace(old, new string) Location {
+	l.key = strings.ReplaceAll(l.key, old, new)
+	return l
+}
+
+// Split parts an object from its folder. The name of a folder, a URL that ends in / or
+// has a bucket only, is "".
+func (l Location) Split() (folder Location, name string) {
+	l.key, name = path.Split(l.key)
+	return l, name
+}
+
+// Join is the object of that name in a folder.
+func (l Location) Join(name string) Location {
+	l = l.folder()
+	l.key += name
+	return l
 }
 
 // folder is the location with a key that ends in /, or with none.
-func (l location) folder() location {
+func (l Location) folder() Location {
 	if l.key != "" && !strings.HasSuffix(l.key, "/") {
 		l.key += "/"
 	}
 	return l
 }
 
-// in is the object of that name in a folder.
-func (l location) in(name string) location {
-	l = l.folder()
-	l.key += name
-	return l
+// parameters are those of the URL.
+func (l Location) parameters() url.Values {
+	values, _ := url.ParseQuery(l.query) // it was checked
+	return values
 }

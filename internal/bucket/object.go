@@ -33,16 +33,12 @@ type Object struct {
 }
 
 // Read opens an object. ctx holds for all of the reading. Close it after use.
-func (s *Stores) Read(ctx context.Context, location string) (*Object, error) {
-	l, err := named(location)
-	if err != nil {
-		return nil, err
-	}
+func (s *Stores) Read(ctx context.Context, l Location) (*Object, error) {
 	b, err := s.bucket(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	o := &Object{ctx: ctx, name: l.name(), bucket: b, key: l.key, patience: s.patience()}
+	o := &Object{ctx: ctx, name: l.String(), bucket: b, key: l.key, patience: s.patience()}
 	if err := o.open(); err != nil {
 		if err = o.goOn(err); err != nil {
 			return nil, err

@@ -15,16 +15,15 @@ import (
 )
 
 // Stores are the stores in use. Each is opened once, so that not every object
-// looks for credentials. The zero value is ready; it is safe for concurrent use
-// and holds nothing that must be given back.
+// looks for credentials. The zero value is ready; it is safe for concurrent use.
 type Stores struct {
 	mu      sync.Mutex
-	open    map[location]*blob.Bucket
+	open    map[Location]*blob.Bucket
 	silence time.Duration // the usual, but for a test
 }
 
 // bucket is the whole bucket of a location.
-func (s *Stores) bucket(ctx context.Context, l location) (*blob.Bucket, error) {
+func (s *Stores) bucket(ctx context.Context, l Location) (*blob.Bucket, error) {
 	l.key = ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,14 +35,26 @@ func (s *Stores) bucket(ctx context.Context, l location) (*blob.Bucket, error) {
 		return nil, err
 	}
 	if s.open == nil {
-		s.open = map[location]*blob.Bucket{}
+		s.open = map[Location]*blob.Bucket{}
 	}
 	s.open[l] = b
 	return b, nil
 }
 
+// Close lets go of the connections. The stores must not be in use.
+func (s *Stores) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, b := range s.open {
+		errs = append(errs, b.Close())
+	}
+	s.open = nil
+	return errors.Join(errs...)
+}
+
 // open opens the whole bucket.
-func (l location) open(ctx context.Context) (*blob.Bucket, error) {
+func (l Location) open(ctx context.Context) (*blob.Bucket, error) {
 	var b *blob.Bucket
 	var err error
 	switch l.scheme {
@@ -60,13 +71,13 @@ func (l location) open(ctx context.Context) (*blob.Bucket, error) {
 		return b, err
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: %w", l.name(), context.Cause(ctx))
+		return nil, fmt.Errorf("%s: %w", l.String(), context.Cause(ctx))
 	}
-	return nil, &answer{l.name(), ErrSetup, err}
+	return nil, &answer{l.String(), ErrSetup, err}
 }
 
 // openGS takes Application Default Credentials, as gcloud has them.
-func (l location) openGS(ctx context.Context) (*blob.Bucket, error) {
+func (l Location) openGS(ctx context.Context) (*blob.Bucket, error) {
 	if l.parameters().Get("anonymous") == "true" {
 		return gcsblob.OpenBucket(ctx, gcp.NewAnonymousHTTPClient(gcp.DefaultTransport()), l.bucket, nil)
 	}
@@ -83,7 +94,7 @@ func (l location) openGS(ctx context.Context) (*blob.Bucket, error) {
 
 // openAzure takes the account and its credentials from AZURE_STORAGE_…, or from
 // where the Azure SDK finds an identity.
-func (l location) openAzure(ctx context.Context) (*blob.Bucket, error) {
+func (l Location) openAzure(ctx context.Context) (*blob.Bucket, error) {
 	if l.parameters().Get("storage_account") == "" && azureblob.NewDefaultServiceURLOptions().AccountName == "" {
 		return nil, errors.New("no storage account: set AZURE_STORAGE_ACCOUNT, or add ?storage_account=… (and AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or an identity of Azure)")
 	}

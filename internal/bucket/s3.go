@@ -25,7 +25,7 @@ const anyRegion = "us-east-1"
 // openS3 takes credentials, region and endpoint from where the AWS tools look for
 // them. A server with an endpoint of its own is asked for /bucket/key and not for
 // bucket.server/key: it seldom has the names of all its buckets in the DNS.
-func (l location) openS3(ctx context.Context) (*blob.Bucket, error) {
+func (l Location) openS3(ctx context.Context) (*blob.Bucket, error) {
 	q := l.parameters()
 	own := takeAll(q, "endpoint", "use_path_style", "accelerate", "ssetype", "kmskeyid")
 	config, err := gcaws.V2ConfigFromURLParams(ctx, q)
@@ -66,7 +66,7 @@ func (l location) openS3(ctx context.Context) (*blob.Bucket, error) {
 // haveCredentials looks for them now, since what the first request says otherwise
 // is hard to read. A service that issues them may be away; the last place to be
 // looked at, the machine's own role, means that there are none.
-func (l location) haveCredentials(ctx context.Context, provider aws.CredentialsProvider) error {
+func (l Location) haveCredentials(ctx context.Context, provider aws.CredentialsProvider) error {
 	if provider == nil || aws.IsCredentialsProvider(provider, (*aws.AnonymousCredentials)(nil)) {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (l location) haveCredentials(ctx context.Context, provider aws.CredentialsP
 	case aws.IsCredentialsProvider(provider, (*ec2rolecreds.Provider)(nil)):
 		return fmt.Errorf("no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE: %w", err)
 	}
-	return explain(ctx, l.name(), fmt.Errorf("credentials for S3: %w", err))
+	return explain(ctx, l.String(), fmt.Errorf("credentials for S3: %w", err))
 }
 
 // takeAll moves parameters out of q.

@@ -38,9 +38,17 @@ func noise(n int) []byte {
 	return b
 }
 
+// at is the location that a path or a URL names.
+func at(t *testing.T, text string) bucket.Location {
+	t.Helper()
+	l, err := bucket.Parse(text)
+	require.NoError(t, err, text)
+	return l
+}
+
 func read(t *testing.T, location string) ([]byte, error) {
 	t.Helper()
-	o, err := new(bucket.Stores).Read(t.Context(), location)
+	o, err := new(bucket.Stores).Read(t.Context(), at(t, location))
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +80,16 @@ func TestNamesOfObjects(t *testing.T) {
 	for _, name := range []string{"a b.csv", "50%.csv", "x+y.csv", "é#1.csv", "[1].csv", "a&b=c.csv"} {
 		s.Put("odd/"+name, []byte(name))
 	}
-	files, err := new(bucket.Stores).List(t.Context(), s.URL("odd"), func(string) bool { return true })
+	files, err := new(bucket.Stores).List(t.Context(), s.At("odd"), func(string) bool { return true })
 	require.NoError(t, err)
 	require.Len(t, files, 6)
 	for _, file := range files {
-		_, name, err := bucket.Split(file)
-		require.NoError(t, err)
-		got, err := read(t, file)
+		_, name := file.Split()
+		o, err := new(bucket.Stores).Read(t.Context(), file)
 		require.NoError(t, err, file)
+		got, err := io.ReadAll(o)
+		require.NoError(t, err, file)
+		require.NoError(t, o.Close())
 		assert.Equal(t, name, string(got))
 	}
 }
@@ -113,7 +123,7 @@ func TestAnswerThatStandsStill(t *testing.T) {
 	s.Put("a.csv", content)
 	var calls atomic.Int32
 	p := s.Proxy(func(*http.Request) tests3.Fault { return tests3.Fault{Hangs: calls.Add(1) == 1, After: 5000} })
-	o, err := bucket.WithSilence(time.Second).Read(t.Context(), p.URL("a.csv"))
+	o, err := bucket.WithSilence(time.Second).Read(t.Context(), p.At("a.csv"))
 	require.NoError(t, err)
 	got, err := io.ReadAll(o)
 	require.NoError(t, err)
@@ -137,7 +147,7 @@ func TestChangeWithinAnAnswer(t *testing.T) {
 			}
 			return tests3.Fault{Breaks: true, After: 1000}
 		})
-		o, err := new(bucket.Stores).Read(t.Context(), p.URL("a.csv"))
+		o, err := new(bucket.Stores).Read(t.Context(), p.At("a.csv"))
 		require.NoError(t, err, what)
 		change()
 		_, err = io.ReadAll(o)
@@ -167,20 +177,20 @@ func TestStoreAway(t *testing.T) {
 	s := tests3.New(t)
 	s.Put("a.csv", noise(8<<20))
 	var stores bucket.Stores
-	o, err := stores.Read(t.Context(), s.URL("a.csv"))
+	o, err := stores.Read(t.Context(), s.At("a.csv"))
 	require.NoError(t, err)
 	s.Stop()
 	_, err = io.ReadAll(o)
 	require.True(t, bucket.Away(err), "%v", err)
 	require.NoError(t, o.Close())
-	_, err = stores.Read(t.Context(), s.URL("a.csv"))
+	_, err = stores.Read(t.Context(), s.At("a.csv"))
 	require.True(t, bucket.Away(err), "%v", err)
 	assert.Contains(t, err.Error(), "s3://tally/a.csv: the object store is away")
 	assert.NotContains(t, err.Error(), "?", "no parameters")
-	_, err = stores.List(t.Context(), s.URL(""), func(string) bool { return true })
+	_, err = stores.List(t.Context(), s.At(""), func(string) bool { return true })
 	require.True(t, bucket.Away(err), "%v", err)
 	s.Start()
-	o, err = stores.Read(t.Context(), s.URL("a.csv"))
+	o, err = stores.Read(t.Context(), s.At("a.csv"))
 	require.NoError(t, err, "a store is not given up")
 	require.NoError(t, o.Close())
 }
@@ -201,7 +211,7 @@ func TestAnswersThatAreNoOutage(t *testing.T) {
 	require.True(t, bucket.Away(err), "503 is one: %v", err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = new(bucket.Stores).Read(ctx, s.URL("a.csv"))
+	_, err = new(bucket.Stores).Read(ctx, s.At("a.csv"))
 	require.ErrorIs(t, err, context.Canceled)
 	assert.False(t, bucket.Away(err))
 }
@@ -212,7 +222,7 @@ func TestListGoesOnFromItsPage(t *testing.T) {
 	var want []string
 	for i := range 2100 {
 		name := fmt.Sprintf("%04d.csv", i)
-		want = append(want, bucket.Name(s.URL("in/"+name)))
+		want = append(want, s.At("in/"+name).String())
 		s.Write("in/"+name, nil)
 	}
 	s.Write("in/below/x.csv", nil)
@@ -236,12 +246,13 @@ func TestListGoesOnFromItsPage(t *testing.T) {
 		}
 		return tests3.Fault{}
 	})
-	files, err := new(bucket.Stores).List(t.Context(), p.URL("in"), func(string) bool { return true })
+	files, err := new(bucket.Stores).List(t.Context(), p.At("in"), func(string) bool { return true })
 	require.NoError(t, err)
-	for i := range files {
-		files[i] = bucket.Name(files[i])
+	var names []string
+	for _, file := range files {
+		names = append(names, file.String())
 	}
-	assert.Equal(t, want, files)
+	assert.Equal(t, want, names)
 	assert.Equal(t, 4, failed)
 	assert.Len(t, tokens, 3, "each page is asked for by its own token")
 }
@@ -259,7 +270,7 @@ func TestOpenSaysWhatToSet(t *testing.T) {
 		"s3://b/a?role=hunter2&region=x":       "role",
 		"s3://b/a?endpoint=http://localhost:1": "set AWS_ACCESS_KEY_ID",
 	} {
-		_, err := bucket.Open(t.Context(), location)
+		_, err := new(bucket.Stores).Target(t.Context(), at(t, location))
 		require.ErrorIs(t, err, bucket.ErrSetup, location)
 		require.ErrorContains(t, err, want, location)
 	}

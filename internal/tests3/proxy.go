@@ -5,6 +5,9 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"testing"
+
+	"github.com/opentax/tally/internal/bucket"
 )
 
 // Fault is what goes wrong with one answer; the zero value is nothing.
@@ -16,7 +19,10 @@ type Fault struct {
 }
 
 // Proxy stands before a server.
-type Proxy struct{ server *httptest.Server }
+type Proxy struct {
+	tb     testing.TB
+	server *httptest.Server
+}
 
 // Proxy starts a proxy that asks fault about each request, also from several
 // goroutines at once.
@@ -33,7 +39,7 @@ func (s *Server) Proxy(fault func(*http.Request) Fault) *Proxy {
 		},
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
-	p := &Proxy{httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p := &Proxy{s.tb, httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f := fault(r)
 		if f.Status != 0 {
 			w.WriteHeader(f.Status)
@@ -54,6 +60,9 @@ func (s *Server) Proxy(fault func(*http.Request) Fault) *Proxy {
 
 // URL is that of an object or folder in the bucket, by way of the proxy.
 func (p *Proxy) URL(key string) string { return urlAt(p.server.URL, key) }
+
+// At is URL as a location.
+func (p *Proxy) At(key string) bucket.Location { return parsed(p.tb, p.URL(key)) }
 
 // cut is an answer that ends early.
 type cut struct {

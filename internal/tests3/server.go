@@ -147,6 +147,18 @@ func (s *Server) Endpoint() string { return "http://" + s.address }
 // parameters.
 func (s *Server) URL(key string) string { return urlAt(s.Endpoint(), key) }
 
+// At is URL as a location.
+func (s *Server) At(key string) bucket.Location { return parsed(s.tb, s.URL(key)) }
+
+func parsed(tb testing.TB, url string) bucket.Location {
+	tb.Helper()
+	l, err := bucket.Parse(url)
+	if err != nil {
+		tb.Fatalf("S3 server: %v", err)
+	}
+	return l
+}
+
 func urlAt(endpoint, key string) string {
 	return fmt.Sprintf("s3://%s/%s?%s", Bucket, key, url.Values{"endpoint": {endpoint}, "region": {region}}.Encode())
 }
@@ -164,7 +176,7 @@ func (s *Server) Env() []string {
 func (s *Server) Put(key string, content []byte) {
 	s.tb.Helper()
 	ctx := context.Background()
-	place, err := bucket.Open(ctx, s.URL(""))
+	place, err := new(bucket.Stores).Target(ctx, s.At(""))
 	if err != nil {
 		s.tb.Fatalf("S3 server: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 
+	location "github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
@@ -40,7 +41,7 @@ type lake struct {
 func newLake(t *testing.T) *lake {
 	t.Helper()
 	pool := testdb.New(t, migrations.Schema{})
-	l := &lake{t: t, pool: pool, loader: pipeline.NewLoader(pool), dir: t.TempDir()}
+	l := &lake{t: t, pool: pool, loader: pipeline.NewLoader(pool, nil), dir: t.TempDir()}
 	require.NoError(t, pool.QueryRow(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by)
 		VALUES ('manual', '2024-01-01', 'test') RETURNING id`).Scan(&l.runID))
 	l.exec(`INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')`, l.runID)
@@ -68,7 +69,7 @@ func (l *lake) load(rows string) pipeline.Result {
 	l.loads++
 	path := filepath.Join(l.t.TempDir(), fmt.Sprintf("%d.csv", l.loads))
 	require.NoError(l.t, os.WriteFile(path, []byte(header+rows), 0o600))
-	request := pipeline.LoadRequest{RunID: l.runID, Attempt: 1, Source: "test", Path: path, Rules: l.rules, CodeVersion: "test"}
+	request := pipeline.LoadRequest{RunID: l.runID, Attempt: 1, Source: "test", Path: location.Path(path), Rules: l.rules, CodeVersion: "test"}
 	result, err := l.loader.Load(l.t.Context(), request)
 	require.NoError(l.t, err)
 	require.Equal(l.t, pipeline.StatusLoaded, result.Status, result.Error)
