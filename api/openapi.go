@@ -70,8 +70,8 @@ func humaConfig() huma.Config {
 			OnAddOperation: []huma.AddOpFunc{func(_ *huma.OpenAPI, op *huma.Operation) { op.MaxBodyBytes = maxBodyBytes }},
 		},
 		Formats: map[string]huma.Format{
-			jsonContentType: {Marshal: marshalJSON, Unmarshal: json.Unmarshal},
-			"json":          {Marshal: marshalJSON, Unmarshal: json.Unmarshal}, // of application/problem+json
+			jsonContentType: {Marshal: marshalJSON, Unmarshal: unmarshalJSON},
+			"json":          {Marshal: marshalJSON, Unmarshal: unmarshalJSON}, // of application/problem+json
 		},
 		DefaultFormat: jsonContentType,
 		Transformers:  []huma.Transformer{finish},
@@ -97,6 +97,44 @@ func marshalJSON(w io.Writer, v any) error {
 	}
 	return nil
 }
+
+// unmarshalJSON reads a body, once as any value for huma to validate and once into the
+// operation's type.
+func unmarshalJSON(data []byte, v any) error {
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read JSON: %w", err)
+	}
+	if tree, ok := v.(*any); ok {
+		*tree = strict(*tree)
+	}
+	return nil
+}
+
+// strict replaces what huma's validation accepts although the schema does not: null for
+// an optional member, and a member's name in other letters (encoding/json reads both). No
+// schema of a body admits null or has a name that is not in lower case.
+func strict(value any) any {
+	switch v := value.(type) {
+	case nil:
+		return struct{}{} // of no type that a schema has
+	case []any:
+		for i := range v {
+			v[i] = strict(v[i])
+		}
+	case map[string]any:
+		members := make(map[string]any, len(v))
+		for name, member := range v {
+			if strings.ContainsFunc(name, outsideNames) {
+				name += "\x00" // equal to no name, in any letters
+			}
+			members[name] = strict(member)
+		}
+		return members
+	}
+	return value
+}
+
+func outsideNames(r rune) bool { return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }
 
 // describe fills in what is said once for all operations.
 func describe(document *huma.OpenAPI) {

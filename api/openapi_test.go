@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/humatest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -120,6 +121,58 @@ func TestDocumentIsFitForGenerators(t *testing.T) {
 		assert.Contains(t, body, "RunPage")
 		assert.NotRegexp(t, `format"?: ?"?base64`, body, "3.0 calls it byte")
 		assert.Equal(t, strings.Contains(path, "3.0"), regexp.MustCompile(`format"?: ?"?byte`).MatchString(body))
+	}
+}
+
+// TestBodiesAreStrict holds what strict presumes of every body that an operation takes,
+// and that it is in force there.
+func TestBodiesAreStrict(t *testing.T) {
+	t.Parallel()
+	_, operations := humatest.New(t, humaConfig())
+	newService(Config{}).register(operations)
+	registry := operations.OpenAPI().Components.Schemas
+	bodies := 0
+	for path, item := range operations.OpenAPI().Paths {
+		for _, op := range operationsOf(item) {
+			if op.RequestBody == nil {
+				continue
+			}
+			require.Len(t, op.RequestBody.Content, 1, path)
+			schema := op.RequestBody.Content[jsonContentType].Schema
+			assertStrict(t, registry, path, schema)
+			for name := range resolved(registry, schema).Properties {
+				bodies++
+				w := post(newHandler(t, Config{}), path, jsonContentType, `{"`+name+`":null}`)
+				p := requireProblem(t, w, http.StatusUnprocessableEntity, "invalid-request")
+				assert.Equal(t, "body."+name, p.Errors[0].Location)
+			}
+		}
+	}
+	assert.NotZero(t, bodies)
+}
+
+func resolved(registry huma.Registry, schema *huma.Schema) *huma.Schema {
+	for schema.Ref != "" {
+		schema = registry.SchemaFromRef(schema.Ref)
+	}
+	return schema
+}
+
+func assertStrict(t *testing.T, registry huma.Registry, path string, schema *huma.Schema) {
+	t.Helper()
+	schema = resolved(registry, schema)
+	assert.False(t, schema.Nullable, path)
+	assert.Empty(t, schema.OneOf, path)
+	assert.Empty(t, schema.AnyOf, path)
+	if schema.Items != nil {
+		assertStrict(t, registry, path+"[]", schema.Items)
+	}
+	if schema.Type == huma.TypeObject {
+		assert.Equal(t, false, schema.AdditionalProperties, path)
+	}
+	for name, member := range schema.Properties {
+		assert.Regexp(t, `^[a-z0-9_]+$`, name, path)
+		assertStrict(t, registry, path+"."+name, member)
 	}
 }
 

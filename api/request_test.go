@@ -70,7 +70,10 @@ func TestRequestRun(t *testing.T) {
 	for body, location := range map[string]string{
 		`{"logical_date":"2024-05-10"}`: "body.logical_date", `{"logical_date":"2024-02-30"}`: "body.logical_date",
 		`{"logical_date":"0000-01-01"}`: "body.logical_date", `{"logical_date":7}`: "body.logical_date", `{"date":"2024-05-08"}`: "body",
-		`[]`: "body", `null`: "body", `{"logical_date":"x` + strings.Repeat("y", 2000) + `"}`: "body.logical_date",
+		`[]`: "body", `null`: "body", `{"logical_date":null}`: "body.logical_date", `{"logical_date":""}`: "body.logical_date",
+		`{"logical_date":["2024-05-08"]}`: "body.logical_date", `{"LOGICAL_DATE":"2024-05-08"}`: "body", `{"logical_date":"2024-05-08","Logical_Date":"2024-05-08"}`: "body",
+		`{"\u006cogical_date":null}`: "body.logical_date", `{"other":null}`: "body",
+		`{"logical_date":"x` + strings.Repeat("y", 2000) + `"}`: "body.logical_date",
 	} {
 		w := post(h, "/runs", "application/json", body)
 		p := requireProblem(t, w, http.StatusUnprocessableEntity, "invalid-request")
