@@ -162,6 +162,7 @@ func (s *service) register(operations huma.API) {
 	s.registerLogs(operations)
 	s.registerHealth(operations)
 	secure(operations.OpenAPI())
+	explode(operations.OpenAPI())
 	illustrate(operations.OpenAPI())
 }
 

@@ -206,6 +206,9 @@ func (op *declaredOperation) admits(id, rawQuery string) bool {
 			}
 		case "query":
 			values := query[p.Name]
+			if p.Schema.Items != nil && len(values) > 0 { // a list may be repeated, comma-separated, or both
+				values = []string{strings.Join(values, ",")}
+			}
 			if len(values) > 1 || (len(values) == 1 && !p.Schema.admits(values[0])) || (len(values) == 0 && p.Required) {
 				return false
 			}

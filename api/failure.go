@@ -113,7 +113,7 @@ func expected(schema *huma.Schema) string {
 	case schema.Type == huma.TypeInteger && schema.Minimum != nil:
 		return fmt.Sprintf("must be an integer of 64 bits from %.0f up in plain digits", *schema.Minimum)
 	case schema.Type == huma.TypeArray && schema.MaxItems != nil && schema.Items.Minimum != nil && schema.Items.Maximum != nil:
-		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in plain digits, parted by commas", *schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
+		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in plain digits", *schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
 	case schema.Format == "date":
 		return "must be a day, as in 2024-01-31"
 	}

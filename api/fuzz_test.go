@@ -288,7 +288,8 @@ var queries = []string{
 	"from=2024-01-01&from=2024-01-01", "from=2024-01-01%00", "from=%ff",
 	"outcome=rejected", "outcome=duplicate", "outcome=conflict", "outcome=", "outcome=loaded", "outcome=rejected&outcome=conflict", "outcome=%27",
 	"user_id=1", "user_id=1,7,2147483647", "user_id=1999,7", "user_id=", "user_id=,", "user_id=1,", "user_id=0", "user_id=-1", "user_id=2147483648",
-	"user_id=4294967297", "user_id=18446744073709551617", "user_id=1&user_id=7", "user_id=%2B1", "user_id=01", "user_id=1,%207", "user_id=7,7,7",
+	"user_id=4294967297", "user_id=18446744073709551617", "user_id=1&user_id=7", "user_id=7,1&user_id=1999&user_id=7", "user_id=7&user_id=", "user_id=7&user_id=0", "user_id=7&limit=1&user_id=1",
+	"user_id=" + strings.Repeat("1,", 999) + "1&user_id=1", "user_id=%2B1", "user_id=01", "user_id=1,%207", "user_id=7,7,7",
 	"user_id=" + strings.Repeat("1,", 999) + "1", "user_id=" + strings.Repeat("1,", 1000) + "1", "user_id=1%00", "user_id=%ff",
 	"unknown=1", "%00=1", "=", "&", "&&limit=1", "?", "limit=1&unknown=", strings.Repeat("a=1&", 500), "limit=" + strings.Repeat("9", 5000),
 }

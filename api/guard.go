@@ -20,24 +20,26 @@ func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	address := ctx.URL()
-	if errs := queryErrors(ctx.Operation(), address.RawQuery); len(errs) > 0 {
+	query, errs := readQuery(ctx.Operation(), address.RawQuery)
+	if len(errs) > 0 {
 		refuse(ctx, invalid(errs...))
 		return
 	}
 	deadline := &deadlineContext{Context: ctx.Context(), at: time.Now().Add(s.timeout)}
 	defer deadline.end()
-	next(operationContext{ctx, deadline})
+	next(operationContext{ctx, deadline, query})
 }
 
 // humaContext has another name than its method Context, to be embedded.
 type humaContext huma.Context
 
-// operationContext is what an operation sees: the deadline, and no Accept header.
-// The guard has decided on that; huma would put a type that the client made up
-// into Content-Type.
+// operationContext is what an operation sees: the deadline, the query as it was read,
+// and no Accept header. The guard has decided on that; huma would put a type that the
+// client made up into Content-Type.
 type operationContext struct {
 	humaContext
 	deadline context.Context
+	query    url.Values
 }
 
 func (c operationContext) Context() context.Context { return c.deadline }
@@ -48,6 +50,10 @@ func (c operationContext) Header(name string) string {
 	}
 	return c.humaContext.Header(name)
 }
+
+// Query is a parameter's value. Of a list it is all values, comma-separated, which is
+// the form that huma reads: a client may repeat the name, separate by commas, or both.
+func (c operationContext) Query(name string) string { return strings.Join(c.query[name], ",") }
 
 // Unwrap is how adapters find their own context again.
 func (c operationContext) Unwrap() huma.Context { return c.humaContext }
@@ -76,34 +82,33 @@ func (w contextWriter) Write(b []byte) (int, error) {
 	return w.ctx.BodyWriter().Write(b)
 }
 
-// queryErrors finds parameters that the operation does not have, that come twice
-// or that cannot be read. A parameter that would be ignored is refused: a client
-// that misspells a filter must not get an unfiltered answer.
-func queryErrors(op *huma.Operation, raw string) []ProblemError {
+// readQuery finds parameters that the operation does not have, that come twice and are
+// no lists, or that cannot be read. A parameter that would be ignored is refused: a
+// client that misspells a filter must not get an unfiltered answer.
+func readQuery(op *huma.Operation, raw string) (query url.Values, errs []ProblemError) {
 	if raw == "" {
-		return nil
+		return nil, nil
 	}
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return []ProblemError{{Location: "query", Message: "cannot be read as name=value pairs"}}
+		return nil, []ProblemError{{Location: "query", Message: "cannot be read as name=value pairs"}}
 	}
-	var errs []ProblemError
 	unknown := len(query)
 	for _, p := range op.Parameters {
 		if p.In != "query" || !query.Has(p.Name) {
 			continue
 		}
 		unknown--
-		if len(query[p.Name]) > 1 {
+		if len(query[p.Name]) > 1 && p.Schema.Type != huma.TypeArray {
 			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: "must be given once"})
-		} else if !spelled(p.Schema, query.Get(p.Name)) {
+		} else if !spelled(p.Schema, strings.Join(query[p.Name], ",")) {
 			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: expected(p.Schema)})
 		}
 	}
 	if unknown > 0 {
 		errs = append(errs, ProblemError{Location: "query", Message: "holds a parameter that this operation does not have"})
 	}
-	return errs
+	return query, errs
 }
 
 // spelled refuses what huma lets pass: a parameter without a value, which it takes

@@ -198,6 +198,22 @@ func secure(document *huma.OpenAPI) {
 	}
 }
 
+// explode says of lists in a query that their name is repeated: what the generators of
+// clients write where nothing else is said, and some (openapi-python-client) whatever is
+// said. The comma-separated form, which OpenAPI cannot describe beside it, is in words.
+func explode(document *huma.OpenAPI) {
+	for _, item := range document.Paths {
+		for _, op := range operationsOf(item) {
+			for _, p := range op.Parameters {
+				if p.In == "query" && p.Schema.Type == huma.TypeArray {
+					repeated := true // huma goes by the flag that p.Explode points to
+					p.Explode = &repeated
+				}
+			}
+		}
+	}
+}
+
 // illustrate repeats the examples of parameters where Swagger UI looks for them.
 func illustrate(document *huma.OpenAPI) {
 	for _, item := range document.Paths {

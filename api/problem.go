@@ -213,7 +213,7 @@ var (
 		name: "headers-too-large", status: http.StatusRequestHeaderFieldsTooLarge,
 		title:  "The headers are too large",
 		detail: "The address and the headers are larger than this service reads.",
-		help:   "The address and headers of a request may have 16 KiB in all.",
+		help:   "The address and headers of a request may have 32 KiB in all.",
 	}
 	kindTooManyRequests = kind{
 		name: "too-many-requests", status: http.StatusTooManyRequests, retry: true,

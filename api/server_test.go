@@ -56,7 +56,8 @@ func TestOversizedHeaders(t *testing.T) {
 		contentType  string
 	}{
 		{8 << 10, http.StatusOK, "application/json"},
-		{17 << 10, http.StatusRequestHeaderFieldsTooLarge, problemContentType},
+		{31 << 10, http.StatusOK, "application/json"},
+		{33 << 10, http.StatusRequestHeaderFieldsTooLarge, problemContentType},
 		{128 << 10, http.StatusRequestHeaderFieldsTooLarge, "text/plain; charset=utf-8"},
 	} {
 		for _, inPath := range []bool{false, true} {

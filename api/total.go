@@ -154,7 +154,7 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 }
 
 type summariesInput struct {
-	UserIDs []int32 `query:"user_id" required:"true" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, parted by commas, at most 1000."`
+	UserIDs []int32 `query:"user_id" required:"true" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, at most 1000: user_id=123&user_id=456, or comma-separated, user_id=123,456."`
 }
 
 // SummaryList is the answer of several users at once.

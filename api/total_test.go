@@ -72,7 +72,12 @@ func TestTotalsRefuseWhatIsNoRange(t *testing.T) {
 		"/summaries?user_id=0":                                        "query.user_id",
 		"/summaries?user_id=2147483648":                               "query.user_id",
 		"/summaries?user_id=1" + strings.Repeat(",2", 1000):           "query.user_id",
-		"/summaries?user_id=1&user_id=2":                              "query.user_id",
+		"/summaries?user_id=1&user_id=0":                              "query.user_id",
+		"/summaries?user_id=1&user_id=":                               "query.user_id",
+		"/summaries?user_id=1&user_id=2,x":                            "query.user_id",
+		"/summaries?user_id=1" + strings.Repeat("&user_id=2", 1000):   "query.user_id",
+		"/summaries?user_id=1,2" + strings.Repeat("&user_id=2", 999):  "query.user_id",
+		"/totals?by=day&by=day":                                       "query.by",
 	} {
 		p := requireProblem(t, ask(h, http.MethodGet, target), http.StatusUnprocessableEntity, "invalid-request")
 		require.NotEmpty(t, p.Errors, target)
@@ -89,11 +94,18 @@ func TestSummariesOfSeveralUsers(t *testing.T) {
 	w := ask(h, http.MethodGet, "/summaries?user_id=2147483647,5,1633,4,5,1633")
 	assert.Equal(t, `{"items":[{"user_id":1633,"total_transactions":3,"total_amount":-0.10,"average_transaction_amount":-0.03},`+
 		`{"user_id":2147483647,"total_transactions":1,"total_amount":99999999999.1234,"average_transaction_amount":99999999999.12}],"missing":[4,5]}`+"\n", w.Body.String())
+	for _, query := range []string{
+		"user_id=2147483647&user_id=5&user_id=1633&user_id=4&user_id=5&user_id=1633", "user_id=2147483647,5&user_id=1633,4,5&user_id=1633", "user_id=2147483647%2C5%2C1633&user_id=4",
+	} {
+		assert.Equal(t, w.Body.String(), ask(h, http.MethodGet, "/summaries?"+query).Body.String(), query)
+	}
 	ids := make([]string, 1000)
 	for i := range ids {
-		ids[i] = fmt.Sprint(i + 1)
+		ids[i] = fmt.Sprint(2147482000 + i)
 	}
-	assert.Empty(t, readPage(t, ask(h, http.MethodGet, "/summaries?user_id="+strings.Join(ids, ","))).Items)
+	for _, separator := range []string{",", "%2C", "&user_id="} {
+		assert.Empty(t, readPage(t, ask(h, http.MethodGet, "/summaries?user_id="+strings.Join(ids, separator))).Items, separator)
+	}
 }
 
 func TestSummaryOfARange(t *testing.T) {
