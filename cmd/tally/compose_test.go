@@ -130,13 +130,33 @@ func TestComposeInbox(t *testing.T) {
 
 	require.Len(t, tally.Configs, 1)
 	assert.Equal(t, tally.Configs[0].Target, *tally.Environment["TALLY_CONFIG"])
-	settings, err := parseConfig([]byte(project.Configs[tally.Configs[0].Source].Content))
+	config := project.Configs[tally.Configs[0].Source]
+	assert.Empty(t, config.Content, "inline content would be copied into the container, which a read-only service refuses")
+	assert.Empty(t, config.Environment, "and so would a variable's")
+	content, err := os.ReadFile(config.File)
+	require.NoError(t, err)
+	settings, err := parseConfig(content)
 	require.NoError(t, err)
 	require.Len(t, settings.Sources, 1)
 	source := path.Clean(settings.Sources[0].Path.String())
 	assert.True(t, source == inbox.Target || strings.HasPrefix(source, inbox.Target+"/"), source)
 	_, err = settings.jobs()
 	require.NoError(t, err)
+}
+
+// The hosted workflow runs the commands that the README has for Docker, on an engine.
+func TestWorkflowRunsTheReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	workflow, err := os.ReadFile("../../.github/workflows/ci.yml")
+	require.NoError(t, err)
+	commands := regexp.MustCompile("(?m)^(docker compose .*)$|`(docker compose [^`]+)`").FindAllStringSubmatch(string(readme), -1)
+	require.Len(t, commands, 4)
+	for _, found := range commands {
+		command := found[1] + found[2]
+		assert.Regexp(t, `(?m)(^|[:|]) *`+regexp.QuoteMeta(strings.TrimSpace(command))+`( \||$)`, string(workflow))
+	}
 }
 
 func TestDockerfile(t *testing.T) {
