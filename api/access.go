@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 // AccessConfig is who may use the API. Tokens is required.
@@ -43,7 +45,7 @@ func NewAccess(c AccessConfig) *Access {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	record := func(ctx context.Context, e Event) error { return c.Tokens.record(ctx, c.Tokens.pool, e) }
+	record := func(ctx context.Context, e ledger.Event) error { return ledger.Record(ctx, c.Tokens.pool, e) }
 	return &Access{
 		tokens:    c.Tokens,
 		required:  c.Required,
@@ -111,7 +113,7 @@ func (a *Access) decide(r *http.Request) (actor string, p *Problem) {
 
 // allows decides on a request with a token.
 func (a *Access) allows(r *http.Request, token Token) *Problem {
-	if token.RevokedAt != nil {
+	if !token.RevokedAt.IsZero() {
 		return unauthorized(true)
 	}
 	if p := a.limited(client{token: token.ID}); p != nil {

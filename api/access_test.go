@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 )
 
@@ -108,13 +109,13 @@ func TestARevokedTokenIsRefused(t *testing.T) {
 	requireProblem(t, ask(g, http.MethodGet, summaryTarget, bearer(secret)), http.StatusUnauthorized, "unauthorized")
 	requireProblem(t, ask(g, http.MethodGet, summaryTarget, basic("x", secret)), http.StatusUnauthorized, "unauthorized")
 	requireProblem(t, local(g, http.MethodGet, summaryTarget), http.StatusUnauthorized, "unauthorized")
-	require.NotEmpty(t, events(t, g.pool, ActionDenied))
-	assert.Contains(t, events(t, g.pool, ActionDenied)[0], "token:ann GET "+summaryTarget, "whose token it was is known")
+	require.NotEmpty(t, events(t, g.pool, ledger.ActionDenied))
+	assert.Contains(t, events(t, g.pool, ledger.ActionDenied)[0], "token:ann GET "+summaryTarget, "whose token it was is known")
 
 	// The command line is another process: a second at most, by the clock.
 	again := add(t, g.tokens, "ann", RoleOperator)
 	require.Equal(t, http.StatusOK, ask(g, http.MethodGet, summaryTarget, bearer(again)).Code)
-	require.NoError(t, NewTokens(g.pool, recordEvent).Revoke(t.Context(), "ann", ann))
+	require.NoError(t, NewTokens(g.pool).Revoke(t.Context(), "ann", ann))
 	revoked := time.Now()
 	for time.Since(revoked) <= staleAfter {
 		ask(g, http.MethodGet, summaryTarget, bearer(again)) // using it does not keep it
@@ -128,7 +129,7 @@ func TestANewTokenWorksAtOnce(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, true, RateLimit{})
 	requireProblem(t, ask(g, http.MethodGet, summaryTarget, bearer(newSecret())), http.StatusUnauthorized, "unauthorized")
-	secret := add(t, NewTokens(g.pool, recordEvent), "ann", RoleReader)
+	secret := add(t, NewTokens(g.pool), "ann", RoleReader)
 	assert.Equal(t, http.StatusOK, ask(g, http.MethodGet, summaryTarget, bearer(secret)).Code)
 }
 
@@ -145,7 +146,7 @@ func TestRoles(t *testing.T) {
 	}
 	assert.Equal(t, http.StatusOK, ask(g, http.MethodGet, "/ui/", reader).Code)
 	assert.Equal(t, http.StatusOK, ask(g, http.MethodHead, summaryTarget, reader).Code)
-	assert.Contains(t, events(t, g.pool, ActionDenied)[0], "token:rita POST /ui/api/jobs/retry 192.0.2.1:1234")
+	assert.Contains(t, events(t, g.pool, ledger.ActionDenied)[0], "token:rita POST /ui/api/jobs/retry 192.0.2.1:1234")
 }
 
 func TestChangesAreOfTheSameOrigin(t *testing.T) {
@@ -167,7 +168,7 @@ func TestChangesAreOfTheSameOrigin(t *testing.T) {
 			for _, own := range []string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none", "Origin: http://127.0.0.1:8080", "X-None: 2"} {
 				assert.Equal(t, http.StatusOK, local(g, http.MethodPost, "/ui/api/jobs/retry", header, own).Code, own)
 			}
-			assert.Len(t, events(t, g.pool, ActionDenied), 5)
+			assert.Len(t, events(t, g.pool, ledger.ActionDenied), 5)
 		})
 	}
 }
@@ -224,7 +225,7 @@ func TestTooManyRequests(t *testing.T) {
 	assert.Equal(t, http.StatusOK, ask(g, http.MethodGet, summaryTarget, b).Code, "nor does its address take a token's share")
 	now = now.Add(2500 * time.Millisecond)
 	assert.Equal(t, http.StatusOK, ask(g, http.MethodGet, summaryTarget, a).Code)
-	assert.Contains(t, strings.Join(events(t, g.pool, ActionDenied), "\n"), `"problem": "too-many-requests"`)
+	assert.Contains(t, strings.Join(events(t, g.pool, ledger.ActionDenied), "\n"), `"problem": "too-many-requests"`)
 }
 
 func TestRateLimitWithoutTokens(t *testing.T) {
@@ -252,12 +253,12 @@ func TestDenialsInTheAuditTrail(t *testing.T) {
 	for range 200 {
 		ask(g, http.MethodGet, "/secret/path")
 	}
-	require.Len(t, events(t, g.pool, ActionDenied), mostDenialsEach)
-	assert.Regexp(t, `^anonymous GET /secret/path 192\.0\.2\.1:1234 \{"status": 401, "problem": "unauthorized", "request_id": "[A-Z2-7]{26}"\}$`, events(t, g.pool, ActionDenied)[0])
-	assert.Empty(t, events(t, g.pool, ActionSuppressed))
+	require.Len(t, events(t, g.pool, ledger.ActionDenied), mostDenialsEach)
+	assert.Regexp(t, `^anonymous GET /secret/path 192\.0\.2\.1:1234 \{"status": 401, "problem": "unauthorized", "request_id": "[A-Z2-7]{26}"\}$`, events(t, g.pool, ledger.ActionDenied)[0])
+	assert.Empty(t, events(t, g.pool, ledger.ActionSuppressed))
 	g.access.Close()
-	require.Len(t, events(t, g.pool, ActionSuppressed), 1)
-	assert.Contains(t, events(t, g.pool, ActionSuppressed)[0], `"suppressed": 190`)
+	require.Len(t, events(t, g.pool, ledger.ActionSuppressed), 1)
+	assert.Contains(t, events(t, g.pool, ledger.ActionSuppressed)[0], `"suppressed": 190`)
 }
 
 // Whoever has no token hides nothing of what the holder of one tries, by knocking
@@ -273,7 +274,7 @@ func TestDenialsOfStrangersHideNothing(t *testing.T) {
 		g.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	requireProblem(t, ask(g, http.MethodPost, "/ui/api/jobs/retry", reader), http.StatusForbidden, "forbidden")
-	list := events(t, g.pool, ActionDenied)
+	list := events(t, g.pool, ledger.ActionDenied)
 	require.Len(t, list, mostDenials+1)
 	assert.Contains(t, list[0], "anonymous GET /%00%1B%5B2J 10.0.0.0:1 ")
 	assert.Contains(t, list[mostDenials], "token:rita POST /ui/api/jobs/retry 192.0.2.1:1234")
@@ -295,14 +296,14 @@ func TestNobodyGetsInWithoutTheDatabase(t *testing.T) {
 func TestADenialStandsWithoutItsAudit(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, true, RateLimit{})
-	g.access.strangers.record = func(context.Context, Event) error { return errors.New("no room") }
+	g.access.strangers.record = func(context.Context, ledger.Event) error { return errors.New("no room") }
 	requireProblem(t, ask(g, http.MethodGet, summaryTarget), http.StatusUnauthorized, "unauthorized")
 	assert.Contains(t, g.log.String(), "no room")
 }
 
 func BenchmarkAccess(b *testing.B) {
 	pool := testdb.New(b, migrations.Schema{})
-	tokens := NewTokens(pool, recordEvent)
+	tokens := NewTokens(pool)
 	secret, err := tokens.Add(b.Context(), "ann", RoleReader, ann)
 	require.NoError(b, err)
 	access := NewAccess(AccessConfig{Tokens: tokens, RateLimit: RateLimit{PerSecond: 1e9, Burst: 1e9}})

@@ -14,6 +14,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -37,11 +39,16 @@ type Summaries interface {
 	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
 }
 
-// Config is what the API serves. Summaries and Runs are required; the zero value
+// Config is what the API serves. Summaries, Runs and Request are required; the zero value
 // of the rest works.
 type Config struct {
 	Summaries Summaries
-	Runs      Runs
+	Runs      RunReader
+	// Request enters the run of a logical date, nil for the day that has just ended, and
+	// gives it to the queue; by and origin are for the audit trail. Of a date that has a
+	// run it returns that one, not marked as created. [ledger.ErrNotEnded] refuses a date
+	// that has not ended. jobs.Service has one.
+	Request func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
 	// Ready says whether the service can do its work; nil means always. It names
 	// what is missing with [NotReady], joined where there are several; any other
 	// error counts as the part "service".
@@ -77,6 +84,9 @@ func (c Config) check() error {
 	if c.Runs == nil {
 		return fmt.Errorf("api: Config.Runs is missing")
 	}
+	if c.Request == nil {
+		return fmt.Errorf("api: Config.Request is missing")
+	}
 	if c.RequestTimeout < 0 {
 		return fmt.Errorf("api: Config.RequestTimeout is negative")
 	}
@@ -94,7 +104,8 @@ func (c Config) check() error {
 // service is the operations and what they read.
 type service struct {
 	summaries Summaries
-	runs      Runs
+	runs      RunReader
+	request   func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
 	ready     func(context.Context) error
 	version   string
 	logger    *slog.Logger
@@ -105,6 +116,7 @@ func newService(c Config) *service {
 	s := &service{
 		summaries: c.Summaries,
 		runs:      c.Runs,
+		request:   c.Request,
 		ready:     c.Ready,
 		version:   c.Version,
 		logger:    c.Logger,

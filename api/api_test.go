@@ -11,13 +11,12 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/opentax/tally/internal/civil"
-
-	"github.com/opentax/tally/internal/money"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -38,33 +37,33 @@ func (f fakeSummaries) Transactions(ctx context.Context, userID int32, after sum
 
 // fakeRuns answers with its functions; one that is missing panics.
 type fakeRuns struct {
-	request func(ctx context.Context, date *civil.Date, by, origin string) (Run, bool, error)
-	list    func(context.Context, int64, int) ([]Run, error)
-	get     func(context.Context, int64) (Run, error)
-	files   func(context.Context, int64, int64, int) ([]File, error)
-	rejects func(context.Context, RejectQuery) ([]Reject, error)
-	logs    func(context.Context, int64, int64, int) ([]LogLine, error)
+	request func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
+	list    func(context.Context, int64, int) ([]ledger.Run, error)
+	get     func(context.Context, int64) (ledger.Run, error)
+	files   func(context.Context, int64, int64, int) ([]ledger.File, error)
+	rejects func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error)
+	logs    func(context.Context, int64, int64, int) ([]ledger.LogLine, error)
 }
 
-func (f fakeRuns) List(ctx context.Context, before int64, limit int) ([]Run, error) {
+func (f fakeRuns) Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error) {
 	return f.list(ctx, before, limit)
 }
 
-func (f fakeRuns) Request(ctx context.Context, date *civil.Date, by, origin string) (Run, bool, error) {
+func (f fakeRuns) requests(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error) {
 	return f.request(ctx, date, by, origin)
 }
 
-func (f fakeRuns) Get(ctx context.Context, id int64) (Run, error) { return f.get(ctx, id) }
+func (f fakeRuns) Run(ctx context.Context, id int64) (ledger.Run, error) { return f.get(ctx, id) }
 
-func (f fakeRuns) Files(ctx context.Context, run, after int64, limit int) ([]File, error) {
+func (f fakeRuns) Files(ctx context.Context, run, after int64, limit int) ([]ledger.File, error) {
 	return f.files(ctx, run, after, limit)
 }
 
-func (f fakeRuns) Rejects(ctx context.Context, q RejectQuery) ([]Reject, error) {
+func (f fakeRuns) Rejects(ctx context.Context, q ledger.RejectQuery) ([]ledger.Reject, error) {
 	return f.rejects(ctx, q)
 }
 
-func (f fakeRuns) Logs(ctx context.Context, run, after int64, limit int) ([]LogLine, error) {
+func (f fakeRuns) Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error) {
 	return f.logs(ctx, run, after, limit)
 }
 
@@ -78,7 +77,7 @@ func contractSummary(_ context.Context, userID int32) (summaries.Summary, error)
 
 // withSummaries is a config whose only store is get.
 func withSummaries(get func(context.Context, int32) (summaries.Summary, error)) Config {
-	return Config{Summaries: fakeSummaries{get: get}, Runs: fakeRuns{}}
+	return Config{Summaries: fakeSummaries{get: get}, Runs: fakeRuns{}, Request: fakeRuns{}.requests}
 }
 
 func newHandler(tb testing.TB, c Config) http.Handler {
@@ -88,6 +87,9 @@ func newHandler(tb testing.TB, c Config) http.Handler {
 	}
 	if c.Runs == nil {
 		c.Runs = fakeRuns{}
+	}
+	if runs, ok := c.Runs.(fakeRuns); ok && c.Request == nil {
+		c.Request = runs.requests
 	}
 	h, err := New(c)
 	require.NoError(tb, err)
@@ -151,13 +153,14 @@ func newLog() (*logBuffer, *slog.Logger) {
 
 func TestNewNamesTheWrongField(t *testing.T) {
 	t.Parallel()
-	full := Config{Summaries: fakeSummaries{}, Runs: fakeRuns{}}
+	full := Config{Summaries: fakeSummaries{}, Runs: fakeRuns{}, Request: fakeRuns{}.requests}
 	for _, tc := range []struct {
 		field  string
 		change func(*Config)
 	}{
 		{"Summaries", func(c *Config) { c.Summaries = nil }},
 		{"Runs", func(c *Config) { c.Runs = nil }},
+		{"Request", func(c *Config) { c.Request = nil }},
 		{"RequestTimeout", func(c *Config) { c.RequestTimeout = -1 }},
 		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/": http.NotFoundHandler()} }},
 		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/ui": http.NotFoundHandler()} }},

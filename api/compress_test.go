@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 // inflated is an answer's body as the handler wrote it.
@@ -32,7 +34,9 @@ func TestCompression(t *testing.T) {
 	buf, logger := newLog()
 	h := newHandler(t, Config{
 		Logger: logger,
-		Runs:   fakeRuns{list: func(_ context.Context, _ int64, limit int) ([]Run, error) { return make([]Run, min(limit, 50)), nil }},
+		Runs: fakeRuns{list: func(_ context.Context, _ int64, limit int) ([]ledger.Run, error) {
+			return make([]ledger.Run, min(limit, 50)), nil
+		}},
 		Mounts: map[string]http.Handler{"/ui/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "missing") {
 				http.Error(w, strings.Repeat("x", 5000), http.StatusTeapot)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 // nobody fills the disk by knocking. What was left out is counted, and written
 // down at the window's end.
 type denials struct {
-	record func(context.Context, Event) error
+	record func(context.Context, ledger.Event) error
 	logger *slog.Logger
 	rest   string // the actor of what is counted without saying of whom
 
@@ -50,15 +52,15 @@ func (d *denials) note(r *http.Request, actor string, p *Problem) {
 	if !d.admit(knock{actor, network(r.RemoteAddr)}) {
 		return
 	}
-	d.write(context.WithoutCancel(r.Context()), Event{
+	d.write(context.WithoutCancel(r.Context()), ledger.Event{
 		// Escaped: a path can hold what no text of the database can, and what a
 		// terminal would obey.
-		Actor: actor, Action: ActionDenied, Subject: cut(r.Method + " " + r.URL.EscapedPath()), Origin: r.RemoteAddr,
+		Actor: actor, Action: ledger.ActionDenied, Subject: cut(r.Method + " " + r.URL.EscapedPath()), Origin: r.RemoteAddr,
 		Detail: map[string]any{"status": p.Status, "problem": strings.TrimPrefix(p.Type, problemsPath), "request_id": requestID(r.Context())},
 	})
 }
 
-func (d *denials) write(ctx context.Context, e Event) {
+func (d *denials) write(ctx context.Context, e ledger.Event) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
 	if err := d.record(ctx, e); err != nil {
@@ -102,7 +104,7 @@ type suppressed struct {
 // flush ends the window and writes down what it left out, in one event an actor.
 func (d *denials) flush() {
 	for actor, left := range d.end() {
-		d.write(context.Background(), Event{Actor: actor, Action: ActionSuppressed, Subject: "requests",
+		d.write(context.Background(), ledger.Event{Actor: actor, Action: ledger.ActionSuppressed, Subject: "requests",
 			Detail: map[string]any{"suppressed": left.total, "origins": left.origins}})
 	}
 }

@@ -14,25 +14,27 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 // trail is an audit trail in memory.
 type trail struct {
 	mu     sync.Mutex
-	events []Event
+	events []ledger.Event
 }
 
-func (tr *trail) record(_ context.Context, e Event) error {
+func (tr *trail) record(_ context.Context, e ledger.Event) error {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.events = append(tr.events, e)
 	return nil
 }
 
-func (tr *trail) all() []Event {
+func (tr *trail) all() []ledger.Event {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	return append([]Event(nil), tr.events...)
+	return append([]ledger.Event(nil), tr.events...)
 }
 
 func deny(d *denials, remote, path string) {
@@ -67,7 +69,7 @@ func TestDenialsAreBounded(t *testing.T) {
 		list := tr.all()
 		require.Len(t, list, mostDenials+1, "one event for what was left out")
 		last := list[mostDenials]
-		assert.Equal(t, ActionSuppressed, last.Action)
+		assert.Equal(t, ledger.ActionSuppressed, last.Action)
 		assert.Equal(t, 1000+1+100_000+1-mostDenials, last.Detail["suppressed"])
 		assert.Equal(t, map[string]int{"192.0.2.1/32": 1000 - mostDenialsEach, "192.0.2.2/32": 1}, last.Detail["origins"])
 
@@ -112,7 +114,7 @@ func TestDenialsOfTokensNameThem(t *testing.T) {
 	d.flush()
 	left := map[string]any{}
 	for _, e := range tr.all() {
-		if e.Action == ActionSuppressed {
+		if e.Action == ledger.ActionSuppressed {
 			left[e.Actor] = e.Detail["suppressed"]
 		}
 	}
@@ -133,7 +135,7 @@ func TestADenialIsShort(t *testing.T) {
 func TestADenialThatCannotBeWrittenIsLogged(t *testing.T) {
 	t.Parallel()
 	buf, logger := newLog()
-	d := &denials{record: func(context.Context, Event) error { return errors.New("no room") }, logger: logger}
+	d := &denials{record: func(context.Context, ledger.Event) error { return errors.New("no room") }, logger: logger}
 	deny(d, "192.0.2.1:5", "/x")
 	d.flush()
 	assert.Contains(t, buf.String(), "denial not in the audit trail")

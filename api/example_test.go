@@ -2,13 +2,15 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 
-	"github.com/opentax/tally/internal/money"
-
 	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -23,11 +25,16 @@ func (rollups) Transactions(context.Context, int32, summaries.Cursor, int) ([]su
 	return nil, nil
 }
 
-// ledger stands for what the program makes of its runs.
-type ledger struct{ api.Runs }
+// runs stands for ledger.NewStore(pool).
+type runs struct{ api.RunReader }
+
+// request stands for the Request of a jobs.Service.
+func request(context.Context, *civil.Date, string, string) (ledger.Run, error) {
+	return ledger.Run{}, errors.New("no workers here")
+}
 
 func ExampleNew() {
-	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: ledger{}})
+	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: runs{}, Request: request})
 	if err != nil {
 		fmt.Println(err)
 		return

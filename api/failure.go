@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -27,7 +28,7 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 	switch {
 	case errors.Is(err, summaries.ErrNotFound):
 		return kindNoTransactions.problem()
-	case errors.Is(err, ErrRunNotFound):
+	case errors.Is(err, ledger.ErrRunNotFound):
 		return kindRunNotFound.problem()
 	case errors.Is(ctx.Err(), context.Canceled):
 		return kindUnavailable.problem() // the client has gone; nobody reads this

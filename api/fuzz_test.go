@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,15 +19,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opentax/tally/internal/money"
-
-	"github.com/opentax/tally/internal/civil"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/summaries"
 )
@@ -99,7 +99,7 @@ func newTarget(tb testing.TB) *target {
 		away: newHandler(tb, Config{Summaries: summaries.NewStore(nowhere), Runs: unreachableRuns(),
 			Ready: func(context.Context) error { return NotReady("database", errors.New("away")) }}),
 	}}
-	tokens := NewTokens(pool, func(context.Context, Execer, Event) error { return nil })
+	tokens := NewTokens(pool)
 	for state, c := range map[world]AccessConfig{
 		locked: {Required: true}, foreign: {}, busy: {RateLimit: RateLimit{PerSecond: 1e-6, Burst: 1}},
 	} {
@@ -396,50 +396,52 @@ func mangled(r *rand.Rand, text string) string {
 // sampleRuns has run 7 with all that a run can have, and one at the end of 64 bits.
 func sampleRuns() fakeRuns {
 	at := time.Date(2024, 2, 29, 23, 59, 59, 999_999_000, time.FixedZone("", 3600))
-	list := []Run{
-		{ID: math.MaxInt64, Kind: "backfill", LogicalDate: civil.Of(at), RequestedBy: "cli:\xff", CreatedAt: at, Status: "due"},
-		{ID: 8, Kind: "nightly", LogicalDate: civil.Of(at), RequestedBy: "schedule", CreatedAt: at, Status: "lost", Attempt: 1, StartedAt: at, Error: "\x00\u2028"},
+	list := []ledger.Run{
+		{ID: math.MaxInt64, Kind: "backfill", LogicalDate: civil.Of(at), RequestedBy: "cli:\xff", Paths: []string{}, CreatedAt: at, Status: "due"},
+		{ID: 8, Kind: "nightly", LogicalDate: civil.Of(at), RequestedBy: "schedule", Paths: []string{}, CreatedAt: at, Status: "lost", Attempt: 1, StartedAt: at, Error: "\x00\u2028"},
 		{ID: 7, Kind: "manual", LogicalDate: civil.Of(at), Paths: []string{"a.csv"}, CreatedAt: at, Status: "succeeded", Attempt: math.MaxInt32, JobID: math.MaxInt64,
 			Worker: "w:1", CodeVersion: "1.0.0", StartedAt: at, FinishedAt: at},
 	}
-	var files []File
-	var rejects []Reject
-	var lines []LogLine
+	var files []ledger.File
+	var rejects []ledger.Reject
+	var lines []ledger.LogLine
 	for i := int64(1); i <= 9; i++ {
-		files = append(files, File{ID: i, RunID: 7, Attempt: 1, Path: "a.csv", Bytes: math.MaxInt64, Status: []string{"loaded", "failed"}[i%2], Read: i,
-			Loaded: i, TotalAmount: money.NewSum(-i, 4), SHA256: strings.Repeat("0f", 32), StartedAt: at, FinishedAt: at})
-		rejects = append(rejects, Reject{FileID: i, Line: i, Outcome: []string{"rejected", "duplicate", "conflict"}[i%3], Raw: "\xff\x00", RawBytes: []byte("\xff\x00"), RawLength: 2})
-		lines = append(lines, LogLine{ID: i, Attempt: 1, At: at, Level: "INFO+1", Attrs: Object(`{"a":[1,null]}`)})
+		files = append(files, ledger.File{ID: i, RunID: 7, Attempt: 1, Path: "a.csv", Bytes: math.MaxInt64, Status: []string{"loaded", "failed"}[i%2], Read: i,
+			Loaded: i, Faults: map[string]int64{}, Rules: json.RawMessage("{}"), TotalAmount: money.NewSum(-i, 4), SHA256: strings.Repeat("0f", 32), StartedAt: at, FinishedAt: at})
+		rejects = append(rejects, ledger.Reject{FileID: i, Line: i, Outcome: []string{"rejected", "duplicate", "conflict"}[i%3], Faults: []string{}, Raw: "\xff\x00", RawBytes: []byte("\xff\x00"), RawLength: 2})
+		lines = append(lines, ledger.LogLine{ID: i, Attempt: 1, At: at, Level: "INFO+1", Attrs: json.RawMessage(`{"a":[1,null]}`)})
 	}
 	return fakeRuns{
-		request: func(_ context.Context, date *civil.Date, _, _ string) (Run, bool, error) {
+		request: func(_ context.Context, date *civil.Date, _, _ string) (ledger.Run, error) {
 			if date != nil && date.Time().Year() > 2026 {
-				return Run{}, false, ErrDateNotEnded
+				return ledger.Run{}, ledger.ErrNotEnded
 			}
-			return list[1], date == nil || date.Day()%2 == 0, nil
+			run := list[1]
+			run.Created = date == nil || date.Day()%2 == 0
+			return run, nil
 		},
-		list: func(_ context.Context, before int64, limit int) ([]Run, error) {
-			return upTo(list, limit, func(r Run) bool { return before == 0 || r.ID < before }), nil
+		list: func(_ context.Context, before int64, limit int) ([]ledger.Run, error) {
+			return upTo(list, limit, func(r ledger.Run) bool { return before == 0 || r.ID < before }), nil
 		},
-		get: func(_ context.Context, id int64) (Run, error) {
+		get: func(_ context.Context, id int64) (ledger.Run, error) {
 			for _, r := range list {
 				if r.ID == id {
 					return r, nil
 				}
 			}
-			return Run{}, ErrRunNotFound
+			return ledger.Run{}, ledger.ErrRunNotFound
 		},
-		files: func(_ context.Context, run, after int64, limit int) ([]File, error) {
-			return upTo(files, limit, func(f File) bool { return run == 7 && f.ID > after }), nil
+		files: func(_ context.Context, run, after int64, limit int) ([]ledger.File, error) {
+			return upTo(files, limit, func(f ledger.File) bool { return run == 7 && f.ID > after }), nil
 		},
-		rejects: func(_ context.Context, q RejectQuery) ([]Reject, error) {
-			return upTo(rejects, q.Limit, func(r Reject) bool {
+		rejects: func(_ context.Context, q ledger.RejectQuery) ([]ledger.Reject, error) {
+			return upTo(rejects, q.Limit, func(r ledger.Reject) bool {
 				return q.RunID == 7 && (q.Outcome == "" || q.Outcome == r.Outcome) &&
 					(r.FileID > q.AfterFile || (r.FileID == q.AfterFile && r.Line > q.AfterLine))
 			}), nil
 		},
-		logs: func(_ context.Context, run, after int64, limit int) ([]LogLine, error) {
-			return upTo(lines, limit, func(l LogLine) bool { return run == 7 && l.ID > after }), nil
+		logs: func(_ context.Context, run, after int64, limit int) ([]ledger.LogLine, error) {
+			return upTo(lines, limit, func(l ledger.LogLine) bool { return run == 7 && l.ID > after }), nil
 		},
 	}
 }
@@ -458,11 +460,11 @@ func upTo[T any](items []T, limit int, keep func(T) bool) []T {
 func unreachableRuns() fakeRuns {
 	err := &net.OpError{Op: "dial", Err: errors.New("refused")}
 	return fakeRuns{
-		request: func(context.Context, *civil.Date, string, string) (Run, bool, error) { return Run{}, false, err },
-		list:    func(context.Context, int64, int) ([]Run, error) { return nil, err },
-		get:     func(context.Context, int64) (Run, error) { return Run{}, err },
-		files:   func(context.Context, int64, int64, int) ([]File, error) { return nil, err },
-		rejects: func(context.Context, RejectQuery) ([]Reject, error) { return nil, err },
-		logs:    func(context.Context, int64, int64, int) ([]LogLine, error) { return nil, err },
+		request: func(context.Context, *civil.Date, string, string) (ledger.Run, error) { return ledger.Run{}, err },
+		list:    func(context.Context, int64, int) ([]ledger.Run, error) { return nil, err },
+		get:     func(context.Context, int64) (ledger.Run, error) { return ledger.Run{}, err },
+		files:   func(context.Context, int64, int64, int) ([]ledger.File, error) { return nil, err },
+		rejects: func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error) { return nil, err },
+		logs:    func(context.Context, int64, int64, int) ([]ledger.LogLine, error) { return nil, err },
 	}
 }

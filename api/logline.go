@@ -4,25 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/opentax/tally/jobs/ledger"
 )
-
-// LogLine is a line that an attempt logged while it ran.
-type LogLine struct {
-	ID      int64     `json:"id" minimum:"1" example:"101" doc:"The line's id; ids ascend."`
-	Attempt int       `json:"attempt" format:"int32" minimum:"1" example:"1" doc:"The attempt that logged it."`
-	At      time.Time `json:"at" doc:"When it was logged."`
-	Level   string    `json:"level" example:"INFO" doc:"The line's level."`
-	Message string    `json:"message" example:"file loaded" doc:"What happened."`
-	Attrs   Object    `json:"attrs" doc:"What the line says besides."`
-}
-
-func (l LogLine) answered() LogLine {
-	l.At = l.At.UTC()
-	return l
-}
 
 type logsInput struct {
 	RunPath
@@ -31,8 +17,8 @@ type logsInput struct {
 
 // LogPage is a page of log lines. Unlike any other it always has a cursor.
 type LogPage struct {
-	Items      []LogLine `json:"items" nullable:"false" doc:"The lines, the oldest first."`
-	NextCursor string    `json:"next_cursor" doc:"Where to go on: after the last line of this page, or after the lines read before where it has none."`
+	Items      []ledger.LogLine `json:"items" nullable:"false" doc:"The lines, the oldest first."`
+	NextCursor string           `json:"next_cursor" doc:"Where to go on: after the last line of this page, or after the lines read before where it has none."`
 }
 
 type logsOutput struct {
@@ -65,14 +51,13 @@ func (s *service) listLogs(ctx context.Context, in *logsInput) (*logsOutput, err
 	if err := s.listed(ctx, in.ID, len(rows), in.PageQuery); err != nil {
 		return nil, err
 	}
-	for i := range rows {
-		rows[i] = rows[i].answered()
-		start = place{first: rows[i].ID}
-	}
 	if rows == nil {
-		rows = []LogLine{}
+		rows = []ledger.LogLine{}
 	}
-	page := pageOutput[LogLine]{}
+	if len(rows) > 0 {
+		start = place{first: rows[len(rows)-1].ID}
+	}
+	page := pageOutput[ledger.LogLine]{}
 	page.next(in.PageQuery, start.cursor(list), "/"+list, nil)
 	return &logsOutput{Link: page.Link, Body: LogPage{Items: rows, NextCursor: page.Body.NextCursor}}, nil
 }

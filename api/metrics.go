@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -26,34 +27,9 @@ const (
 type Figures struct {
 	// Ledger reads the figures of runs and files. Where it fails, tally_ledger_up is 0
 	// and they are left out of that scrape.
-	Ledger func(ctx context.Context) (LedgerFigures, error)
+	Ledger func(ctx context.Context) (ledger.Stats, error)
 	Pool   func() *pgxpool.Stat
 	Cache  func() summaries.CacheStats
-}
-
-// LedgerFigures are the figures of runs and files.
-type LedgerFigures struct {
-	Runs  []RunCount
-	Files map[string]int64 // by status
-	Rows  map[string]int64 // read, by outcome
-	// LastSuccess is the end of the last run of a date that succeeded, zero where there
-	// is none; LastSuccessAge how long that is ago.
-	LastSuccess    time.Time
-	LastSuccessAge time.Duration
-	// LastExport is the end of the last export that succeeded, zero where there is none;
-	// LastExportAge how long that is ago.
-	LastExport    time.Time
-	LastExportAge time.Duration
-	// Waiting counts the runs that nobody is doing yet, QueueAge is how long the first of
-	// them has waited.
-	Waiting  int64
-	QueueAge time.Duration
-}
-
-// RunCount counts the runs of a kind in a state.
-type RunCount struct {
-	Kind, Status string
-	Runs         int64
 }
 
 // metrics is the registry of one handler.
@@ -152,7 +128,7 @@ func collectCache(s summaries.CacheStats, put putMetric) {
 	put(prometheus.GaugeValue, metric("summary_cache_listening", "Whether commits are heard of, so that memory may answer."), listening)
 }
 
-func collectLedger(read func(context.Context) (LedgerFigures, error), put putMetric) {
+func collectLedger(read func(context.Context) (ledger.Stats, error), put putMetric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	l, err := read(ctx)
@@ -167,13 +143,13 @@ func collectLedger(read func(context.Context) (LedgerFigures, error), put putMet
 		put(prometheus.GaugeValue, runs, float64(r.Runs), r.Kind, r.Status)
 	}
 	files := metric("files_total", "Files whose reading ended, by status.", "status")
-	for status, n := range l.Files {
-		put(prometheus.CounterValue, files, float64(n), status)
-	}
+	put(prometheus.CounterValue, files, float64(l.FilesLoaded), "loaded")
+	put(prometheus.CounterValue, files, float64(l.FilesFailed), "failed")
 	rows := metric("rows_total", "Rows that were read, by outcome.", "outcome")
-	for outcome, n := range l.Rows {
-		put(prometheus.CounterValue, rows, float64(n), outcome)
-	}
+	put(prometheus.CounterValue, rows, float64(l.Loaded), "loaded")
+	put(prometheus.CounterValue, rows, float64(l.Duplicate), "duplicate")
+	put(prometheus.CounterValue, rows, float64(l.Conflict), "conflict")
+	put(prometheus.CounterValue, rows, float64(l.Rejected), "rejected")
 	if !l.LastSuccess.IsZero() {
 		put(prometheus.GaugeValue, metric("last_success_timestamp_seconds", "When the last run of a date succeeded."), float64(l.LastSuccess.UnixMilli())/1000)
 		put(prometheus.GaugeValue, metric("last_success_age_seconds", "How long ago the last run of a date succeeded, by the database's clock."), l.LastSuccessAge.Seconds())
@@ -183,5 +159,5 @@ func collectLedger(read func(context.Context) (LedgerFigures, error), put putMet
 		put(prometheus.GaugeValue, metric("last_export_age_seconds", "How long ago the last export succeeded, by the database's clock."), l.LastExportAge.Seconds())
 	}
 	put(prometheus.GaugeValue, metric("queue_runs", "Runs of a date that wait for a worker."), float64(l.Waiting))
-	put(prometheus.GaugeValue, metric("queue_age_seconds", "How long the first of them has waited; 0 where none waits."), l.QueueAge.Seconds())
+	put(prometheus.GaugeValue, metric("queue_age_seconds", "How long the first of them has waited; 0 where none waits."), l.WaitingAge.Seconds())
 }

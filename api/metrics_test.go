@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/summaries"
 )
@@ -30,13 +31,13 @@ func TestMetrics(t *testing.T) {
 		Cache: func() summaries.CacheStats {
 			return summaries.CacheStats{Hits: 3, Misses: 1, Entries: 2, Listening: true}
 		},
-		Ledger: func(ctx context.Context) (LedgerFigures, error) {
+		Ledger: func(ctx context.Context) (ledger.Stats, error) {
 			deadline, ok := ctx.Deadline()
 			assert.True(t, ok && time.Until(deadline) <= scrapeTimeout)
-			return LedgerFigures{
-				Runs: []RunCount{{"nightly", "succeeded", 5}}, Files: map[string]int64{"loaded": 4},
-				Rows: map[string]int64{"loaded": 784, "rejected": 206}, LastSuccess: time.Unix(1700000000, 5e8),
-				LastSuccessAge: 90 * time.Second, LastExport: time.Unix(1700000001, 0), LastExportAge: 60 * time.Second, Waiting: 1, QueueAge: 2 * time.Second,
+			return ledger.Stats{
+				Runs: []ledger.RunCount{{Kind: "nightly", Status: "succeeded", Runs: 5}}, FilesLoaded: 4,
+				Loaded: 784, Rejected: 206, LastSuccess: time.Unix(1700000000, 5e8),
+				LastSuccessAge: 90 * time.Second, LastExport: time.Unix(1700000001, 0), LastExportAge: 60 * time.Second, Waiting: 1, WaitingAge: 2 * time.Second,
 			}, failure
 		},
 	}})
@@ -79,7 +80,7 @@ func TestMetricsLint(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(Figures{
 		Cache:  func() summaries.CacheStats { return summaries.CacheStats{} },
-		Ledger: func(context.Context) (LedgerFigures, error) { return LedgerFigures{LastSuccess: time.Now()}, nil },
+		Ledger: func(context.Context) (ledger.Stats, error) { return ledger.Stats{LastSuccess: time.Now()}, nil },
 	}, "1")
 	problems, err := testutil.GatherAndLint(m.registry)
 	require.NoError(t, err)

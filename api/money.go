@@ -30,18 +30,11 @@ func (dateSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date", Examples: []any{"2024-01-31"}}
 }
 
-// Object is a JSON object that is passed on as it is stored.
-type Object json.RawMessage
+// objectSchema describes a JSON object that is passed on as it is stored, a
+// json.RawMessage, to huma.
+type objectSchema struct{}
 
-// MarshalJSON writes the object; an empty one is {}.
-func (o Object) MarshalJSON() ([]byte, error) {
-	if len(o) == 0 {
-		return []byte("{}"), nil
-	}
-	return o, nil
-}
-
-// Schema describes an object to huma.
-func (Object) Schema(huma.Registry) *huma.Schema {
+// Schema is an object of anything.
+func (objectSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
 }

@@ -12,10 +12,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
-
-	"github.com/danielgtaylor/huma/v2"
 )
 
 const (
@@ -60,6 +60,7 @@ func humaConfig() huma.Config {
 	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
 	registry.RegisterTypeAlias(reflect.TypeFor[money.Sum](), reflect.TypeFor[sumSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[civil.Date](), reflect.TypeFor[dateSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[objectSchema]())
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI:    "3.1.0",

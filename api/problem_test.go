@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -193,7 +194,7 @@ func TestProblemsRepeatNothing(t *testing.T) {
 			return summaries.Summary{}, errors.New(mark)
 		}},
 		Ready: func(context.Context) error { return errors.New(mark) },
-		Runs:  fakeRuns{get: func(context.Context, int64) (Run, error) { panic(mark) }},
+		Runs:  fakeRuns{get: func(context.Context, int64) (ledger.Run, error) { panic(mark) }},
 	})
 	hostile := []string{mark, "<script>" + mark + "</script>", "'; DROP TABLE " + mark + "; --", "1 OR " + mark, mark + "\r\nX-Evil: 1", "../" + mark, "\x00" + mark, "%s" + mark + "%n", "${" + mark + "}"}
 	var targets []string

@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opentax/tally/internal/civil"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 // post sends a body, of JSON where no other type is said.
@@ -30,7 +31,7 @@ func TestRequestRun(t *testing.T) {
 	t.Parallel()
 	ended := time.Date(2024, 5, 9, 0, 0, 0, 0, time.UTC)
 	runs := map[string]int64{}
-	h := newHandler(t, Config{Runs: fakeRuns{request: func(_ context.Context, date *civil.Date, by, origin string) (Run, bool, error) {
+	h := newHandler(t, Config{Runs: fakeRuns{request: func(_ context.Context, date *civil.Date, by, origin string) (ledger.Run, error) {
 		assert.Equal(t, "anonymous", by)
 		assert.Equal(t, "192.0.2.1:1234", origin)
 		day := ended
@@ -38,10 +39,10 @@ func TestRequestRun(t *testing.T) {
 			day = date.Time()
 		}
 		if day.After(ended) {
-			return Run{}, false, ErrDateNotEnded
+			return ledger.Run{}, ledger.ErrNotEnded
 		}
 		if day.Year() == 1999 {
-			return Run{}, false, errors.New("secret")
+			return ledger.Run{}, errors.New("secret")
 		}
 		key := day.Format(time.DateOnly)
 		id, known := runs[key]
@@ -49,7 +50,7 @@ func TestRequestRun(t *testing.T) {
 			id = int64(len(runs) + 1)
 			runs[key] = id
 		}
-		return Run{ID: id, Kind: "backfill", LogicalDate: civil.Of(day), Status: "due"}, !known, nil
+		return ledger.Run{ID: id, Kind: "backfill", LogicalDate: civil.Of(day), Status: "due", Created: !known}, nil
 	}}})
 	for _, c := range []struct {
 		contentType, body string

@@ -2,29 +2,29 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/opentax/tally/internal/civil"
-
-	"github.com/opentax/tally/internal/money"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 // oneRun is a ledger in which only run 7 exists.
-func oneRun(_ context.Context, id int64) (Run, error) {
+func oneRun(_ context.Context, id int64) (ledger.Run, error) {
 	if id != 7 {
-		return Run{}, fmt.Errorf("run: %w", ErrRunNotFound)
+		return ledger.Run{}, fmt.Errorf("run: %w", ledger.ErrRunNotFound)
 	}
-	eastern := time.FixedZone("", -5*60*60)
-	return Run{
-		ID: 7, Kind: "nightly", LogicalDate: civil.MustParse("2024-01-31"), RequestedBy: "schedule",
-		CreatedAt: time.Date(2024, 1, 31, 19, 0, 0, 0, eastern), Status: "due",
+	return ledger.Run{
+		ID: 7, Kind: "nightly", LogicalDate: civil.MustParse("2024-01-31"), RequestedBy: "schedule", Paths: []string{},
+		CreatedAt: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC), Status: "due",
 	}, nil
 }
 
@@ -48,11 +48,11 @@ func TestGetRun(t *testing.T) {
 
 func TestListRuns(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, Config{Runs: fakeRuns{list: func(_ context.Context, before int64, limit int) ([]Run, error) {
-		var out []Run
+	h := newHandler(t, Config{Runs: fakeRuns{list: func(_ context.Context, before int64, limit int) ([]ledger.Run, error) {
+		var out []ledger.Run
 		for id := int64(10); id >= 1 && len(out) < limit; id-- {
 			if before == 0 || id < before {
-				out = append(out, Run{ID: id, Paths: []string{"a.csv"}})
+				out = append(out, ledger.Run{ID: id, Paths: []string{"a.csv"}})
 			}
 		}
 		return out, nil
@@ -70,7 +70,7 @@ func TestListRuns(t *testing.T) {
 
 func TestListRunsEmpty(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, Config{Runs: fakeRuns{list: func(context.Context, int64, int) ([]Run, error) { return nil, nil }}})
+	h := newHandler(t, Config{Runs: fakeRuns{list: func(context.Context, int64, int) ([]ledger.Run, error) { return nil, nil }}})
 	assert.Equal(t, `{"items":[]}`+"\n", ask(h, http.MethodGet, "/runs").Body.String())
 }
 
@@ -78,9 +78,9 @@ func TestRunListsOfNoRun(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, Config{Runs: fakeRuns{
 		get:     oneRun,
-		files:   func(context.Context, int64, int64, int) ([]File, error) { return nil, nil },
-		rejects: func(context.Context, RejectQuery) ([]Reject, error) { return nil, nil },
-		logs:    func(context.Context, int64, int64, int) ([]LogLine, error) { return nil, nil },
+		files:   func(context.Context, int64, int64, int) ([]ledger.File, error) { return nil, nil },
+		rejects: func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error) { return nil, nil },
+		logs:    func(context.Context, int64, int64, int) ([]ledger.LogLine, error) { return nil, nil },
 	}})
 	for _, list := range []string{"files", "rejects", "logs"} {
 		assert.Empty(t, readPage(t, ask(h, http.MethodGet, "/runs/7/"+list)).Items)
@@ -91,13 +91,13 @@ func TestRunListsOfNoRun(t *testing.T) {
 func TestListFiles(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2024, 2, 1, 0, 0, 1, 500, time.UTC)
-	h := newHandler(t, Config{Runs: fakeRuns{files: func(_ context.Context, run, after int64, limit int) ([]File, error) {
+	h := newHandler(t, Config{Runs: fakeRuns{files: func(_ context.Context, run, after int64, limit int) ([]ledger.File, error) {
 		assert.EqualValues(t, 7, run)
-		return []File{{
+		return []ledger.File{{
 			ID: after + 1, RunID: run, Attempt: 2, Source: "inbox", Path: "inbox/a.csv", SHA256: strings.Repeat("ab", 32), Bytes: 10,
 			Status: "loaded", Read: 3, Loaded: 1, Duplicate: 1, Rejected: 1, Faults: map[string]int64{"missing_amount": 1},
-			TotalAmount: money.MustParse("526098.26"), Rules: Object(`{"slash":"mdy"}`), CodeVersion: "v", StartedAt: at, FinishedAt: at,
-		}, {ID: after + 2}}[:min(limit, 2)], nil
+			TotalAmount: money.MustParse("526098.26"), Rules: json.RawMessage(`{"slash":"mdy"}`), CodeVersion: "v", StartedAt: at, FinishedAt: at,
+		}, {ID: after + 2, Rules: json.RawMessage("{}")}}[:min(limit, 2)], nil
 	}}})
 	w := ask(h, http.MethodGet, "/runs/7/files?limit=1")
 	p := readPage(t, w)
@@ -110,13 +110,13 @@ func TestListFiles(t *testing.T) {
 }
 
 // rejectsOf answers as the ledger does: n rows of a size, in two files.
-func rejectsOf(n int, raw string) func(context.Context, RejectQuery) ([]Reject, error) {
-	return func(_ context.Context, q RejectQuery) ([]Reject, error) {
-		var out []Reject
+func rejectsOf(n int, raw string) func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error) {
+	return func(_ context.Context, q ledger.RejectQuery) ([]ledger.Reject, error) {
+		var out []ledger.Reject
 		for i := range n {
-			r := Reject{FileID: int64(1 + i/(n/2+1)), Line: int64(2 + i), Outcome: "rejected", Faults: []string{"missing_date"}, Raw: raw, RawLength: int64(len(raw))}
+			r := ledger.Reject{FileID: int64(1 + i/(n/2+1)), Line: int64(2 + i), Outcome: "rejected", Faults: []string{"missing_date"}, Raw: raw, RawLength: int64(len(raw))}
 			if i%3 == 0 {
-				r.Outcome, r.Faults = "duplicate", nil
+				r.Outcome, r.Faults = "duplicate", []string{}
 			}
 			ahead := r.FileID > q.AfterFile || (r.FileID == q.AfterFile && r.Line > q.AfterLine)
 			if ahead && (q.Outcome == "" || q.Outcome == r.Outcome) && len(out) < q.Limit {
@@ -180,9 +180,9 @@ func TestListRejectsIsBoundedInBytes(t *testing.T) {
 
 func TestLogsCanBePolled(t *testing.T) {
 	t.Parallel()
-	var lines []LogLine
-	h := newHandler(t, Config{Runs: fakeRuns{get: oneRun, logs: func(_ context.Context, _, after int64, limit int) ([]LogLine, error) {
-		var out []LogLine
+	var lines []ledger.LogLine
+	h := newHandler(t, Config{Runs: fakeRuns{get: oneRun, logs: func(_ context.Context, _, after int64, limit int) ([]ledger.LogLine, error) {
+		var out []ledger.LogLine
 		for _, l := range lines {
 			if l.ID > after && len(out) < limit {
 				out = append(out, l)
@@ -192,7 +192,7 @@ func TestLogsCanBePolled(t *testing.T) {
 	}}})
 	write := func(n int) {
 		for range n {
-			lines = append(lines, LogLine{ID: int64(len(lines) + 1), Attempt: 1, Level: "INFO", Message: "m", Attrs: Object(`{"rows":10}`)})
+			lines = append(lines, ledger.LogLine{ID: int64(len(lines) + 1), Attempt: 1, Level: "INFO", Message: "m", Attrs: json.RawMessage(`{"rows":10}`)})
 		}
 	}
 	target := "/runs/7/logs?limit=2"

@@ -14,8 +14,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 // A Role is what a token allows.
@@ -52,13 +54,16 @@ var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 
 // Token is what is known of a token; its secret is not.
 type Token struct {
-	ID        int64      `json:"id"`
-	Name      string     `json:"name"`
-	Role      Role       `json:"role"`
-	CreatedAt time.Time  `json:"created_at"`
-	CreatedBy string     `json:"created_by"`
-	RevokedAt *time.Time `json:"revoked_at,omitempty"`
-	RevokedBy *string    `json:"revoked_by,omitempty"`
+	bun.BaseModel `bun:"table:api_tokens,alias:token"`
+
+	ID        int64     `bun:"id" json:"id"`
+	Name      string    `bun:"name" json:"name"`
+	Role      Role      `bun:"role" json:"role"`
+	Hash      []byte    `bun:"secret_sha256" json:"-"`
+	CreatedAt time.Time `bun:"created_at" json:"created_at"`
+	CreatedBy string    `bun:"created_by" json:"created_by"`
+	RevokedAt time.Time `bun:"revoked_at" json:"revoked_at,omitzero"`
+	RevokedBy string    `bun:"revoked_by" json:"revoked_by,omitempty"`
 }
 
 // Caller is who changes tokens, for the audit trail.
@@ -74,7 +79,7 @@ type Caller struct {
 // nobody is let in.
 type Tokens struct {
 	pool    *pgxpool.Pool
-	record  Recorder
+	db      *bun.DB
 	now     func() time.Time
 	held    atomic.Pointer[tokenSet]
 	loading chan struct{} // holds one: whoever fetches the tokens
@@ -87,8 +92,8 @@ type tokenSet struct {
 }
 
 // NewTokens is the tokens of a database.
-func NewTokens(pool *pgxpool.Pool, record Recorder) *Tokens {
-	return &Tokens{pool: pool, record: record, now: time.Now, loading: make(chan struct{}, 1)}
+func NewTokens(pool *pgxpool.Pool) *Tokens {
+	return &Tokens{pool: pool, db: postgres.Bun(pool), now: time.Now, loading: make(chan struct{}, 1)}
 }
 
 // Add makes a token and returns its secret, which nobody can be shown again.
@@ -101,7 +106,7 @@ func (t *Tokens) Add(ctx context.Context, name string, role Role, by Caller) (se
 	}
 	secret = newSecret()
 	hash := sha256.Sum256([]byte(secret))
-	err = t.change(ctx, Event{Actor: by.Actor, Action: ActionTokenAdded, Subject: name, Origin: by.Origin, Detail: map[string]any{"role": role}},
+	err = t.change(ctx, ledger.Event{Actor: by.Actor, Action: ledger.ActionTokenAdded, Subject: name, Origin: by.Origin, Detail: map[string]any{"role": role}},
 		insertToken, name, string(role), hash[:], by.Actor)
 	if postgres.Constraint(err) == "api_tokens_one_a_name" {
 		return "", ErrTokenExists
@@ -118,7 +123,7 @@ const RevokedWithin = time.Second
 // Revoke ends a token: in this process for every request that comes after, in
 // others within [RevokedWithin].
 func (t *Tokens) Revoke(ctx context.Context, name string, by Caller) error {
-	err := t.change(ctx, Event{Actor: by.Actor, Action: ActionTokenRevoked, Subject: name, Origin: by.Origin},
+	err := t.change(ctx, ledger.Event{Actor: by.Actor, Action: ledger.ActionTokenRevoked, Subject: name, Origin: by.Origin},
 		revokeToken, name, by.Actor)
 	if err != nil && !errors.Is(err, ErrTokenNotFound) {
 		return fmt.Errorf("revoke a token: %w", err)
@@ -129,7 +134,7 @@ func (t *Tokens) Revoke(ctx context.Context, name string, by Caller) error {
 // change carries a change of one token out together with its audit event, and
 // forgets what is held. Not before the change is committed, and not while somebody
 // fetches the tokens, who might have looked before it was.
-func (t *Tokens) change(ctx context.Context, e Event, sql string, args ...any) error {
+func (t *Tokens) change(ctx context.Context, e ledger.Event, sql string, args ...any) error {
 	err := pgx.BeginFunc(ctx, t.pool, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, sql, args...)
 		if err != nil {
@@ -138,7 +143,7 @@ func (t *Tokens) change(ctx context.Context, e Event, sql string, args ...any) e
 		if done.RowsAffected() == 0 {
 			return ErrTokenNotFound
 		}
-		return t.record(ctx, tx, e)
+		return ledger.Record(ctx, tx, e)
 	})
 	t.loading <- struct{}{} // also after an error: a commit may have been carried out all the same
 	t.held.Store(nil)
@@ -148,13 +153,9 @@ func (t *Tokens) change(ctx context.Context, e Event, sql string, args ...any) e
 
 // List is every token, revoked ones included, the oldest first.
 func (t *Tokens) List(ctx context.Context) ([]Token, error) {
-	rows, err := t.pool.Query(ctx, listTokens)
-	if err != nil {
-		return nil, fmt.Errorf("list tokens: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Token])
-	if err != nil {
-		return nil, fmt.Errorf("list tokens: %w", err)
+	list := []Token{}
+	if err := selectTokens(t.db).Scan(ctx, &list); err != nil {
+		return nil, fmt.Errorf("read the tokens: %w", err)
 	}
 	return list, nil
 }
@@ -166,7 +167,7 @@ func (t *Tokens) Any(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for _, token := range set.bySecret {
-		if token.RevokedAt == nil {
+		if token.RevokedAt.IsZero() {
 			return true, nil
 		}
 	}
@@ -213,19 +214,12 @@ func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
 	set := &tokenSet{asOf: t.now(), bySecret: map[[sha256.Size]byte]Token{}}
-	rows, err := t.pool.Query(ctx, loadTokens, pgx.QueryExecModeCacheStatement)
+	list, err := t.List(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read the tokens: %w", err)
+		return nil, err
 	}
-	var token Token
-	var hash []byte
-	_, err = pgx.ForEachRow(rows, []any{&token.ID, &token.Name, &token.Role, &hash, &token.RevokedAt}, func() error {
-		set.bySecret[[sha256.Size]byte(hash)] = token
-		token.RevokedAt = nil
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the tokens: %w", err)
+	for _, token := range list {
+		set.bySecret[[sha256.Size]byte(token.Hash)] = token
 	}
 	t.held.Store(set)
 	return set, nil

@@ -13,15 +13,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opentax/tally/internal/money"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/logbuffer"
+	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -119,14 +120,18 @@ func tally(b *testing.B, s api.Summaries, level slog.Level) *http.Server {
 	}
 	b.Cleanup(func() { _ = log.Close() })
 	lines := logbuffer.New(log)
-	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, AccessLog: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))})
+	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Request: noRequests, AccessLog: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return api.NewServer("", handler)
 }
 
-type noRuns struct{ api.Runs }
+type noRuns struct{ api.RunReader }
+
+func noRequests(context.Context, *civil.Date, string, string) (ledger.Run, error) {
+	return ledger.Run{}, nil
+}
 
 // remembered is a store with a cache in front.
 type remembered struct {

@@ -8,45 +8,24 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/opentax/tally/internal/civil"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
-// Kinds of runs.
-const (
-	KindNightly  = "nightly"  // a logical date over the configured sources, by the schedule
-	KindBackfill = "backfill" // the same, asked for by someone
-	KindManual   = "manual"   // paths given by hand
-)
-
-// States of a run, those of its last attempt.
-const (
-	StatusDue         = "due"         // not started yet
-	StatusRunning     = "running"     // or killed, until that is noticed
-	StatusSucceeded   = "succeeded"   // over
-	StatusFailed      = "failed"      // over; again only when somebody asks
-	StatusRetrying    = "retrying"    // the database or an object store was away; goes on by itself
-	StatusInterrupted = "interrupted" // the process was told to stop; goes on elsewhere
-	StatusLost        = "lost"        // the process went away without a word
-
-	// statusFenced is no state of a run: the attempt gave way to a later one,
-	// which has noted it as lost.
-	statusFenced = "fenced"
-)
+// statusFenced is no state of a run: the attempt gave way to a later one, which has
+// noted it as lost.
+const statusFenced = "fenced"
 
 // noteTimeout bounds the writing of an outcome, which outlives the work's own
 // context.
 const noteTimeout = 10 * time.Second
 
 var (
-	// ErrRunNotFound says that the ledger has no such run.
-	ErrRunNotFound = errors.New("no such run")
-
 	errRunOver   = errors.New("the run is over")
 	errTimeout   = errors.New("the attempt took longer than its timeout")
 	errCancelled = errors.New("cancelled through River")
@@ -75,6 +54,14 @@ type ending struct {
 	err    error
 }
 
+// text is the reason as the ledger keeps it, "" where there is none.
+func (e ending) text() string {
+	if e.err == nil {
+		return ""
+	}
+	return postgres.Text(e.err.Error())
+}
+
 // begin starts an attempt at a run: it takes the run's lock, notes an earlier
 // attempt that left no word as lost, and writes the new attempt to the ledger,
 // from which moment no earlier attempt can commit. For a job, errRunOver says
@@ -98,7 +85,7 @@ func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attemp
 func (s *Service) enter(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64) error {
 	err := tx.QueryRow(ctx, s.sql.Get("lock_run"), a.runID).Scan(&a.kind, &a.date, &a.paths)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrRunNotFound
+		return ledger.ErrRunNotFound
 	}
 	if err != nil {
 		return err
@@ -111,11 +98,11 @@ func (s *Service) enter(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64
 	if over(a.before, jobID, lastJob) {
 		return errRunOver
 	}
-	if a.before == StatusRunning {
+	if a.before == ledger.StatusRunning {
 		if _, err := tx.Exec(ctx, s.sql.Get("note_lost"), a.runID, last); err != nil {
 			return fmt.Errorf("note attempt %d as lost: %w", last, err)
 		}
-		a.before = StatusLost
+		a.before = ledger.StatusLost
 	}
 	a.number = last + 1
 	_, err = tx.Exec(ctx, s.sql.Get("start_attempt"), a.runID, a.number, jobID, s.config.Worker, s.config.CodeVersion)
@@ -130,7 +117,7 @@ func over(status string, job, lastJob *int64) bool {
 		return false
 	}
 	again := lastJob != nil && *lastJob == *job
-	return status == StatusSucceeded || status == StatusFailed && !again
+	return status == ledger.StatusSucceeded || status == ledger.StatusFailed && !again
 }
 
 // attempt does the work of an attempt and notes its outcome. It gives the run's
@@ -152,10 +139,7 @@ func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, ending) {
 	err := s.safely(working, a, &result)
 	end := judge(working, err)
 	end = s.conclude(ctx, a, end)
-	result.Status = end.status
-	if end.err != nil {
-		result.Error = end.err.Error()
-	}
+	result.Status, result.Error = end.status, end.text()
 	return result, end
 }
 
@@ -175,25 +159,25 @@ func (s *Service) safely(ctx context.Context, a *attempt, result *RunResult) (er
 func judge(ctx context.Context, err error) ending {
 	cause := context.Cause(ctx)
 	if files, ok := errors.AsType[*FilesError](err); ok {
-		return ending{StatusFailed, files} // it went through all of them
+		return ending{ledger.StatusFailed, files} // it went through all of them
 	}
 	switch {
 	case err == nil:
-		return ending{status: StatusSucceeded}
+		return ending{status: ledger.StatusSucceeded}
 	case errors.Is(err, pipeline.ErrFenced):
 		return ending{statusFenced, err}
 	case errors.Is(cause, errLockLost):
-		return ending{StatusRetrying, cause}
+		return ending{ledger.StatusRetrying, cause}
 	case errors.Is(cause, river.ErrJobCancelledRemotely):
-		return ending{StatusFailed, errCancelled}
+		return ending{ledger.StatusFailed, errCancelled}
 	case errors.Is(cause, context.DeadlineExceeded):
-		return ending{StatusFailed, errTimeout}
+		return ending{ledger.StatusFailed, errTimeout}
 	case cause != nil:
-		return ending{StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
+		return ending{ledger.StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
 	case pipeline.Retryable(err):
-		return ending{StatusRetrying, err}
+		return ending{ledger.StatusRetrying, err}
 	default:
-		return ending{StatusFailed, err}
+		return ending{ledger.StatusFailed, err}
 	}
 }
 
@@ -207,21 +191,16 @@ func (s *Service) conclude(ctx context.Context, a *attempt, end ending) ending {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
-	var reason *string
-	if end.err != nil {
-		text := postgres.Text(end.err.Error())
-		reason = &text
-	}
 	var noted int64
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, end.status, reason)
+		tag, err := tx.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, end.status, end.text())
 		if noted = tag.RowsAffected(); err != nil || noted == 0 {
 			return err
 		}
 		return s.exportDue(ctx, tx, a, end)
 	})
 	if err != nil {
-		return ending{StatusRetrying, fmt.Errorf("note the outcome of run %d: %w", a.runID, err)}
+		return ending{ledger.StatusRetrying, fmt.Errorf("note the outcome of run %d: %w", a.runID, err)}
 	}
 	if noted == 0 {
 		return ending{statusFenced, pipeline.ErrFenced} // somebody has noted it as lost
@@ -235,7 +214,7 @@ func logEnding(ctx context.Context, logger *slog.Logger, end ending) {
 		level = slog.LevelWarn
 		attrs = append(attrs, slog.Any("error", end.err))
 	}
-	if end.status == StatusFailed {
+	if end.status == ledger.StatusFailed {
 		level = slog.LevelError
 	}
 	logger.LogAttrs(ctx, level, "run ended", attrs...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/jobs/ledger"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,8 +20,8 @@ var ErrTooManyDates = errors.New("too many dates at once")
 // Backfill makes the runs of the dates from … to, both in it, that have none
 // yet, each with its River job, in one commit. It returns the runs of all these
 // dates by date; those that were there before are as they were, with Created
-// false. [ErrNotEnded] refuses a date that is not over.
-func (s *Service) Backfill(ctx context.Context, from, to civil.Date, requestedBy string) ([]Run, error) {
+// false. [ledger.ErrNotEnded] refuses a date that is not over.
+func (s *Service) Backfill(ctx context.Context, from, to civil.Date, requestedBy string) ([]ledger.Run, error) {
 	if to < from {
 		return nil, fmt.Errorf("backfill: the first date %s is after the last %s", from, to)
 	}
@@ -30,17 +31,21 @@ func (s *Service) Backfill(ctx context.Context, from, to civil.Date, requestedBy
 	return s.request(ctx, from, to, requestedBy, s.config.Worker)
 }
 
-// Trigger is Backfill for one date, asked for from origin, a network address. An
-// existing run is returned as it is.
-func (s *Service) Trigger(ctx context.Context, date civil.Date, requestedBy, origin string) (Run, error) {
-	runs, err := s.request(ctx, date, date, requestedBy, origin)
+// Request is Backfill for one date, nil for the day that has just ended, requested from
+// origin, a network address. An existing run is returned as it is.
+func (s *Service) Request(ctx context.Context, date *civil.Date, requestedBy, origin string) (ledger.Run, error) {
+	wanted := s.lastEnded(s.config.Clock.Now())
+	if date != nil {
+		wanted = *date
+	}
+	runs, err := s.request(ctx, wanted, wanted, requestedBy, origin)
 	if err != nil {
-		return Run{}, err
+		return ledger.Run{}, err
 	}
 	return runs[0], nil
 }
 
-func (s *Service) request(ctx context.Context, from, to civil.Date, requestedBy, origin string) ([]Run, error) {
+func (s *Service) request(ctx context.Context, from, to civil.Date, requestedBy, origin string) ([]ledger.Run, error) {
 	if err := s.checkEnded(to); err != nil {
 		return nil, fmt.Errorf("backfill: %w", err)
 	}
@@ -50,7 +55,7 @@ func (s *Service) request(ctx context.Context, from, to civil.Date, requestedBy,
 	}
 	created := map[int64]bool{}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		runs, err := s.createRuns(ctx, tx, newRuns{kind: KindBackfill, dates: dates, requestedBy: requestedBy, origin: origin, enqueue: true})
+		runs, err := s.createRuns(ctx, tx, newRuns{kind: ledger.KindBackfill, dates: dates, requestedBy: requestedBy, origin: origin, enqueue: true})
 		for _, r := range runs {
 			created[r.ID] = true
 		}
@@ -59,7 +64,7 @@ func (s *Service) request(ctx context.Context, from, to civil.Date, requestedBy,
 	if err != nil {
 		return nil, fmt.Errorf("backfill: %w", err)
 	}
-	runs, err := s.ledger.runsOfDates(ctx, from, to)
+	runs, err := s.ledger.RunsOfDates(ctx, from, to)
 	for i := range runs {
 		runs[i].Created = created[runs[i].ID]
 	}

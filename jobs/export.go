@@ -15,6 +15,7 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/parquet"
 )
@@ -91,7 +92,7 @@ func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[
 	}
 	err = bucket.Shown(err)
 	if errors.Is(err, parquet.ErrBusy) {
-		return result, ending{StatusRetrying, err}, nil // the other one notes itself
+		return result, ending{ledger.StatusRetrying, err}, nil // the other one notes itself
 	}
 	end = judgeExport(ctx, err)
 	return result, end, s.noteExport(ctx, req, job, target, started, result, end)
@@ -104,17 +105,17 @@ func judgeExport(ctx context.Context, err error) ending {
 	cause := context.Cause(ctx)
 	switch {
 	case err == nil:
-		return ending{status: StatusSucceeded}
+		return ending{status: ledger.StatusSucceeded}
 	case errors.Is(cause, river.ErrJobCancelledRemotely):
-		return ending{StatusFailed, errCancelled}
+		return ending{ledger.StatusFailed, errCancelled}
 	case errors.Is(cause, context.DeadlineExceeded):
-		return ending{StatusRetrying, errTimeout}
+		return ending{ledger.StatusRetrying, errTimeout}
 	case cause != nil:
-		return ending{StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
+		return ending{ledger.StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
 	case parquet.Lasting(err), bucket.Refused(err):
-		return ending{StatusFailed, err}
+		return ending{ledger.StatusFailed, err}
 	}
-	return ending{StatusRetrying, err}
+	return ending{ledger.StatusRetrying, err}
 }
 
 func (s *Service) noteExport(
@@ -122,25 +123,16 @@ func (s *Service) noteExport(
 ) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
-	var runID, jobID *int64
+	e := ledger.Export{
+		RequestedBy: req.RequestedBy, Target: postgres.Text(target), Status: end.status, Error: end.text(),
+		Epoch: r.Epoch, LastFileID: r.LastFileID, Files: r.Files, Written: r.Written, Removed: r.Removed, Rows: r.Rows,
+		TotalAmount: cmp.Or(r.TotalAmount, "0"), Bytes: r.Bytes, BytesWritten: r.BytesWritten,
+		Worker: s.config.Worker, CodeVersion: s.config.CodeVersion, StartedAt: started,
+	}
 	if job != nil {
-		runID, jobID = &job.Args.RunID, &job.ID
+		e.RunID, e.JobID = job.Args.RunID, job.ID
 	}
-	var reason *string
-	if end.err != nil {
-		text := postgres.Text(end.err.Error())
-		reason = &text
-	}
-	total := r.TotalAmount
-	if total == "" {
-		total = "0"
-	}
-	_, err := s.pool.Exec(ctx, s.sql.Get("note_export"), runID, jobID, req.RequestedBy, postgres.Text(target), end.status, reason,
-		r.Epoch, r.LastFileID, r.Files, r.Written, r.Removed, r.Rows, total, r.Bytes, r.BytesWritten, s.config.Worker, s.config.CodeVersion, started)
-	if err != nil {
-		return fmt.Errorf("note the export to %s: %w", target, err)
-	}
-	return nil
+	return s.ledger.AddExport(ctx, e)
 }
 
 // exportArgs is River's job after a run.
@@ -160,7 +152,7 @@ func (exportArgs) InsertOpts() river.InsertOpts {
 // exportDue gives River the export of what a run has changed, in the transaction that
 // notes the run's end, so that neither is without the other.
 func (s *Service) exportDue(ctx context.Context, tx pgx.Tx, a *attempt, end ending) error {
-	if s.config.ExportTo.IsZero() || end.status != StatusSucceeded && end.status != StatusFailed {
+	if s.config.ExportTo.IsZero() || end.status != ledger.StatusSucceeded && end.status != ledger.StatusFailed {
 		return nil
 	}
 	if _, err := s.river.InsertTx(ctx, tx, exportArgs{RunID: a.runID, LogicalDate: a.date.String()}, nil); err != nil {
@@ -185,7 +177,7 @@ func (s *Service) attendExport(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("look for an export that nobody is at: %w", err)
 	}
 	s.logger.WarnContext(ctx, "nobody was at this export; it has a new job", slog.Int64("run", a.runID))
-	return s.exportDue(ctx, tx, &a, ending{status: StatusSucceeded})
+	return s.exportDue(ctx, tx, &a, ending{status: ledger.StatusSucceeded})
 }
 
 // exportWorker exports after a run.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/tests3"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/parquet"
 )
@@ -28,7 +29,7 @@ func TestRunIsExported(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(dir), Worker: "w"})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	const want = "1 succeeded 20 4"
 	require.Eventually(t, func() bool { return text(t, pool, exported) == want }, patience, 20*time.Millisecond)
 	assert.Equal(t, "schedule "+dir+" w test 195 2 t",
@@ -39,7 +40,7 @@ func TestRunIsExported(t *testing.T) {
 	stats, err := s.Ledger().Stats(ctx)
 	require.NoError(t, err)
 	assert.WithinDuration(t, time.Now(), stats.LastExport, time.Minute)
-	assert.Less(t, stats.SinceLastExport, time.Minute)
+	assert.Less(t, stats.LastExportAge, time.Minute)
 	require.Eventually(t, func() bool {
 		return text(t, pool, "SELECT state::text FROM river_job WHERE kind = 'export'") == "completed"
 	}, patience, 20*time.Millisecond)
@@ -59,7 +60,7 @@ func TestExportIsRetried(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(target)})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, patience, 20*time.Millisecond)
 	assert.Contains(t, text(t, pool, "SELECT error FROM etl_exports LIMIT 1"), "not a directory")
 	require.NoError(t, os.Remove(blocked))
@@ -74,7 +75,7 @@ func TestExportToStoreThatIsAway(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: store.At("lake")})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, patience, 20*time.Millisecond)
 	store.Start()
 	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, time.Minute, 20*time.Millisecond)
@@ -165,7 +166,7 @@ func TestExportThatIsRefused(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: proxy.At("lake")})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, patience, 20*time.Millisecond)
 }
 
@@ -177,7 +178,7 @@ func TestExportThatCannotBe(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(dir)})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, patience, 20*time.Millisecond)
 	assert.Contains(t, text(t, pool, "SELECT error FROM etl_exports"), "it is of another database (other)")
 	require.Eventually(t, func() bool {

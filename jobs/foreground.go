@@ -2,16 +2,15 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/opentax/tally/internal/civil"
-
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -79,7 +78,7 @@ func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 		if err != nil {
 			return result, err
 		}
-		if end.status != StatusRetrying || !req.Retry || try == foregroundTries || !s.pause(ctx, try) {
+		if end.status != ledger.StatusRetrying || !req.Retry || try == foregroundTries || !s.pause(ctx, try) {
 			return result, end.err
 		}
 	}
@@ -162,12 +161,12 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		// No job: the attempt starts right away. Should it not, Reconcile finds
 		// the run.
-		n := newRuns{kind: KindBackfill, dates: []civil.Date{date}, requestedBy: req.RequestedBy, origin: s.config.Worker}
+		n := newRuns{kind: ledger.KindBackfill, dates: []civil.Date{date}, requestedBy: req.RequestedBy, origin: s.config.Worker}
 		created, err := s.createRuns(ctx, tx, n)
 		if err != nil {
 			return err
 		}
-		r := Run{LogicalDate: date}
+		r := ledger.Run{LogicalDate: date}
 		if err := tx.QueryRow(ctx, runOfDate, date.String()).Scan(&r.ID, &n.kind); err != nil {
 			return err
 		}
@@ -184,7 +183,7 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 }
 
 func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.Date) (int64, error) {
-	r := Run{Kind: KindManual, LogicalDate: date}
+	r := ledger.Run{Kind: ledger.KindManual, LogicalDate: date}
 	names := make([]string, len(req.Paths))
 	for i, path := range req.Paths {
 		names[i] = path.String()
@@ -193,7 +192,7 @@ func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.D
 		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, names).Scan(&r.ID); err != nil {
 			return err
 		}
-		return s.announce(ctx, tx, r, newRuns{kind: KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})
+		return s.announce(ctx, tx, r, newRuns{kind: ledger.KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})
 	})
 	if err != nil {
 		return 0, fmt.Errorf("create a run: %w", err)
@@ -201,13 +200,9 @@ func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.D
 	return r.ID, nil
 }
 
-// ErrNotEnded says that a logical date is not over yet, so that its run would
-// miss what is still to come.
-var ErrNotEnded = errors.New("the day has not ended yet")
-
 func (s *Service) checkEnded(d civil.Date) error {
 	if last := s.lastEnded(s.config.Clock.Now()); d > last {
-		return fmt.Errorf("logical date %s (the last that can be run is %s, in %s): %w", d, last, s.config.TimeZone, ErrNotEnded)
+		return fmt.Errorf("logical date %s (the last that can be run is %s, in %s): %w", d, last, s.config.TimeZone, ledger.ErrNotEnded)
 	}
 	return nil
 }

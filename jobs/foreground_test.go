@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -25,7 +26,7 @@ func TestRunOfPaths(t *testing.T) {
 		Progress: func(p pipeline.Progress) { progress = append(progress, filepath.Base(p.Path)) },
 	})
 	require.NoError(t, err)
-	assert.Equal(t, StatusSucceeded, result.Status)
+	assert.Equal(t, ledger.StatusSucceeded, result.Status)
 	require.Len(t, result.Files, 2)
 	assert.Equal(t, []int64{4, 0}, []int64{result.Files[0].Loaded, result.Files[1].Loaded})
 	assert.Equal(t, "2024-05-09", result.LogicalDate.String(), "in New York the 10th goes on")
@@ -53,7 +54,7 @@ func TestRunOfWrongPaths(t *testing.T) {
 	require.Len(t, result.Files, 3)
 	assert.Equal(t, "not_found", result.Files[0].ErrorCode)
 	assert.Equal(t, int64(2), result.Files[2].Loaded)
-	assert.Equal(t, StatusFailed, status(t, s, result.RunID))
+	assert.Equal(t, ledger.StatusFailed, status(t, s, result.RunID))
 	assert.Equal(t, 1, result.Attempt, "bad files are not retried")
 
 	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Source: "nowhere"})
@@ -80,7 +81,7 @@ func TestRunOfADate(t *testing.T) {
 
 	today := date(t, "2024-05-11")
 	_, err = s.Run(ctx, RunRequest{Date: &today})
-	require.ErrorIs(t, err, ErrNotEnded)
+	require.ErrorIs(t, err, ledger.ErrNotEnded)
 
 	lock, err := lockRun(ctx, pool, first.RunID, func(error) {})
 	require.NoError(t, err)
@@ -108,7 +109,7 @@ func TestRunRetriesAnOutage(t *testing.T) {
 	failures = 1
 	result, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{path}})
 	require.ErrorContains(t, err, "57P01")
-	assert.Equal(t, StatusRetrying, result.Status)
+	assert.Equal(t, ledger.StatusRetrying, result.Status)
 }
 
 func TestRunIsInterrupted(t *testing.T) {
@@ -123,8 +124,8 @@ func TestRunIsInterrupted(t *testing.T) {
 	s := newService(t, pool, Config{Loader: loader})
 	result, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{newSource(t, rows(2)).Path}, Retry: true})
 	require.ErrorIs(t, err, context.Canceled)
-	assert.Equal(t, StatusInterrupted, result.Status)
-	assert.Equal(t, StatusInterrupted, status(t, s, result.RunID), "noted although the context is over")
+	assert.Equal(t, ledger.StatusInterrupted, result.Status)
+	assert.Equal(t, ledger.StatusInterrupted, status(t, s, result.RunID), "noted although the context is over")
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
 }
 
@@ -143,7 +144,7 @@ func TestBackfill(t *testing.T) {
 	assert.Equal(t, "backfill ann host:1", text(t, pool, `SELECT detail ->> 'kind' || ' ' || actor || ' ' || origin FROM audit_events WHERE subject = $1::text`, runs[0].ID))
 
 	_, err = s.Backfill(ctx, date(t, "2024-05-19"), date(t, "2024-05-20"), "ann")
-	require.ErrorIs(t, err, ErrNotEnded)
+	require.ErrorIs(t, err, ledger.ErrNotEnded)
 	_, err = s.Backfill(ctx, date(t, "2024-05-12"), date(t, "2024-05-10"), "ann")
 	require.Error(t, err)
 	_, err = s.Backfill(ctx, date(t, "1990-01-01"), date(t, "2024-05-10"), "ann")
@@ -156,7 +157,7 @@ func TestLedgerPages(t *testing.T) {
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{})
 	_, err := s.Ledger().Run(ctx, 1)
-	require.ErrorIs(t, err, ErrRunNotFound)
+	require.ErrorIs(t, err, ledger.ErrRunNotFound)
 	empty, err := s.Ledger().Runs(ctx, 0, 10)
 	require.NoError(t, err)
 	assert.NotNil(t, empty)
@@ -174,7 +175,7 @@ func TestLedgerPages(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, page, 1)
 	assert.Equal(t, []string{dir.String()}, page[0].Paths)
-	assert.WithinDuration(t, time.Now(), *page[0].FinishedAt, time.Minute)
+	assert.WithinDuration(t, time.Now(), page[0].FinishedAt, time.Minute)
 
 	files, err := s.Ledger().Files(ctx, result.RunID, 0, 1)
 	require.NoError(t, err)
@@ -186,15 +187,15 @@ func TestLedgerPages(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, rest, 1)
 
-	rejects, err := s.Ledger().Rejects(ctx, result.RunID, RejectsAfter{}, 2, "")
+	rejects, err := s.Ledger().Rejects(ctx, ledger.RejectQuery{RunID: result.RunID, Limit: 2})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"duplicate", "conflict"}, []string{rejects[0].Outcome, rejects[1].Outcome})
-	assert.Equal(t, int64(2), *rejects[0].KeptLine)
-	rejects, err = s.Ledger().Rejects(ctx, result.RunID, RejectsAfter{rejects[1].FileID, rejects[1].Line}, 2, "")
+	assert.Equal(t, int64(2), rejects[0].KeptLine)
+	rejects, err = s.Ledger().Rejects(ctx, ledger.RejectQuery{RunID: result.RunID, AfterFile: rejects[1].FileID, AfterLine: rejects[1].Line, Limit: 2})
 	require.NoError(t, err)
 	require.Len(t, rejects, 1)
 	assert.Equal(t, []string{"invalid_amount"}, rejects[0].Faults)
-	conflicts, err := s.Ledger().Rejects(ctx, result.RunID, RejectsAfter{}, 0, "conflict")
+	conflicts, err := s.Ledger().Rejects(ctx, ledger.RejectQuery{RunID: result.RunID, Outcome: "conflict"})
 	require.NoError(t, err)
 	assert.Len(t, conflicts, 1)
 }

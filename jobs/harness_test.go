@@ -12,14 +12,15 @@ import (
 	"time"
 	_ "time/tzdata" // the zones under test, wherever the tests run
 
-	"github.com/opentax/tally/internal/civil"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
 )
@@ -211,9 +212,10 @@ func dates(t *testing.T, pool *pgxpool.Pool) string {
 }
 
 // dueRun makes the run of a date, without letting anybody work on it.
-func dueRun(t *testing.T, s *Service, d string) Run {
+func dueRun(t *testing.T, s *Service, d string) ledger.Run {
 	t.Helper()
-	run, err := s.Trigger(context.Background(), date(t, d), "test", "")
+	on := date(t, d)
+	run, err := s.Request(context.Background(), &on, "test", "")
 	require.NoError(t, err)
 	return run
 }
@@ -238,4 +240,19 @@ func await(t *testing.T, done <-chan struct{}) {
 	case <-time.After(patience):
 		require.FailNow(t, "it never happened")
 	}
+}
+
+// pastAttempt is a past try at a run; Status is running while it has no outcome.
+type pastAttempt struct {
+	Worker     string     `bun:"worker"`
+	Status     string     `bun:"status"`
+	FinishedAt *time.Time `bun:"finished_at"`
+}
+
+// attemptsOf are all tries at a run, the first one first.
+func attemptsOf(ctx context.Context, s *Service, runID int64) (all []pastAttempt, err error) {
+	err = postgres.Bun(s.pool).NewSelect().TableExpr("etl_attempts").Join("LEFT JOIN etl_outcomes USING (run_id, attempt)").
+		ColumnExpr("worker, coalesce(status, ?) AS status, finished_at", ledger.StatusRunning).
+		Where("run_id = ?", runID).OrderExpr("attempt").Scan(ctx, &all)
+	return all, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -130,7 +131,7 @@ func (s *Service) loadSource(ctx context.Context, a *attempt, source pipeline.So
 // the loader, which notes it in the ledger.
 func (a *attempt) list(ctx context.Context, stores *bucket.Stores, source pipeline.Source) ([]bucket.Location, error) {
 	paths, err := source.Files(ctx, stores, a.date.Time())
-	if a.kind == KindManual && (errors.Is(err, fs.ErrNotExist) || err == nil && len(paths) == 0) {
+	if a.kind == ledger.KindManual && (errors.Is(err, fs.ErrNotExist) || err == nil && len(paths) == 0) {
 		return []bucket.Location{source.Path}, nil
 	}
 	return paths, err
@@ -200,9 +201,9 @@ const (
 // is only another because somebody retried it.
 func knownToJob(a *attempt) knownScope {
 	switch {
-	case a.before == StatusFailed:
+	case a.before == ledger.StatusFailed:
 		return knownNone
-	case a.kind == KindNightly:
+	case a.kind == ledger.KindNightly:
 		return knownOfAny
 	default:
 		return knownOfRun

@@ -3,14 +3,14 @@ package jobs
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 const (
@@ -21,13 +21,6 @@ const (
 	// logBuffer bounds the lines kept while the database is away.
 	logBuffer = 10_000
 )
-
-// logLine is a row of etl_logs.
-type logLine struct {
-	logKey
-	at                    time.Time
-	level, message, attrs string
-}
 
 // logKey is the attempt that a line belongs to.
 type logKey struct {
@@ -44,12 +37,11 @@ type logKey struct {
 // comes after is counted, and the count takes its place in the log. A line can be
 // there twice after the acknowledgement of a commit was lost.
 type logSink struct {
-	pool   *pgxpool.Pool
-	insert string
+	ledger *ledger.Store
 	own    *slog.Logger // for trouble with the sink itself
 
 	mu      sync.Mutex
-	lines   []logLine
+	lines   []ledger.LogLine
 	dropped map[logKey]int
 	added   int           // lines ever taken
 	settled int           // of these, written or given up
@@ -59,21 +51,21 @@ type logSink struct {
 	hurry   chan struct{}
 }
 
-func newLogSink(pool *pgxpool.Pool, insert string, own *slog.Logger) *logSink {
+func newLogSink(to *ledger.Store, own *slog.Logger) *logSink {
 	return &logSink{
-		pool: pool, insert: insert, own: own,
+		ledger: to, own: own,
 		dropped: map[logKey]int{}, moved: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 }
 
-func (s *logSink) add(l logLine) {
+func (s *logSink) add(l ledger.LogLine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	if len(s.lines) >= logBuffer {
-		s.dropped[l.logKey]++
+		s.dropped[logKey{l.RunID, l.Attempt}]++
 		return
 	}
 	s.lines = append(s.lines, l)
@@ -128,14 +120,14 @@ func (s *logSink) write() {
 
 // next is the oldest batch, which stays in the buffer until it is settled. Lines
 // that found no room are told of once there is room.
-func (s *logSink) next() []logLine {
+func (s *logSink) next() []ledger.LogLine {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.lines) < logBuffer {
 		for key, n := range s.dropped {
-			s.lines = append(s.lines, logLine{
-				logKey: key, at: time.Now(), level: slog.LevelWarn.String(),
-				message: "log lines dropped while the database was away", attrs: fmt.Sprintf(`{"count":%d}`, n),
+			s.lines = append(s.lines, ledger.LogLine{
+				RunID: key.runID, Attempt: key.attempt, At: time.Now(), Level: slog.LevelWarn.String(),
+				Message: "log lines dropped while the database was away", Attrs: fmt.Appendf(nil, `{"count":%d}`, n),
 			})
 			s.added++
 			delete(s.dropped, key)
@@ -157,8 +149,10 @@ func (s *logSink) rest() bool {
 
 // writeBatch tells whether to go on: false means that the same lines are to be
 // tried again later.
-func (s *logSink) writeBatch(batch []logLine) bool {
-	err := s.insertLines(batch)
+func (s *logSink) writeBatch(batch []ledger.LogLine) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), logWriteTimeout)
+	defer cancel()
+	err := s.ledger.AddLogs(ctx, batch)
 	if err != nil && postgres.Retryable(err) {
 		return false
 	}
@@ -172,20 +166,6 @@ func (s *logSink) writeBatch(batch []logLine) bool {
 	close(s.moved)
 	s.moved = make(chan struct{})
 	return true
-}
-
-func (s *logSink) insertLines(batch []logLine) error {
-	n := len(batch)
-	runs, attempts, at := make([]int64, n), make([]int32, n), make([]time.Time, n)
-	levels, messages, attrs := make([]string, n), make([]string, n), make([]string, n)
-	for i, l := range batch {
-		runs[i], attempts[i], at[i] = l.runID, int32(l.attempt), l.at
-		levels[i], messages[i], attrs[i] = l.level, l.message, l.attrs
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), logWriteTimeout)
-	defer cancel()
-	_, err := s.pool.Exec(ctx, s.insert, runs, attempts, at, levels, messages, attrs)
-	return err
 }
 
 // Flush waits until every line logged so far is in the database, or ctx is done.
@@ -261,18 +241,18 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	if err != nil {
 		return fmt.Errorf("log to the ledger: %w", err)
 	}
-	h.sink.add(logLine{logKey: h.key, at: at, level: r.Level.String(), message: postgres.Text(r.Message), attrs: attrs})
+	h.sink.add(ledger.LogLine{RunID: h.key.runID, Attempt: h.key.attempt, At: at, Level: r.Level.String(), Message: postgres.Text(r.Message), Attrs: attrs})
 	return nil
 }
 
-func (h logHandler) render(ctx context.Context, r slog.Record) (string, error) {
+func (h logHandler) render(ctx context.Context, r slog.Record) (json.RawMessage, error) {
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()
 	h.out.Reset()
 	if err := h.json.Handle(ctx, r); err != nil {
-		return "", err
+		return nil, err
 	}
-	return string(cleanJSON(bytes.TrimSpace(h.out.Bytes()))), nil
+	return postgres.JSON(bytes.TrimSpace(h.out.Bytes())), nil
 }
 
 // WithAttrs keeps the attributes for every line.
@@ -286,7 +266,3 @@ func (h logHandler) WithGroup(name string) slog.Handler {
 	h.json = h.json.WithGroup(name)
 	return h
 }
-
-// cleanJSON does to a JSON document what postgres.Text does to a string: jsonb
-// refuses an escaped NUL.
-func cleanJSON(doc []byte) []byte { return bytes.ReplaceAll(doc, []byte(`\u0000`), []byte(`\ufffd`)) }

@@ -11,12 +11,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
 func TestLogIsVisibleWhileTheRunGoesOn(t *testing.T) {
 	t.Parallel()
-	ctx, pool, reader := context.Background(), newPool(t), (*Ledger)(nil)
+	ctx, pool, reader := context.Background(), newPool(t), (*ledger.Store)(nil)
 	proceed := make(chan struct{})
 	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
 		tx, err := pool.Begin(ctx)
@@ -28,10 +29,10 @@ func TestLogIsVisibleWhileTheRunGoesOn(t *testing.T) {
 		return pipeline.Result{}, errors.Join(tx.Rollback(ctx), errors.New("broken"))
 	}}
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loader})
-	reader = NewLedger(pool)
+	reader = ledger.NewStore(pool)
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	var seen LogLine
+	var seen ledger.LogLine
 	require.Eventually(t, func() bool {
 		lines, err := reader.Logs(ctx, run.ID, 0, 0)
 		require.NoError(t, err)
@@ -42,12 +43,12 @@ func TestLogIsVisibleWhileTheRunGoesOn(t *testing.T) {
 		}
 		return seen.ID != 0
 	}, patience, 20*time.Millisecond)
-	assert.Equal(t, StatusRunning, status(t, s, run.ID))
+	assert.Equal(t, ledger.StatusRunning, status(t, s, run.ID))
 	assert.JSONEq(t, `{"rows":7}`, string(seen.Attrs))
 	assert.Equal(t, "INFO", seen.Level)
 	assert.WithinDuration(t, time.Now(), seen.At, patience)
 	close(proceed)
-	awaitStatus(t, s, run.ID, StatusFailed)
+	awaitStatus(t, s, run.ID, ledger.StatusFailed)
 	require.NoError(t, s.logs.Flush(ctx))
 	lines, err := reader.Logs(ctx, run.ID, seen.ID, 0)
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/jobs/ledger"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -102,7 +103,7 @@ func (s *Service) cancelledByHand(ctx context.Context, tx pgx.Tx, u unattended) 
 // noteCancelled ends a run that an operator cancelled before a worker came to
 // it: with an attempt of its own, since an outcome belongs to one.
 func (s *Service) noteCancelled(ctx context.Context, tx pgx.Tx, u unattended) error {
-	if u.status == StatusRunning {
+	if u.status == ledger.StatusRunning {
 		if _, err := tx.Exec(ctx, s.sql.Get("note_lost"), u.id, u.attempt); err != nil {
 			return err
 		}
@@ -111,12 +112,12 @@ func (s *Service) noteCancelled(ctx context.Context, tx pgx.Tx, u unattended) er
 	if _, err := tx.Exec(ctx, s.sql.Get("start_attempt"), u.id, number, nil, s.config.Worker, s.config.CodeVersion); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), u.id, number, StatusFailed, errCancelled.Error()); err != nil {
+	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), u.id, number, ledger.StatusFailed, errCancelled.Error()); err != nil {
 		return err
 	}
 	s.logger.WarnContext(ctx, "run cancelled through River", slog.Int64("run", u.id))
-	return Record(ctx, tx, Event{
-		Actor: "operator", Action: ActionRunCancelled, Subject: strconv.FormatInt(u.id, 10), Origin: s.config.Worker,
+	return ledger.Record(ctx, tx, ledger.Event{
+		Actor: "operator", Action: ledger.ActionRunCancelled, Subject: strconv.FormatInt(u.id, 10), Origin: s.config.Worker,
 		Detail: map[string]any{"logical_date": u.date},
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -19,7 +20,7 @@ const liveJobs = "SELECT count(*) FROM river_job WHERE state = 'available'"
 
 // stuck leaves a run as kill -9 does: an attempt without an outcome, no lock, and
 // a job that River holds for running.
-func stuck(t *testing.T, s *Service, d string) Run {
+func stuck(t *testing.T, s *Service, d string) ledger.Run {
 	t.Helper()
 	run := dueRun(t, s, d)
 	execute(t, s.pool, "UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now() - interval '1 minute', attempted_by = '{gone}'")
@@ -60,10 +61,10 @@ func TestKilledRunGetsOneJob(t *testing.T) {
 	require.Equal(t, 1, count(t, pool, liveJobs))
 
 	require.NoError(t, s.Start(ctx))
-	awaitStatus(t, s, run.ID, StatusSucceeded)
-	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
+	attempts, err := attemptsOf(ctx, s, run.ID)
 	require.NoError(t, err)
-	assert.Equal(t, []string{StatusLost, StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
+	assert.Equal(t, []string{ledger.StatusLost, ledger.StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
 
 	// River rescues the old job at last: it finds nothing to do.
 	execute(t, pool, "UPDATE river_job SET state = 'available' WHERE state = 'running'")
@@ -112,7 +113,7 @@ func TestDeletedJobComesBackAndCancelledDoesNot(t *testing.T) {
 	assert.Equal(t, []int64{deleted.ID}, given)
 	run, err := s.Ledger().Run(ctx, cancelled.ID)
 	require.NoError(t, err)
-	assert.Equal(t, StatusFailed, run.Status)
+	assert.Equal(t, ledger.StatusFailed, run.Status)
 	assert.Equal(t, errCancelled.Error(), run.Error)
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM audit_events WHERE action = 'run.cancelled' AND subject = $1::text", cancelled.ID))
 }
@@ -132,7 +133,7 @@ func TestCancelInRiverEndsARunningRun(t *testing.T) {
 	await(t, loading)
 	_, err := s.river.JobCancel(ctx, int64(count(t, pool, "SELECT max(id)::int FROM river_job")))
 	require.NoError(t, err)
-	awaitStatus(t, s, run.ID, StatusFailed)
+	awaitStatus(t, s, run.ID, ledger.StatusFailed)
 }
 
 func TestKilledRunByHandIsLost(t *testing.T) {
@@ -146,7 +147,7 @@ func TestKilledRunByHandIsLost(t *testing.T) {
 	given, err := s.Reconcile(ctx)
 	require.NoError(t, err)
 	assert.Empty(t, given, "its paths may be on another machine")
-	assert.Equal(t, StatusLost, status(t, s, runID))
+	assert.Equal(t, ledger.StatusLost, status(t, s, runID))
 }
 
 // A run that failed, is tried anew by hand and dies there, is taken up.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/jobs/ledger"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -63,7 +64,7 @@ func (c CatchUp) Check() error {
 // The first call ever starts at the day that has just ended: nothing is missed
 // before the first start. A clock or time zone that is set back never takes the
 // watermark back.
-func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]Run, error) {
+func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]ledger.Run, error) {
 	last := s.lastEnded(now)
 	behind, err := s.behind(ctx, last)
 	if err != nil || !behind {
@@ -84,7 +85,7 @@ func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]Run, error) 
 
 // decision is what became of the dates that had ended.
 type decision struct {
-	runs                   []Run
+	runs                   []ledger.Run
 	skippedFrom, skippedTo civil.Date // none where skippedTo is before skippedFrom
 }
 
@@ -100,10 +101,6 @@ func (d decision) log(ctx context.Context, logger *slog.Logger) {
 
 // lastEnded is the newest logical date: the day that has just ended.
 func (s *Service) lastEnded(now time.Time) civil.Date { return civil.Of(now.In(s.config.TimeZone)) - 1 }
-
-// LastEnded is the day that has just ended in the schedule's time zone: the newest
-// logical date that can be run.
-func (s *Service) LastEnded() civil.Date { return s.lastEnded(s.config.Clock.Now()) }
 
 // behind is the cheap look at the watermark that nearly every tick ends with.
 func (s *Service) behind(ctx context.Context, last civil.Date) (bool, error) {
@@ -135,7 +132,7 @@ func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last civil.Date, no
 	if err := s.recordSkipped(ctx, tx, d.skippedFrom, d.skippedTo); err != nil {
 		return d, err
 	}
-	d.runs, err = s.createRuns(ctx, tx, newRuns{kind: KindNightly, dates: due, requestedBy: "schedule", origin: s.config.Worker, enqueue: true})
+	d.runs, err = s.createRuns(ctx, tx, newRuns{kind: ledger.KindNightly, dates: due, requestedBy: "schedule", origin: s.config.Worker, enqueue: true})
 	if err != nil {
 		return d, err
 	}
@@ -188,8 +185,8 @@ func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, from, to civil.D
 	for d := from; d <= to && len(named) < skippedDatesNamed; d++ {
 		named = append(named, d)
 	}
-	return Record(ctx, tx, Event{
-		Actor: "schedule", Action: ActionRunSkipped, Subject: from.String() + "/" + to.String(), Origin: s.config.Worker,
+	return ledger.Record(ctx, tx, ledger.Event{
+		Actor: "schedule", Action: ledger.ActionRunSkipped, Subject: from.String() + "/" + to.String(), Origin: s.config.Worker,
 		Detail: map[string]any{
 			"policy": s.config.CatchUp, "limit": s.config.CatchUpLimit,
 			"from": from, "to": to, "count": int(to-from) + 1, "dates": named,
@@ -208,7 +205,7 @@ type newRuns struct {
 
 // createRuns makes the runs that are not there yet, with their River jobs and
 // audit events, and returns those that it made, by date.
-func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]Run, error) {
+func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]ledger.Run, error) {
 	if len(n.dates) == 0 {
 		return nil, nil
 	}
@@ -220,8 +217,8 @@ func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]Run, 
 	if err != nil {
 		return nil, fmt.Errorf("create runs: %w", err)
 	}
-	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Run, error) {
-		r := Run{Kind: n.kind, RequestedBy: n.requestedBy, Status: StatusDue, Created: true}
+	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ledger.Run, error) {
+		r := ledger.Run{Kind: n.kind, RequestedBy: n.requestedBy, Status: ledger.StatusDue, Created: true}
 		err := row.Scan(&r.ID, &r.LogicalDate, &r.CreatedAt)
 		return r, err
 	})
@@ -236,14 +233,14 @@ func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]Run, 
 	return runs, nil
 }
 
-func (s *Service) announce(ctx context.Context, tx pgx.Tx, r Run, n newRuns) error {
+func (s *Service) announce(ctx context.Context, tx pgx.Tx, r ledger.Run, n newRuns) error {
 	if n.enqueue {
 		if err := s.insertJob(ctx, tx, r.ID, r.LogicalDate); err != nil {
 			return err
 		}
 	}
-	return Record(ctx, tx, Event{
-		Actor: n.requestedBy, Action: ActionRunRequested, Subject: strconv.FormatInt(r.ID, 10), Origin: n.origin,
+	return ledger.Record(ctx, tx, ledger.Event{
+		Actor: n.requestedBy, Action: ledger.ActionRunRequested, Subject: strconv.FormatInt(r.ID, 10), Origin: n.origin,
 		Detail: map[string]any{"kind": n.kind, "logical_date": r.LogicalDate},
 	})
 }
@@ -286,4 +283,23 @@ func (s *Service) tick(ctx context.Context, now time.Time) error {
 	// A broken schedule must not keep killed runs from being taken up.
 	_, reconcileErr := s.Reconcile(ctx)
 	return errors.Join(err, reconcileErr)
+}
+
+// ErrScheduleLate says that the schedule has not decided on a date that has ended.
+var ErrScheduleLate = errors.New("no worker keeps the schedule")
+
+// CheckSchedule reports whether a worker keeps the schedule: the last date that ended
+// has been decided on, or did so within the grace.
+func (s *Service) CheckSchedule(ctx context.Context, grace time.Duration) error {
+	last := s.lastEnded(s.config.Clock.Now().Add(-grace))
+	decided, begun, err := s.decided(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !begun:
+		return fmt.Errorf("the schedule has not begun: %w", ErrScheduleLate)
+	case decided < last:
+		return fmt.Errorf("the schedule stands at %s, and %s has ended: %w", decided, last, ErrScheduleLate)
+	}
+	return nil
 }

@@ -2,7 +2,7 @@ package jobs
 
 import (
 	"context"
-	_ "embed" // for ledger.sql
+	_ "embed" // for jobs.sql
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,11 +20,12 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
-//go:embed ledger.sql
-var ledgerSQL string
+//go:embed jobs.sql
+var jobsSQL string
 
 const (
 	defaultCatchUpLimit = 31
@@ -149,7 +150,7 @@ func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 type Service struct {
 	config Config
 	pool   *pgxpool.Pool
-	ledger *Ledger
+	ledger *ledger.Store
 	river  *river.Client[pgx.Tx]
 	sql    sqlfile.Statements
 	logger *slog.Logger
@@ -174,13 +175,13 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 	s := &Service{
 		config: c,
 		pool:   pool,
-		ledger: NewLedger(pool),
+		ledger: ledger.NewStore(pool),
+		sql:    sqlfile.Parse(jobsSQL),
 		logger: c.Logger,
 
 		unattendedAfter: unattendedAfter,
 	}
-	s.sql = s.ledger.sql
-	s.logs = newLogSink(pool, s.sql.Get("write_logs"), c.Logger)
+	s.logs = newLogSink(s.ledger, c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
 	if err != nil {
 		return nil, fmt.Errorf("make the River client: %w", err)
@@ -192,7 +193,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 var errStopped = errors.New("the service is stopped")
 
 // Ledger reads what this and every other service has done.
-func (s *Service) Ledger() *Ledger { return s.ledger }
+func (s *Service) Ledger() *ledger.Store { return s.ledger }
 
 // Start begins to keep the schedule and to work on runs, until Stop: ctx is for
 // the start alone. It fails when the database cannot be reached.

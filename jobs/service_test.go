@@ -19,6 +19,7 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/internal/tests3"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
 )
@@ -87,22 +88,22 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 
 	killLoadingChild(t, url, source.Path.String())
 	killed := time.Now()
-	require.Equal(t, StatusRunning, status(t, s, run.ID), "the child left no word")
+	require.Equal(t, ledger.StatusRunning, status(t, s, run.ID), "the child left no word")
 	require.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_logs WHERE message = 'the child is loading'"), "log lines survive kill -9")
 
 	require.NoError(t, s.Start(ctx))
 	require.Eventually(t, func() bool {
 		clock.advance(tickEvery)
-		return status(t, s, run.ID) == StatusSucceeded
+		return status(t, s, run.ID) == ledger.StatusSucceeded
 	}, time.Minute, 200*time.Millisecond)
 	t.Logf("taken up and finished %v after the kill", time.Since(killed))
 	assert.Equal(t, n, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files"))
-	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	attempts, err := attemptsOf(ctx, s, run.ID)
 	require.NoError(t, err)
 	require.Len(t, attempts, 2)
-	assert.Equal(t, []string{"child", StatusLost, "second", StatusSucceeded},
+	assert.Equal(t, []string{"child", ledger.StatusLost, "second", ledger.StatusSucceeded},
 		[]string{attempts[0].Worker, attempts[0].Status, attempts[1].Worker, attempts[1].Status})
 }
 
@@ -147,13 +148,13 @@ func TestStopGivesTheJobBack(t *testing.T) {
 	require.NoError(t, first.Stop(soft))
 
 	assert.Equal(t, "available 0", text(t, pool, "SELECT state || ' ' || attempt FROM river_job"), "no attempt is used up")
-	assert.Equal(t, StatusInterrupted, status(t, first, run.ID))
+	assert.Equal(t, ledger.StatusInterrupted, status(t, first, run.ID))
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_logs WHERE message = 'run ended'"), "the last line is written")
 
 	second := newService(t, pool, Config{Sources: []pipeline.Source{source}, Worker: "second"})
 	require.NoError(t, second.Start(ctx))
-	awaitStatus(t, second, run.ID, StatusSucceeded)
+	awaitStatus(t, second, run.ID, ledger.StatusSucceeded)
 	assert.Equal(t, 20, count(t, pool, "SELECT count(*) FROM transactions"))
 }
 
@@ -180,7 +181,7 @@ func TestStopLetsALoadFinish(t *testing.T) {
 	defer cancel()
 	require.NoError(t, s.Stop(soft))
 	assert.True(t, finished.Load())
-	assert.Equal(t, StatusSucceeded, status(t, s, run.ID))
+	assert.Equal(t, ledger.StatusSucceeded, status(t, s, run.ID))
 	assert.Equal(t, "completed", text(t, pool, "SELECT state::text FROM river_job"))
 	require.NoError(t, s.Stop(soft), "a second stop does nothing")
 	require.ErrorIs(t, s.Start(ctx), errStopped)
@@ -194,7 +195,7 @@ func TestAuditTrailOutlivesTheQueue(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3)+"bad\n")}})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	require.NoError(t, s.logs.Flush(ctx))
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM river_job WHERE state = 'completed'") == 1
@@ -203,8 +204,8 @@ func TestAuditTrailOutlivesTheQueue(t *testing.T) {
 
 	got, err := s.Ledger().Run(ctx, run.ID)
 	require.NoError(t, err)
-	assert.Equal(t, StatusSucceeded, got.Status)
-	assert.NotNil(t, got.JobID)
+	assert.Equal(t, ledger.StatusSucceeded, got.Status)
+	assert.NotZero(t, got.JobID)
 	files, err := s.Ledger().Files(ctx, run.ID, 0, 0)
 	require.NoError(t, err)
 	require.Len(t, files, 1)

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -21,7 +22,7 @@ func TestStats(t *testing.T) {
 	s := newService(t, pool, Config{Clock: clock, Sources: []pipeline.Source{source}})
 	stats, err := s.Ledger().Stats(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, Stats{Runs: []RunCount{}}, stats)
+	assert.Equal(t, ledger.Stats{Runs: []ledger.RunCount{}}, stats)
 	require.ErrorIs(t, s.CheckSchedule(t.Context(), 0), ErrScheduleLate)
 
 	_, err = s.Run(t.Context(), RunRequest{})
@@ -35,23 +36,25 @@ func TestStats(t *testing.T) {
 
 	stats, err = s.Ledger().Stats(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []RunCount{{KindBackfill, StatusDue, 1}, {KindBackfill, StatusFailed, 1}, {KindManual, StatusSucceeded, 1}}, stats.Runs)
+	assert.Equal(t, []ledger.RunCount{{Kind: ledger.KindBackfill, Status: ledger.StatusDue, Runs: 1}, {Kind: ledger.KindBackfill, Status: ledger.StatusFailed, Runs: 1}, {Kind: ledger.KindManual, Status: ledger.StatusSucceeded, Runs: 1}}, stats.Runs)
 	assert.Equal(t, [2]int64{2, 1}, [2]int64{stats.FilesLoaded, stats.FilesFailed})
 	assert.Equal(t, [5]int64{14, 11, 1, 1, 1}, [5]int64{stats.Read, stats.Loaded, stats.Duplicate, stats.Conflict, stats.Rejected})
 	assert.Zero(t, stats.LastSuccess, "a run by hand is none of a night's")
 	assert.Equal(t, int64(1), stats.Waiting)
-	assert.InDelta(t, time.Hour.Seconds(), stats.WaitingSince.Seconds(), 60)
-	require.NotNil(t, stats.Scheduled)
-	assert.Equal(t, date(t, "2024-03-09"), *stats.Scheduled)
+	assert.InDelta(t, time.Hour.Seconds(), stats.WaitingAge.Seconds(), 60)
+	scheduled, begun, err := s.decided(t.Context())
+	require.NoError(t, err)
+	require.True(t, begun)
+	assert.Equal(t, date(t, "2024-03-09"), scheduled)
 	require.NoError(t, s.CheckSchedule(t.Context(), 0))
 
 	execute(t, pool, "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) SELECT id, 1, '', '' FROM etl_runs WHERE logical_date = '2024-03-08'")
 	execute(t, pool, "INSERT INTO etl_outcomes (run_id, attempt, status, finished_at) SELECT id, 1, 'succeeded', now() - interval '2 hours' FROM etl_runs WHERE logical_date = '2024-03-08'")
 	stats, err = s.Ledger().Stats(t.Context())
 	require.NoError(t, err)
-	assert.InDelta(t, (2 * time.Hour).Seconds(), stats.SinceLastSuccess.Seconds(), 60)
+	assert.InDelta(t, (2 * time.Hour).Seconds(), stats.LastSuccessAge.Seconds(), 60)
 	assert.Zero(t, stats.Waiting)
-	assert.Zero(t, stats.WaitingSince)
+	assert.Zero(t, stats.WaitingAge)
 
 	clock.advance(24 * time.Hour)
 	require.ErrorIs(t, s.CheckSchedule(t.Context(), time.Hour), ErrScheduleLate)
@@ -66,11 +69,12 @@ func TestTraceGoesThroughTheQueue(t *testing.T) {
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
 	s := newService(t, pool, Config{Clock: newFakeClock(moment(t, "2024-03-10T12:00:00Z")), Tracer: tracer, Loader: loads(), Sources: []pipeline.Source{newSource(t, rows(1))}})
 	ctx, request := tracer.Tracer("test").Start(t.Context(), "POST /runs")
-	run, err := s.Trigger(ctx, date(t, "2024-03-08"), "test", "")
+	on := date(t, "2024-03-08")
+	run, err := s.Request(ctx, &on, "test", "")
 	request.End()
 	require.NoError(t, err)
 	require.NoError(t, s.Start(t.Context()))
-	require.Eventually(t, func() bool { return status(t, s, run.ID) == StatusSucceeded }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return status(t, s, run.ID) == ledger.StatusSucceeded }, patience, 10*time.Millisecond)
 	var process sdktrace.ReadOnlySpan
 	require.Eventually(t, func() bool {
 		for _, span := range spans.Ended() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/tests3"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -35,7 +36,7 @@ func TestStoreAwayAtMidnight(t *testing.T) {
 	assert.Equal(t, river.EventKindJobFailed, first.EventKind, "River tries again")
 	run, err := s.Ledger().Run(ctx, runs[0].ID)
 	require.NoError(t, err)
-	assert.Equal(t, StatusRetrying, run.Status)
+	assert.Equal(t, ledger.StatusRetrying, run.Status)
 	assert.Contains(t, run.Error, "s3://tally/in/2024-05-10: the object store is away")
 	assert.NotContains(t, run.Error, "endpoint=")
 	assert.Equal(t, "disk", text(t, pool, "SELECT string_agg(source, ',') FROM etl_files"), "the other source is loaded, and nothing has failed")
@@ -43,7 +44,7 @@ func TestStoreAwayAtMidnight(t *testing.T) {
 	store.Start()
 	second := work(t, pool, s, runs[0], first.Job)
 	assert.Equal(t, river.EventKindJobCancelled, second.EventKind, "a bad file is still one")
-	assert.Equal(t, StatusFailed, status(t, s, runs[0].ID))
+	assert.Equal(t, ledger.StatusFailed, status(t, s, runs[0].ID))
 	assert.Equal(t, 10, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, "s3://tally/in/2024-05-10/b.csv", text(t, pool, "SELECT string_agg(path, ',') FROM etl_files WHERE status = 'failed'"))
 	assert.Equal(t, before, store.Objects(), "a source is only read")
@@ -66,11 +67,11 @@ func TestStoreComesBack(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{{Name: "s3", Path: store.At("in/*.csv")}}, Loader: loader})
 	require.NoError(t, s.Start(context.Background()))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
-	attempts, err := s.Ledger().Attempts(context.Background(), run.ID)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
+	attempts, err := attemptsOf(context.Background(), s, run.ID)
 	require.NoError(t, err)
 	require.Len(t, attempts, 2)
-	assert.Equal(t, StatusRetrying, attempts[0].Status)
+	assert.Equal(t, ledger.StatusRetrying, attempts[0].Status)
 	assert.Equal(t, 9, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM etl_files WHERE status = 'loaded'"))
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_files WHERE status = 'failed'"))

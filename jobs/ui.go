@@ -13,6 +13,7 @@ import (
 	"riverqueue.com/riverui"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 // uiBodyLimit bounds the body of a request that changes something: ids of jobs.
@@ -80,7 +81,7 @@ func (s *Service) recordChange(r *http.Request, body []byte) error {
 	} else if len(body) > 0 {
 		detail["body"] = postgres.Text(string(body))
 	}
-	return Record(r.Context(), s.pool, Event{
-		Actor: s.config.Actor(r), Action: ActionQueueChange, Subject: r.Method + " " + r.URL.Path, Origin: r.RemoteAddr, Detail: detail,
+	return ledger.Record(r.Context(), s.pool, ledger.Event{
+		Actor: s.config.Actor(r), Action: ledger.ActionQueueChange, Subject: r.Method + " " + r.URL.Path, Origin: r.RemoteAddr, Detail: detail,
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -31,7 +32,7 @@ func TestUIShowsOutputAndLog(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3))}})
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
-	awaitStatus(t, s, run.ID, StatusSucceeded)
+	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	ui, err := s.UI("/riverui/")
 	require.NoError(t, err)
 	index := uiRequest(t, ui, http.MethodGet, "/riverui/", "", "cross-site")

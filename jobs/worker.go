@@ -10,6 +10,8 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverlog"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 const (
@@ -126,7 +128,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	case errors.Is(err, errRunOver):
 		slog.New(above).InfoContext(ctx, "nothing to do: the run is over", slog.Int64("run", job.Args.RunID))
 		return nil
-	case errors.Is(err, ErrRunNotFound):
+	case errors.Is(err, ledger.ErrRunNotFound):
 		return river.JobCancel(err)
 	case errors.Is(err, ErrRunBusy):
 		return river.JobSnooze(busySnooze)
@@ -147,11 +149,11 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 // forRiver turns the end of an attempt into what River is told.
 func (e ending) forRiver() error {
 	switch e.status {
-	case StatusSucceeded, statusFenced:
+	case ledger.StatusSucceeded, statusFenced:
 		return nil
-	case StatusFailed:
+	case ledger.StatusFailed:
 		return river.JobCancel(e.err)
-	case StatusInterrupted:
+	case ledger.StatusInterrupted:
 		return river.JobSnooze(0)
 	}
 	return e.err

@@ -20,12 +20,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
 // work has River's test worker work on a run once, in a job of its own or in
 // the one given.
-func work(t *testing.T, pool *pgxpool.Pool, s *Service, run Run, job *rivertype.JobRow) *rivertest.WorkResult {
+func work(t *testing.T, pool *pgxpool.Pool, s *Service, run ledger.Run, job *rivertype.JobRow) *rivertest.WorkResult {
 	t.Helper()
 	ctx := context.Background()
 	worker := rivertest.NewWorker(t, riverpgxv5.New(pool), s.riverConfig(), &runWorker{retried[runArgs]{service: s}})
@@ -55,7 +56,7 @@ func TestRunSucceeds(t *testing.T) {
 	run := dueRun(t, s, "2024-05-10")
 	result := work(t, pool, s, run, nil)
 	assert.Equal(t, river.EventKindJobCompleted, result.EventKind)
-	assert.Equal(t, StatusSucceeded, status(t, s, run.ID))
+	assert.Equal(t, ledger.StatusSucceeded, status(t, s, run.ID))
 
 	var output RunResult
 	require.NoError(t, json.Unmarshal(result.Job.Output(), &output))
@@ -82,7 +83,7 @@ func TestBadFileFailsOnce(t *testing.T) {
 	assert.Equal(t, river.EventKindJobCancelled, result.EventKind, "not retried")
 	run, err := s.Ledger().Run(ctx, runs[0].ID)
 	require.NoError(t, err)
-	assert.Equal(t, StatusFailed, run.Status)
+	assert.Equal(t, ledger.StatusFailed, run.Status)
 	assert.Contains(t, run.Error, "a.csv")
 	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM transactions"), "the good file is loaded all the same")
 
@@ -118,16 +119,16 @@ func TestLostConnectionIsRetried(t *testing.T) {
 	run := dueRun(t, s, "2024-05-10")
 	first := work(t, pool, s, run, nil)
 	assert.Equal(t, river.EventKindJobFailed, first.EventKind)
-	assert.Equal(t, StatusRetrying, status(t, s, run.ID))
+	assert.Equal(t, ledger.StatusRetrying, status(t, s, run.ID))
 	assert.WithinDuration(t, time.Now().Add(time.Second), first.Job.ScheduledAt, time.Second)
 	away = false
 	second := work(t, pool, s, run, first.Job)
 	assert.Equal(t, river.EventKindJobCompleted, second.EventKind)
 	assert.Equal(t, []string{"1:a.csv", "2:a.csv", "2:b.csv"}, tried, "an outage ends the attempt")
-	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	attempts, err := attemptsOf(ctx, s, run.ID)
 	require.NoError(t, err)
 	require.Len(t, attempts, 2)
-	assert.Equal(t, []string{StatusRetrying, StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
+	assert.Equal(t, []string{ledger.StatusRetrying, ledger.StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
 	assert.NotNil(t, attempts[0].FinishedAt)
 }
 
@@ -145,11 +146,11 @@ func TestRetryKeepsWhatFailed(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "bad\n", rows(2))}, Loader: loader})
 	run := dueRun(t, s, "2024-05-10")
 	first := work(t, pool, s, run, nil)
-	require.Equal(t, StatusRetrying, status(t, s, run.ID))
+	require.Equal(t, ledger.StatusRetrying, status(t, s, run.ID))
 	away = false
 	second := work(t, pool, s, run, first.Job)
 	assert.Equal(t, river.EventKindJobCancelled, second.EventKind)
-	assert.Equal(t, StatusFailed, status(t, s, run.ID))
+	assert.Equal(t, ledger.StatusFailed, status(t, s, run.ID))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files WHERE status = 'failed'"))
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM transactions"))
 }
@@ -164,20 +165,20 @@ func TestEndings(t *testing.T) {
 	}{
 		"a bug": {
 			load:   func(context.Context, pipeline.LoadRequest) (pipeline.Result, error) { panic("index out of range") },
-			status: StatusFailed, event: river.EventKindJobCancelled, reason: "panic: index out of range",
+			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: "panic: index out of range",
 		},
 		"a refused statement": {
 			load: func(context.Context, pipeline.LoadRequest) (pipeline.Result, error) {
 				return pipeline.Result{}, &pgconn.PgError{Code: "42601", Message: "syntax"}
 			},
-			status: StatusFailed, event: river.EventKindJobCancelled, reason: "42601",
+			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: "42601",
 		},
 		"too slow": {
 			load: func(ctx context.Context, _ pipeline.LoadRequest) (pipeline.Result, error) {
 				<-ctx.Done()
 				return pipeline.Result{}, ctx.Err()
 			},
-			status: StatusFailed, event: river.EventKindJobCancelled, reason: errTimeout.Error(),
+			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: errTimeout.Error(),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,7 +218,7 @@ func TestJobOfAnotherKindOfEnd(t *testing.T) {
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_attempts"))
 
 	// There is no such run.
-	assert.Equal(t, river.EventKindJobCancelled, work(t, pool, s, Run{ID: 4711}, nil).EventKind)
+	assert.Equal(t, river.EventKindJobCancelled, work(t, pool, s, ledger.Run{ID: 4711}, nil).EventKind)
 }
 
 // Two attempts at once, as after a lock that was lost: the real fence lets only
@@ -245,15 +246,15 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 	result := work(t, pool, s, run, nil)
 	assert.Equal(t, river.EventKindJobCompleted, result.EventKind)
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"), "the fenced attempt loaded nothing")
-	assert.Equal(t, StatusRunning, status(t, s, run.ID))
+	assert.Equal(t, ledger.StatusRunning, status(t, s, run.ID))
 
 	second.sources = []pipeline.Source{source}
 	_, end := s.attempt(ctx, second)
 	require.NoError(t, end.err)
 	assert.Equal(t, 5, count(t, pool, "SELECT count(*) FROM transactions"))
-	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	attempts, err := attemptsOf(ctx, s, run.ID)
 	require.NoError(t, err)
-	assert.Equal(t, []string{StatusLost, StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
+	assert.Equal(t, []string{ledger.StatusLost, ledger.StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
 }
 
 func TestLostLockEndsTheAttempt(t *testing.T) {
@@ -267,7 +268,7 @@ func TestLostLockEndsTheAttempt(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loader})
 	run := dueRun(t, s, "2024-05-10")
 	assert.Equal(t, river.EventKindJobFailed, work(t, pool, s, run, nil).EventKind)
-	assert.Equal(t, StatusRetrying, status(t, s, run.ID))
+	assert.Equal(t, ledger.StatusRetrying, status(t, s, run.ID))
 }
 
 func TestOutcomeThatCannotBeNotedIsNone(t *testing.T) {
@@ -280,9 +281,9 @@ func TestOutcomeThatCannotBeNotedIsNone(t *testing.T) {
 	assert.Equal(t, river.EventKindJobFailed, first.EventKind)
 	allow()
 	assert.Equal(t, river.EventKindJobCompleted, work(t, pool, s, run, first.Job).EventKind)
-	attempts, err := s.Ledger().Attempts(ctx, run.ID)
+	attempts, err := attemptsOf(ctx, s, run.ID)
 	require.NoError(t, err)
-	assert.Equal(t, []string{StatusLost, StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
+	assert.Equal(t, []string{ledger.StatusLost, ledger.StatusSucceeded}, []string{attempts[0].Status, attempts[1].Status})
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM transactions"))
 }
 

@@ -13,12 +13,9 @@ import (
 
 	"github.com/opentax/tally/internal/embedded"
 	"github.com/opentax/tally/internal/postgres"
-	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 )
-
-// actionMigrated is the audit event of steps that were applied to the schema.
-const actionMigrated = "schema.migrated"
 
 // database is the database in use, embedded or not.
 type database struct {
@@ -85,7 +82,7 @@ func migrate(ctx context.Context, db *database) (applied []string, err error) {
 		return applied, err
 	}
 	by := caller()
-	return applied, jobs.Record(ctx, db.pool, jobs.Event{Actor: by.Actor, Action: actionMigrated, Subject: "schema", Origin: by.Origin,
+	return applied, ledger.Record(ctx, db.pool, ledger.Event{Actor: by.Actor, Action: ledger.ActionSchemaMigrated, Subject: "schema", Origin: by.Origin,
 		Detail: map[string]any{"steps": applied, "code_version": codeVersion()}})
 }
 

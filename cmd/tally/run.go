@@ -9,10 +9,10 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/opentax/tally/internal/civil"
-
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
 
@@ -81,7 +81,7 @@ func (env *environment) process(ctx context.Context, service *jobs.Service, requ
 	request.Progress = bar.report
 	result, err := service.Run(ctx, request)
 	bar.finish()
-	if errors.Is(err, jobs.ErrNotEnded) {
+	if errors.Is(err, ledger.ErrNotEnded) {
 		return usageError{err}
 	}
 	if len(result.Files) > 0 || err == nil {
@@ -164,7 +164,7 @@ func (cmd backfillCmd) Run(ctx context.Context, env *environment) error {
 	}
 	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
 		runs, err := service.Backfill(ctx, from, to, requestedBy())
-		if errors.Is(err, jobs.ErrNotEnded) || errors.Is(err, jobs.ErrTooManyDates) {
+		if errors.Is(err, ledger.ErrNotEnded) || errors.Is(err, jobs.ErrTooManyDates) {
 			return usageError{err}
 		}
 		for _, r := range runs {

@@ -9,21 +9,12 @@ import (
 	"time"
 
 	"github.com/opentax/tally/api"
-	"github.com/opentax/tally/jobs"
 )
 
 type tokenCmd struct {
 	Add    tokenAddCmd    `cmd:"" help:"Make a token and print its secret, which is shown this once."`
 	List   tokenListCmd   `cmd:"" help:"List the tokens, revoked ones included."`
 	Revoke tokenRevokeCmd `cmd:"" help:"End a token, for every process within a second."`
-}
-
-// tokens are the API's tokens; the audit trail that they are noted in is that of
-// jobs, which api knows nothing of.
-func tokens(db *database) *api.Tokens {
-	return api.NewTokens(db.pool, func(ctx context.Context, on api.Execer, e api.Event) error {
-		return jobs.Record(ctx, on, jobs.Event(e))
-	})
 }
 
 // caller is who is at the command line, for the audit trail.
@@ -42,7 +33,7 @@ type tokenAddCmd struct {
 
 func (cmd tokenAddCmd) Run(ctx context.Context, env *environment) error {
 	return env.withDatabase(ctx, func(db *database) error {
-		secret, err := tokens(db).Add(ctx, cmd.Name, api.Role(cmd.Role), caller())
+		secret, err := api.NewTokens(db.pool).Add(ctx, cmd.Name, api.Role(cmd.Role), caller())
 		if errors.Is(err, api.ErrTokenName) || errors.Is(err, api.ErrTokenRole) {
 			return usageError{err}
 		}
@@ -61,7 +52,7 @@ type tokenListCmd struct {
 
 func (cmd tokenListCmd) Run(ctx context.Context, env *environment) error {
 	return env.withDatabase(ctx, func(db *database) error {
-		list, err := tokens(db).List(ctx)
+		list, err := api.NewTokens(db.pool).List(ctx)
 		if err != nil {
 			return err
 		}
@@ -77,10 +68,10 @@ func (env *environment) printTokens(list []api.Token) error {
 	fmt.Fprintln(table, "name\trole\tadded\tby\trevoked\tby")
 	for _, t := range list {
 		revoked := ""
-		if t.RevokedAt != nil {
+		if !t.RevokedAt.IsZero() {
 			revoked = t.RevokedAt.UTC().Format(time.DateTime)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Role, t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, value(t.RevokedBy))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Role, t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, t.RevokedBy)
 	}
 	return table.Flush()
 }
@@ -91,7 +82,7 @@ type tokenRevokeCmd struct {
 
 func (cmd tokenRevokeCmd) Run(ctx context.Context, env *environment) error {
 	return env.withDatabase(ctx, func(db *database) error {
-		if err := tokens(db).Revoke(ctx, cmd.Name, caller()); err != nil {
+		if err := api.NewTokens(db.pool).Revoke(ctx, cmd.Name, caller()); err != nil {
 			return err
 		}
 		// Whoever reads the next line may rely on it, so not before every process does.

@@ -121,7 +121,7 @@ func (env *environment) serve(ctx context.Context, p parts) error {
 // access is who may use the API. Where anybody on the network could, it is an
 // error, before anything has been done.
 func (env *environment) access(ctx context.Context, p parts, listener net.Listener, db *database, limit api.RateLimit) (*api.Access, error) {
-	config := api.AccessConfig{Tokens: tokens(db), RateLimit: limit, Logger: env.logger}
+	config := api.AccessConfig{Tokens: api.NewTokens(db.pool), RateLimit: limit, Logger: env.logger}
 	if listener == nil || onLoopback(listener.Addr()) {
 		return api.NewAccess(config), nil
 	}
@@ -194,14 +194,14 @@ func (env *environment) answer(ctx context.Context, listener net.Listener, db *d
 	if err != nil {
 		return err
 	}
-	ledger := runs{service, service.Ledger()}
 	handler, err := api.New(api.Config{
 		Summaries: cached{store, cache},
-		Runs:      ledger,
+		Runs:      service.Ledger(),
+		Request:   service.Request,
 		Ready: func(ctx context.Context) error {
 			return errors.Join(ready(ctx, db), keptUp(ctx, service, cache))
 		},
-		Figures:   api.Figures{Ledger: ledger.figures, Pool: db.pool.Stat, Cache: cache.Stats},
+		Figures:   api.Figures{Ledger: service.Ledger().Stats, Pool: db.pool.Stat, Cache: cache.Stats},
 		Tracer:    env.tracer,
 		AccessLog: env.accessLog,
 		Version:   codeVersion(),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
@@ -63,6 +64,9 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	}
 	setDefault(conn.RuntimeParams, "application_name", c.ApplicationName, "tally")
 	setDefault(conn.RuntimeParams, "timezone", "", "UTC")
+	// Bun quotes the texts that it writes into a statement by the rules of this setting.
+	conn.RuntimeParams["standard_conforming_strings"] = "on"
+	config.AfterConnect = timesInUTC
 
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -73,6 +77,13 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	return pool, nil
+}
+
+// timesInUTC has the connection read points in time in UTC; pgx by itself reads them in
+// the zone of the process.
+func timesInUTC(_ context.Context, conn *pgx.Conn) error {
+	conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
+	return nil
 }
 
 // setDefault leaves a parameter that the URL already sets.

@@ -26,7 +26,7 @@ VALUES ($1, $2, $3, $4, $5);
 -- name: end_attempt
 -- Nothing where the next attempt has noted this one as lost.
 INSERT INTO etl_outcomes (run_id, attempt, status, error)
-VALUES ($1, $2, $3, $4)
+VALUES ($1, $2, $3, nullif($4, ''))
 ON CONFLICT DO NOTHING;
 
 -- name: known_failures
@@ -35,13 +35,6 @@ SELECT run_id, source, path, sha256, rules, coalesce(error_code, ''), error
 FROM etl_files
 WHERE status = 'failed' AND sha256 IS NOT NULL AND code_version = $1
 ORDER BY id DESC;
-
--- name: write_logs
-INSERT INTO etl_logs (run_id, attempt, at, level, message, attrs)
-SELECT run_id, attempt, at, level, message, attrs::jsonb
-FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::text[], $5::text[], $6::text[])
-     WITH ORDINALITY AS l(run_id, attempt, at, level, message, attrs, n)
-ORDER BY n;
 
 -- name: unattended
 -- Runs that are to be done and that nobody is doing: not over, the lock of no
@@ -89,30 +82,6 @@ WHERE r.kind = 'manual' AND r.status = 'running' AND r.started_at < now() - make
         AND l.classid = $1::bigint::oid AND l.objid = (r.id & 2147483647)::oid)
 ON CONFLICT DO NOTHING;
 
--- name: run_counts
-SELECT kind, status, count(*) FROM etl_run_status GROUP BY kind, status ORDER BY kind, status;
-
--- name: file_counts
-SELECT count(*) FILTER (WHERE status = 'loaded'), count(*) FILTER (WHERE status = 'failed'),
-       coalesce(sum(read), 0)::bigint, coalesce(sum(loaded), 0)::bigint, coalesce(sum(duplicate), 0)::bigint,
-       coalesce(sum(conflict), 0)::bigint, coalesce(sum(rejected), 0)::bigint
-FROM etl_files;
-
--- name: last_success
-SELECT max(o.finished_at), extract(epoch FROM clock_timestamp() - max(o.finished_at))::float
-FROM etl_outcomes o JOIN etl_runs r ON r.id = o.run_id
-WHERE o.status = 'succeeded' AND r.kind <> 'manual';
-
--- name: waiting
-SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(finished_at, created_at))), 0)::float
-FROM etl_run_status
-WHERE kind <> 'manual' AND status NOT IN ('running', 'succeeded', 'failed');
-
--- name: last_export
--- Of those after runs: one by hand may have been to anywhere.
-SELECT finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float
-FROM etl_exports WHERE status = 'succeeded' AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1;
-
 -- name: unattended_export
 -- The newest run that has ended, if no export to the target ($1) has begun since and come
 -- to an end, no live process is at one, nothing was heard of the run for the grace ($3),
@@ -134,8 +103,3 @@ WHERE o.status IN ('succeeded', 'failed') AND o.finished_at < now() - make_inter
         AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
              OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $3)))
 ORDER BY o.finished_at DESC LIMIT 1;
-
--- name: note_export
-INSERT INTO etl_exports (run_id, job_id, requested_by, target, status, error, epoch, last_file_id, files, written, removed,
-    rows, total_amount, bytes, bytes_written, worker, code_version, started_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::numeric, $14, $15, $16, $17, $18);

@@ -1,0 +1,71 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	_ "embed" // for stats.sql
+	"errors"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/opentax/tally/internal/sqlfile"
+)
+
+//go:embed stats.sql
+var statsSQL string
+
+// Stats are the figures of the ledger that monitoring reads. Ages are by the
+// database's clock.
+type Stats struct {
+	// Runs, by kind and state.
+	Runs []RunCount
+	// Files and their rows, whole or failed.
+	FilesLoaded, FilesFailed                    int64
+	Read, Loaded, Duplicate, Conflict, Rejected int64
+	// LastSuccess is when a run of a date last succeeded, zero before the first.
+	LastSuccess    time.Time
+	LastSuccessAge time.Duration
+	// LastExport is when an export after a run last succeeded, zero before the first.
+	LastExport    time.Time
+	LastExportAge time.Duration
+	// Waiting counts the runs of a date that wait for a worker, WaitingAge is how long
+	// the first of them has waited; 0 where none waits.
+	Waiting    int64
+	WaitingAge time.Duration
+}
+
+// RunCount counts the runs of a kind in a state.
+type RunCount struct {
+	Kind   string `bun:"kind"`
+	Status string `bun:"status"`
+	Runs   int64  `bun:"runs"`
+}
+
+// Stats reads the figures. Its cost grows with the number of runs and files, not of
+// rows.
+func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
+	stats.Runs = []RunCount{}
+	if err := s.selectRunCounts().Scan(ctx, &stats.Runs); err != nil {
+		return stats, failed(err, "the figures of runs")
+	}
+	statements := sqlfile.Parse(statsSQL)
+	for name, figures := range map[string][]any{
+		"file_counts": {&stats.FilesLoaded, &stats.FilesFailed,
+			&stats.Read, &stats.Loaded, &stats.Duplicate, &stats.Conflict, &stats.Rejected},
+		"last_success": {&stats.LastSuccess, &stats.LastSuccessAge},
+		"last_export":  {&stats.LastExport, &stats.LastExportAge},
+		"waiting":      {&stats.Waiting, &stats.WaitingAge},
+	} {
+		err := s.db.QueryRowContext(ctx, statements.Get(name)).Scan(figures...)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return stats, failed(err, "the figure %s", name)
+		}
+	}
+	return stats, nil
+}
+
+func (s *Store) selectRunCounts() *bun.SelectQuery {
+	return s.db.NewSelect().Model((*Run)(nil)).Column("kind", "status").ColumnExpr("count(*) AS runs").
+		Group("kind", "status").Order("kind", "status")
+}

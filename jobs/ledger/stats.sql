@@ -1,0 +1,22 @@
+-- name: file_counts
+SELECT count(*) FILTER (WHERE status = 'loaded'), count(*) FILTER (WHERE status = 'failed'),
+       coalesce(sum(read), 0)::bigint, coalesce(sum(loaded), 0)::bigint, coalesce(sum(duplicate), 0)::bigint,
+       coalesce(sum(conflict), 0)::bigint, coalesce(sum(rejected), 0)::bigint
+FROM etl_files;
+
+-- name: last_success
+-- Ages are the database's to tell, so that they do not depend on this machine's clock.
+SELECT max(o.finished_at), greatest(0, extract(epoch FROM clock_timestamp() - max(o.finished_at)) * 1e9)::bigint
+FROM etl_outcomes o JOIN etl_runs r ON r.id = o.run_id
+WHERE o.status = 'succeeded' AND r.kind <> 'manual'
+HAVING count(*) > 0;
+
+-- name: last_export
+-- Of those after runs: one by hand may have been to anywhere.
+SELECT finished_at, greatest(0, extract(epoch FROM clock_timestamp() - finished_at) * 1e9)::bigint
+FROM etl_exports WHERE status = 'succeeded' AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1;
+
+-- name: waiting
+SELECT count(*), greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(finished_at, created_at))), 0) * 1e9)::bigint
+FROM etl_run_status
+WHERE kind <> 'manual' AND status NOT IN ('running', 'succeeded', 'failed');

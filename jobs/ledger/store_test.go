@@ -1,0 +1,77 @@
+package ledger_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/jobs/ledger"
+	"github.com/opentax/tally/migrations"
+)
+
+func newStore(t *testing.T, script string) (*ledger.Store, *pgxpool.Pool) {
+	t.Helper()
+	pool := testdb.New(t, migrations.Schema{})
+	_, err := pool.Exec(context.Background(), script)
+	require.NoError(t, err)
+	return ledger.NewStore(pool), pool
+}
+
+// A page of the API is read with one row more, which tells whether there is another.
+func TestTheLargestPageTellsOfTheNext(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t, `INSERT INTO etl_runs (kind, logical_date, requested_by)
+		SELECT 'nightly', date '2020-01-01' + n, 'schedule' FROM generate_series(1, 1100) n`)
+	const largest = 1000
+	for limit, want := range map[int]int{1: 1, largest: largest, largest + 1: largest + 1, largest + 2: ledger.MaxPage, 0: ledger.MaxPage, -1: ledger.MaxPage} {
+		runs, err := store.Runs(t.Context(), 0, limit)
+		require.NoError(t, err)
+		assert.Len(t, runs, want, limit)
+	}
+}
+
+// What JSON must not leave null is never nil, and what is NULL is left out.
+func TestARunThatIsDue(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t, `INSERT INTO etl_runs (kind, logical_date, requested_by, created_at) VALUES ('nightly', '2024-02-29', 'schedule', '2024-03-01 01:00+01')`)
+	run, err := store.Run(t.Context(), 1)
+	require.NoError(t, err)
+	assert.Same(t, time.UTC, run.CreatedAt.Location(), "whatever the zone of the process")
+	day := run.LogicalDate
+	assert.Equal(t, ledger.Run{ID: 1, Kind: "nightly", LogicalDate: day, RequestedBy: "schedule", Paths: []string{},
+		CreatedAt: time.Date(2024, 3, 1, 0, 0, 0, 0, time.UTC), Status: ledger.StatusDue}, run)
+	assert.Equal(t, "2024-02-29", day.String())
+
+	_, err = store.Run(t.Context(), 2)
+	require.ErrorIs(t, err, ledger.ErrRunNotFound)
+	runs, err := store.Runs(t.Context(), 1, 10)
+	require.NoError(t, err)
+	assert.Equal(t, []ledger.Run{}, runs)
+}
+
+// Log lines hold whatever was in a file; Bun writes them into the statement's text.
+func TestLogLinesStayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	store, pool := newStore(t, "")
+	lines := []ledger.LogLine{
+		{RunID: 1, Attempt: 1, At: time.Now(), Level: "INFO", Message: `'; DROP TABLE etl_logs; -- \' ? ?0 $1 "`, Attrs: []byte(`{"a":"'\\' ? $1"}`)},
+		{RunID: 1, Attempt: 2, At: time.Now(), Level: "WARN", Message: "e\u0301\u2028\\", Attrs: []byte(`{}`)},
+	}
+	require.NoError(t, store.AddLogs(t.Context(), lines))
+	read, err := store.Logs(t.Context(), 1, 0, 0)
+	require.NoError(t, err)
+	require.Len(t, read, len(lines))
+	for i, l := range read {
+		assert.Equal(t, []any{lines[i].Attempt, lines[i].Level, lines[i].Message}, []any{l.Attempt, l.Level, l.Message})
+		assert.JSONEq(t, string(lines[i].Attrs), string(l.Attrs))
+		assert.WithinDuration(t, lines[i].At, l.At, time.Millisecond)
+	}
+	var setting string
+	require.NoError(t, pool.QueryRow(t.Context(), "SHOW standard_conforming_strings").Scan(&setting))
+	assert.Equal(t, "on", setting, "by which Bun quotes")
+}
