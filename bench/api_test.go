@@ -34,7 +34,7 @@ const asked = 5_000
 // are and beside the least that there can be, in turns. An operation is a round.
 func BenchmarkAPI(b *testing.B) {
 	pool, runID := database(b)
-	load(b, pool, runID, dirtyFile(b, 10_000, 1, 1_000))
+	loadFile(b, pool, runID, dirtyFile(b, 10_000, 1, 1_000))
 	store := summaries.NewStore(pool)
 	answers := summaryAnswers(b, store, someUsers(b, pool))
 	b.Run("cached", func(b *testing.B) {

@@ -28,7 +28,7 @@ func BenchmarkBesideLoad(b *testing.B) {
 	n := *mostRows
 	s := newServer(b)
 	pool, runID := s.tally(b)
-	load(b, pool, runID, dirtyFile(b, n, 1, n/10))
+	loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
 	store, users := summaries.NewStore(pool), someUsers(b, pool)
 	server := listen(b, tally(b, listener(b, pool, 1), slog.LevelInfo), api.Listener, nil)
 	var alone, beside []float64
@@ -41,7 +41,7 @@ func BenchmarkBesideLoad(b *testing.B) {
 		alone = append(alone, v.leave(b, before, before)...)
 
 		v = visit(server.address, users)
-		load(b, pool, runID, dirty)
+		loadFile(b, pool, runID, dirty)
 		after := summaryAnswers(b, store, users)
 		beside = append(beside, v.leave(b, before, after)...)
 		if slices.EqualFunc(before, after, func(a, b answer) bool { return string(a.body) == string(b.body) }) {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/opentax/tally/internal/bucket"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 // BenchmarkCheck profiles a file, which reads, cleans and counts all of it, beside
@@ -23,7 +23,7 @@ func BenchmarkCheck(b *testing.B) {
 			var ours, peers time.Duration
 			for range b.N {
 				began := time.Now()
-				p, err := pipeline.Check(b.Context(), nil, bucket.Path(path), pipeline.Rules{})
+				p, err := transform.Check(b.Context(), nil, bucket.Path(path), transform.Rules{})
 				ours += time.Since(began)
 				if err != nil || p.Read != n {
 					b.Fatalf("%d of %d rows: %v", p.Read, n, err)

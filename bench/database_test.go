@@ -14,7 +14,8 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/synthetic"
 )
 
 // mostRows bounds the sizes that are run: CI runs the smallest alone.
@@ -88,7 +89,7 @@ func mixed(b *testing.B, n int64, seed uint64, users int64, more func(io.Writer)
 	if err != nil {
 		b.Fatal(err)
 	}
-	err = pipeline.Generate(b.Context(), file, pipeline.Generator{Rows: n, Users: int(users), Seed: seed})
+	err = synthetic.Write(b.Context(), file, synthetic.File{Rows: n, Users: int(users), Seed: seed})
 	if err == nil {
 		err = more(file)
 	}
@@ -101,22 +102,22 @@ func mixed(b *testing.B, n int64, seed uint64, users int64, more func(io.Writer)
 	return file.Name()
 }
 
-// load loads a file and insists that every row is accounted for.
-func load(b *testing.B, pool *pgxpool.Pool, runID int64, path string) pipeline.Result {
+// loadFile loads a file and insists that every row is accounted for.
+func loadFile(b *testing.B, pool *pgxpool.Pool, runID int64, path string) load.Result {
 	b.Helper()
-	return loadWith(b, pipeline.NewLoader(pool, nil), runID, path)
+	return loadWith(b, load.New(pool, nil), runID, path)
 }
 
-func loadWith(b *testing.B, loader *pipeline.Loader, runID int64, path string) pipeline.Result {
+func loadWith(b *testing.B, loader *load.Loader, runID int64, path string) load.Result {
 	b.Helper()
-	r, err := loader.Load(b.Context(), pipeline.LoadRequest{
+	r, err := loader.Load(b.Context(), load.Request{
 		RunID: runID, Attempt: 1, Source: "bench", Path: bucket.Path(path), CodeVersion: "bench",
 	})
 	if err != nil {
 		b.Error(err)
 		return r
 	}
-	if r.Status != pipeline.StatusLoaded || r.Read != r.Loaded+r.Duplicate+r.Conflict+r.Rejected || r.Loaded == 0 {
+	if r.Status != load.StatusLoaded || r.Read != r.Loaded+r.Duplicate+r.Conflict+r.Rejected || r.Loaded == 0 {
 		b.Errorf("not loaded as it should be: %+v", r)
 	}
 	return r

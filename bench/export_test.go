@@ -21,7 +21,7 @@ func BenchmarkExport(b *testing.B) {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
 			s := newServer(b)
 			pool, runID := s.tally(b)
-			load(b, pool, runID, dirtyFile(b, n, 1, n/10))
+			loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
 			exec(b, pool, "VACUUM (ANALYZE)")
 			var export, all, transactions, nothing, night []float64
 			var most float64
@@ -48,7 +48,7 @@ func BenchmarkExport(b *testing.B) {
 					b.Fatalf("%d files were written again", again.Written)
 				}
 				nothing = append(nothing, again.Seconds)
-				load(b, pool, runID, oneDay(b, i))
+				loadFile(b, pool, runID, oneDay(b, i))
 				if first = timeExport(b, pool, dir); first.Written != 4 {
 					b.Fatalf("%d files were written after a day", first.Written)
 				}

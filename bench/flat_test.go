@@ -73,7 +73,7 @@ func newFlat(b *testing.B, s *server, users int64) *flat {
 // that follow from its id; see rightSummary.
 func fillSummaries(b *testing.B, pool *pgxpool.Pool, runID, users int64) {
 	b.Helper()
-	file := load(b, pool, runID, oneRow(b, 1)).FileID // a file that the ledger has
+	file := loadFile(b, pool, runID, oneRow(b, 1)).FileID // a file that the ledger has
 	exec(b, pool, fmt.Sprintf(`BEGIN; SET LOCAL tally.writer = 'tally';
 		DELETE FROM user_summary;
 		INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id)

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/sqlfile"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 // BenchmarkFirstLoad is a first load into an empty database, all the work of a run:
@@ -149,7 +149,7 @@ func BenchmarkSideBySide(b *testing.B) {
 		for _, atOnce := range []bool{true, false} {
 			pool, runID := s.tally(b)
 			settle(b, pool)
-			loader := pipeline.NewLoader(pool, nil)
+			loader := load.New(pool, nil)
 			began := time.Now()
 			var loads sync.WaitGroup
 			for _, path := range dirty {
@@ -203,9 +203,9 @@ func report(b *testing.B, rows int64, took time.Duration) {
 	b.ReportMetric(float64(rows)*float64(b.N)/took.Seconds(), "rows/s")
 }
 
-func timeLoad(b *testing.B, pool *pgxpool.Pool, runID int64, path string) (pipeline.Result, time.Duration) {
+func timeLoad(b *testing.B, pool *pgxpool.Pool, runID int64, path string) (load.Result, time.Duration) {
 	b.Helper()
-	loader := pipeline.NewLoader(pool, nil)
+	loader := load.New(pool, nil)
 	began := time.Now()
 	r := loadWith(b, loader, runID, path)
 	return r, time.Since(began)

@@ -109,7 +109,7 @@ func newRefreshing(b *testing.B, rows int64) *refreshing {
 	server := newServer(b)
 	pool, runID := server.tally(b)
 	s := &refreshing{pool: pool, statements: sqlfile.Parse(refreshStudySQL), users: rows / 10}
-	load(b, pool, runID, dirtyFile(b, rows, 1, s.users))
+	loadFile(b, pool, runID, dirtyFile(b, rows, 1, s.users))
 	exec(b, pool, "VACUUM ANALYZE")
 	exec(b, pool, s.statements.Get("night"))
 	for _, w := range s.ways() {

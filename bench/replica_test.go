@@ -134,7 +134,7 @@ func (r *replicaStudy) look(b *testing.B, pool *pgxpool.Pool, runID int64) {
 	r.note(replicaLooks.leave(b, before, before), "per-s/replica-idle")
 
 	primaryLooks, replicaLooks = keepLooking(b.Context(), pool, users), keepLooking(b.Context(), replica, users)
-	load(b, pool, runID, r.files[1])
+	loadFile(b, pool, runID, r.files[1])
 	r.note(r.catchUp(b).Seconds(), "catch-up-s/looked-up")
 	after := summariesOf(b, pool, users)
 	r.note(primaryLooks.leave(b, before, after), "per-s/primary-load")
@@ -169,7 +169,7 @@ func (r *replicaStudy) conflicts(b *testing.B, pool *pgxpool.Pool, runID int64) 
 		r.until(b, r.primary, fmt.Sprintf("SELECT bool_and((backend_xmin IS NOT NULL) = (%t)) FROM pg_stat_replication", way.feedback == "on"))
 		replica := r.database(b, pool)
 		reports := openReports(b, replica)
-		load(b, pool, runID, r.files[2+i])
+		loadFile(b, pool, runID, r.files[2+i])
 		began := time.Now()
 		exec(b, pool, "VACUUM user_summary")
 		settle(b, pool) // a vacuum's log reaches the disk, and the replica, with somebody else's

@@ -15,6 +15,7 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 // statusFenced is no state of a run: the attempt gave way to a later one, which has
@@ -135,7 +136,7 @@ func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, ending) {
 	}()
 	a.logger.InfoContext(ctx, "run started", slog.String("kind", a.kind), slog.String("logical_date", a.date.String()),
 		slog.String("worker", s.config.Worker), slog.String("code_version", s.config.CodeVersion), slog.String("before", a.before))
-	result := RunResult{RunID: a.runID, Attempt: a.number, LogicalDate: a.date, Files: []pipeline.Result{}}
+	result := RunResult{RunID: a.runID, Attempt: a.number, LogicalDate: a.date, Files: []load.Result{}}
 	err := s.safely(working, a, &result)
 	end := judge(working, err)
 	end = s.conclude(ctx, a, end)
@@ -164,7 +165,7 @@ func judge(ctx context.Context, err error) ending {
 	switch {
 	case err == nil:
 		return ending{status: ledger.StatusSucceeded}
-	case errors.Is(err, pipeline.ErrFenced):
+	case errors.Is(err, load.ErrFenced):
 		return ending{statusFenced, err}
 	case errors.Is(cause, errLockLost):
 		return ending{ledger.StatusRetrying, cause}
@@ -174,7 +175,7 @@ func judge(ctx context.Context, err error) ending {
 		return ending{ledger.StatusFailed, errTimeout}
 	case cause != nil:
 		return ending{ledger.StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
-	case pipeline.Retryable(err):
+	case load.Retryable(err):
 		return ending{ledger.StatusRetrying, err}
 	default:
 		return ending{ledger.StatusFailed, err}
@@ -203,7 +204,7 @@ func (s *Service) conclude(ctx context.Context, a *attempt, end ending) ending {
 		return ending{ledger.StatusRetrying, fmt.Errorf("note the outcome of run %d: %w", a.runID, err)}
 	}
 	if noted == 0 {
-		return ending{statusFenced, pipeline.ErrFenced} // somebody has noted it as lost
+		return ending{statusFenced, load.ErrFenced} // somebody has noted it as lost
 	}
 	return end
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 // foregroundTries is how often a run in the foreground is tried with Retry set;
@@ -30,7 +32,7 @@ type RunRequest struct {
 	// Rules.
 	Source string
 	// Rules hold for Paths where no Source is named.
-	Rules pipeline.Rules
+	Rules transform.Rules
 	// Date is the logical date; nil means the day that has just ended.
 	Date *civil.Date
 	// RequestedBy goes to the ledger; "" means "cli".
@@ -44,12 +46,12 @@ type RunRequest struct {
 
 // RunResult is what became of a run, or of one attempt at it.
 type RunResult struct {
-	RunID       int64             `json:"run_id"`
-	Attempt     int               `json:"attempt"`
-	LogicalDate civil.Date        `json:"logical_date"`
-	Status      string            `json:"status"`
-	Error       string            `json:"error,omitempty"`
-	Files       []pipeline.Result `json:"files"`
+	RunID       int64         `json:"run_id"`
+	Attempt     int           `json:"attempt"`
+	LogicalDate civil.Date    `json:"logical_date"`
+	Status      string        `json:"status"`
+	Error       string        `json:"error,omitempty"`
+	Files       []load.Result `json:"files"`
 }
 
 // Run works on a run here and now. With paths it is a run of its own kind, which
@@ -87,7 +89,7 @@ func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 func (s *Service) tryForeground(ctx context.Context, req RunRequest, runID int64, sources []pipeline.Source, try int) (RunResult, ending, error) {
 	a, err := s.begin(ctx, runID, nil)
 	if err != nil {
-		return RunResult{RunID: runID, Files: []pipeline.Result{}}, ending{}, err
+		return RunResult{RunID: runID, Files: []load.Result{}}, ending{}, err
 	}
 	a.sources, a.progress = sources, req.Progress
 	if try > 1 {

@@ -12,6 +12,8 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 func TestRunOfPaths(t *testing.T) {
@@ -37,7 +39,7 @@ func TestRunOfPaths(t *testing.T) {
 
 	again, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{dir.Join("a.csv")}})
 	require.NoError(t, err)
-	assert.Equal(t, pipeline.StatusUnchanged, again.Files[0].Status)
+	assert.Equal(t, load.StatusUnchanged, again.Files[0].Status)
 	assert.NotEqual(t, result.RunID, again.RunID)
 }
 
@@ -59,7 +61,7 @@ func TestRunOfWrongPaths(t *testing.T) {
 
 	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Source: "nowhere"})
 	require.ErrorContains(t, err, `"nowhere"`)
-	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Rules: pipeline.Rules{Slash: "ymd"}})
+	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Rules: transform.Rules{Slash: "ymd"}})
 	require.ErrorContains(t, err, "slash")
 }
 
@@ -76,7 +78,7 @@ func TestRunOfADate(t *testing.T) {
 	second, err := s.Run(ctx, RunRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, []int64{first.RunID, 2}, []int64{second.RunID, int64(second.Attempt)}, "one run a date, tried anew")
-	assert.Equal(t, pipeline.StatusUnchanged, second.Files[0].Status)
+	assert.Equal(t, load.StatusUnchanged, second.Files[0].Status)
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM audit_events WHERE action = 'run.requested'"))
 
 	today := date(t, "2024-05-11")
@@ -94,10 +96,10 @@ func TestRunRetriesAnOutage(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	failures := 1
-	loader := fakeLoader{func(_ context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	loader := fakeLoader{func(_ context.Context, req load.Request) (load.Result, error) {
 		if failures > 0 {
 			failures--
-			return pipeline.Result{}, errAway()
+			return load.Result{}, errAway()
 		}
 		return loaded(req), nil
 	}}
@@ -116,8 +118,8 @@ func TestRunIsInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	pool := newPool(t)
-	real := pipeline.NewLoader(pool, nil)
-	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	real := load.New(pool, nil)
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		cancel()
 		return real.Load(ctx, req)
 	}}

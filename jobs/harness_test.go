@@ -23,6 +23,7 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 // patience is how long a test waits for what ought to happen at once.
@@ -89,20 +90,20 @@ func (c *fakeClock) advance(d time.Duration) {
 
 // fakeLoader is a loader of which the test says what it does.
 type fakeLoader struct {
-	load func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error)
+	load func(ctx context.Context, req load.Request) (load.Result, error)
 }
 
-func (f fakeLoader) Load(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+func (f fakeLoader) Load(ctx context.Context, req load.Request) (load.Result, error) {
 	return f.load(ctx, req)
 }
 
 // loads is a loader that loads everything.
 func loads() fakeLoader {
-	return fakeLoader{func(_ context.Context, req pipeline.LoadRequest) (pipeline.Result, error) { return loaded(req), nil }}
+	return fakeLoader{func(_ context.Context, req load.Request) (load.Result, error) { return loaded(req), nil }}
 }
 
-func loaded(req pipeline.LoadRequest) pipeline.Result {
-	return pipeline.Result{Path: req.Path.String(), Source: req.Source, Status: pipeline.StatusLoaded, Read: 1, Loaded: 1, Faults: map[string]int64{}}
+func loaded(req load.Request) load.Result {
+	return load.Result{Path: req.Path.String(), Source: req.Source, Status: load.StatusLoaded, Read: 1, Loaded: 1, Faults: map[string]int64{}}
 }
 
 func newPool(t *testing.T) *pgxpool.Pool {

@@ -16,6 +16,9 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/extract"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 // StatusSkipped is how a file ends that failed in an earlier run and is the same
@@ -31,7 +34,7 @@ const (
 
 // FilesError says which files of a run failed. The others are loaded.
 type FilesError struct {
-	Failed []pipeline.Result
+	Failed []load.Result
 	Other  []error // what failed besides a file, such as the listing of a source
 }
 
@@ -79,7 +82,7 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 	var away []error
 	for _, source := range a.sources {
 		err := s.loadSource(ctx, a, source, known, result, bad)
-		if pipeline.SourceAway(err) && ctx.Err() == nil {
+		if bucket.Away(err) && ctx.Err() == nil {
 			a.logger.WarnContext(ctx, "object store is away; the source is tried again later", slog.String("source", source.Name), slog.Any("error", err))
 			away = append(away, err)
 			continue
@@ -120,7 +123,7 @@ func (s *Service) loadSource(ctx context.Context, a *attempt, source pipeline.So
 			continue
 		}
 		result.Files = append(result.Files, file)
-		if file.Status == pipeline.StatusFailed {
+		if file.Status == load.StatusFailed {
 			bad.Failed = append(bad.Failed, file)
 		}
 	}
@@ -139,17 +142,17 @@ func (a *attempt) list(ctx context.Context, stores *bucket.Stores, source pipeli
 
 // stops tells what would fail the next file too.
 func stops(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, pipeline.ErrFenced) || pipeline.Retryable(err)
+	return ctx.Err() != nil || errors.Is(err, load.ErrFenced) || load.Retryable(err)
 }
 
-func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, known failures) (pipeline.Result, error) {
+func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, known failures) (load.Result, error) {
 	if file, ok := known.find(ctx, a, s.config.Stores, source, path); ok {
 		return file, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return pipeline.Result{}, err
+		return load.Result{}, err
 	}
-	file, err := s.config.Loader.Load(ctx, pipeline.LoadRequest{
+	file, err := s.config.Loader.Load(ctx, load.Request{
 		RunID: a.runID, Attempt: a.number, Source: source.Name, Path: path, Rules: source.Rules,
 		CodeVersion: s.config.CodeVersion, Progress: a.report(ctx), Logger: a.logger,
 	})
@@ -237,30 +240,30 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 
 // find reads a file whose name has failed before, to see whether it is the same
 // content under the same rules.
-func (known failures) find(ctx context.Context, a *attempt, stores *bucket.Stores, source pipeline.Source, path bucket.Location) (pipeline.Result, bool) {
+func (known failures) find(ctx context.Context, a *attempt, stores *bucket.Stores, source pipeline.Source, path bucket.Location) (load.Result, bool) {
 	candidates := known[[2]string{source.Name, path.String()}]
 	if len(candidates) == 0 {
-		return pipeline.Result{}, false
+		return load.Result{}, false
 	}
-	identity, err := pipeline.Fingerprint(ctx, stores, path)
-	if err != nil && identity == (pipeline.Identity{}) {
-		return pipeline.Result{}, false // the loader says what is wrong
+	identity, err := extract.Identify(ctx, stores, path)
+	if err != nil && identity == (extract.Identity{}) {
+		return load.Result{}, false // the loader says what is wrong
 	}
 	for _, f := range candidates {
-		var rules pipeline.Rules
+		var rules transform.Rules
 		if string(f.sha256) != string(identity.SHA256[:]) || json.Unmarshal(f.rules, &rules) != nil || rules != source.Rules {
 			continue
 		}
-		file := pipeline.Result{
+		file := load.Result{
 			Path: path.String(), Source: source.Name, Status: StatusSkipped, ErrorCode: f.code, Error: f.reason,
 			SHA256: hex.EncodeToString(identity.SHA256[:]), Bytes: identity.Bytes, Faults: map[string]int64{},
 		}
 		if f.runID == a.runID {
-			file.Status = pipeline.StatusFailed // of this run, and it stays so
+			file.Status = load.StatusFailed // of this run, and it stays so
 		}
 		a.logger.WarnContext(ctx, "file failed before and is the same still; not tried again",
 			slog.Any("path", path), slog.Int64("failed_in_run", f.runID), slog.String("error", f.reason))
 		return file, true
 	}
-	return pipeline.Result{}, false
+	return load.Result{}, false
 }

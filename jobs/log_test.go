@@ -13,20 +13,21 @@ import (
 
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 func TestLogIsVisibleWhileTheRunGoesOn(t *testing.T) {
 	t.Parallel()
 	ctx, pool, reader := context.Background(), newPool(t), (*ledger.Store)(nil)
 	proceed := make(chan struct{})
-	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		tx, err := pool.Begin(ctx)
 		if err != nil {
-			return pipeline.Result{}, err
+			return load.Result{}, err
 		}
 		req.Logger.InfoContext(ctx, "half way", "rows", 7)
 		<-proceed
-		return pipeline.Result{}, errors.Join(tx.Rollback(ctx), errors.New("broken"))
+		return load.Result{}, errors.Join(tx.Rollback(ctx), errors.New("broken"))
 	}}
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loader})
 	reader = ledger.NewStore(pool)

@@ -14,6 +14,7 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 const liveJobs = "SELECT count(*) FROM river_job WHERE state = 'available'"
@@ -122,10 +123,10 @@ func TestCancelInRiverEndsARunningRun(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	loading := make(chan struct{})
-	loader := fakeLoader{func(ctx context.Context, _ pipeline.LoadRequest) (pipeline.Result, error) {
+	loader := fakeLoader{func(ctx context.Context, _ load.Request) (load.Result, error) {
 		close(loading)
 		<-ctx.Done()
-		return pipeline.Result{}, ctx.Err()
+		return load.Result{}, ctx.Err()
 	}}
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loader})
 	require.NoError(t, s.Start(ctx))

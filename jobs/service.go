@@ -22,6 +22,7 @@ import (
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 //go:embed jobs.sql
@@ -42,9 +43,9 @@ const (
 	flushAtEnd = 5 * time.Second
 )
 
-// Loader loads one file; [pipeline.Loader] is the real one.
+// Loader loads one file; [load.Loader] is the real one.
 type Loader interface {
-	Load(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error)
+	Load(ctx context.Context, req load.Request) (load.Result, error)
 }
 
 // Config says what is run and when. Its zero value works: no sources, midnight
@@ -75,7 +76,7 @@ type Config struct {
 	// Actor tells who sent a request through River UI; nil means that nobody is
 	// known by name.
 	Actor func(*http.Request) string
-	// Loader loads the files; nil means pipeline.NewLoader.
+	// Loader loads the files; nil means load.New.
 	Loader Loader
 	// Tracer makes a span of each job's insertion and of each attempt, the second one in
 	// the trace of the first; nil means none.
@@ -131,7 +132,7 @@ func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 		c.Stores = &bucket.Stores{}
 	}
 	if c.Loader == nil {
-		c.Loader = pipeline.NewLoader(pool, c.Stores)
+		c.Loader = load.New(pool, c.Stores)
 	}
 	if c.Clock == nil {
 		c.Clock = wallClock{}

@@ -22,6 +22,7 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 // The test binary is also the worker that TestKilledWorker kills.
@@ -49,10 +50,10 @@ func child(url, path string) error {
 	if err != nil {
 		return err
 	}
-	real := pipeline.NewLoader(pool, nil)
+	real := load.New(pool, nil)
 	s, err := New(pool, Config{
 		Sources: []pipeline.Source{{Name: "inbox", Path: bucket.Path(path)}}, CodeVersion: "test", Worker: "child",
-		Loader: fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+		Loader: fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 			req.Logger.InfoContext(ctx, "the child is loading")
 			req.Progress = func(p pipeline.Progress) {
 				if p.Stage != "read" {
@@ -129,8 +130,8 @@ func TestStopGivesTheJobBack(t *testing.T) {
 	source := newSource(t, rows(20))
 	loading := make(chan struct{})
 	var once sync.Once
-	real := pipeline.NewLoader(pool, nil)
-	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	real := load.New(pool, nil)
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		req.Progress = func(p pipeline.Progress) {
 			if p.Stage == pipeline.StageWrite { // the rows are in the load's transaction
 				once.Do(func() { close(loading) })
@@ -163,11 +164,11 @@ func TestStopLetsALoadFinish(t *testing.T) {
 	ctx, pool := context.Background(), newPool(t)
 	loading := make(chan struct{})
 	var finished atomic.Bool
-	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		close(loading)
 		select {
 		case <-ctx.Done():
-			return pipeline.Result{}, ctx.Err()
+			return load.Result{}, ctx.Err()
 		case <-time.After(300 * time.Millisecond):
 			finished.Store(true)
 			return loaded(req), nil

@@ -12,6 +12,8 @@ import (
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/extract"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 // A store that is away at midnight costs no night: what can be loaded is, and the
@@ -56,8 +58,8 @@ func TestStoreComesBack(t *testing.T) {
 	pool, store := newPool(t), tests3.New(t)
 	store.Put("in/a.csv", []byte(rows(4)))
 	store.Put("in/b.csv", []byte(rows(9)))
-	real := pipeline.NewLoader(pool, nil)
-	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	real := load.New(pool, nil)
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		if req.Attempt == 1 && req.Path == store.At("in/b.csv") {
 			store.Stop()
 			defer store.Start()
@@ -90,7 +92,7 @@ func TestManualRunOfObjects(t *testing.T) {
 	missing, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{store.At("none.csv")}})
 	require.Error(t, err)
 	require.Len(t, missing.Files, 1)
-	assert.Equal(t, pipeline.CodeNotFound, missing.Files[0].ErrorCode)
+	assert.Equal(t, extract.CodeNotFound, missing.Files[0].ErrorCode)
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_logs WHERE message LIKE '%endpoint=%' OR attrs::text LIKE '%endpoint=%'"))
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 // work has River's test worker work on a run once, in a job of its own or in
@@ -108,10 +109,10 @@ func TestLostConnectionIsRetried(t *testing.T) {
 	ctx, pool := context.Background(), newPool(t)
 	away := true
 	var tried []string
-	loader := fakeLoader{func(_ context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	loader := fakeLoader{func(_ context.Context, req load.Request) (load.Result, error) {
 		tried = append(tried, fmt.Sprintf("%d:%s", req.Attempt, path.Base(req.Path.String())))
 		if away {
-			return pipeline.Result{}, errAway()
+			return load.Result{}, errAway()
 		}
 		return loaded(req), nil
 	}}
@@ -136,10 +137,10 @@ func TestLostConnectionIsRetried(t *testing.T) {
 func TestRetryKeepsWhatFailed(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t)
-	real, away := pipeline.NewLoader(pool, nil), true
-	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	real, away := load.New(pool, nil), true
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		if away && strings.HasSuffix(req.Path.String(), "b.csv") {
-			return pipeline.Result{}, errAway()
+			return load.Result{}, errAway()
 		}
 		return real.Load(ctx, req)
 	}}
@@ -158,25 +159,25 @@ func TestRetryKeepsWhatFailed(t *testing.T) {
 func TestEndings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		load   func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error)
+		load   func(ctx context.Context, req load.Request) (load.Result, error)
 		status string
 		event  river.EventKind
 		reason string
 	}{
 		"a bug": {
-			load:   func(context.Context, pipeline.LoadRequest) (pipeline.Result, error) { panic("index out of range") },
+			load:   func(context.Context, load.Request) (load.Result, error) { panic("index out of range") },
 			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: "panic: index out of range",
 		},
 		"a refused statement": {
-			load: func(context.Context, pipeline.LoadRequest) (pipeline.Result, error) {
-				return pipeline.Result{}, &pgconn.PgError{Code: "42601", Message: "syntax"}
+			load: func(context.Context, load.Request) (load.Result, error) {
+				return load.Result{}, &pgconn.PgError{Code: "42601", Message: "syntax"}
 			},
 			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: "42601",
 		},
 		"too slow": {
-			load: func(ctx context.Context, _ pipeline.LoadRequest) (pipeline.Result, error) {
+			load: func(ctx context.Context, _ load.Request) (load.Result, error) {
 				<-ctx.Done()
-				return pipeline.Result{}, ctx.Err()
+				return load.Result{}, ctx.Err()
 			},
 			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: errTimeout.Error(),
 		},
@@ -229,9 +230,9 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 	source := newSource(t, rows(5))
 	var second *attempt
 	var s *Service
-	loader := fakeLoader{func(ctx context.Context, req pipeline.LoadRequest) (pipeline.Result, error) {
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		if req.Attempt > 1 {
-			return pipeline.NewLoader(pool, nil).Load(ctx, req)
+			return load.New(pool, nil).Load(ctx, req)
 		}
 		cutRunLocks(t, pool)
 		require.Eventually(t, func() bool {
@@ -239,7 +240,7 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 			second, err = s.begin(ctx, req.RunID, nil)
 			return err == nil
 		}, patience, 10*time.Millisecond)
-		return pipeline.NewLoader(pool, nil).Load(ctx, req)
+		return load.New(pool, nil).Load(ctx, req)
 	}}
 	s = newService(t, pool, Config{Sources: []pipeline.Source{source}, Loader: loader})
 	run := dueRun(t, s, "2024-05-10")
@@ -260,10 +261,10 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 func TestLostLockEndsTheAttempt(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t)
-	loader := fakeLoader{func(ctx context.Context, _ pipeline.LoadRequest) (pipeline.Result, error) {
+	loader := fakeLoader{func(ctx context.Context, _ load.Request) (load.Result, error) {
 		cutRunLocks(t, pool)
 		<-ctx.Done()
-		return pipeline.Result{}, ctx.Err()
+		return load.Result{}, ctx.Err()
 	}}
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loader})
 	run := dueRun(t, s, "2024-05-10")
@@ -309,7 +310,7 @@ func TestFilesErrorNamesTheFiles(t *testing.T) {
 	t.Parallel()
 	e := &FilesError{Other: []error{errors.New("source x: gone"), pgx.ErrNoRows}}
 	for i := range failedNamed + 2 {
-		e.Failed = append(e.Failed, pipeline.Result{Path: fmt.Sprintf("f%02d", i), Error: "empty"})
+		e.Failed = append(e.Failed, load.Result{Path: fmt.Sprintf("f%02d", i), Error: "empty"})
 	}
 	assert.Contains(t, e.Error(), "empty (f00); empty (f01)")
 	assert.Contains(t, e.Error(), "; and 2 more; source x: gone")

@@ -55,7 +55,7 @@ func studies() []study {
 		{"night", bench, "^BenchmarkNight$", "-rows 10000000 -benchtime 3x", small},
 		{"least-commit", bench, "^BenchmarkLeastCommit$", "-benchtime 50x", "-benchtime 5x"},
 		{"check", bench, "^BenchmarkCheck$", "-rows 1000000 -benchtime 3x", small},
-		{"clean", "./pipeline", "^BenchmarkClean$", "-benchtime 20x", "-benchtime 1x"},
+		{"clean", "./pipeline/transform", "^BenchmarkClean$", "-benchtime 20x", "-benchtime 1x"},
 		{"export", bench, "^BenchmarkExport$", "-rows 1000000 -benchtime 3x", small},
 		{"export-large", bench, "^BenchmarkExport$/rows=10000000$", "-rows 10000000 -benchtime 3x", "-rows 10000 -benchtime 1x"},
 		{"parquet-file", "./pipeline/parquet", "^BenchmarkFile$", "-benchtime 20x", "-benchtime 1x"},

@@ -8,7 +8,8 @@ import (
 	"io"
 
 	"github.com/opentax/tally/internal/bucket"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/synthetic"
+	"github.com/opentax/tally/pipeline/transform"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -27,7 +28,7 @@ type rulesFlags struct {
 }
 
 // rules merges the flags over the named source's rules.
-func (f rulesFlags) rules(c *cli) (r pipeline.Rules, err error) {
+func (f rulesFlags) rules(c *cli) (r transform.Rules, err error) {
 	if f.Source != "" {
 		if r, err = c.sourceRules(f.Source); err != nil {
 			return r, err
@@ -37,9 +38,9 @@ func (f rulesFlags) rules(c *cli) (r pipeline.Rules, err error) {
 		flag string
 		set  func(string)
 	}{
-		{f.Slash, func(v string) { r.Slash = pipeline.DateOrder(v) }},
-		{f.Dash, func(v string) { r.Dash = pipeline.DateOrder(v) }},
-		{f.Dot, func(v string) { r.Dot = pipeline.DateOrder(v) }},
+		{f.Slash, func(v string) { r.Slash = transform.DateOrder(v) }},
+		{f.Dash, func(v string) { r.Dash = transform.DateOrder(v) }},
+		{f.Dot, func(v string) { r.Dot = transform.DateOrder(v) }},
 		{f.Decimal, func(v string) { r.Decimal = v }},
 		{f.From, func(v string) { r.From = v }},
 		{f.To, func(v string) { r.To = v }},
@@ -56,17 +57,17 @@ func (f rulesFlags) rules(c *cli) (r pipeline.Rules, err error) {
 	return r, nil
 }
 
-func (c *cli) sourceRules(name string) (pipeline.Rules, error) {
+func (c *cli) sourceRules(name string) (transform.Rules, error) {
 	settings, err := c.loadConfig()
 	if err != nil {
-		return pipeline.Rules{}, err
+		return transform.Rules{}, err
 	}
 	for _, s := range settings.jobs.Sources {
 		if s.Name == name {
 			return s.Rules, nil
 		}
 	}
-	return pipeline.Rules{}, usageError{fmt.Errorf("--source: the settings have no source %q", name)}
+	return transform.Rules{}, usageError{fmt.Errorf("--source: the settings have no source %q", name)}
 }
 
 type checkCmd struct {
@@ -80,7 +81,7 @@ func (cmd checkCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	profile, err := pipeline.Check(ctx, env.stores, cmd.Path, rules)
+	profile, err := transform.Check(ctx, env.stores, cmd.Path, rules)
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (cmd generateCmd) Run(ctx context.Context, env *environment) error {
 	if cmd.Rows < 0 || cmd.Users < 1 {
 		return usageError{errors.New("--rows must be at least 0 and --users at least 1")}
 	}
-	return pipeline.Generate(ctx, env.stdout, pipeline.Generator{Rows: cmd.Rows, Users: cmd.Users, Seed: cmd.Seed})
+	return synthetic.Write(ctx, env.stdout, synthetic.File{Rows: cmd.Rows, Users: cmd.Users, Seed: cmd.Seed})
 }
 
 type verifyCmd struct {

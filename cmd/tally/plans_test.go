@@ -22,7 +22,7 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 var updatePlans = flag.Bool("update-plans", false, "write the golden plans anew, for the version of PostgreSQL that the tests run on")
@@ -194,7 +194,7 @@ func plannedDatabase(t *testing.T) *pgxpool.Pool {
 	require.NoError(t, err)
 	_, err = pool.Exec(t.Context(), ledgerOfNights, pgx.QueryExecModeSimpleProtocol)
 	require.NoError(t, err)
-	result, err := pipeline.NewLoader(pool, nil).Load(t.Context(), pipeline.LoadRequest{RunID: 2000, Attempt: 1, Source: "nights", Path: bucket.Path(rowsOfYears(t)), CodeVersion: "v0"})
+	result, err := load.New(pool, nil).Load(t.Context(), load.Request{RunID: 2000, Attempt: 1, Source: "nights", Path: bucket.Path(rowsOfYears(t)), CodeVersion: "v0"})
 	require.NoError(t, err)
 	require.EqualValues(t, planRows, result.Loaded)
 	_, err = pool.Exec(t.Context(), "VACUUM ANALYZE")

@@ -22,7 +22,8 @@ import (
 	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/synthetic"
 )
 
 var updateSchema = flag.Bool("update-schema", false, "write internal/report/schema.txt anew")
@@ -87,7 +88,7 @@ func (r *reported) load(t *testing.T, rows int64, seed uint64) {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "night.csv"))
 	require.NoError(t, err)
-	require.NoError(t, pipeline.Generate(t.Context(), file, pipeline.Generator{Rows: rows, Users: int(rows / 10), Seed: seed}))
+	require.NoError(t, synthetic.Write(t.Context(), file, synthetic.File{Rows: rows, Users: int(rows / 10), Seed: seed}))
 	require.NoError(t, file.Close())
 	r.loadFile(t, file.Name())
 }
@@ -98,9 +99,9 @@ func (r *reported) loadFile(t *testing.T, path string) {
 	require.NoError(t, r.pool.QueryRow(t.Context(), "INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test') RETURNING id").Scan(&run))
 	_, err := r.pool.Exec(t.Context(), "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')", run)
 	require.NoError(t, err)
-	loaded, err := pipeline.NewLoader(r.pool, nil).Load(t.Context(), pipeline.LoadRequest{RunID: run, Attempt: 1, Source: "test", Path: bucket.Path(path), CodeVersion: "test"})
+	loaded, err := load.New(r.pool, nil).Load(t.Context(), load.Request{RunID: run, Attempt: 1, Source: "test", Path: bucket.Path(path), CodeVersion: "test"})
 	require.NoError(t, err)
-	require.Equal(t, pipeline.StatusLoaded, loaded.Status, loaded.Error)
+	require.Equal(t, load.StatusLoaded, loaded.Status, loaded.Error)
 }
 
 func (r *reported) make(t *testing.T) *report.Report {

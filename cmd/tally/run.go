@@ -13,7 +13,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/jobs/ledger"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 )
 
 type runCmd struct {
@@ -115,11 +115,11 @@ func (env *environment) printText(r jobs.RunResult) error {
 }
 
 // remark is what a row of numbers does not say.
-func remark(f pipeline.Result) string {
+func remark(f load.Result) string {
 	switch {
-	case f.Status == pipeline.StatusFailed:
+	case f.Status == load.StatusFailed:
 		return "failed: " + f.Error
-	case f.Status == pipeline.StatusUnchanged:
+	case f.Status == load.StatusUnchanged:
 		return fmt.Sprintf("unchanged: %s has the content of %s, which is loaded already (file %d)", f.Path, f.LoadedAs, f.FileID)
 	case len(f.Faults) > 0:
 		return fmt.Sprintf("rejected of %s: %s (tally psql -c 'SELECT * FROM etl_rejects WHERE file_id = %d')", f.Path, faultList(f.Faults), f.FileID)

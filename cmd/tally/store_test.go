@@ -16,7 +16,7 @@ import (
 
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/jobs"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/synthetic"
 )
 
 // process is a call of the program as a process with an environment of its own.
@@ -58,7 +58,7 @@ func night(t *testing.T) map[string][]byte {
 	t.Helper()
 	generate := func(seed uint64) []byte {
 		var b bytes.Buffer
-		require.NoError(t, pipeline.Generate(t.Context(), &b, pipeline.Generator{Rows: 10_000, Users: 300, Seed: seed}))
+		require.NoError(t, synthetic.Write(t.Context(), &b, synthetic.File{Rows: 10_000, Users: 300, Seed: seed}))
 		return b.Bytes()
 	}
 	var zipped, packed bytes.Buffer

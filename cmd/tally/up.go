@@ -14,7 +14,7 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/synthetic"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -314,7 +314,7 @@ func writeSample(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer closing(&err, file.Close)
-	return pipeline.Generate(ctx, file, pipeline.Generator{Rows: sampleRows, Users: sampleUsers, Seed: 1})
+	return synthetic.Write(ctx, file, synthetic.File{Rows: sampleRows, Users: sampleUsers, Seed: 1})
 }
 
 type healthCmd struct {

@@ -20,8 +20,10 @@ import (
 	location "github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
-	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
 	tally "github.com/opentax/tally/pipeline/parquet"
+	"github.com/opentax/tally/pipeline/synthetic"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 const header = "transaction_id,user_id,amount,transaction_date\n"
@@ -30,8 +32,8 @@ const header = "transaction_id,user_id,amount,transaction_date\n"
 type lake struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
-	loader *pipeline.Loader
-	rules  pipeline.Rules
+	loader *load.Loader
+	rules  transform.Rules
 	runID  int64
 	loads  int
 	dir    string
@@ -41,7 +43,7 @@ type lake struct {
 func newLake(t *testing.T) *lake {
 	t.Helper()
 	pool := testdb.New(t, migrations.Schema{})
-	l := &lake{t: t, pool: pool, loader: pipeline.NewLoader(pool, nil), dir: t.TempDir()}
+	l := &lake{t: t, pool: pool, loader: load.New(pool, nil), dir: t.TempDir()}
 	require.NoError(t, pool.QueryRow(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by)
 		VALUES ('manual', '2024-01-01', 'test') RETURNING id`).Scan(&l.runID))
 	l.exec(`INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')`, l.runID)
@@ -64,15 +66,15 @@ func (l *lake) exec(sql string, args ...any) {
 }
 
 // load loads rows of CSV, without the header.
-func (l *lake) load(rows string) pipeline.Result {
+func (l *lake) load(rows string) load.Result {
 	l.t.Helper()
 	l.loads++
 	path := filepath.Join(l.t.TempDir(), fmt.Sprintf("%d.csv", l.loads))
 	require.NoError(l.t, os.WriteFile(path, []byte(header+rows), 0o600))
-	request := pipeline.LoadRequest{RunID: l.runID, Attempt: 1, Source: "test", Path: location.Path(path), Rules: l.rules, CodeVersion: "test"}
+	request := load.Request{RunID: l.runID, Attempt: 1, Source: "test", Path: location.Path(path), Rules: l.rules, CodeVersion: "test"}
 	result, err := l.loader.Load(l.t.Context(), request)
 	require.NoError(l.t, err)
-	require.Equal(l.t, pipeline.StatusLoaded, result.Status, result.Error)
+	require.Equal(l.t, load.StatusLoaded, result.Status, result.Error)
 	return result
 }
 
@@ -80,7 +82,7 @@ func (l *lake) load(rows string) pipeline.Result {
 func (l *lake) generate(rows int64, seed uint64) {
 	l.t.Helper()
 	var csv bytes.Buffer
-	require.NoError(l.t, pipeline.Generate(l.t.Context(), &csv, pipeline.Generator{Rows: rows, Users: 500, Seed: seed}))
+	require.NoError(l.t, synthetic.Write(l.t.Context(), &csv, synthetic.File{Rows: rows, Users: 500, Seed: seed}))
 	_, below, _ := strings.Cut(csv.String(), "\n")
 	l.load(below)
 }

@@ -1,0 +1,13 @@
+// Package extract reads a file of delimited text: from bytes to records.
+//
+//	file or object ─▶ decompressed ─▶ UTF-8 ─▶ delimiter, header ─▶ records
+//
+// Guarantees. A source is only read. Every byte of the text belongs to exactly one
+// record, line end or empty line. Memory does not grow with the file, nor with a
+// record: one of more than [MaxRecord] bytes is a [Fault], as is whatever else keeps a
+// record from being cut into cells, and costs that record only.
+//
+// Failure. What is wrong with a file as a whole is a [FileError], which reading it
+// again does not change. Any other error is about an object store that is unavailable,
+// or the caller's context.
+package extract

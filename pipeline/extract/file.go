@@ -1,0 +1,320 @@
+package extract
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/text/transform"
+
+	"github.com/opentax/tally/internal/bucket"
+)
+
+// maxWindow bounds the memory that a .zst file can ask for. It is what the zstd
+// program itself allows unless told otherwise.
+const maxWindow = 128 << 20
+
+// Identity is what makes content the same content, under whatever name: its
+// checksum and length after decompression, before character decoding.
+type Identity struct {
+	SHA256 [sha256.Size]byte
+	Bytes  int64
+}
+
+// Identify reads a file once and says what its content is. Of content that cannot be
+// decompressed it also gives, beside the error, the checksum and length of the file's
+// bytes as they are, so that the same bad file is known again. Its errors are those of
+// Open and of reading, or the context's.
+func Identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
+	id, err := identify(ctx, stores, location)
+	bad, ok := errors.AsType[*FileError](err)
+	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt {
+		return id, err
+	}
+	raw, _, openErr := openRaw(ctx, stores, location)
+	if openErr != nil {
+		return Identity{}, err
+	}
+	defer raw.Close() //nolint:errcheck // it was only read
+	sum := sha256.New()
+	if id.Bytes, openErr = io.Copy(sum, raw); openErr != nil {
+		return Identity{}, err
+	}
+	sum.Sum(id.SHA256[:0])
+	return id, err
+}
+
+func identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
+	f, err := openContent(ctx, stores, location)
+	if err != nil {
+		return Identity{}, err
+	}
+	buf := make([]byte, 256<<10)
+	for err == nil && ctx.Err() == nil {
+		_, err = f.content.Read(buf)
+	}
+	id := f.Identity()
+	closing := f.Close()
+	switch {
+	case err == nil:
+		return Identity{}, fmt.Errorf("identify %s: %w", f.path, context.Cause(ctx))
+	case !errors.Is(err, io.EOF):
+		return Identity{}, f.explain(err)
+	default:
+		return id, closing
+	}
+}
+
+// File is an opened source file, or an object of a store, read as UTF-8 text. Gzip
+// and Zstandard are told by their first bytes, not by the name; a byte order mark
+// decides between UTF-8 and UTF-16 and is not part of the text. The file is opened
+// for reading only. Errors of Read and Open are *FileError, but for a store that
+// is unavailable (see [bucket.Away]) or not set up, and for a context that is over.
+type File struct {
+	ctx         context.Context // of the reading
+	path        string
+	size        int64
+	compression string
+	encoding    string
+
+	raw     io.ReadCloser
+	read    atomic.Int64
+	broken  error // of raw, whatever the decompression makes of it
+	release func()
+	content hashed
+	text    io.Reader
+}
+
+// Open opens a regular file or an object; ctx holds for its reading. Close it after
+// use.
+func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location) (*File, error) {
+	f, err := openContent(ctx, stores, location)
+	if err != nil {
+		return nil, err
+	}
+	f.decodeText()
+	return f, nil
+}
+
+// openContent opens a file up to its decompressed bytes.
+func openContent(ctx context.Context, stores *bucket.Stores, location bucket.Location) (*File, error) {
+	f := &File{ctx: ctx, path: location.String(), release: func() {}}
+	var err error
+	if f.raw, f.size, err = openRaw(ctx, stores, location); err != nil {
+		return nil, f.explain(err)
+	}
+	if err := f.decompress(); err != nil {
+		_ = f.raw.Close() // nothing was written; the first error is the one that counts
+		return nil, f.explain(err)
+	}
+	return f, nil
+}
+
+// openRaw opens the bytes as they are stored, and tells their length.
+func openRaw(ctx context.Context, stores *bucket.Stores, location bucket.Location) (io.ReadCloser, int64, error) {
+	path, local := location.Local()
+	if !local {
+		object, err := stores.Read(ctx, location)
+		if err != nil {
+			return nil, 0, err
+		}
+		return object, object.Size(), nil
+	}
+	info, err := os.Stat(path) // before opening: opening a pipe would wait for a writer
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		e := &FileError{Path: path, Code: CodeUnreadable, Detail: "it is no regular file"}
+		if info.IsDir() {
+			e.Detail, e.Hint = "it is a folder", "name a file in it, or make the folder a source"
+		}
+		return nil, 0, e
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return file, info.Size(), nil
+}
+
+func (f *File) decompress() error {
+	source := bufio.NewReaderSize(&counted{f}, 128<<10)
+	magic, err := source.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	f.content = hashed{r: source, hash: sha256.New()}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		f.compression = "gzip"
+		z, err := gzip.NewReader(source)
+		if err != nil {
+			return endsEarly(err)
+		}
+		f.content.r = z
+	case isZstandard(magic):
+		f.compression = "zstd"
+		// One block at a time: no goroutines to leak, and no more memory than a window.
+		z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return endsEarly(err)
+		}
+		f.content.r, f.release = z, z.Close
+	}
+	return nil
+}
+
+// endsEarly is for errors of a compressed file's header, where its end is one
+// too.
+func endsEarly(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// isZstandard knows a frame, and a frame to be skipped, which may come first.
+func isZstandard(magic []byte) bool {
+	return bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
+		len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})
+}
+
+// decodeText looks for a byte order mark. An error met while looking comes back
+// at the first Read.
+func (f *File) decodeText() {
+	text := bufio.NewReaderSize(&f.content, 64<<10)
+	f.text, f.encoding = text, "UTF-8"
+	bom, _ := text.Peek(3)
+	switch {
+	case bytes.HasPrefix(bom, []byte{0xef, 0xbb, 0xbf}):
+		f.encoding = "UTF-8 with byte order mark"
+		_, _ = text.Discard(3) // these were peeked at
+	case bytes.HasPrefix(bom, []byte{0xff, 0xfe}):
+		f.encoding = "UTF-16LE"
+		_, _ = text.Discard(2)
+		f.text = transform.NewReader(text, utf16Decoder{order: binary.LittleEndian})
+	case bytes.HasPrefix(bom, []byte{0xfe, 0xff}):
+		f.encoding = "UTF-16BE"
+		_, _ = text.Discard(2)
+		f.text = transform.NewReader(text, utf16Decoder{order: binary.BigEndian})
+	}
+}
+
+// Read reads UTF-8 text.
+func (f *File) Read(p []byte) (int, error) {
+	n, err := f.text.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = f.explain(err)
+	}
+	return n, err
+}
+
+// Close ends the reading.
+func (f *File) Close() error {
+	f.release()
+	if err := f.raw.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// Path is the name that the file was opened by, without a URL's parameters.
+func (f *File) Path() string { return f.path }
+
+// Size is the file's length as it is stored when it was opened, in bytes.
+func (f *File) Size() int64 { return f.size }
+
+// Position is how many of those bytes were read, for showing
+// progress. It may be called while another goroutine reads.
+func (f *File) Position() int64 { return f.read.Load() }
+
+// Compression is "gzip", "zstd", or "" for none.
+func (f *File) Compression() string { return f.compression }
+
+// Encoding names the character encoding that the file's first bytes told of.
+func (f *File) Encoding() string { return f.encoding }
+
+// Identity is the checksum and length of what was read. After io.EOF it is that
+// of the whole content: if it is not what Identify said, the file has changed
+// in between.
+func (f *File) Identity() Identity {
+	id := Identity{Bytes: f.content.length}
+	f.content.hash.Sum(id.SHA256[:0])
+	return id
+}
+
+// explain makes a FileError of an error of opening or reading. A store that is away
+// or not set up, and a context that is over, say nothing about the file.
+func (f *File) explain(err error) error {
+	if f.broken != nil {
+		err = f.broken
+	}
+	var known *FileError
+	var path *fs.PathError
+	e := &FileError{Path: f.path, Err: err}
+	switch {
+	case errors.As(err, &known), bucket.Away(err), errors.Is(err, bucket.ErrSetup), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
+		return err
+	case errors.Is(err, bucket.ErrChanged):
+		e.Code, e.Hint = CodeFileChanged, "write it under another name, and under this one when it is complete"
+	case errors.Is(err, bucket.ErrShort):
+		e.Code, e.Hint = CodeTruncated, "copy the file to the store again"
+	case errors.Is(err, fs.ErrNotExist):
+		e.Code, e.Hint = CodeNotFound, "check the path"
+	case errors.Is(err, fs.ErrPermission):
+		e.Code, e.Hint = CodeUnreadable, "let the user that runs tally read it"
+	case errors.As(err, &path), f.broken != nil:
+		e.Code = CodeUnreadable
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		e.Code, e.Detail = CodeTruncated, "the "+f.compression+" content is cut short, or other bytes follow it"
+		e.Hint = "copy the file again"
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		e.Code, e.Hint = CodeUnreadable, "compress it again with a window of at most 128 MiB"
+	case f.compression != "":
+		e.Code, e.Detail = CodeCorrupt, "the "+f.compression+" content is damaged"
+		e.Hint = "copy the file again"
+	default:
+		e.Code = CodeUnreadable
+	}
+	return e
+}
+
+// counted counts the bytes read as they are stored, and remembers what ended them.
+type counted struct{ f *File }
+
+// Read reads on and counts.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.f.raw.Read(p)
+	c.f.read.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.f.broken = err
+	}
+	return n, err
+}
+
+// hashed keeps the identity of what passes through.
+type hashed struct {
+	r      io.Reader
+	hash   hash.Hash
+	length int64
+}
+
+// Read reads on, and takes what it read into the checksum.
+func (h *hashed) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.hash.Write(p[:n])
+	h.length += int64(n)
+	return n, err
+}

@@ -1,0 +1,138 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opentax/tally/internal/bucket"
+)
+
+// globs are what makes a pattern of an object's name. A ? does not: in a URL the
+// parameters begin there.
+const globs = "*["
+
+// CheckPattern checks what is to be listed.
+func CheckPattern(location bucket.Location) error {
+	file, local := location.Local()
+	if local {
+		_, err := filepath.Match(file, "")
+		return err
+	}
+	folder, name := location.Split()
+	if strings.ContainsAny(folder.String(), globs) {
+		return errors.New("only the last part of a URL may be a glob")
+	}
+	_, err := path.Match(name, "")
+	return err
+}
+
+// List lists files as they are now, in order of their names: one file, the matches of a
+// glob, or a folder's .csv, .tsv, .psv and .txt files, also as .gz or .zst, and not
+// those below it or hidden. A file or folder that is not there is [fs.ErrNotExist]; a
+// glob that matches nothing is empty.
+//
+// Objects of a store are listed alike: what their names have up to the last / is
+// their folder.
+func List(ctx context.Context, stores *bucket.Stores, location bucket.Location) ([]bucket.Location, error) {
+	path, local := location.Local()
+	if !local {
+		return objects(ctx, stores, location)
+	}
+	paths, err := localFiles(path)
+	files := make([]bucket.Location, len(paths))
+	for i, path := range paths {
+		files[i] = bucket.Path(path)
+	}
+	return files, err
+}
+
+func localFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return folderFiles(path)
+	case err == nil:
+		return []string{path}, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	matches, err := filepath.Glob(path)
+	if err != nil {
+		return nil, fmt.Errorf("path %q: %w", path, err)
+	}
+	if len(matches) == 0 && !strings.ContainsAny(path, "*?[") {
+		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	}
+	matches = slices.DeleteFunc(matches, isFolder)
+	slices.Sort(matches)
+	return matches, nil
+}
+
+func folderFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	var files []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if isDelimitedText(e.Name()) && !isFolder(path) {
+			files = append(files, path)
+		}
+	}
+	return files, nil // ReadDir sorts
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func isDelimitedText(name string) bool {
+	name = strings.ToLower(name)
+	if strings.HasPrefix(name, ".") {
+		return false
+	}
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
+	switch filepath.Ext(name) {
+	case ".csv", ".tsv", ".psv", ".txt":
+		return true
+	}
+	return false
+}
+
+// objects lists an object, a folder or a glob of an object store.
+func objects(ctx context.Context, stores *bucket.Stores, location bucket.Location) ([]bucket.Location, error) {
+	found, err := stores.Exists(ctx, location)
+	if found {
+		return []bucket.Location{location}, nil
+	}
+	denied := errors.Is(err, fs.ErrPermission) // also of what is not there, to those who may not list all of a bucket
+	if err != nil && !denied {
+		return nil, err
+	}
+	var files []bucket.Location
+	var listErr error
+	if folder, name := location.Split(); strings.ContainsAny(name, globs) {
+		files, listErr = stores.List(ctx, folder, func(n string) bool {
+			matches, _ := path.Match(name, n) // the pattern was checked
+			return matches
+		})
+		if errors.Is(listErr, fs.ErrNotExist) {
+			return nil, nil
+		}
+	} else {
+		files, listErr = stores.List(ctx, location, isDelimitedText)
+	}
+	if denied && errors.Is(listErr, fs.ErrNotExist) {
+		return nil, err
+	}
+	return files, listErr
+}

@@ -1,0 +1,161 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/opentax/tally/internal/extsort"
+	"github.com/opentax/tally/internal/pgcopy"
+	"github.com/opentax/tally/pipeline"
+)
+
+// decide chooses the rows to be stored, and writes the keys of the new ones.
+func (l *load) decide(ctx context.Context) error {
+	l.enter(ctx, pipeline.StageKeys)
+	rows, err := l.valid.Sorted()
+	if err != nil {
+		return err
+	}
+	var none bool
+	if err := l.tx.QueryRow(ctx, l.loader.statements.Get("no_keys")).Scan(&none); err != nil {
+		return err
+	}
+	if !none {
+		return l.decideAgainstStored(ctx, rows)
+	}
+	build := false
+	if l.valid.Len() >= keysBuiltFrom {
+		if build, err = l.lock(ctx, "transaction_keys", 0); err != nil {
+			return err
+		}
+	}
+	if build {
+		if err := l.exec(ctx, l.loader.statements.Get("drop_key")); err != nil {
+			return err
+		}
+	}
+	err = l.writeKeys(ctx, func(keys *keyWriter) error {
+		return each(rows.Next, keys.write)
+	})
+	if err == nil && build {
+		err = l.exec(ctx, l.loader.statements.Get("add_key"))
+	}
+	return err
+}
+
+// keysBuiltFrom is how many rows a first load must have for its keys' index to be
+// built when they are there: that costs a third of growing it. Until the commit
+// nobody can read the keys then; only tally verify does.
+const keysBuiltFrom = 50_000
+
+// each calls yield with every record up to io.EOF.
+func each(next func() ([]byte, error), yield func(packed) error) error {
+	for {
+		record, err := next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := yield(record); err != nil {
+			return err
+		}
+	}
+}
+
+// decideAgainstStored looks up every id among the keys. Those that are known are
+// compared with their stored rows when all others have been written.
+func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) error {
+	lookup, err := l.startLookup(ctx)
+	if err != nil {
+		return err
+	}
+	batches := make(chan *batch, 2)
+	lookupCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	var lookups errgroup.Group
+	lookups.Go(func() error {
+		defer close(batches)
+		ahead := newPrefetch(l.valid.Len())
+		err := lookup.all(lookupCtx, rows, batches, ahead)
+		if err == nil && lookup.rows == 0 && ahead != nil {
+			lookup.prefetch.Go(func() error { return ahead.run(ctx, l, lookup.tx) })
+		}
+		return err
+	})
+	err = l.writeKeys(ctx, func(keys *keyWriter) error {
+		for b := range batches {
+			if err := b.each(false, keys.write); err != nil {
+				return err
+			}
+		}
+		return lookups.Wait()
+	})
+	stop() // the look-ups must not wait where the writing has failed
+	if lookupErr := lookups.Wait(); err == nil {
+		err = lookupErr
+	}
+	if err != nil || lookup.rows == 0 {
+		return err
+	}
+	return l.decideKnown(ctx)
+}
+
+// keyWriter writes the keys of ids that are new, and hands their rows on.
+type keyWriter struct {
+	load  *load
+	w     *pgcopy.Writer
+	first packed // the last row that was chosen
+	rows  int64
+}
+
+func (l *load) writeKeys(ctx context.Context, fill func(*keyWriter) error) error {
+	columns := []string{"transaction_id", "user_id", "transaction_date"}
+	_, err := pgcopy.Copy(ctx, l.tx.Conn(), "transaction_keys", columns, func(w *pgcopy.Writer) error {
+		return fill(&keyWriter{load: l, w: w})
+	})
+	return err
+}
+
+// write takes rows in the order of their ids. The first of an id is stored, the
+// others duplicate it.
+func (k *keyWriter) write(p packed) error {
+	k.rows++
+	k.load.tick(k.rows, k.load.valid.Len())
+	if len(k.first) > 0 && bytes.Equal(p.id(), k.first.id()) {
+		return k.load.duplicate(p, k.first.sameValues(p), k.load.fileID, k.first.line())
+	}
+	k.first = append(k.first[:0], p...)
+	if err := k.w.Row(3); err != nil {
+		return err
+	}
+	k.w.Bytes(p.id())
+	k.w.Int32(p.user())
+	k.w.Date(p.date())
+	return k.load.store(p)
+}
+
+// store hands a row on to be stored.
+func (l *load) store(p packed) error {
+	if err := l.accepted.Add(p); err != nil {
+		return err
+	}
+	l.months[p.date().Month()]++
+	return l.deltas.Add(p.user(), p.date(), p.amount().Sum())
+}
+
+// duplicate notes a row that is not stored, because of one that is.
+func (l *load) duplicate(p packed, same bool, keptFile, keptLine int64) error {
+	if same {
+		l.result.Duplicate++
+	} else {
+		l.result.Conflict++
+	}
+	l.scratch = appendDuplicate(l.scratch[:0], p, !same, keptFile, keptLine)
+	return l.duplicates.Add(l.scratch)
+}

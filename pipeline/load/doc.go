@@ -1,0 +1,24 @@
+// Package load puts the rows of one file into transactions, in one commit.
+//
+//	identify ─▶ known? ─▶ read ─▶ decide ─▶ write ─▶ record ─▶ commit ─▶ loaded
+//	    ▲         │        ▲ │       │
+//	    │         │        └─┘       └─▶ unchanged (another load was first)
+//	    │         └─▶ unchanged   its dates contradict a rule: read again
+//	    └── the file changed while it was read: again, at most three times
+//
+//	what is wrong with the file itself, in any state ─▶ fail ─▶ failed
+//
+// Guarantees. The rows, their keys, the rollups, the rejects and the ledger entry appear
+// in one commit or not at all. Content that is loaded already, under whatever name, is
+// unchanged and does nothing. Rows are de-duplicated after they were checked: in a file
+// the first valid row of a transaction_id wins; against the database the stored row
+// wins, unless the source says corrections: replace. The same values again are a
+// duplicate, other values are a conflict.
+//
+// Failure. A file that cannot be read as transactions (see [extract.FileError]) ends as
+// failed, with its reason in the ledger; that is a result and not an error, and trying
+// again without a change is pointless. An error of [Loader.Load] is about the database,
+// an object store that is unavailable or the caller's context; [Retryable] reports
+// whether a retry may help, and a retry after a lost commit acknowledgement is safe,
+// since the content is then known.
+package load

@@ -1,0 +1,113 @@
+-- name: no_keys
+SELECT NOT EXISTS (SELECT FROM transaction_keys);
+
+-- name: drop_key
+ALTER TABLE transaction_keys DROP CONSTRAINT transaction_keys_pkey;
+
+-- name: add_key
+ALTER TABLE transaction_keys ADD PRIMARY KEY (transaction_id);
+
+-- name: look_up
+-- One id after the other by the index, whatever the planner thinks of the tables:
+-- the batches are many, and none is worth a scan.
+SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+
+-- name: look_up_ends
+SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT;
+ANALYZE load_known;
+
+-- name: prefetch_rows
+-- Reads the pages of the primary keys that rows of these users and dates go into.
+SELECT count(*) FROM unnest($1::int[], $2::date[]) n(user_id, transaction_date)
+JOIN transactions t ON t.user_id = n.user_id AND t.transaction_date = n.transaction_date;
+
+-- name: prefetch_months
+SELECT sum(m.total_transactions) FROM (
+    SELECT DISTINCT user_id, date_trunc('month', transaction_date)::date AS month
+    FROM unnest($1::int[], $2::date[]) n(user_id, transaction_date) ORDER BY user_id, month
+) n JOIN user_months m ON m.user_id = n.user_id AND m.month = n.month;
+
+-- name: prefetch_users
+-- Reads the rows of the summaries that will move, and clears dead versions out of
+-- their pages on the way, as any reader does.
+SELECT sum(s.total_transactions) FROM unnest($1::int[]) n(user_id) JOIN user_summary s ON s.user_id = n.user_id;
+
+-- name: known_table
+-- The rows of the file whose ids are stored already, and where: of this session
+-- alone, and gone with its transaction.
+CREATE TEMPORARY TABLE load_known (
+    transaction_id   TEXT COLLATE "C" NOT NULL,
+    line             BIGINT NOT NULL,
+    packed           BYTEA NOT NULL,
+    user_id          INT NOT NULL,
+    transaction_date DATE NOT NULL
+) ON COMMIT DROP;
+
+-- name: known_keys
+-- The ids come in the order of the index.
+SELECT i.n::int, k.user_id, k.transaction_date - DATE '1970-01-01'
+FROM unnest($1::text[]) WITH ORDINALITY i(id, n)
+JOIN transaction_keys k ON k.transaction_id = i.id;
+
+-- name: stored
+SELECT n.packed, s.user_id, s.transaction_date - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line
+FROM load_known n
+LEFT JOIN transactions s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
+                        AND s.transaction_id = n.transaction_id
+ORDER BY n.transaction_id, n.line;
+
+-- name: replaced_table
+CREATE TEMPORARY TABLE load_replaced (
+    transaction_id   TEXT COLLATE "C" NOT NULL,
+    old_user_id      INT NOT NULL,
+    old_date         DATE NOT NULL,
+    old_id           BIGINT NOT NULL,
+    user_id          INT NOT NULL,
+    transaction_date DATE NOT NULL
+) ON COMMIT DROP;
+
+-- name: keep_version
+INSERT INTO transaction_versions (transaction_id, user_id, amount, transaction_date, file_id, line, replaced_by_file)
+SELECT t.transaction_id, t.user_id, t.amount, t.transaction_date, t.file_id, t.line, $1
+FROM load_replaced r
+JOIN transactions t ON t.user_id = r.old_user_id AND t.transaction_date = r.old_date AND t.id = r.old_id;
+
+-- name: delete_replaced
+DELETE FROM transactions t USING load_replaced r
+WHERE t.user_id = r.old_user_id AND t.transaction_date = r.old_date AND t.id = r.old_id;
+
+-- name: move_keys
+UPDATE transaction_keys k SET user_id = r.user_id, transaction_date = r.transaction_date
+FROM load_replaced r
+WHERE k.transaction_id = r.transaction_id;
+
+-- name: missing_months
+SELECT m FROM tally_missing_partitions($1::date[]) m;
+
+-- name: staging_table
+CREATE TABLE {{table}} (LIKE transactions INCLUDING DEFAULTS);
+
+-- name: staging_key
+-- After the rows, which are in its order.
+ALTER TABLE {{table}} ADD PRIMARY KEY (user_id, transaction_date, id);
+
+-- name: move_staged
+INSERT INTO transactions SELECT * FROM {{table}} ORDER BY user_id, transaction_date, id;
+
+-- name: reserve_ids
+-- The first of a block of ids. Only loads take ids, and they take turns.
+SELECT setval('transactions_id_seq', nextval('transactions_id_seq') + $1 - 1) - $1 + 1;
+
+-- name: file
+INSERT INTO etl_files (id, run_id, attempt, source, path, sha256, bytes, status, error_code, error,
+    read, loaded, duplicate, conflict, rejected, replaced, faults, total_amount, rules, code_version, started_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21);
+
+-- name: known_content
+SELECT id, path FROM etl_files WHERE sha256 = $1 AND status = 'loaded';
+
+-- name: fence
+-- Whether this attempt is still the run's last. The lock keeps a new attempt
+-- from starting between this look and the commit.
+SELECT (SELECT max(attempt) FROM etl_attempts a WHERE a.run_id = r.id)
+FROM etl_runs r WHERE r.id = $1 FOR SHARE OF r;

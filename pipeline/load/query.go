@@ -1,0 +1,102 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opentax/tally/internal/civil"
+
+	"github.com/opentax/tally/internal/explain"
+	"github.com/opentax/tally/internal/sqlfile"
+)
+
+// Queries are the statements of a load, with arguments from s. Left out are DDL, SET,
+// advisory locks and COPY, which have no plan, and calls of one function.
+func Queries(s explain.Sample) []explain.Query {
+	statements := sqlfile.Parse(loadSQL)
+	return append(loadReads(statements, s), loadWrites(statements, s)...)
+}
+
+func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query {
+	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
+	lookUp := []string{noJIT, statements.Get("look_up")}
+	users := slices.Compact(slices.Sorted(slices.Values(s.UserIDs)))
+	months := make([]civil.Date, len(s.Dates))
+	for i, d := range s.Dates {
+		months[i] = d.Month().First()
+	}
+	known, knownArgs := knownRows(s)
+	list := []explain.Query{
+		{Name: "no_keys", Purpose: "each load", Before: lookUp[:1], Expect: explain.Expectation{MostBuffers: 8}},
+		{Name: "known_keys", Purpose: "each thousand rows of a load", Before: lookUp, Args: []any{s.TransactionIDs}, Expect: uses("transaction_keys_pkey")},
+		{
+			Name: "stored", Purpose: "each load of ids that are stored already", Before: lookUp[:1],
+			Given: known, Args: knownArgs, Expect: uses("transactions_pkey"),
+		},
+		{Name: "prefetch_rows", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("transactions_pkey")},
+		{Name: "prefetch_months", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("user_months_pkey")},
+		{Name: "prefetch_users", Purpose: "each small load", Before: lookUp, Args: []any{users}, Expect: uses("user_summary_pkey")},
+		{Name: "missing_months", Purpose: "each load", Before: lookUp[:1], Args: []any{slices.Compact(months)}},
+		{Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256}, Expect: explain.Expectation{Indexes: []string{"etl_files_content_once"}, MostBuffers: 8}},
+		{Name: "fence", Purpose: "each load, right before its commit", Before: lookUp[:1], Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey", "etl_attempts_pkey")},
+	}
+	return named(list, statements)
+}
+
+func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query {
+	replaced := `load_replaced AS MATERIALIZED (
+    SELECT k.transaction_id, t.user_id AS old_user_id, t.transaction_date AS old_date, t.id AS old_id, t.user_id, t.transaction_date
+    FROM unnest($%::text[]) i(id) JOIN transaction_keys k ON k.transaction_id = i.id
+    JOIN transactions t ON t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = k.transaction_id
+)`
+	before := []string{noJIT, asWriter}
+	row := func(name string, args ...any) explain.Query {
+		q := explain.Query{Name: name, Purpose: "each load that replaces stored rows", Before: before, Writes: true}
+		q.Given, q.Args = strings.Replace(replaced, "$%", fmt.Sprintf("$%d", len(args)+1), 1), append(args, s.TransactionIDs)
+		return q
+	}
+	keep, out, move := row("keep_version", s.FileID), row("delete_replaced"), row("move_keys")
+	keep.Expect.Indexes = []string{"transactions_pkey"}
+	out.Expect.Indexes = []string{"transactions_pkey"}
+	move.Expect.Indexes = []string{"transaction_keys_pkey"}
+	list := named([]explain.Query{
+		keep, out, move,
+		{Name: "reserve_ids", Purpose: "each load", Before: before, Args: []any{1}, Writes: true},
+		{
+			Name: "file", Purpose: "each file", Before: before, Writes: true,
+			Args: []any{
+				int64(0), s.RunID, 1, "", "", nil, int64(0), StatusLoaded, nil, nil, int64(0), int64(0), int64(0), int64(0), int64(0), int64(0),
+				"{}", "0", "{}", "", s.Date,
+			},
+		},
+	}, statements)
+	return append(list, explain.Query{
+		Name: "pipeline/move_staged", Purpose: "each load that finds a month in use", Before: before, Writes: true,
+		SQL: statements.Get("move_staged", "table", "load_staged"), Args: []any{s.UserIDs, s.Dates},
+		Given: `load_staged AS MATERIALIZED (
+    SELECT -n AS id, ''::varchar(50) AS transaction_id, user_id, 0::float AS amount, transaction_date, 0::bigint AS file_id, n AS line
+    FROM unnest($1::int[], $2::date[]) WITH ORDINALITY s(user_id, transaction_date, n)
+)`,
+	})
+}
+
+// named gives each statement its text and its full name.
+func named(list []explain.Query, statements sqlfile.Statements) []explain.Query {
+	for i := range list {
+		list[i].SQL, list[i].Name = statements.Get(list[i].Name), "pipeline/"+list[i].Name
+	}
+	return list
+}
+
+// knownRows stand for the rows of a file whose ids are stored.
+func knownRows(s explain.Sample) (given string, args []any) {
+	lines := make([]int64, len(s.TransactionIDs))
+	for i := range lines {
+		lines[i] = int64(i) + 2
+	}
+	return `load_known AS MATERIALIZED (
+    SELECT transaction_id COLLATE "C" AS transaction_id, line, ''::bytea AS packed, user_id, transaction_date
+    FROM unnest($1::text[], $2::bigint[], $3::int[], $4::date[]) n(transaction_id, line, user_id, transaction_date)
+)`, []any{s.TransactionIDs, lines, s.UserIDs, s.Dates}
+}

@@ -1,0 +1,120 @@
+package load
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opentax/tally/internal/pgcopy"
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/extract"
+	"github.com/opentax/tally/pipeline/transform"
+)
+
+// CodeRejectLimit is the code of a file of which more rows are rejected than its source
+// allows.
+const CodeRejectLimit = "reject_limit"
+
+// faultCounts are rejected rows by their first fault; valid ones at 0.
+type faultCounts [transform.LastFault + 1]int64
+
+// read cleans the file: rejected rows go to the database at once, valid ones to a
+// sorter. It is to be read again where its own dates contradict the rule under which its
+// ambiguous dates were read, which shows when all of them are known.
+func (l *load) read(ctx context.Context) (err error) {
+	l.startOver()
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	l.enter(ctx, pipeline.StageRead)
+	file, reader, cleaner, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	var faults faultCounts
+	l.result.Rejected, err = pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
+		err := transform.Clean(ctx, reader, cleaner, l.newRows, func(r *rows) error {
+			l.result.Read += r.read
+			for f, n := range r.faults {
+				faults[f] += n
+			}
+			if time.Since(l.reported) >= progressEvery {
+				l.progress(file.Position(), file.Size())
+			}
+			if err := w.Encoded(r.rejects); err != nil {
+				return err
+			}
+			return r.each(l.valid.Add)
+		})
+		return l.changedInstead(file, err)
+	})
+	if err != nil {
+		return err
+	}
+	found := cleaner.Contradicted() &^ l.contradicted
+	if l.again = found != 0; l.again {
+		l.request.Logger.WarnContext(ctx, "the file's own dates contradict the date rule; its ambiguous dates are rejected",
+			"path", l.path, "separator", found.String())
+		l.contradicted |= found
+		return nil
+	}
+	for f := transform.Fault(1); f <= transform.LastFault; f++ {
+		if faults[f] > 0 {
+			l.result.Faults[f.String()] = faults[f]
+		}
+	}
+	l.checkLimit()
+	return nil
+}
+
+func (l *load) checkLimit() {
+	if rules := l.request.Rules; rules.Exceeded(l.result.Rejected, l.result.Read) {
+		l.cause = &extract.FileError{Path: l.path, Code: CodeRejectLimit,
+			Detail: fmt.Sprintf("%d of %d rows rejected, over the limit of %s", l.result.Rejected, l.result.Read, rules.WithDefaults().RejectLimit),
+			Hint:   "fix the file, or raise the source's reject_limit"}
+	}
+}
+
+// rows is what a load collects of a part of the file.
+type rows struct {
+	fileID  int64
+	read    int64
+	faults  faultCounts
+	valid   []byte // packed, each after its length in two bytes
+	rejects []byte // encoded for etl_rejects
+}
+
+func (l *load) newRows() *rows { return &rows{fileID: l.fileID} }
+
+// Reset empties it.
+func (r *rows) Reset() {
+	*r = rows{fileID: r.fileID, valid: r.valid[:0], rejects: r.rejects[:0]}
+}
+
+// Add takes what is to be kept of a row.
+func (r *rows) Add(_ *extract.Record, row *transform.Row) {
+	r.read++
+	r.faults[row.Faults.First()]++
+	if row.Faults != 0 {
+		r.rejects = appendRejected(r.rejects, r.fileID, row)
+		return
+	}
+	from := len(r.valid)
+	r.valid = appendPacked(append(r.valid, 0, 0), row)
+	binary.LittleEndian.PutUint16(r.valid[from:], uint16(len(r.valid)-from-2))
+}
+
+// each gives the valid rows, packed.
+func (r *rows) each(yield func([]byte) error) error {
+	for b := r.valid; len(b) > 0; {
+		n := 2 + int(binary.LittleEndian.Uint16(b))
+		if err := yield(b[2:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}

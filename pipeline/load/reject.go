@@ -1,0 +1,184 @@
+package load
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/opentax/tally/internal/extsort"
+	"github.com/opentax/tally/internal/pgcopy"
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/pipeline/extract"
+	"github.com/opentax/tally/pipeline/transform"
+)
+
+// rejectColumns are those of etl_rejects, in the order in which rows are encoded.
+func rejectColumns() []string {
+	return []string{"file_id", "line", "outcome", "faults", "transaction_id", "kept_file_id", "kept_line", "raw", "raw_bytes", "raw_length"}
+}
+
+const rejectColumnCount = 10
+
+// Outcomes of rows that are not loaded.
+const (
+	outcomeRejected  = "rejected"
+	outcomeDuplicate = "duplicate"
+	outcomeConflict  = "conflict"
+)
+
+// appendRejected encodes a row that has faults.
+func appendRejected(b []byte, fileID int64, r *transform.Row) []byte {
+	b = pgcopy.AppendRow(b, rejectColumnCount)
+	b = pgcopy.AppendInt64(b, fileID)
+	b = pgcopy.AppendInt64(b, r.Line)
+	b = pgcopy.AppendBytes(b, outcomeRejected)
+	b = pgcopy.AppendTexts(b, r.Faults.Strings())
+	if len(r.ID) > 0 {
+		b = appendStorable(b, r.ID)
+	} else {
+		b = pgcopy.AppendNull(b)
+	}
+	b = pgcopy.AppendNull(b)
+	b = pgcopy.AppendNull(b)
+	return appendRaw(b, r.Raw, r.RawLength)
+}
+
+// appendRaw encodes the three columns of a row's text.
+func appendRaw(b, raw []byte, length int64) []byte {
+	if storable(raw) {
+		b = pgcopy.AppendNull(pgcopy.AppendBytes(b, raw))
+	} else {
+		b = pgcopy.AppendBytes(appendStorable(b, raw), raw)
+	}
+	return pgcopy.AppendInt64(b, length)
+}
+
+func appendStorable(b, text []byte) []byte {
+	if storable(text) {
+		return pgcopy.AppendBytes(b, text)
+	}
+	return pgcopy.AppendBytes(b, postgres.Text(string(text)))
+}
+
+// storable reports whether PostgreSQL's text can hold it: no NUL byte and nothing but
+// UTF-8.
+func storable(raw []byte) bool { return utf8.Valid(raw) && bytes.IndexByte(raw, 0) < 0 }
+
+// maxFailedRejects bounds the rows that are kept of a failed file. The file itself
+// is still there, and each try would keep them all again.
+const maxFailedRejects = 1000
+
+// keepFirstRejects keeps rejected rows of a file of which nothing is loaded. Those that
+// were kept before are gone with their transaction, so they are read once more.
+func (l *load) keepFirstRejects(ctx context.Context) error {
+	_, err := pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
+		return l.reread(ctx, func(reader *extract.Reader, cleaner *transform.Cleaner) error {
+			var row transform.Row
+			var encoded []byte
+			for kept := 0; kept < maxFailedRejects; {
+				record, err := reader.Next()
+				if err != nil {
+					return err
+				}
+				if cleaner.Clean(record, &row); row.Faults == 0 {
+					continue
+				}
+				kept++
+				encoded = appendRejected(encoded[:0], l.fileID, &row)
+				if err := w.Encoded(encoded); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return err
+}
+
+// A duplicate, as the sorter has it, is a row that is not loaded because of another one:
+// its line, whether it is a conflict, the file and line of the row that was kept, and its
+// id.
+const (
+	duplicateLine     = 0
+	duplicateConflict = 8
+	duplicateFile     = 9
+	duplicateKept     = 17
+	duplicateID       = 25
+)
+
+func appendDuplicate(b []byte, p packed, conflict bool, keptFile, keptLine int64) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(p.line()))
+	if conflict {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(keptFile))
+	b = binary.LittleEndian.AppendUint64(b, uint64(keptLine))
+	return append(b, p.id()...)
+}
+
+// byLine is the order of the file.
+func byLine() extsort.Order {
+	return extsort.Order{
+		Key:  func(r []byte, _ int) uint64 { return binary.LittleEndian.Uint64(r[duplicateLine:]) },
+		Rest: func(a, b []byte) int { return cmp.Compare(len(a), len(b)) }, // a line is there once
+	}
+}
+
+// keepDuplicates writes them to etl_rejects. Their text is read from the file
+// once more: carrying it along would cost more than reading it again.
+func (l *load) keepDuplicates(ctx context.Context) error {
+	want := l.duplicates.Len()
+	if want == 0 {
+		return nil
+	}
+	duplicates, err := l.duplicates.Sorted()
+	if err != nil {
+		return err
+	}
+	kept, err := pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
+		return l.reread(ctx, func(reader *extract.Reader, _ *transform.Cleaner) error {
+			for {
+				d, err := duplicates.Next()
+				if err != nil {
+					return err
+				}
+				if err := l.keepDuplicate(w, reader, d); err != nil {
+					return err
+				}
+			}
+		})
+	})
+	if err == nil && kept != want {
+		err = fmt.Errorf("%d of %d duplicate rows were found again", kept, want)
+	}
+	return err
+}
+
+// keepDuplicate goes on in the file to the line of a duplicate.
+func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte) error {
+	line := int64(binary.LittleEndian.Uint64(d[duplicateLine:]))
+	record, err := reader.Next()
+	for err == nil && record.Line != line {
+		record, err = reader.Next()
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.Row(rejectColumnCount); err != nil {
+		return err
+	}
+	w.Int64(l.fileID)
+	w.Int64(line)
+	w.Text([...]string{outcomeDuplicate, outcomeConflict}[d[duplicateConflict]])
+	w.Texts(nil)
+	w.Bytes(d[duplicateID:])
+	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
+	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
+	w.Append(func(b []byte) []byte { return appendRaw(b, record.Raw(), record.Length) })
+	return nil
+}

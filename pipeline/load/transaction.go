@@ -1,0 +1,140 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/extsort"
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/summaries"
+)
+
+const (
+	asWriter = "SET LOCAL tally.writer = 'tally'"
+	noJIT    = "SET LOCAL jit = off"
+)
+
+// begin starts anew with the one transaction that all of the file appears in.
+func (l *load) begin(ctx context.Context) (err error) {
+	l.rollback(ctx)
+	if l.helper, err = l.loader.pool.Acquire(ctx); err != nil {
+		return err
+	}
+	if l.tx, err = l.loader.pool.Begin(ctx); err != nil {
+		return err
+	}
+	limits := l.loader.limits
+	l.valid, l.accepted, l.duplicates = extsort.New(ctx, byID(), limits), extsort.New(ctx, byPlace(), limits), extsort.New(ctx, byLine(), limits)
+	l.deltas, l.months, l.staged = summaries.NewDeltas(ctx), map[civil.Month]int64{}, nil
+	if err := l.exec(ctx, asWriter+"; "+noJIT); err != nil {
+		return err
+	}
+	return l.tx.QueryRow(ctx, "SELECT nextval('etl_files_id_seq')").Scan(&l.fileID)
+}
+
+// rollback gives back what begin made, also after the commit.
+func (l *load) rollback(ctx context.Context) {
+	_ = l.endLookup(ctx) // whether the load has failed is known by now
+	if l.deltas != nil {
+		l.valid.Close()
+		l.accepted.Close()
+		l.duplicates.Close()
+		l.deltas.Close()
+		l.deltas = nil
+	}
+	if l.tx != nil {
+		_ = l.tx.Rollback(ctx) // a connection that cannot is closed
+		l.tx = nil
+	}
+	if l.helper != nil {
+		l.helper.Release()
+		l.helper = nil
+	}
+}
+
+// record writes what appears with the rows: the ledger entry, and partitions that were
+// filled beside the table.
+func (l *load) record(ctx context.Context) error {
+	l.result.Status = StatusLoaded
+	l.enter(ctx, pipeline.StageCommit)
+	if err := l.recordFile(ctx); err != nil {
+		return err
+	}
+	if err := l.attach(ctx); err != nil {
+		return err
+	}
+	return l.fence(ctx)
+}
+
+// fail records why nothing of the file is loaded. Of a file over its reject limit the
+// first rejected rows are kept to be looked at.
+func (l *load) fail(ctx context.Context) error {
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	cause := l.cause
+	limit := cause.Code == CodeRejectLimit
+	if !limit {
+		read := l.result.Read
+		l.startOver()
+		l.result.Read = read
+	}
+	l.result.Status, l.result.ErrorCode, l.result.Error = StatusFailed, cause.Code, cause.Error()
+	if limit {
+		if err := l.keepFirstRejects(ctx); err != nil {
+			return err
+		}
+	}
+	if err := l.recordFile(ctx); err != nil {
+		return err
+	}
+	return l.fence(ctx)
+}
+
+// recordFile writes the ledger entry.
+func (l *load) recordFile(ctx context.Context) error {
+	r, req := &l.result, &l.request
+	r.FileID = l.fileID
+	rules, err := json.Marshal(req.Rules)
+	if err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	faults, err := json.Marshal(r.Faults)
+	if err != nil {
+		return fmt.Errorf("faults: %w", err)
+	}
+	var sha []byte
+	if r.SHA256 != "" {
+		sha = l.identity.SHA256[:]
+	}
+	return l.exec(ctx, l.loader.statements.Get("file"), l.fileID, req.RunID, req.Attempt, req.Source, l.path, sha, r.Bytes, r.Status,
+		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
+		string(faults), r.TotalAmount.String(), string(rules), req.CodeVersion, l.started)
+}
+
+// fence makes sure that this attempt may commit. The lock that it takes is what a
+// new attempt waits for, so it comes last.
+func (l *load) fence(ctx context.Context) error {
+	var last int
+	if err := l.tx.QueryRow(ctx, l.loader.statements.Get("fence"), l.request.RunID).Scan(&last); err != nil {
+		return fmt.Errorf("fence run %d: %w", l.request.RunID, err)
+	}
+	if last != l.request.Attempt {
+		return fmt.Errorf("run %d, attempt %d: %w", l.request.RunID, l.request.Attempt, ErrFenced)
+	}
+	return nil
+}
+
+func (l *load) exec(ctx context.Context, sql string, args ...any) error {
+	_, err := l.tx.Exec(ctx, sql, args...)
+	return err
+}
+
+func nullText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,19 @@
+package pipeline
+
+// Stages of a load, and the one of an export.
+const (
+	StageRead   = "read"   // the file is read and cleaned
+	StageKeys   = "keys"   // ids are compared with each other and with those stored
+	StageWrite  = "write"  // rows and rollups are written
+	StageCommit = "commit" // the ledger is written, partitions are attached
+	StageExport = "export" // files of an export are written
+)
+
+// Progress is how far a file's load, or an export, has come.
+type Progress struct {
+	Path    string
+	Stage   string
+	Rows    int64   // read so far
+	Share   float64 // of all the work that is done, about; 0 to 1
+	Seconds float64 // since it began
+}

@@ -1,0 +1,88 @@
+package transform
+
+import (
+	"math/bits"
+	"strconv"
+
+	"github.com/opentax/tally/pipeline/extract"
+)
+
+// Fault is one reason why a row is rejected. The constants are in the order in
+// which faults count: a row with several is counted under the lowest. The zero
+// value is no fault.
+type Fault uint8
+
+// Faults of a whole record come first, and are extract's by the same numbers; a row with
+// one of them has no other, since its cells cannot be trusted. Then come those of its
+// cells.
+const (
+	FaultMissingTransactionID Fault = Fault(extract.LastFault) + 1 + iota // blank
+	FaultTransactionIDTooLong                                             // more than 50 characters
+	FaultInvalidTransactionID                                             // holds control characters
+	FaultMissingUserID                                                    // blank
+	FaultInvalidUserID                                                    // not an integer
+	FaultUserIDOutOfRange                                                 // an integer outside 1…2147483647
+	FaultMissingAmount                                                    // blank
+	FaultInvalidAmount                                                    // no known form of an amount
+	FaultAmbiguousAmount                                                  // could be read in two ways, such as 1,234
+	FaultAmountPrecision                                                  // more than 15 digits or 4 decimals
+	FaultMissingDate                                                      // blank
+	FaultInvalidDate                                                      // no known form of a date
+	FaultImpossibleDate                                                   // a date that is in no calendar, such as 2024-02-30
+	FaultAmbiguousDate                                                    // could be read in two ways, and the file contradicts the rule that would decide
+	FaultDateOutOfWindow                                                  // outside the source's window of dates
+	LastFault                 = FaultDateOutOfWindow
+)
+
+// String is the fault's name as it stands in the ledger, such as
+// "missing_amount"; "" for no fault.
+func (f Fault) String() string {
+	switch {
+	case f <= Fault(extract.LastFault):
+		return extract.Fault(f).String()
+	case f <= LastFault:
+		return cellFaults()[f-FaultMissingTransactionID]
+	default:
+		return "fault_" + strconv.Itoa(int(f))
+	}
+}
+
+func cellFaults() [LastFault - FaultMissingTransactionID + 1]string {
+	return [...]string{
+		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id",
+		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
+		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision",
+		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
+	}
+}
+
+// Faults is a set of faults; its zero value is empty, which is a valid row.
+type Faults uint32
+
+// Has reports whether f is in the set.
+func (fs Faults) Has(f Fault) bool { return f != 0 && fs&(1<<f) != 0 }
+
+// With is the set with f added. Adding no fault changes nothing.
+func (fs Faults) With(f Fault) Faults {
+	if f == 0 {
+		return fs
+	}
+	return fs | 1<<f
+}
+
+// First is the fault that the row counts under: the lowest, or none.
+func (fs Faults) First() Fault {
+	if fs == 0 {
+		return 0
+	}
+	return Fault(bits.TrailingZeros32(uint32(fs)))
+}
+
+// Strings names the faults in the order in which they count; empty, never nil.
+func (fs Faults) Strings() []string {
+	names := make([]string, 0, bits.OnesCount32(uint32(fs)))
+	for ; fs != 0; fs &= fs - 1 {
+		names = append(names, fs.First().String())
+	}
+	return names
+}

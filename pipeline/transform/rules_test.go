@@ -1,0 +1,72 @@
+package transform
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRulesCheck(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, Rules{}.Check())
+	require.NoError(t, Rules{}.WithDefaults().Check())
+	require.NoError(t, Rules{Slash: "dmy", Dash: "mdy", Dot: "dmy", Decimal: "comma", From: "2024-01-01", To: "2024-01-01",
+		RejectLimit: "0.25%", Corrections: "replace"}.Check())
+	for field, r := range map[string]Rules{
+		"slash":        {Slash: "ymd"},
+		"dash":         {Dash: "MDY"},
+		"dot":          {Dot: "x"},
+		"decimal":      {Decimal: ","},
+		"from":         {From: "2024-02-30"},
+		"to":           {To: "31.12.2024"},
+		"from ":        {From: "2024-01-02", To: "2024-01-01"},
+		"reject_limit": {RejectLimit: "half"},
+		"corrections":  {Corrections: "merge"},
+	} {
+		require.ErrorContains(t, r.Check(), "rules: "+field)
+	}
+}
+
+func TestRejectLimit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		limit          string
+		rejected, read int64
+		want           bool
+	}{
+		{"", 50, 100, false},
+		{"", 51, 100, true},
+		{"", 0, 0, false},
+		{"", 1, 1, true},
+		{"0", 0, 10, false},
+		{"0", 1, 10, true},
+		{"1000", 1000, 1000, false},
+		{"1000", 1001, 1 << 40, true},
+		{"100%", 7, 7, false},
+		{"0%", 1, 1 << 40, true},
+		{"12.5%", 125, 1000, false},
+		{"12.5%", 126, 1000, true},
+		{"0.01%", 1, 10_000, false},
+		{"0.01%", 2, 10_000, true},
+		{"50%", math.MaxInt64, math.MaxInt64, true}, // the product needs more than 64 bits
+		{"nonsense", 0, 10, true},
+	} {
+		assert.Equal(t, c.want, Rules{RejectLimit: c.limit}.Exceeded(c.rejected, c.read), "%+v", c)
+	}
+	for _, s := range []string{"%", "-1", "-1%", "101%", "100.01%", "1.%", ".5%", "1.234%", "1e2", "1 %", "+5", "0x10", " 5", "50%%"} {
+		assert.Error(t, Rules{RejectLimit: s}.Check(), s)
+	}
+}
+
+func TestRulesAsJSON(t *testing.T) {
+	t.Parallel()
+	b, err := json.Marshal(Rules{})
+	require.NoError(t, err)
+	assert.JSONEq(t, `{}`, string(b))
+	b, err = json.Marshal(Rules{RejectLimit: "10"}.WithDefaults())
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"slash":"mdy","dash":"dmy","from":"1900-01-01","to":"2099-12-31","reject_limit":"10","corrections":"keep"}`, string(b))
+}
