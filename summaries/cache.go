@@ -29,7 +29,7 @@ type CacheConfig struct {
 	// Entries bounds how many users the cache remembers, those without a summary
 	// included; 0 means 100,000, some 70 MB.
 	Entries int
-	// Logger is told when the listener comes and goes; nil discards that.
+	// Logger logs when the listener is lost and found; nil discards that.
 	Logger *slog.Logger
 }
 
@@ -45,11 +45,11 @@ func (c CacheConfig) check() error {
 	return nil
 }
 
-// Reader is what a cache stands in front of. [Store] is one.
+// Reader is what a cache reads from. [Store] is one.
 type Reader interface {
 	// Get returns a user's summary, or [ErrNotFound].
 	Get(ctx context.Context, userID int32) (Summary, error)
-	// Read is Get with what it takes to keep the answer.
+	// Read is Get with what it takes to store the answer.
 	Read(ctx context.Context, userID int32) (Reading, error)
 }
 
@@ -70,33 +70,33 @@ func (r Reading) answer() (Summary, error) {
 }
 
 // Cache remembers summaries, and that users have none. It answers from memory only
-// while its listener hears every commit ([Cache.Listen]), and then never from before
-// a commit that the listener has heard of; at any other time it answers from the
-// database and remembers nothing. It is safe for concurrent use.
+// while its listener receives every notification ([Cache.Listen]), and then never from
+// before a commit whose notification has been applied; at any other time it answers from
+// the database and stores nothing. It is safe for concurrent use.
 //
 // Each commit that changes a summary moves summary_epoch and announces the epoch, in
 // the order of commits. A reading carries the epoch that its statement saw, so that
-// it is kept only if it has in it everything that has been announced: a reading that
-// was overtaken by a commit while it was under way, or that came from a replica which
-// lags behind, is answered and not kept.
+// it is stored only if it includes everything that has been announced: a reading that
+// was overtaken by a commit while it was in flight, or that came from a replica which
+// lags behind, is answered and not stored.
 type Cache struct {
-	store   Reader
-	connect func(context.Context) (*pgx.Conn, error)
-	logger  *slog.Logger
-	entries *otter.Cache[int32, *entry]
-	flights singleflight.Group
-	session atomic.Pointer[session] // nil while nobody listens
-	numbers atomic.Int64            // of sessions
-	hits    atomic.Int64
-	misses  atomic.Int64
-	past    atomic.Int64
+	reader   Reader
+	connect  func(context.Context) (*pgx.Conn, error)
+	logger   *slog.Logger
+	entries  *otter.Cache[int32, *entry]
+	inFlight singleflight.Group
+	session  atomic.Pointer[session] // nil while there is no listener
+	numbers  atomic.Int64            // of sessions
+	hits     atomic.Int64
+	misses   atomic.Int64
+	past     atomic.Int64
 }
 
-// session is the time in which one connection hears every commit.
+// session is the time in which one connection receives every notification.
 type session struct {
-	number int64
-	heard  atomic.Int64 // the last epoch that was announced
-	all    atomic.Int64 // the last one that was announced for all users
+	number  int64
+	applied atomic.Int64 // the last epoch whose announcement was applied
+	all     atomic.Int64 // the last one that was announced for all users
 }
 
 // raise raises a mark, which never falls: announcements come in order, but the first
@@ -107,7 +107,7 @@ func raise(mark *atomic.Int64, epoch int64) {
 	}
 }
 
-// entry is a reading that was kept.
+// entry is a stored reading.
 type entry struct {
 	Reading
 	session *session
@@ -131,16 +131,16 @@ func NewCache(c CacheConfig) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("summaries: cache: %w", err)
 	}
-	return &Cache{store: c.Store, connect: c.Connect, logger: c.Logger, entries: entries}, nil
+	return &Cache{reader: c.Store, connect: c.Connect, logger: c.Logger, entries: entries}, nil
 }
 
-// Get returns a user's summary, or [ErrNotFound]. Of callers that ask for the same
-// user at once, one asks the database.
+// Get returns a user's summary, or [ErrNotFound]. Concurrent callers of the same user
+// share one read of the database.
 func (c *Cache) Get(ctx context.Context, userID int32) (Summary, error) {
 	s := c.session.Load()
 	if s == nil {
 		c.past.Add(1)
-		return c.store.Get(ctx, userID)
+		return c.reader.Get(ctx, userID)
 	}
 	if e, ok := c.entries.GetIfPresent(userID); ok && e.current(s) {
 		c.hits.Add(1)
@@ -154,30 +154,30 @@ func (c *Cache) Get(ctx context.Context, userID int32) (Summary, error) {
 	return r.answer()
 }
 
-// fill reads, together with whoever else wants the same. A reading that was under
-// way when this caller came may be older than what had been announced by then: it is
-// waited for, and another one is made, which began later than this caller. What that
-// one gives is the answer, even if it comes from a replica that is behind.
+// fill reads, sharing the reading with other callers of the same user. A reading that was
+// in flight already may be older than what had been announced when this caller came: then
+// another one is made, which began later. Its result is the answer, even if it comes from
+// a replica that lags behind.
 func (c *Cache) fill(ctx context.Context, s *session, userID int32) (Reading, error) {
-	heard := s.heard.Load()
-	r, err := c.join(ctx, s, userID)
-	if err == nil && r.Epoch < heard {
-		return c.join(ctx, s, userID)
+	applied := s.applied.Load()
+	r, err := c.share(ctx, s, userID)
+	if err == nil && r.Epoch < applied {
+		return c.share(ctx, s, userID)
 	}
 	return r, err
 }
 
-// join reads, or waits for the reading of the user that is under way.
-func (c *Cache) join(ctx context.Context, s *session, userID int32) (Reading, error) {
+// share reads, or waits for the reading of the user that is in flight.
+func (c *Cache) share(ctx context.Context, s *session, userID int32) (Reading, error) {
 	key := strconv.FormatInt(s.number, 36) + "/" + strconv.FormatInt(int64(userID), 36)
-	flight := c.flights.DoChan(key, func() (any, error) {
-		// Not on the first caller's time: the others still want the answer when it
-		// has gone.
+	flight := c.inFlight.DoChan(key, func() (any, error) {
+		// Not with the first caller's context: the others still need the answer when
+		// that one is cancelled.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultFillTimeout)
 		defer cancel()
-		r, err := c.store.Read(ctx, userID)
+		r, err := c.reader.Read(ctx, userID)
 		if err == nil {
-			c.keep(s, userID, r)
+			c.store(s, userID, r)
 		}
 		return r, err
 	})
@@ -190,26 +190,26 @@ func (c *Cache) join(ctx context.Context, s *session, userID int32) (Reading, er
 	}
 }
 
-// keep remembers a reading that has everything in it that was announced. The check is
-// made under the lock of the entry, and hear raises the mark before it drops entries:
+// store stores a reading that includes everything that was announced. The check is
+// made under the lock of the entry, and apply raises the mark before it drops entries:
 // either the check sees the mark, or the drop sees the entry.
-func (c *Cache) keep(s *session, userID int32, r Reading) {
+func (c *Cache) store(s *session, userID int32, r Reading) {
 	c.entries.Compute(userID, func(old *entry, found bool) (*entry, otter.ComputeOp) {
-		if c.session.Load() != s || r.Epoch < s.heard.Load() {
+		if c.session.Load() != s || r.Epoch < s.applied.Load() {
 			return old, otter.CancelOp
 		}
 		if found && old.session == s && old.Epoch > r.Epoch {
 			return old, otter.CancelOp
 		}
-		kept := &entry{Reading: r, session: s}
-		kept.Summary.Memo = &kept.memo
-		return kept, otter.WriteOp
+		stored := &entry{Reading: r, session: s}
+		stored.Summary.Memo = &stored.memo
+		return stored, otter.WriteOp
 	})
 }
 
-// hear drops what an announcement has overtaken.
-func (c *Cache) hear(s *session, a announcement) {
-	raise(&s.heard, a.epoch)
+// apply drops what an announcement has overtaken.
+func (c *Cache) apply(s *session, a announcement) {
+	raise(&s.applied, a.epoch)
 	if a.users == nil {
 		raise(&s.all, a.epoch)
 		return
@@ -224,20 +224,20 @@ func (c *Cache) hear(s *session, a announcement) {
 	}
 }
 
-// open begins to answer from memory, with an empty one. The epoch was read after the
+// activate begins to answer from memory, which is empty. The epoch was read after the
 // connection began to listen.
-func (c *Cache) open(epoch int64) *session {
+func (c *Cache) activate(epoch int64) *session {
 	c.entries.InvalidateAll()
 	s := &session{number: c.numbers.Add(1)}
-	s.heard.Store(epoch)
+	s.applied.Store(epoch)
 	s.all.Store(epoch)
 	c.session.Store(s)
 	return s
 }
 
-// shut sends everybody to the database, before anything else is done about a listener
-// that is lost.
-func (c *Cache) shut() {
+// deactivate sends all callers to the database, before anything else is done about a
+// listener that is lost.
+func (c *Cache) deactivate() {
 	c.session.Store(nil)
 	c.entries.InvalidateAll()
 }
@@ -245,8 +245,8 @@ func (c *Cache) shut() {
 // CacheStats counts since the start.
 type CacheStats struct {
 	Hits      int64 // answered from memory
-	Misses    int64 // answered from the database, and kept
-	Past      int64 // answered from the database, as nobody listened
+	Misses    int64 // answered from the database, and stored
+	Past      int64 // answered from the database, as there was no listener
 	Entries   int   // now, about
 	Listening bool  // now
 }

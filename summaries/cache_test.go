@@ -101,18 +101,18 @@ func TestCacheKeepsNothingWhileNobodyListens(t *testing.T) {
 func TestCacheIsEmptiedBeforeItServesAgain(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
-	c.open(10)
+	c.activate(10)
 	assert.Equal(t, int64(10), transactionsOf(t, c, 7))
 	assert.Equal(t, int64(10), transactionsOf(t, c, 7))
 	assert.Equal(t, int64(1), r.reads.Load(), "the second one from memory")
-	c.shut()
+	c.deactivate()
 	epoch.Store(11) // whose announcement nobody hears
 	assert.Equal(t, int64(11), transactionsOf(t, c, 7))
-	c.open(11)
+	c.activate(11)
 	assert.Equal(t, int64(11), transactionsOf(t, c, 7))
 	// Even at the same epoch: it may be another server's after a failover.
-	c.shut()
-	c.open(10)
+	c.deactivate()
+	c.activate(10)
 	reads := r.reads.Load()
 	transactionsOf(t, c, 7)
 	assert.Equal(t, reads+1, r.reads.Load())
@@ -121,33 +121,33 @@ func TestCacheIsEmptiedBeforeItServesAgain(t *testing.T) {
 func TestAnnouncementsDropWhatTheyOvertake(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
-	s := c.open(10)
+	s := c.activate(10)
 	for _, user := range []int32{7, 8, 9} {
 		transactionsOf(t, c, user)
 	}
 	epoch.Store(11)
-	assert.Equal(t, int64(10), transactionsOf(t, c, 7), "not heard of yet")
-	c.hear(s, announcement{epoch: 11, users: []int32{7, 9}})
+	assert.Equal(t, int64(10), transactionsOf(t, c, 7), "not applied yet")
+	c.apply(s, announcement{epoch: 11, users: []int32{7, 9}})
 	assert.Equal(t, int64(11), transactionsOf(t, c, 7))
 	assert.Equal(t, int64(10), transactionsOf(t, c, 8), "not changed, and so kept")
 	assert.Equal(t, int64(11), transactionsOf(t, c, 9))
 	assert.Equal(t, int64(5), r.reads.Load())
 	epoch.Store(12)
-	c.hear(s, announcement{epoch: 12})
+	c.apply(s, announcement{epoch: 12})
 	for _, user := range []int32{7, 8, 9} {
 		assert.Equal(t, int64(12), transactionsOf(t, c, user))
 	}
 	// Its own reading may run ahead of an announcement.
 	epoch.Store(13)
-	c.hear(s, announcement{epoch: 13, users: []int32{8}})
+	c.apply(s, announcement{epoch: 13, users: []int32{8}})
 	transactionsOf(t, c, 8)
 	reads := r.reads.Load()
-	c.hear(s, announcement{epoch: 13, users: []int32{8}})
+	c.apply(s, announcement{epoch: 13, users: []int32{8}})
 	transactionsOf(t, c, 8)
 	assert.Equal(t, reads, r.reads.Load(), "it had the commit in it")
 }
 
-// The fill has read the row, the commit comes and is heard of, and only then the fill
+// The fill has read the row, the commit comes and is applied, and only then the fill
 // goes on.
 func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
 	t.Parallel()
@@ -155,7 +155,7 @@ func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c, r, epoch := faked(t, 0)
-			s := c.open(10)
+			s := c.activate(10)
 			read, begun, goOn := r.read, make(chan struct{}), make(chan struct{})
 			var once sync.Once
 			r.read = func(ctx context.Context, user int32) (Reading, error) {
@@ -170,7 +170,7 @@ func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
 			go func() { early <- asked(c, 7) }()
 			<-begun
 			epoch.Store(11)
-			c.hear(s, announcement{epoch: 11, users: users})
+			c.apply(s, announcement{epoch: 11, users: users})
 
 			// Who comes now shares no reading from before the commit.
 			late := make(chan int64)
@@ -188,11 +188,11 @@ func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
 	}
 }
 
-// A caller that joins a reading which began before the commit it has heard of.
+// A caller that shares a reading which began before the last applied commit.
 func TestAJoinedReadingIsNotFromBeforeTheCaller(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
-	s := c.open(10)
+	s := c.activate(10)
 	read := r.read
 	first := true
 	r.read = func(ctx context.Context, user int32) (Reading, error) {
@@ -204,7 +204,7 @@ func TestAJoinedReadingIsNotFromBeforeTheCaller(t *testing.T) {
 		return reading, err
 	}
 	epoch.Store(10)
-	c.hear(s, announcement{epoch: 10, users: []int32{1}})
+	c.apply(s, announcement{epoch: 10, users: []int32{1}})
 	assert.Equal(t, int64(10), transactionsOf(t, c, 7))
 	assert.Equal(t, int64(2), r.reads.Load())
 }
@@ -212,9 +212,9 @@ func TestAJoinedReadingIsNotFromBeforeTheCaller(t *testing.T) {
 func TestALaggingReplicaFillsNothing(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
-	s := c.open(10)
+	s := c.activate(10)
 	transactionsOf(t, c, 7)
-	c.hear(s, announcement{epoch: 12, users: []int32{7}})
+	c.apply(s, announcement{epoch: 12, users: []int32{7}})
 	for range 3 {
 		assert.Equal(t, int64(10), transactionsOf(t, c, 7), "the replica's answer")
 	}
@@ -231,7 +231,7 @@ func TestALaggingReplicaFillsNothing(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	c, _, _ := faked(t, 100)
-	c.open(10)
+	c.activate(10)
 	for user := range int32(10_000) {
 		transactionsOf(t, c, user+1)
 	}
@@ -243,7 +243,7 @@ func TestCacheIsBounded(t *testing.T) {
 func TestOneOfManyAsks(t *testing.T) {
 	t.Parallel()
 	c, r, _ := faked(t, 0)
-	c.open(10)
+	c.activate(10)
 	read, begun, goOn := r.read, make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	r.read = func(ctx context.Context, user int32) (Reading, error) {
@@ -273,7 +273,7 @@ func TestOneOfManyAsks(t *testing.T) {
 func TestErrorsAreNotKept(t *testing.T) {
 	t.Parallel()
 	c, r, _ := faked(t, 0)
-	c.open(10)
+	c.activate(10)
 	read := r.read
 	broken := errors.New("broken")
 	r.read = func(context.Context, int32) (Reading, error) { return Reading{}, broken }
@@ -356,15 +356,15 @@ func move(ctx context.Context, tx pgx.Tx, file int64, users ...int32) error {
 	return err
 }
 
-// heard waits until the cache has heard of everything that is committed now: until
+// applied waits until the cache has applied everything that is committed now: until
 // its mark is the database's.
-func heard(t *testing.T, c *Cache, pool *pgxpool.Pool) {
+func applied(t *testing.T, c *Cache, pool *pgxpool.Pool) {
 	t.Helper()
 	var epoch int64
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT epoch FROM summary_epoch").Scan(&epoch))
 	require.Eventually(t, func() bool {
 		s := c.session.Load()
-		return s != nil && s.heard.Load() == epoch
+		return s != nil && s.applied.Load() == epoch
 	}, 10*time.Second, time.Millisecond, "a commit that is never announced")
 }
 
@@ -378,12 +378,12 @@ func TestCacheHearsOfEveryCommit(t *testing.T) {
 	assert.Equal(t, int64(1), r.reads.Load(), "that there is none is remembered")
 
 	commit(t, pool, 1, 7, 8)
-	heard(t, c, pool)
+	applied(t, c, pool)
 	assert.Equal(t, int64(1), transactionsOf(t, c, 7), "and dropped when the user appears")
 	assert.Equal(t, int64(1), transactionsOf(t, c, 8))
 	reads := r.reads.Load()
 	commit(t, pool, 2, 8)
-	heard(t, c, pool)
+	applied(t, c, pool)
 	assert.Equal(t, int64(1), transactionsOf(t, c, 7))
 	assert.Equal(t, reads, r.reads.Load(), "not named, and so kept")
 	s, err := c.Get(t.Context(), 8)
@@ -398,7 +398,7 @@ func TestCacheHearsOfEveryCommit(t *testing.T) {
 	for _, n := range []int{mostNamed, mostNamed + 1, len(many)} { // the longest notification, and those that say all
 		before := transactionsOf(t, c, 8)
 		commit(t, pool, 3, many[:n]...)
-		heard(t, c, pool)
+		applied(t, c, pool)
 		assert.Equal(t, before+1, transactionsOf(t, c, 8))
 	}
 	// A load that is undone is none.
@@ -407,7 +407,7 @@ func TestCacheHearsOfEveryCommit(t *testing.T) {
 		return errors.Join(move(t.Context(), tx, 4, 8), undone)
 	}), undone)
 	reads = r.reads.Load()
-	heard(t, c, pool)
+	applied(t, c, pool)
 	transactionsOf(t, c, 8)
 	assert.Equal(t, reads, r.reads.Load())
 }
@@ -416,7 +416,7 @@ func TestCacheHearsOfWritesByHand(t *testing.T) {
 	t.Parallel()
 	c, _, pool := live(t)
 	commit(t, pool, 1, 7)
-	heard(t, c, pool)
+	applied(t, c, pool)
 	assert.Equal(t, int64(1), transactionsOf(t, c, 7))
 	for _, statement := range []string{
 		"UPDATE user_summary SET total_amount = 55 WHERE user_id = 7",
@@ -430,7 +430,7 @@ func TestCacheHearsOfWritesByHand(t *testing.T) {
 			_, err := tx.Exec(t.Context(), "SET LOCAL tally.writer = 'tally'; "+statement, pgx.QueryExecModeSimpleProtocol)
 			return err
 		}))
-		heard(t, c, pool)
+		applied(t, c, pool)
 		want, wantErr := NewStore(pool).Get(t.Context(), 7)
 		got, gotErr := c.Get(t.Context(), 7)
 		assert.Equal(t, want, got, statement)
@@ -444,7 +444,7 @@ func TestCacheOutlivesItsListener(t *testing.T) {
 	t.Parallel()
 	c, r, pool := live(t)
 	commit(t, pool, 1, 7)
-	heard(t, c, pool)
+	applied(t, c, pool)
 	assert.Equal(t, int64(1), transactionsOf(t, c, 7))
 
 	// Killed while no new one can come, a commit is missed.
@@ -461,7 +461,7 @@ func TestCacheOutlivesItsListener(t *testing.T) {
 	listens(t, c, true)
 	assert.Equal(t, int64(2), transactionsOf(t, c, 7))
 	commit(t, pool, 3, 7)
-	heard(t, c, pool)
+	applied(t, c, pool)
 	assert.Equal(t, int64(3), transactionsOf(t, c, 7))
 }
 
@@ -486,7 +486,7 @@ func TestSummaryAnswersAreTheSameEitherWay(t *testing.T) {
 	t.Parallel()
 	c, _, pool := live(t)
 	commit(t, pool, 1, 7)
-	heard(t, c, pool)
+	applied(t, c, pool)
 	read, err := c.Get(t.Context(), 7)
 	require.NoError(t, err)
 	kept, err := c.Get(t.Context(), 7)

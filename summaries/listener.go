@@ -12,24 +12,24 @@ import (
 )
 
 const (
-	// heartbeat is after how long a silent connection is asked whether it lives, and
-	// how long it has for the answer. A network that swallows packets can so hide a
-	// commit for twice this.
-	heartbeat   = 5 * time.Second
-	firstRetry  = 100 * time.Millisecond
-	longestWait = 5 * time.Second
-	closeWait   = time.Second
+	// heartbeat is the time after which an idle connection is pinged, and the time that
+	// it has for the answer. A network that drops packets can hide a commit for twice
+	// this.
+	heartbeat  = 5 * time.Second
+	firstRetry = 100 * time.Millisecond
+	maxRetry   = 5 * time.Second
+	closeWait  = time.Second
 )
 
 // errPooler says that the connection is not a session of the server's: LISTEN would
 // be forgotten with the next transaction.
 var errPooler = errors.New("the connection goes through a pooler, which loses notifications")
 
-// Listen keeps the cache until ctx is done: it hears of commits on a connection of
-// its own, and makes a new one when that is lost. Behind a pooler it never listens,
-// and the cache stays out of use.
+// Listen keeps the cache active until ctx is done: it receives notifications on a
+// connection of its own, and makes a new one when that is lost. Behind a pooler it never
+// listens, and the cache stays inactive.
 func (c *Cache) Listen(ctx context.Context) {
-	defer c.shut()
+	defer c.deactivate()
 	wait, quiet := firstRetry, false
 	for ctx.Err() == nil {
 		listened, err := c.listen(ctx)
@@ -40,14 +40,14 @@ func (c *Cache) Listen(ctx context.Context) {
 			wait, quiet = firstRetry, false
 		}
 		if !quiet { // once for each loss, not for each try
-			c.logger.LogAttrs(ctx, slog.LevelWarn, "summaries are read from the database until its announcements are heard again", slog.Any("error", err))
+			c.logger.LogAttrs(ctx, slog.LevelWarn, "summaries are read from the database until notifications are received again", slog.Any("error", err))
 			quiet = true
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, longestWait)
+		wait = min(2*wait, maxRetry)
 	}
 }
 
@@ -57,9 +57,9 @@ func (c *Cache) listen(ctx context.Context) (listened bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer hangUp(ctx, conn)
-	s := c.open(epoch)
-	defer c.shut()
+	defer closeConn(ctx, conn)
+	s := c.activate(epoch)
+	defer c.deactivate()
 	c.logger.DebugContext(ctx, "summaries are cached")
 	for {
 		notification, err := awaitNotification(ctx, conn)
@@ -71,9 +71,9 @@ func (c *Cache) listen(ctx context.Context) (listened bool, err error) {
 		}
 		a, err := parseAnnouncement(notification.Payload)
 		if err != nil {
-			return true, err // whatever it was about is unknown, so all is dropped
+			return true, err // what it announced is unknown, so all is dropped
 		}
-		c.hear(s, a)
+		c.apply(s, a)
 	}
 }
 
@@ -90,7 +90,7 @@ func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err er
 	}
 	defer func() {
 		if err != nil {
-			hangUp(ctx, conn)
+			closeConn(ctx, conn)
 		}
 	}()
 	if _, err := conn.Exec(ctx, "LISTEN "+announceChannel); err != nil {
@@ -121,7 +121,7 @@ func awaitNotification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notificatio
 	return nil, conn.Ping(asking)
 }
 
-func hangUp(ctx context.Context, conn *pgx.Conn) {
+func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
 	_ = conn.Close(ctx) // it is given up either way
