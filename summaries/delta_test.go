@@ -1,16 +1,17 @@
 package summaries
 
 import (
+	"cmp"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
-	"time"
-
-	"github.com/opentax/tally/internal/civil"
-	"github.com/opentax/tally/internal/money"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 )
 
 // More users than the table holds at once, each met again after the table was
@@ -19,57 +20,92 @@ func TestDeltasOfManyUsers(t *testing.T) {
 	t.Parallel()
 	d := NewDeltas(t.Context())
 	defer d.Close()
-	const users = int32(maxDeltas + maxDeltas/4)
+	const users = int32(maxSums + maxSums/4)
 	random := rand.New(rand.NewPCG(1, 2))
-	want := make(map[int64]delta, users)
-	months := map[int64]delta{}
+	want := map[string]map[uint64]delta{}
 	for range 2 * users {
 		user, amount := random.Int32N(users)+1, random.Int64N(2_000_001)-1_000_000
-		e := delta{key: int64(user), came: 1, amount: money.NewSum(amount, 2)}
-		err := d.Add(user, civil.Date(user%400-200), e.amount)
+		date := civil.Date(user%400 - 200)
+		e := delta{added: 1, amount: money.NewSum(amount, 2)}
+		err := d.Add(user, date, e.amount)
 		if amount%5 == 0 {
-			gone := delta{key: int64(user), went: 1, amount: money.NewSum(-7, 4)}
-			err = errors.Join(err, d.Remove(user, civil.Date(user%400-200), money.NewSum(7, 4)))
+			gone := delta{removed: 1, amount: money.NewSum(-7, 4)}
+			err = errors.Join(err, d.Remove(user, date, money.NewSum(7, 4)))
 			e = e.plus(gone)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		want[int64(user)] = want[int64(user)].plus(e)
-		month := int64(user)<<32 | (12*1970 + int64(time.Unix(int64(civil.Date(user%400-200))*86400, 0).UTC().Month()) - 1 + 12*int64(time.Unix(int64(civil.Date(user%400-200))*86400, 0).UTC().Year()-1970))
-		months[month] = months[month].plus(e)
+		for _, r := range Rollups() {
+			if want[r.Table] == nil {
+				want[r.Table] = map[uint64]delta{}
+			}
+			e.key = r.key(user, date)
+			sum := want[r.Table][e.key]
+			sum.key = e.key
+			want[r.Table][e.key] = sum.plus(e)
+		}
 	}
-	require.NotZero(t, d.users.sorter.Len(), "the premise of this test")
-	last, n := int64(0), 0
-	require.NoError(t, d.users.each(func(got delta) error {
-		e := want[got.key]
-		e.key = got.key
-		if got.key <= last || got != e {
-			t.Fatalf("%+v after %d, want %+v", got, last, e)
+	for _, r := range d.rollups {
+		if r.PerUser() {
+			require.NotZero(t, r.sorter.Len(), "the premise of this test")
 		}
-		last = got.key
-		n++
-		return nil
-	}))
-	assert.Equal(t, len(want), n)
-	last, n = 0, 0
-	require.NoError(t, d.months.each(func(got delta) error {
-		e := months[got.key]
-		e.key = got.key
-		if got.key <= last || got != e {
-			t.Fatalf("%+v after %d, want %+v", got, last, e)
+		last, n := uint64(0), 0
+		require.NoError(t, r.each(func(got delta) error {
+			if got.key <= last || got != want[r.Table][got.key] {
+				t.Fatalf("%s: %+v after %d, want %+v", r.Table, got, last, want[r.Table][got.key])
+			}
+			last = got.key
+			n++
+			return nil
+		}))
+		assert.Len(t, want[r.Table], n, r.Table)
+		if r.Table == "daily_totals" {
+			assert.Equal(t, 400, n)
 		}
-		last = got.key
-		n++
-		return nil
-	}))
-	assert.Equal(t, len(months), n)
-	last, n = -1<<31, 0
-	require.NoError(t, d.days.each(func(got delta) error {
-		require.Greater(t, got.key, last, "also below zero")
-		last = got.key
-		n++
-		return nil
-	}))
-	assert.Equal(t, 400, n)
+	}
+}
+
+// Keys are in the order of the columns, also before 1970, and their columns are those of
+// the transaction.
+func TestKeysOfRollups(t *testing.T) {
+	t.Parallel()
+	for _, keys := range [][]Key{{ByUser}, {ByDay}, {ByMonth}, {ByUser, ByDay}, {ByUser, ByMonth}, {ByMonth, ByUser}, {ByDay, ByUser}} {
+		r := Rollup{Keys: keys}
+		require.LessOrEqual(t, len(r.Keys), 2)
+		type place struct {
+			user int32
+			date civil.Date
+		}
+		var places []place
+		for _, user := range []int32{1, 2, 1<<31 - 1} {
+			for _, date := range []civil.Date{-25567, -1, 0, 1, 19782, 19783, 47482} {
+				places = append(places, place{user, date})
+			}
+		}
+		columns := func(p place) []int32 {
+			var all []int32
+			for _, k := range r.Keys {
+				all = append(all, k.of(p.user, p.date))
+			}
+			return all
+		}
+		for _, p := range places {
+			for i, want := range columns(p) {
+				assert.Equal(t, want, r.column(r.key(p.user, p.date), i))
+			}
+			for _, q := range places {
+				assert.Equal(t, slices.Compare(columns(p), columns(q)), cmp.Compare(r.key(p.user, p.date), r.key(q.user, q.date)))
+			}
+		}
+	}
+}
+
+// The registry is what the code that ranges over it takes for granted.
+func TestRollups(t *testing.T) {
+	t.Parallel()
+	for _, r := range Rollups() {
+		assert.NotEmpty(t, r.Keys, r.Table)
+		assert.LessOrEqual(t, len(r.Keys), 2, "a delta's key is two columns at most: %s", r.Table)
+	}
 }

@@ -9,21 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestMonthKeys(t *testing.T) {
-	t.Parallel()
-	last := int64(0)
-	for _, user := range []int32{1, 2, 1<<31 - 1} {
-		for _, m := range []civil.Month{0, 12 * 1900, 12*2024 + 1} {
-			key := monthKey(user, m)
-			assert.Greater(t, key, last-1)
-			last = key
-			gotUser, gotMonth := splitMonthKey(key)
-			assert.Equal(t, user, gotUser)
-			assert.Equal(t, m, gotMonth)
-		}
-	}
-}
-
 // The parts of every range hold each of its days once, and no other day.
 func TestPartsOfARange(t *testing.T) {
 	t.Parallel()

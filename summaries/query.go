@@ -85,9 +85,9 @@ func verifications() []explain.Query {
 	statements := sqlfile.Parse(verifySQL)
 	whole := explain.Expectation{WholeTable: true}
 	list := []explain.Query{{Name: "summaries/verify_size", Purpose: "each tally verify", SQL: sizeQuery, Expect: whole}}
-	for _, r := range rollups() {
+	for _, r := range Rollups() {
 		list = append(list, explain.Query{
-			Name: "summaries/verify_" + r.table, Purpose: "each tally verify", SQL: r.verification(statements), Expect: whole,
+			Name: "summaries/" + r.Table + "/verify", Purpose: "each tally verify", SQL: r.verification(statements), Expect: whole,
 		})
 	}
 	for _, c := range checks() {
@@ -104,19 +104,18 @@ func refreshes(s explain.Sample) []explain.Query {
 	statements := sqlfile.Parse(refreshSQL)
 	before := []string{"SET LOCAL jit = off", "SET LOCAL tally.writer = 'tally'", promised} // as the load does
 	var list []explain.Query
-	for _, r := range rollups() {
+	for _, r := range Rollups() {
+		empty, _ := r.statement(statements, "empty", 0)
 		list = append(list, explain.Query{
-			Name: "summaries/refresh_" + r.table + "_empty", Purpose: "each load", SQL: r.statement(statements, "empty"), Before: before,
+			Name: "summaries/" + r.Table + "/empty", Purpose: "each load", SQL: empty, Before: before,
 			Expect: explain.Expectation{MostBuffers: 8},
 		})
 		for _, name := range []string{"delete", "update", "upsert"} {
-			q := explain.Query{
-				Name: "summaries/refresh_" + r.table + "_" + name, Purpose: "each load", SQL: r.statement(statements, r.named(name)), Before: before,
-				Args: r.args(name, s.FileID), Writes: true,
+			q := explain.Query{Name: "summaries/" + r.Table + "/" + name, Purpose: "each load", Before: before, Writes: true}
+			if r.PerUser() { // else it has so few rows that a scan may do as well
+				q.Expect.Indexes = []string{r.Table + "_pkey"}
 			}
-			if r.table != "daily_totals" { // of so few rows that a scan may do as well
-				q.Expect.Indexes = []string{r.table + "_pkey"}
-			}
+			q.SQL, q.Args = r.statement(statements, name, s.FileID)
 			q.Given, q.Args = r.given(name, s, q.Args)
 			list = append(list, q)
 		}
@@ -125,12 +124,11 @@ func refreshes(s explain.Sample) []explain.Query {
 }
 
 // given is the sample's rows as deltas of the kind that the statement carries out.
-func (r rollup) given(statement string, s explain.Sample, args []any) (string, []any) {
+func (r Rollup) given(statement string, s explain.Sample, args []any) (string, []any) {
 	n := map[string]int{"delete": -1, "update": 0, "upsert": 1}[statement]
-	columns := r.each(func(k rollupKey) string { return k.of + " AS " + k.column }, ", ")
 	text := fmt.Sprintf(`refresh_delta AS MATERIALIZED (
     SELECT DISTINCT %s, %d::bigint AS n, 0.01::numeric AS amount
     FROM unnest($%d::int[], $%d::date[]) s(user_id, transaction_date) ORDER BY %s
-)`, columns, n, len(args)+1, len(args)+2, r.columns())
+)`, r.selected(), n, len(args)+1, len(args)+2, r.keys())
 	return text, append(args, s.UserIDs, s.Dates)
 }

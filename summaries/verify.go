@@ -54,7 +54,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (Verifi
 		if err := v.size(ctx, tx); err != nil {
 			return err
 		}
-		for _, r := range rollups() {
+		for _, r := range Rollups() {
 			if err := verifyRollup(ctx, tx, statements, r, count); err != nil {
 				return err
 			}
@@ -79,24 +79,23 @@ func (v *Verification) size(ctx context.Context, tx pgx.Tx) error {
 	return tx.QueryRow(ctx, sizeQuery).Scan(&v.Transactions, &v.Users, &v.Days, &v.Files)
 }
 
-// verification is the statement that holds a rollup against a recomputation.
-func (r rollup) verification(statements sqlfile.Statements) string {
-	both := func(k rollupKey) string { return "coalesce(r." + k.column + ", t." + k.column + ")" }
-	return statements.Get("rollup", "rollup", r.table, "keys", r.columns(), "match", r.match("t", "r"),
-		"label", r.each(func(k rollupKey) string { return "'" + k.column + "', " + both(k) }, ", "),
-		"of", r.each(func(k rollupKey) string { return k.of + " AS " + k.column }, ", "),
-		"group", r.each(func(k rollupKey) string { return k.of }, ", "), "order", r.each(both, ", "))
+// verification compares the stored rows with a recomputation.
+func (r Rollup) verification(statements sqlfile.Statements) string {
+	both := func(k Key) string { return "coalesce(r." + k.Column() + ", t." + k.Column() + ")" }
+	return statements.Get("rollup", "rollup", r.Table, "keys", r.selected(), "match", r.match("t", "r"),
+		"label", r.forKeys(", ", func(k Key) string { return "'" + k.Column() + "', " + both(k) }),
+		"group", r.forKeys(", ", Key.expression), "order", r.forKeys(", ", both))
 }
 
-func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, r rollup, report func(Drift)) error {
+func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, r Rollup, report func(Drift)) error {
 	rows, err := tx.Query(ctx, r.verification(statements))
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.table, err)
+		return fmt.Errorf("%s: %w", r.Table, err)
 	}
 	var key, storedAmount, computedAmount string
 	var storedCount, computedCount int64
 	_, err = pgx.ForEachRow(rows, []any{&key, &storedCount, &computedCount, &storedAmount, &computedAmount}, func() error {
-		d := Drift{Relation: r.table, Key: key}
+		d := Drift{Relation: r.Table, Key: key}
 		if storedCount != computedCount {
 			d.Field, d.Stored, d.Computed = "total_transactions", fmt.Sprint(storedCount), fmt.Sprint(computedCount)
 			report(d)
@@ -108,7 +107,7 @@ func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements,
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.table, err)
+		return fmt.Errorf("%s: %w", r.Table, err)
 	}
 	return nil
 }

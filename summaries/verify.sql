@@ -5,7 +5,7 @@ SELECT concat_ws(' ', {{label}}),
        trim_scale(coalesce(r.total_amount, 0))::text, trim_scale(coalesce(t.amount, 0))::text
 FROM {{rollup}} r
 FULL JOIN (
-    SELECT {{of}}, count(*) AS n, sum(amount::numeric) AS amount FROM transactions GROUP BY {{group}}
+    SELECT {{keys}}, count(*) AS n, sum(amount::numeric) AS amount FROM transactions GROUP BY {{group}}
 ) t ON {{match}}
 WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FROM t.amount
 ORDER BY {{order}};

@@ -2,12 +2,17 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	_ "embed" // for the ledger
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +25,7 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
@@ -118,7 +124,8 @@ func inTransaction(t *testing.T, pool *pgxpool.Pool, do func(pgx.Tx)) {
 }
 
 // Plans of an older version of PostgreSQL are in NAME.txt, those of 18 and later in
-// NAME.18.txt where they differ.
+// NAME.18.txt where they differ. The plans of PACKAGE/ROLLUP/STATEMENT are in one file
+// for each rollup, in the form of a file of named statements.
 const newMajor = 18
 
 func major(t *testing.T, tx pgx.Tx) int {
@@ -128,21 +135,38 @@ func major(t *testing.T, tx pgx.Tx) int {
 	return version
 }
 
-func goldenFiles(q explain.Query) (old, newer string) {
-	path := filepath.Join("testdata", "plans", strings.ReplaceAll(q.Name, "/", "_"))
-	return path + ".txt", path + ".18.txt"
+func goldenFiles(q explain.Query) (old, newer, statement string) {
+	parts := strings.SplitN(q.Name, "/", 3)
+	path := filepath.Join("testdata", "plans", strings.Join(parts[:2], "_"))
+	return path + ".txt", path + ".18.txt", strings.Join(parts[2:], "")
+}
+
+// readGolden are the plans of a file by their statements; a file of one has it under "".
+func readGolden(path string) (sqlfile.Statements, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return sqlfile.Statements{}, nil
+	case bytes.HasPrefix(text, []byte("-- name: ")):
+		return sqlfile.Parse(string(text)), nil
+	default:
+		return sqlfile.Statements{"": string(text)}, err
+	}
 }
 
 // golden is the shape that is expected, and how many pages may be touched.
 func golden(t *testing.T, major int, q explain.Query) (shape string, pages int64) {
 	t.Helper()
-	path, newer := goldenFiles(q)
-	if _, err := os.Stat(newer); err == nil && major >= newMajor {
-		path = newer
+	path, newer, statement := goldenFiles(q)
+	plans, err := readGolden(path)
+	require.NoError(t, err)
+	if major >= newMajor {
+		differ, err := readGolden(newer)
+		require.NoError(t, err)
+		maps.Copy(plans, differ)
 	}
-	text, err := os.ReadFile(path)
-	require.NoError(t, err, "write it with: go test ./cmd/tally -run TestPlans -update-plans")
-	shape, last, _ := strings.Cut(string(text), "pages: at most ")
+	require.Contains(t, plans, statement, "write %s with: go test ./cmd/tally -run TestPlans -update-plans", path)
+	shape, last, _ := strings.Cut(plans[statement], "pages: at most ")
 	_, err = fmt.Sscan(last, &pages)
 	require.NoError(t, err, path)
 	return shape, pages
@@ -151,35 +175,52 @@ func golden(t *testing.T, major int, q explain.Query) (shape string, pages int64
 func holdAgainstGolden(t *testing.T, major int, q explain.Query, p explain.Plan) {
 	t.Helper()
 	if *updatePlans {
-		writeGolden(t, major, q, p)
+		updateGolden(t, major, q, p)
 	}
 	shape, pages := golden(t, major, q)
 	assert.Equal(t, shape, p.Shape(), "%s\n%s", q.Name, p.Text())
 	assert.LessOrEqual(t, p.Buffers(), pages, "pages of %s\n%s", q.Name, p.Text())
 }
 
-// writeGolden keeps one file where both versions plan alike: of pages, what either
-// may touch.
-func writeGolden(t *testing.T, major int, q explain.Query, p explain.Plan) {
+// updateGolden keeps one plan where both versions plan alike: of pages, what either may
+// touch.
+func updateGolden(t *testing.T, major int, q explain.Query, p explain.Plan) {
 	t.Helper()
-	path, newer := goldenFiles(q)
+	path, newer, statement := goldenFiles(q)
 	pages := p.BuffersBound()
 	if major >= newMajor {
-		require.NoError(t, removeIfThere(newer))
+		writeGolden(t, newer, statement, "")
 		if shape, most := golden(t, major, q); shape == p.Shape() {
 			pages = max(pages, most)
 		} else {
 			path = newer
 		}
 	}
-	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%spages: at most %d\n", p.Shape(), pages), 0o644))
+	writeGolden(t, path, statement, fmt.Sprintf("%spages: at most %d\n", p.Shape(), pages))
 }
 
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return err
+// writeGolden writes one plan of a file, or with "" takes it out.
+func writeGolden(t *testing.T, path, statement, plan string) {
+	t.Helper()
+	plans, err := readGolden(path)
+	require.NoError(t, err)
+	plans[statement] = plan
+	var text []string
+	for _, name := range slices.Sorted(maps.Keys(plans)) {
+		plan := strings.TrimSuffix(plans[name], "\n")
+		switch {
+		case plan == "":
+		case name == "":
+			text = append(text, plan+"\n")
+		default:
+			text = append(text, "-- name: "+name+"\n"+plan+"\n")
+		}
 	}
-	return nil
+	if len(text) == 0 {
+		require.NoError(t, os.RemoveAll(path))
+		return
+	}
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(text, "\n")), 0o644))
 }
 
 // plannedDatabase is the same database every time, but for the times of day in it: a

@@ -5,6 +5,7 @@ import (
 
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/internal/explain"
+	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/parquet"
@@ -14,4 +15,12 @@ import (
 // queries are all statements that Tally names, with arguments from s.
 func queries(s explain.Sample) []explain.Query {
 	return slices.Concat(summaries.Queries(s), load.Queries(s), parquet.Queries(s), jobs.Queries(s), api.Queries(s))
+}
+
+// rollups are those of the registry, as the report takes them.
+func rollups() (list []report.Rollup) {
+	for _, r := range summaries.Rollups() {
+		list = append(list, report.Rollup{Table: r.Table, Keys: r.KeyColumns(), PerUser: r.PerUser()})
+	}
+	return list
 }

@@ -48,7 +48,7 @@ func (cmd *reportCmd) Run(ctx context.Context, env *environment) (err error) {
 	}
 	env.logger.InfoContext(ctx, "looking at the database", "within", cmd.Within)
 	made, err := report.Make(ctx, report.Config{
-		Pool: db.pool, Queries: queries, Pending: pending, Within: cmd.Within,
+		Pool: db.pool, Queries: queries, Rollups: rollups(), Pending: pending, Within: cmd.Within,
 		Machine: env.machineOf(db), Version: codeVersion(),
 	})
 	if err != nil {

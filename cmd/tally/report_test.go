@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,8 @@ import (
 
 var updateSchema = flag.Bool("update-schema", false, "write internal/report/schema.txt anew")
 
-// The report knows every index that migrations make, partitions' and River's left out.
+// The report knows every index that migrations make, partitions' and River's left out:
+// the primary keys of rollups from their registry.
 func TestReportKnowsTheSchema(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, migrations.Schema{})
@@ -39,6 +41,12 @@ func TestReportKnowsTheSchema(t *testing.T) {
 	require.NoError(t, err)
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
+	for _, r := range rollups() {
+		name := r.Table + "_pkey"
+		key := fmt.Sprintf("%s\t%s\tCREATE UNIQUE INDEX %s ON public.%s USING btree (%s)", r.Table, name, name, r.Table, strings.Join(r.Keys, ", "))
+		assert.Contains(t, lines, key, "the registry says so")
+		lines = slices.DeleteFunc(lines, func(line string) bool { return line == key })
+	}
 	want := strings.Join(lines, "\n") + "\n"
 	const path = "../../internal/report/schema.txt"
 	if *updateSchema {
@@ -68,7 +76,7 @@ func newReported(t *testing.T, settings map[string]string) *reported {
 	_, err = migrations.Up(t.Context(), pool)
 	require.NoError(t, err)
 	return &reported{pool: pool, config: report.Config{
-		Pool: pool, Queries: queries, Machine: report.Machine{Memory: 8 << 30, CPUs: 2, FreeDisk: 1 << 30}, Version: "test",
+		Pool: pool, Queries: queries, Rollups: rollups(), Machine: report.Machine{Memory: 8 << 30, CPUs: 2, FreeDisk: 1 << 30}, Version: "test",
 	}}
 }
 
@@ -484,6 +492,6 @@ func TestReportOfAnotherDatabase(t *testing.T) {
 	pool, err := postgres.Open(t.Context(), postgres.Config{URL: server.URL()})
 	require.NoError(t, err)
 	defer pool.Close()
-	_, err = report.Make(t.Context(), report.Config{Pool: pool, Queries: queries})
+	_, err = report.Make(t.Context(), report.Config{Pool: pool, Queries: queries, Rollups: rollups()})
 	assert.ErrorIs(t, err, report.ErrNotMigrated)
 }

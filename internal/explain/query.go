@@ -6,7 +6,8 @@ package explain
 
 // Query is a statement that Tally runs, with arguments that fit the data there is.
 type Query struct {
-	// Name is PACKAGE/STATEMENT, as in summaries/look_up.
+	// Name is PACKAGE/STATEMENT, as in summaries/look_up, or PACKAGE/TABLE/STATEMENT where
+	// several tables have statements of one form.
 	Name string
 	// Purpose says in half a sentence who asks, and how often.
 	Purpose string

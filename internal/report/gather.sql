@@ -6,7 +6,7 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
        pg_is_in_recovery() AS replica;
 
 -- name: migrated
-SELECT to_regclass('transactions') IS NOT NULL AND to_regclass('user_months') IS NOT NULL;
+SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) name;
 
 -- name: tables
 -- What rows need is estimated from pg_stats: their average widths and 28 bytes for a
@@ -76,13 +76,9 @@ FROM etl_files WHERE status = 'loaded' AND finished_at > now() - interval '400 d
 GROUP BY 1 ORDER BY 1;
 
 -- name: totals
--- What the three rollups count: they move in one commit, so they agree or something
--- went round Tally.
-SELECT 'user_summary' AS rollup, coalesce(sum(total_transactions), 0)::text AS transactions, trim_scale(coalesce(sum(total_amount), 0))::text AS amount FROM user_summary
-UNION ALL
-SELECT 'user_months', coalesce(sum(total_transactions), 0)::text, trim_scale(coalesce(sum(total_amount), 0))::text FROM user_months
-UNION ALL
-SELECT 'daily_totals', coalesce(sum(total_transactions), 0)::text, trim_scale(coalesce(sum(total_amount), 0))::text FROM daily_totals;
+-- What each rollup counts: they move in one commit, so they agree or something went
+-- round Tally.
+SELECT '{{rollup}}' AS rollup, coalesce(sum(total_transactions), 0)::text AS transactions, trim_scale(coalesce(sum(total_amount), 0))::text AS amount FROM {{rollup}};
 
 -- name: failed_runs
 SELECT id, logical_date::text AS date, coalesce(error, '') AS error FROM etl_run_status

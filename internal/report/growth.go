@@ -19,8 +19,8 @@ const (
 )
 
 // grown are the tables that grow with transactions, with what a row of each stands for.
-func grown() []string {
-	return []string{"transactions", "transaction_keys", "user_summary", "user_months", "etl_rejects"}
+func (g *gathering) grown() []string {
+	return slices.Concat([]string{"transactions", "transaction_keys"}, g.perUser(), []string{"etl_rejects"})
 }
 
 // grow says how each table grows and when a limit is met. What a night adds is what
@@ -30,7 +30,7 @@ func (g *gathering) grow() {
 	g.Growth, g.Forecasts = []Growth{}, []Forecast{}
 	loaded, known := g.perNight(func(n Night) float64 { return float64(n.Loaded) })
 	stored := g.transactionRows()
-	for _, name := range grown() {
+	for _, name := range g.grown() {
 		growth := g.growthOf(name)
 		if known && stored > 0 {
 			growth.BytesPerNight = loaded * float64(growth.Bytes) / stored
@@ -94,8 +94,12 @@ func (g *gathering) transactionRows() (n float64) {
 }
 
 // touched are the indexes into which every load writes all over.
-func touched() []string {
-	return []string{"transaction_keys_pkey", "user_summary_pkey", "user_months_pkey"}
+func (g *gathering) touched() []string {
+	indexes := []string{"transaction_keys_pkey"}
+	for _, table := range g.perUser() {
+		indexes = append(indexes, table+"_pkey")
+	}
+	return indexes
 }
 
 const tooFew = "there are fewer than three nights with loads in the last ninety days, so there is no slope yet"
@@ -123,8 +127,9 @@ func (g *gathering) forecastDisk(known bool) {
 // are in memory a night costs processor time, and afterwards a read of the disk a row.
 func (g *gathering) forecastMemory(known bool, loaded, stored float64) {
 	var bytes float64
+	touched := g.touched()
 	for _, i := range g.Indexes {
-		if slices.Contains(touched(), i.Name) {
+		if slices.Contains(touched, i.Name) {
 			bytes += float64(i.Bytes)
 		}
 	}

@@ -23,7 +23,7 @@ func (g *gathering) judgeDensity(ctx context.Context) {
 		g.skip("how full indexes are", "pgstattuple is not installed: CREATE EXTENSION pgstattuple")
 		return
 	}
-	for _, name := range touched() {
+	for _, name := range g.touched() {
 		var density float64
 		var bytes int64
 		g.try(ctx, "how full "+name+" is", func(tx pgx.Tx) error {

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// schemaText is every index of the tables that migrations make, a line each: table,
-// index and definition, parted by tabs. A test holds it against a migrated database.
+// schemaText is every index that migrations make, a line each, but for the primary keys
+// of rollups: table, index and definition, separated by tabs. A test compares it with a
+// migrated database.
 //
 //go:embed schema.txt
 var schemaText string
@@ -15,7 +16,10 @@ var schemaText string
 // wantedIndex is an index that migrations make.
 type wantedIndex struct{ table, name, definition string }
 
-func wantedIndexes() (all []wantedIndex) {
+func (g *gathering) wantedIndexes() (all []wantedIndex) {
+	for _, r := range g.config.Rollups {
+		all = append(all, r.primaryKey())
+	}
 	for line := range strings.Lines(schemaText) {
 		parts := strings.SplitN(strings.TrimSpace(line), "\t", 3)
 		all = append(all, wantedIndex{parts[0], parts[1], parts[2]})
@@ -39,7 +43,7 @@ func (g *gathering) judgeSchema() {
 	for _, i := range g.Indexes {
 		there[i.Name] = i
 	}
-	for _, want := range wantedIndexes() {
+	for _, want := range g.wantedIndexes() {
 		have, found := there[want.name]
 		switch {
 		case !found:
@@ -49,15 +53,15 @@ func (g *gathering) judgeSchema() {
 		}
 	}
 	for _, i := range g.Indexes {
-		if !i.Valid && !i.Partition && !wanted(i.Name) {
+		if !i.Valid && !i.Partition && !g.wanted(i.Name) {
 			g.invalidIndex(i.Table, i.Name)
 		}
 	}
 	g.judgePartitions()
 }
 
-func wanted(name string) bool {
-	for _, w := range wantedIndexes() {
+func (g *gathering) wanted(name string) bool {
+	for _, w := range g.wantedIndexes() {
 		if w.name == name {
 			return true
 		}

@@ -143,7 +143,7 @@ func (g *gathering) judgeCache(t Table) {
 // judgeUse finds indexes that nobody reads, among those that no migration makes: what
 // Tally's own are for may come once a year.
 func (g *gathering) judgeUse(i Index) {
-	if i.Scans > 0 || i.Constraint || i.Partition || wanted(i.Name) || strings.HasPrefix(i.Table, "river_") || i.Bytes < 1<<20 {
+	if i.Scans > 0 || i.Constraint || i.Partition || g.wanted(i.Name) || strings.HasPrefix(i.Table, "river_") || i.Bytes < 1<<20 {
 		return
 	}
 	g.find(Finding{

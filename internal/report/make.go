@@ -30,10 +30,11 @@ const lockWait = 2 * time.Second
 // ErrNotMigrated is of a database that has not got Tally's tables, or not all.
 var ErrNotMigrated = errors.New("the database has not got Tally's tables; run tally migrate")
 
-// Config is where a report comes from. Pool and Queries are needed.
+// Config is where a report comes from. Pool, Queries and Rollups are required.
 type Config struct {
 	Pool    *pgxpool.Pool                        // of which one connection is taken
 	Queries func(explain.Sample) []explain.Query // all of Tally's statements
+	Rollups []Rollup                             // all of them
 	Pending []string                             // migrations that are to come, by name
 	Within  time.Duration                        // 0: [Within]
 	OpenFor time.Duration                        // how long a transaction may be open before it is a finding; 0: ten minutes
@@ -97,7 +98,7 @@ func (g *gathering) all(ctx context.Context) error {
 		return fmt.Errorf("begin a report: %w", err)
 	}
 	migrated := false
-	if err := g.tx.QueryRow(ctx, g.sql.Get("migrated")).Scan(&migrated); err != nil {
+	if err := g.tx.QueryRow(ctx, g.sql.Get("migrated"), g.ownTables()).Scan(&migrated); err != nil {
 		return fmt.Errorf("look for Tally's tables: %w", err)
 	}
 	if !migrated {
@@ -114,7 +115,7 @@ func (g *gathering) all(ctx context.Context) error {
 	g.Nights = rows[Night](ctx, g, "nights", "nights")
 	g.Settings = rows[Setting](ctx, g, "settings", "settings")
 	g.Empty = len(g.Nights) == 0 && g.table("transaction_keys").Live == 0 && !g.counted()
-	g.totals = rows[rollupTotal](ctx, g, "the rollups' totals", "totals")
+	g.totals = query[rollupTotal](ctx, g, "the rollups' totals", g.rollupTotals())
 	g.schedule = rows[failedRun](ctx, g, "failed runs", "failed_runs")
 	g.judgeSchema()
 	g.judgeData()
@@ -141,9 +142,13 @@ func (g *gathering) counted() bool {
 // rows are what a statement of gather.sql gives. What goes wrong is skipped with its
 // reason, and the report goes on.
 func rows[T any](ctx context.Context, g *gathering, what, name string, args ...any) []T {
+	return query[T](ctx, g, what, g.sql.Get(name), args...)
+}
+
+func query[T any](ctx context.Context, g *gathering, what, sql string, args ...any) []T {
 	all := []T{}
 	g.try(ctx, what, func(tx pgx.Tx) error {
-		found, err := tx.Query(ctx, g.sql.Get(name), args...)
+		found, err := tx.Query(ctx, sql, args...)
 		if err == nil {
 			all, err = pgx.CollectRows(found, pgx.RowToStructByName[T])
 		}

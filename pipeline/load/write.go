@@ -30,7 +30,7 @@ func (l *load) write(ctx context.Context) error {
 		return err
 	}
 	l.progress(95, 100)
-	l.result.Loaded = l.deltas.Came()
+	l.result.Loaded = l.deltas.Added()
 	l.result.TotalAmount = json.Number(l.deltas.Amount().String())
 	var err error
 	l.result.Users, err = summaries.Refresh(ctx, l.tx, l.deltas, l.fileID)

@@ -28,19 +28,19 @@ SELECT id, transaction_id, user_id, amount, transaction_date, file_id, line FROM
 WHERE transaction_date >= $1 AND transaction_date < $2
 ORDER BY user_id, transaction_date, id;
 
--- name: user_months
+-- name: rollup
+SELECT {{columns}} FROM {{rollup}} ORDER BY {{keys}};
+
+-- name: rollup_by_month
 -- Several months in one reading of the primary key, since the table is not partitioned:
--- to sort its rows by month took longer than all the rest. The first column says in which
--- file a row goes.
-SELECT month, user_id, total_transactions, total_amount FROM user_months
+-- to sort its rows by month took longer than all the rest. The first column is the month,
+-- which selects the file.
+SELECT month, {{columns}} FROM {{rollup}}
 WHERE month = ANY($1)
-ORDER BY user_id, month;
+ORDER BY {{keys}};
 
--- name: daily_totals
-SELECT m.month, d.transaction_date, d.total_transactions, d.total_amount, d.version, d.file_id
+-- name: rollup_by_day
+SELECT m.month, {{columns}}
 FROM unnest($1::date[]) m(month)
-JOIN daily_totals d ON d.transaction_date >= m.month AND d.transaction_date < m.month + interval '1 month'
-ORDER BY d.transaction_date;
-
--- name: user_summary
-SELECT user_id, total_transactions, total_amount, version, file_id FROM user_summary ORDER BY user_id;
+JOIN {{rollup}} d ON d.transaction_date >= m.month AND d.transaction_date < m.month + interval '1 month'
+ORDER BY {{keys}};

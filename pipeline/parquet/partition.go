@@ -97,7 +97,7 @@ func (w *taskWriter) write(ctx context.Context, s *snapshot, reader int) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	if err := s.readTable(ctx, reader, w.task, w.addRow); err != nil {
+	if err := s.read(ctx, reader, w.task, w.addRow); err != nil {
 		return fmt.Errorf("%s: %w", w.table.name, err)
 	}
 	return w.finish()

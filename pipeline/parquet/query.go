@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -19,20 +20,21 @@ func Queries(s explain.Sample) []explain.Query {
 	slices.SortFunc(firsts, time.Time.Compare)
 	firsts = slices.CompactFunc(firsts, time.Time.Equal)
 	one := s.From.Month().First().Time()
-	whole := explain.Expectation{WholeTable: true}
-	list := []explain.Query{
-		{Name: "state", Expect: whole},
-		{Name: "months", Expect: whole},
-		{Name: "transactions", Args: []any{one, one.AddDate(0, 1, 0)}, Expect: explain.Expectation{WholeTable: true, MostPartitions: 1}},
-		{Name: "user_months", Args: []any{firsts}, Expect: whole},
-		{Name: "daily_totals", Args: []any{firsts}, Expect: whole},
-		{Name: "user_summary", Expect: whole},
+	list := []explain.Query{{Name: "state", SQL: statements.Get("state")}, {Name: "months", SQL: statements.Get("months")}}
+	for _, t := range tables() {
+		q := explain.Query{Name: t.name, SQL: t.sql}
+		switch t.by {
+		case month:
+			q.Args, q.Expect.MostPartitions, q.Purpose = []any{one, one.AddDate(0, 1, 0)}, 1, "each month that is exported"
+		case months:
+			q.Args = []any{firsts}
+		}
+		list = append(list, q)
 	}
 	for i := range list {
 		q := &list[i]
-		q.SQL, q.Name, q.Purpose = statements.Get(q.Name), "parquet/"+q.Name, "each export"
+		q.Name, q.Purpose, q.Expect.WholeTable = "parquet/"+q.Name, cmp.Or(q.Purpose, "each export"), true
 		q.Before = []string{"SET LOCAL work_mem = '" + sortMemory + "'", "SET LOCAL jit = off"}
 	}
-	list[2].Purpose = "each month that is exported"
 	return list
 }

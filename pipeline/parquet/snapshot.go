@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/sqlfile"
@@ -174,66 +173,40 @@ func (s *snapshot) alive(ctx context.Context) error {
 	return nil
 }
 
-// read gives each row of a query, its values in PostgreSQL's binary form, which are
-// gone with the next one. After an error of row the connection is of no more use.
-func (s *snapshot) read(ctx context.Context, reader int, sql string, args []any, row func([][]byte) error) error {
-	return s.lockingNothing(ctx, reader, func() error { return s.readRows(ctx, reader, sql, args, row) })
-}
-
-func (s *snapshot) readRows(ctx context.Context, reader int, sql string, args []any, row func([][]byte) error) error {
+// read gives each row of a task, its values in PostgreSQL's binary form, which are gone
+// with the next one. After an error of row the connection is of no more use.
+func (s *snapshot) read(ctx context.Context, reader int, t task, row func([][]byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn := s.conns[reader].Conn()
-	values, oids, formats, err := bind(conn, args)
-	if err != nil {
-		return err
-	}
-	result := conn.PgConn().ExecParams(ctx, sql, values, oids, formats, []int16{pgx.BinaryFormatCode})
-	for result.NextRow() {
-		if err := row(result.Values()); err != nil {
-			cancel() // else the rest would be read as well
-			_, _ = result.Close()
+	args := append([]any{pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, t.args()...)
+	return s.lockingNothing(ctx, reader, func() error {
+		rows, err := s.conns[reader].Query(ctx, t.table.sql, args...)
+		if err != nil {
 			return err
 		}
-	}
-	_, err = result.Close()
-	return err
-}
-
-// bind encodes arguments: dates, or lists of them.
-func bind(conn *pgx.Conn, args []any) (values [][]byte, oids []uint32, formats []int16, err error) {
-	for _, arg := range args {
-		oid := uint32(pgtype.DateOID)
-		if _, list := arg.([]time.Time); list {
-			oid = pgtype.DateArrayOID
-		}
-		value, err := conn.TypeMap().Encode(oid, pgx.BinaryFormatCode, arg, nil)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		values, oids, formats = append(values, value), append(oids, oid), append(formats, pgx.BinaryFormatCode)
-	}
-	return values, oids, formats, nil
-}
-
-// readTable gives the rows of a task.
-func (s *snapshot) readTable(ctx context.Context, reader int, t task, row func([][]byte) error) error {
-	var args []any
-	first := t.files[0].month
-	switch t.table.by {
-	case month:
-		if first.IsZero() {
-			return nil // there are none
-		}
-		args = []any{first, first.AddDate(0, 1, 0)}
-	case months:
-		list := []time.Time{}
-		for _, p := range t.files {
-			if !p.month.IsZero() {
-				list = append(list, p.month)
+		defer rows.Close()
+		for rows.Next() {
+			if err := row(rows.RawValues()); err != nil {
+				cancel() // else the rest would be read as well
+				return err
 			}
 		}
-		args = []any{list}
+		return rows.Err()
+	})
+}
+
+// args are those of the table's statement. Of no month there are no rows.
+func (t task) args() []any {
+	firsts := make([]time.Time, len(t.files))
+	for i, p := range t.files {
+		firsts[i] = p.month
 	}
-	return s.read(ctx, reader, s.statements.Get(t.table.name), args, row)
+	switch t.table.by {
+	case month:
+		return []any{firsts[0], firsts[0].AddDate(0, 1, 0)}
+	case months:
+		return []any{firsts}
+	default:
+		return nil
+	}
 }
