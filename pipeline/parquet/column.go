@@ -9,8 +9,8 @@ import (
 	"math/big"
 	"slices"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
-
 	"github.com/opentax/tally/internal/pgcopy"
 )
 
@@ -219,9 +219,9 @@ func compareSigned(a, b []byte) int {
 	return bytes.Compare(a, b)
 }
 
-func parseDate(value []byte) (int32, error) {
+func parseDate(value []byte) (civil.Date, error) {
 	if len(value) != 4 {
 		return 0, errors.New("a value that is no DATE")
 	}
-	return int32(binary.BigEndian.Uint32(value)), nil
+	return civil.Date(binary.BigEndian.Uint32(value) + postgresEpoch), nil
 }

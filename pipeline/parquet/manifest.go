@@ -8,9 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"time"
 
 	"gocloud.dev/gcerrors"
+
+	"github.com/opentax/tally/internal/civil"
 )
 
 // Format is the version of layout, types and encodings: files of another one are
@@ -61,7 +62,7 @@ type ManifestFile struct {
 // partition is what of a table is in one file.
 type partition struct {
 	table string
-	month time.Time // zero: a table without months, or without rows
+	month civil.Month // 0: a table without months, or without rows
 	// state tells one content of the partition from another.
 	state string
 	rows  int64 // as the rollups count them; -1: they do not
@@ -70,10 +71,10 @@ type partition struct {
 }
 
 func (p partition) monthText() string {
-	if p.month.IsZero() {
+	if p.month == 0 {
 		return ""
 	}
-	return p.month.Format(time.DateOnly)
+	return p.month.First().String()
 }
 
 // noPartition is Hive's own name for rows without a partition: here is the one file,
@@ -94,7 +95,7 @@ func (l lineage) path(t table, p partition) string {
 	switch {
 	case t.by == whole:
 		return p.table + "/" + name
-	case p.month.IsZero():
+	case p.month == 0:
 		return p.table + "/month=" + noPartition + "/" + name
 	}
 	return p.table + "/month=" + p.monthText() + "/" + name

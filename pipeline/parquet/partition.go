@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/opentax/tally/internal/civil"
 
@@ -70,8 +69,8 @@ type taskWriter struct {
 	encoder *zstd.Encoder
 	wrote   func(partition, ManifestFile)
 
-	open    []*partitionFile         // of the task's files
-	byMonth map[int32]*partitionFile // by PostgreSQL's date, where the first column has it
+	open    []*partitionFile              // of the task's files
+	byMonth map[civil.Date]*partitionFile // by its first day, which the first column has
 }
 
 // partitionFile is the file of a partition, while it is written.
@@ -105,7 +104,7 @@ func (w *taskWriter) write(ctx context.Context, s *snapshot, reader int) error {
 
 // begin opens every file of the task: also those for which no row will come.
 func (w *taskWriter) begin() error {
-	w.byMonth = map[int32]*partitionFile{}
+	w.byMonth = map[civil.Date]*partitionFile{}
 	for _, p := range w.files {
 		to, err := w.create(w.table, p)
 		if err != nil {
@@ -113,17 +112,12 @@ func (w *taskWriter) begin() error {
 		}
 		f := &partitionFile{partition: p, to: to, hash: sha256.New()}
 		w.open = append(w.open, f)
-		w.byMonth[days(p.month)] = f
+		w.byMonth[p.month.First()] = f
 		if f.file, err = newFile(f, w.table, w.encoder); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// days is a month's first day as PostgreSQL counts it.
-func days(month time.Time) int32 {
-	return int32(civil.Of(month)) - postgresEpoch
 }
 
 var errStrayMonth = errors.New("a row of a month that has no transactions: run tally verify")

@@ -3,8 +3,8 @@ package parquet
 import (
 	"cmp"
 	"slices"
-	"time"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/sqlfile"
 )
@@ -13,19 +13,19 @@ import (
 // one function, which have no plan: the lock and the snapshot.
 func Queries(s explain.Sample) []explain.Query {
 	statements := sqlfile.Parse(exportSQL)
-	var firsts []time.Time
+	var firsts []civil.Date
 	for _, d := range s.Dates {
-		firsts = append(firsts, d.Month().First().Time())
+		firsts = append(firsts, d.Month().First())
 	}
-	slices.SortFunc(firsts, time.Time.Compare)
-	firsts = slices.CompactFunc(firsts, time.Time.Equal)
-	one := s.From.Month().First().Time()
+	slices.Sort(firsts)
+	firsts = slices.Compact(firsts)
+	one := s.From.Month()
 	list := []explain.Query{{Name: "state", SQL: statements.Get("state")}, {Name: "months", SQL: statements.Get("months")}}
 	for _, t := range tables() {
 		q := explain.Query{Name: t.name, SQL: t.sql}
 		switch t.by {
 		case month:
-			q.Args, q.Expect.MostPartitions, q.Purpose = []any{one, one.AddDate(0, 1, 0)}, 1, "each month that is exported"
+			q.Args, q.Expect.MostPartitions, q.Purpose = []any{one.First(), (one + 1).First()}, 1, "each month that is exported"
 		case months:
 			q.Args = []any{firsts}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -111,7 +112,7 @@ type state struct {
 
 // monthState is a month that has transactions.
 type monthState struct {
-	month       time.Time
+	month       civil.Month
 	rows        int64
 	fingerprint string // of which days there are, and which file has changed each last
 }
@@ -135,8 +136,10 @@ func (s *snapshot) readState(ctx context.Context) (state, error) {
 		return st, fmt.Errorf("read the months: %w", err)
 	}
 	var m monthState
+	var first civil.Date
 	var days string
-	_, err = pgx.ForEachRow(rows, []any{&m.month, &m.rows, &days}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&first, &m.rows, &days}, func() error {
+		m.month = first.Month()
 		sum := sha256.Sum256([]byte(days))
 		m.fingerprint = hex.EncodeToString(sum[:])
 		st.months = append(st.months, m)
@@ -176,6 +179,9 @@ func (s *snapshot) alive(ctx context.Context) error {
 // read gives each row of a task, its values in PostgreSQL's binary form, which are gone
 // with the next one. After an error of row the connection is of no more use.
 func (s *snapshot) read(ctx context.Context, reader int, t task, row func([][]byte) error) error {
+	if t.table.by != whole && t.files[0].month == 0 {
+		return nil // there are no rows
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	args := append([]any{pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, t.args()...)
@@ -195,15 +201,15 @@ func (s *snapshot) read(ctx context.Context, reader int, t task, row func([][]by
 	})
 }
 
-// args are those of the table's statement. Of no month there are no rows.
+// args are those of the table's statement.
 func (t task) args() []any {
-	firsts := make([]time.Time, len(t.files))
+	firsts := make([]civil.Date, len(t.files))
 	for i, p := range t.files {
-		firsts[i] = p.month
+		firsts[i] = p.month.First()
 	}
 	switch t.table.by {
 	case month:
-		return []any{firsts[0], firsts[0].AddDate(0, 1, 0)}
+		return []any{firsts[0], (t.files[0].month + 1).First()}
 	case months:
 		return []any{firsts}
 	default:
