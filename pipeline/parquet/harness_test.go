@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +25,7 @@ import (
 	tally "github.com/opentax/tally/pipeline/parquet"
 	"github.com/opentax/tally/pipeline/synthetic"
 	"github.com/opentax/tally/pipeline/transform"
+	"github.com/opentax/tally/summaries"
 )
 
 const header = "transaction_id,user_id,amount,transaction_date\n"
@@ -63,6 +65,27 @@ func (l *lake) exec(sql string, args ...any) {
 	l.t.Helper()
 	_, err := l.pool.Exec(l.t.Context(), sql, args...)
 	require.NoError(l.t, err, sql)
+}
+
+// exported are the tables of an export, and whether each has a file for each month.
+func exported() map[string]bool {
+	tables := map[string]bool{"transactions": true}
+	for _, r := range summaries.Rollups() {
+		tables[r.Table] = slices.Contains(r.Keys, summaries.ByDay) || len(r.Keys) > 1 && slices.Contains(r.Keys, summaries.ByMonth)
+	}
+	return tables
+}
+
+// filesOf counts the files of so many months.
+func filesOf(months int) (files int) {
+	for _, monthly := range exported() {
+		if monthly {
+			files += months
+		} else {
+			files++
+		}
+	}
+	return files
 }
 
 // load loads rows of CSV, without the header.
