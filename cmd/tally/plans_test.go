@@ -124,8 +124,8 @@ func inTransaction(t *testing.T, pool *pgxpool.Pool, do func(pgx.Tx)) {
 }
 
 // Plans of an older version of PostgreSQL are in NAME.txt, those of 18 and later in
-// NAME.18.txt where they differ. The plans of PACKAGE/ROLLUP/STATEMENT are in one file
-// for each rollup, in the form of a file of named statements.
+// NAME.18.txt where they differ. Those of PACKAGE/TABLE/STATEMENT are in one file for each
+// table, in the form of a file of named statements.
 const newMajor = 18
 
 func major(t *testing.T, tx pgx.Tx) int {
@@ -136,9 +136,12 @@ func major(t *testing.T, tx pgx.Tx) int {
 }
 
 func goldenFiles(q explain.Query) (old, newer, statement string) {
-	parts := strings.SplitN(q.Name, "/", 3)
-	path := filepath.Join("testdata", "plans", strings.Join(parts[:2], "_"))
-	return path + ".txt", path + ".18.txt", strings.Join(parts[2:], "")
+	file := strings.ReplaceAll(q.Name, "/", "_")
+	if parts := strings.Split(q.Name, "/"); len(parts) == 3 {
+		file, statement = parts[1], parts[0]+"/"+parts[2]
+	}
+	path := filepath.Join("testdata", "plans", file)
+	return path + ".txt", path + ".18.txt", statement
 }
 
 // readGolden are the plans of a file by their statements; a file of one has it under "".

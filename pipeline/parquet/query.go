@@ -22,9 +22,10 @@ func Queries(s explain.Sample) []explain.Query {
 	one := s.From.Month()
 	list := []explain.Query{{Name: "state", SQL: statements.Get("state")}, {Name: "months", SQL: statements.Get("months")}}
 	for _, t := range tables() {
-		q := explain.Query{Name: t.name, SQL: t.sql}
+		q := explain.Query{Name: t.name + "/export", SQL: t.sql}
 		switch t.by {
 		case month:
+			q.Name = t.name
 			q.Args, q.Expect.MostPartitions, q.Purpose = []any{one.First(), (one + 1).First()}, 1, "each month that is exported"
 		case months:
 			q.Args = []any{firsts}
