@@ -14,10 +14,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// scratchCluster is what a cluster is called while it is being made.
+// scratchCluster prefixes the folder in which initdb creates a cluster.
 const scratchCluster = "pgdata.new-"
 
-// clusterMajor is the version that made the cluster, 0 where there is none.
+// clusterMajor returns the major version of the cluster, 0 if there is none.
 func (s *Server) clusterMajor() (int, error) {
 	path := filepath.Join(s.layout.data(), "PG_VERSION")
 	text, err := os.ReadFile(path)
@@ -34,8 +34,8 @@ func (s *Server) clusterMajor() (int, error) {
 	return major, nil
 }
 
-// initialise makes the cluster where there is none.
-func (s *Server) initialise(ctx context.Context) error {
+// initCluster creates the cluster if there is none.
+func (s *Server) initCluster(ctx context.Context) error {
 	major, err := s.clusterMajor()
 	if err != nil {
 		return err
@@ -43,10 +43,10 @@ func (s *Server) initialise(ctx context.Context) error {
 	if err := s.readPassword(major != 0); err != nil || major != 0 {
 		return err
 	}
-	s.config.Logger.InfoContext(ctx, "making a database cluster", "folder", s.layout.data(), "postgres", s.programs.major)
+	s.config.Logger.InfoContext(ctx, "creating a database cluster", "folder", s.layout.data(), "postgres", s.programs.major)
 	s.removeUnfinished(ctx)
-	// The initdb of a killed process may still be at work: a name of its own
-	// keeps it out of this one.
+	// The initdb of a killed process may still be running: a random name keeps it
+	// out of this folder.
 	scratch := s.layout.path(scratchCluster + strings.ToLower(rand.Text()))
 	if err := s.owner.mkdir(scratch); err != nil {
 		return err
@@ -55,24 +55,24 @@ func (s *Server) initialise(ctx context.Context) error {
 		return err
 	}
 	if err := os.Rename(scratch, s.layout.data()); err != nil {
-		return &Error{Op: "name the cluster", Path: s.layout.data(), Err: err}
+		return &Error{Op: "rename the cluster to", Path: s.layout.data(), Err: err}
 	}
 	return syncDir(s.layout.dir)
 }
 
-// removeUnfinished clears what killed processes have left half made.
+// removeUnfinished removes the incomplete clusters of killed processes.
 func (s *Server) removeUnfinished(ctx context.Context) {
 	left, err := filepath.Glob(s.layout.path(scratchCluster + "*"))
 	for _, dir := range left {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	if err != nil { // it only takes room
-		s.config.Logger.DebugContext(ctx, "an unfinished cluster stays behind", "error", err)
+	if err != nil { // it only takes disk space
+		s.config.Logger.DebugContext(ctx, "could not remove an incomplete cluster", "error", err)
 	}
 }
 
 func (s *Server) initdb(ctx context.Context, target string) error {
-	secret := s.layout.path("password.initdb") // the server's user may not read the password itself
+	secret := s.layout.path("password.initdb") // the server's user may not be able to read the password file
 	if err := s.owner.writeSecret(secret, s.password); err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (s *Server) initdb(ctx context.Context, target string) error {
 	return nil
 }
 
-// readPassword reads the folder's password, or makes one up for a new cluster.
+// readPassword reads the folder's password, or generates one for a new cluster.
 func (s *Server) readPassword(needed bool) error {
 	path := s.layout.password()
 	text, err := os.ReadFile(path)
@@ -98,18 +98,18 @@ func (s *Server) readPassword(needed bool) error {
 		return nil
 	}
 	if err == nil {
-		err = errors.New("it is empty")
+		err = errors.New("the file is empty")
 	}
 	if needed || !errors.Is(err, fs.ErrNotExist) {
 		return &Error{Op: "read the superuser's password from", Path: path, Err: err,
-			Hint: "write it back (one line), or move " + s.layout.data() + " away to begin anew"}
+			Hint: "restore it (one line), or move " + s.layout.data() + " away to create a new cluster"}
 	}
 	s.password = rand.Text()
 	return writeDurably(path, s.password+"\n")
 }
 
-// writeDurably leaves either the whole file or none, also after a power failure:
-// without its password the cluster is lost.
+// writeDurably writes a file atomically and syncs it: a power failure must not lose
+// the password, without which the cluster is unusable.
 func writeDurably(path, text string) error {
 	scratch := path + ".new"
 	err := func() (err error) {
@@ -143,20 +143,20 @@ func syncDir(path string) error {
 	return nil
 }
 
-// ensureDatabase makes the database tally; a process may have been killed
-// between initdb and this.
+// ensureDatabase creates the database tally if it is missing. It runs on every
+// start, since a process may have been killed after initdb.
 func (s *Server) ensureDatabase(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.endpoint.url(s.password, maintenance))
 	if err != nil {
 		return &Error{Op: "connect to", Path: s.endpoint.host, Err: err}
 	}
-	var there bool
-	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", databaseName).Scan(&there)
-	if err == nil && !there {
+	var exists bool
+	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", databaseName).Scan(&exists)
+	if err == nil && !exists {
 		_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{databaseName}.Sanitize())
 	}
 	if err = errors.Join(err, conn.Close(ctx)); err != nil {
-		return &Error{Op: "make the database", Path: databaseName, Err: err}
+		return &Error{Op: "create the database", Path: databaseName, Err: err}
 	}
 	return nil
 }

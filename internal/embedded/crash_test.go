@@ -18,32 +18,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestServerOfAKilledProcessIsAdoptedAndStopped(t *testing.T) {
+func TestServerOfKilledProcessIsUsedAndStopped(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	parent := launchProcess(t, dir)
 	pid := parent.ready(t)
 	parent.kill(t)
-	require.Equal(t, pid, running(dir), "nobody could stop it")
+	require.Equal(t, pid, running(dir), "no process was left to stop it")
 
 	server := start(t, config(dir))
 	assert.Equal(t, pid, server.PID())
 	assert.Equal(t, 1, ask[int](t, connect(t, server), "SELECT 1"))
 	require.NoError(t, server.Close())
-	gone(t, dir, pid)
+	awaitExit(t, dir, pid)
 }
 
-func TestKilledServerStartsAgain(t *testing.T) {
+func TestKilledServerRestarts(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	server := start(t, config(dir))
 	_, err := connect(t, server).Exec(t.Context(), "CREATE TABLE kept AS SELECT 42 AS answer")
 	require.NoError(t, err)
 	killServer(t, server)
-	require.FileExists(t, server.pidFile(), "else this test proves nothing")
+	require.FileExists(t, server.pidFile(), "precondition of this test")
 	require.NoError(t, server.Close())
 
-	// The dead server's number has gone to another process of the same user.
+	// Another process of the same user has the killed server's process ID.
 	other := server.owner.command(context.Background(), "/bin/sh", "-c", "sleep 100 & wait")
 	require.NoError(t, other.Start())
 	t.Cleanup(func() { _ = other.Cancel(); _ = other.Wait() })
@@ -56,10 +56,10 @@ func TestKilledServerStartsAgain(t *testing.T) {
 	assert.Zero(t, running(dir))
 	again := start(t, config(dir))
 	assert.Equal(t, 42, ask[int](t, connect(t, again), "SELECT answer FROM kept"))
-	assert.NoError(t, other.Process.Signal(syscall.Signal(0)), "the other process is none of our business")
+	assert.NoError(t, other.Process.Signal(syscall.Signal(0)), "the other process must not be signaled")
 }
 
-func TestAPidFileCutShort(t *testing.T) {
+func TestTruncatedPidFile(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	server := start(t, config(dir))
@@ -68,9 +68,9 @@ func TestAPidFileCutShort(t *testing.T) {
 	assert.Equal(t, 1, ask[int](t, connect(t, start(t, config(dir))), "SELECT 1"))
 }
 
-// A backend that is busy does not notice at once that its server was killed, and
-// PostgreSQL refuses to start over it.
-func TestBusyBackendOfAKilledServerIsNoObstacle(t *testing.T) {
+// A busy backend does not notice at once that its postmaster was killed, and PostgreSQL
+// refuses to start while it runs.
+func TestBusyBackendOfKilledServerIsTerminated(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	server := start(t, config(dir))
@@ -87,7 +87,7 @@ func TestBusyBackendOfAKilledServerIsNoObstacle(t *testing.T) {
 	}, 10*time.Second, 5*time.Millisecond)
 	killServer(t, server)
 	require.NoError(t, server.Close())
-	require.NoError(t, syscall.Kill(backend, 0), "it must be at work still, or this test proves nothing")
+	require.NoError(t, syscall.Kill(backend, 0), "precondition: the backend must still run")
 
 	again := start(t, config(dir))
 	assert.Equal(t, 1, ask[int](t, connect(t, again), "SELECT 1"))
@@ -99,10 +99,10 @@ func killServer(t *testing.T, server *Server) {
 	pid := server.PID()
 	require.NotZero(t, pid)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	gone(t, server.layout.dir, pid)
+	awaitExit(t, server.layout.dir, pid)
 }
 
-func TestHalfMadeClusterIsMadeAgain(t *testing.T) {
+func TestIncompleteClusterIsRecreated(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	maker := launchProcess(t, dir)
@@ -112,15 +112,15 @@ func TestHalfMadeClusterIsMadeAgain(t *testing.T) {
 		return len(half) > 0
 	}, 20*time.Second, time.Millisecond)
 	maker.kill(t)
-	require.NoDirExists(t, filepath.Join(dir, "pgdata"), "else this test proves nothing")
+	require.NoDirExists(t, filepath.Join(dir, "pgdata"), "precondition of this test")
 
 	server := start(t, config(dir))
 	assert.Equal(t, 1, ask[int](t, connect(t, server), "SELECT 1"))
 	assert.NoDirExists(t, half[0])
 }
 
-// slowRecovery makes the next start take its time: the server looks for files in
-// an archive that is slow to say that it has none.
+// slowRecovery delays the next start: archive recovery runs a restore_command that
+// sleeps before it reports that there is no file.
 func slowRecovery(t *testing.T, server *Server, seconds int) map[string]string {
 	t.Helper()
 	path := filepath.Join(server.layout.data(), "recovery.signal")
@@ -128,7 +128,7 @@ func slowRecovery(t *testing.T, server *Server, seconds int) map[string]string {
 	return map[string]string{"restore_command": fmt.Sprintf("sleep %d; false", seconds)}
 }
 
-func TestRecoveryIsWaitedFor(t *testing.T) {
+func TestStartWaitsForRecovery(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	server := start(t, config(dir))
@@ -139,17 +139,17 @@ func TestRecoveryIsWaitedFor(t *testing.T) {
 		command.Env = append(command.Env, restoreVariable+"="+slow["restore_command"])
 	})
 	require.Eventually(t, func() bool { return running(dir) != 0 }, 10*time.Second, time.Millisecond)
-	launched.kill(t) // its server goes on recovering
+	launched.kill(t) // its server stays in recovery
 	orphan := running(dir)
 	require.NotZero(t, orphan)
 	began := time.Now()
-	joined := start(t, config(dir))
-	assert.Equal(t, orphan, joined.PID())
-	assert.Greater(t, time.Since(began), 500*time.Millisecond, "it was not recovering: this test proves nothing")
-	assert.False(t, ask[bool](t, connect(t, joined), "SELECT pg_is_in_recovery()"))
+	sharing := start(t, config(dir))
+	assert.Equal(t, orphan, sharing.PID())
+	assert.Greater(t, time.Since(began), 500*time.Millisecond, "precondition: the server was in recovery")
+	assert.False(t, ask[bool](t, connect(t, sharing), "SELECT pg_is_in_recovery()"))
 }
 
-func TestCancelledStartLeavesNoServer(t *testing.T) {
+func TestCanceledStartLeavesNoServer(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	server := start(t, config(dir))

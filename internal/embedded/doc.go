@@ -1,35 +1,35 @@
-// Package embedded runs a PostgreSQL server of Tally's own in a data folder, for
-// those who name no other database.
+// Package embedded runs a PostgreSQL server in a data folder, for users who
+// configure no other database.
 //
-// A folder has one server at most, which every process that starts one there
-// shares: each holds a shared lock on a file for as long as it uses the server,
-// and the last one to leave stops it. Starts and stops take turns under a second
-// lock.
+// A data folder has at most one server, which all processes that start one there
+// share. Each process holds a shared lock on users.lock while it uses the server,
+// and the last process to close it stops the server. start.lock serializes starts
+// and stops.
 //
 //	DIR/pgdata        the cluster            DIR/users.lock   shared by all users
 //	DIR/run           the Unix socket        DIR/start.lock   held while starting or stopping
 //	DIR/postgres.log  the server's output    DIR/password     of the superuser tally
-//	DIR/postgres      programs, where they had to be downloaded
+//	DIR/postgres      downloaded programs, if any
 //
-// # What happens on a crash
+// # Crashes
 //
-// The kernel drops the locks of a killed process. A server whose users were all
-// killed keeps running; the next process in the folder uses it, and stops it when
-// it leaves. When the server itself was killed, the next start goes on where it
-// was: PostgreSQL recovers, which is waited for however long it takes, and a
-// postmaster.pid whose number now belongs to another process is no obstacle. A
-// cluster is made under another name and then renamed, so one that was never
-// finished is simply made again. A start that fails or is cancelled leaves no
-// server behind that it alone was using.
+// The kernel releases the locks of a killed process. If every process that used a
+// server is killed, the server keeps running; the next process in the folder uses
+// it and stops it on Close. If the server itself is killed, the next start runs
+// crash recovery and waits for it without a timeout. A stale postmaster.pid does
+// not prevent that start, even if its process ID belongs to another process now.
+// A cluster is created in a temporary folder and renamed, so an incomplete one is
+// discarded. A start that fails or is canceled stops the server, unless another
+// process uses it.
 //
-// # What it runs as and listens on
+// # Operating system user and addresses
 //
-// PostgreSQL refuses to run as root, so for root it runs as the owner of an
-// existing cluster, else as the user postgres or nobody. The cluster is durable:
-// fsync is on and pages have checksums. The server listens on a Unix socket
-// alone, with a password; where DIR's path is too long for a socket or has a comma,
-// the socket is in a short folder below the system's temporary one. Where that does not do
-// either, or [Config.TCP] asks for it, it listens on a free port of the loopback
-// interface. It has a session of its own, so Ctrl-C reaches Tally alone, which
-// then stops it in good order.
+// PostgreSQL refuses to run as root. For root the server runs as the owner of the
+// existing cluster, otherwise as the user "postgres" or "nobody". fsync is on and
+// data checksums are enabled. The server listens only on a Unix socket and requires
+// a password. If the path of DIR is too long for a socket or contains a comma, the
+// socket is in a short folder below the system's temporary folder. If that is not
+// possible either, or if [Config.TCP] is set, the server listens on a free port of
+// the loopback interface. The server has its own session, so Ctrl-C reaches only
+// Tally, which then stops it with a fast shutdown.
 package embedded

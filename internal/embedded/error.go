@@ -6,23 +6,22 @@ import (
 )
 
 var (
-	// ErrNotInstalled says that no server programs were found, and that none
-	// could be had.
+	// ErrNotInstalled means that no server programs were found or downloaded.
 	ErrNotInstalled = errors.New("no PostgreSQL server programs found")
-	// ErrWrongVersion says that the programs there are cannot run the data folder.
-	ErrWrongVersion = errors.New("the wrong version of PostgreSQL")
-	// ErrNoAccess says that the server's user may not enter a folder it needs.
-	ErrNoAccess = errors.New("the server's user may not enter it")
-	// ErrUnsupported says that this system has no embedded server at all.
+	// ErrWrongVersion means that the programs found cannot run the cluster.
+	ErrWrongVersion = errors.New("wrong version of PostgreSQL")
+	// ErrNoAccess means that the server's user has no access to a required folder.
+	ErrNoAccess = errors.New("permission denied for the server's user")
+	// ErrUnsupported means that there is no embedded server on this system.
 	ErrUnsupported = errors.New("the embedded server is not supported on this system")
 )
 
-// Error is what went wrong with the embedded server, where, and what to do.
+// Error describes a failed operation of the embedded server.
 type Error struct {
-	Op   string // what was being done
+	Op   string // the operation
 	Path string // the file or folder, if any
 	Err  error
-	Hint string // what to do about it, if known
+	Hint string // suggested fix, if any
 }
 
 func (e *Error) Error() string {
@@ -38,5 +37,5 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	socketPort = 5432 // a socket is a file of its own: the port is but a part of its name
+	socketPort = 5432 // part of the socket's file name; it cannot conflict with another server's port
 	socketName = ".s.PGSQL.5432"
-	// longestSocket is the shortest sun_path among the systems that we run on:
-	// macOS has 104 bytes, Linux 108, each with a closing NUL.
-	longestSocket = 103
+	// maxSocketPath is the shortest sun_path of the supported systems without its
+	// terminating NUL: macOS has 104 bytes, Linux 108.
+	maxSocketPath = 103
 )
 
-// layout is where everything of a data folder is.
+// layout gives the paths within a data folder.
 type layout struct{ dir string }
 
 func (l layout) path(name string) string { return filepath.Join(l.dir, name) }
@@ -24,13 +24,13 @@ func (l layout) data() string            { return l.path("pgdata") }
 func (l layout) log() string             { return l.path("postgres.log") }
 func (l layout) password() string        { return l.path("password") }
 
-// socketDirs are the folders that a socket could be in, best first; none where
-// no path would do.
+// socketDirs returns the folders that can hold the socket, in order of preference. It
+// is empty if each path is too long or contains a comma.
 func (l layout) socketDirs() []string {
 	var fit []string
 	for _, dir := range []string{l.path("run"), l.short()} {
-		// A comma would make a list of hosts of it, in a URL as elsewhere.
-		if len(filepath.Join(dir, socketName)) <= longestSocket && !strings.Contains(dir, ",") {
+		// A comma separates hosts in URLs and folders in unix_socket_directories.
+		if len(filepath.Join(dir, socketName)) <= maxSocketPath && !strings.Contains(dir, ",") {
 			fit = append(fit, dir)
 		}
 	}

@@ -18,10 +18,10 @@ const (
 	exclusive lockKind = unix.LOCK_EX
 )
 
-// lock is a file lock that the kernel takes back when the process ends.
+// lock is a file lock. The kernel releases it when the process ends.
 type lock struct{ file *os.File }
 
-// acquire waits for a lock. It polls, since flock cannot be interrupted.
+// acquire waits for a lock. It polls, since a blocking flock ignores the context.
 func acquire(ctx context.Context, path string, kind lockKind) (*lock, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -44,9 +44,9 @@ func acquire(ctx context.Context, path string, kind lockKind) (*lock, error) {
 	}
 }
 
-// alone turns a shared lock into an exclusive one, if nobody else has it. It says
-// no on nil, which is no use of the server at all.
-func (l *lock) alone() (bool, error) {
+// upgrade converts the shared lock into an exclusive one and reports whether it could:
+// it cannot while another process holds the lock, or if l is nil.
+func (l *lock) upgrade() (bool, error) {
 	if l == nil {
 		return false, nil
 	}
@@ -57,9 +57,9 @@ func (l *lock) alone() (bool, error) {
 	return err == nil, err
 }
 
-// release gives the lock back; on nil it does nothing. Closing the file would not
-// do: a program that another goroutine is starting at this moment has inherited
-// it until it runs, and the lock with it.
+// release releases the lock; on nil it does nothing. Closing the file is not enough: a
+// child process that another goroutine is starting inherits the file, and the lock
+// with it, until it calls exec.
 func (l *lock) release() error {
 	if l == nil {
 		return nil

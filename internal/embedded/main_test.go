@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	programsVariable = "TALLY_TEST_POSTGRES" // a folder with the programs to test on
-	folderVariable   = "TALLY_TEST_EMBEDDED" // makes this binary another user of a data folder
-	restoreVariable  = "TALLY_TEST_RESTORE"  // and is its server's restore_command
+	programsVariable = "TALLY_TEST_POSTGRES" // folder of the server programs to test with
+	folderVariable   = "TALLY_TEST_EMBEDDED" // makes this binary another process that uses this data folder
+	restoreVariable  = "TALLY_TEST_RESTORE"  // restore_command of that process's server
 )
 
-// TestMain lets the test binary play the other processes that share a folder: it
-// starts or joins the folder's server, says so, and leaves when its standard
-// input ends.
+// TestMain also runs the test binary as another process that shares a folder: it
+// starts or shares the folder's server, prints its process ID, and closes it when
+// standard input ends.
 func TestMain(m *testing.M) {
 	dir := os.Getenv(folderVariable)
 	if dir == "" {
@@ -50,13 +50,14 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// quick saves the disk's time; what a crash of the server does is not changed.
-func quick() map[string]string {
+// fastSettings reduces disk writes. They do not change how the server recovers when it
+// is killed.
+func fastSettings() map[string]string {
 	return map[string]string{"fsync": "off", "shared_buffers": "16MB"}
 }
 
-// folder is a data folder as mktemp makes it: for its owner alone. A test's own
-// folder would do as little as it does for sockets: its path is long.
+// folder creates a data folder with mode 0700. The path of t.TempDir would be too long
+// for a socket.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tally-embedded-")
@@ -72,7 +73,7 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-// longFolder is too long for a socket in it.
+// longFolder returns a path that is too long for a socket.
 func longFolder(t *testing.T) string {
 	t.Helper()
 	parent := folder(t)
@@ -82,14 +83,14 @@ func longFolder(t *testing.T) string {
 	return dir
 }
 
-// running is the number of the folder's server, or 0.
+// running returns the process ID of the folder's server, or 0.
 func running(dir string) int {
 	s := Server{layout: layout{dir}}
 	return s.PID()
 }
 
 func config(dir string, settings ...map[string]string) Config {
-	all := quick()
+	all := fastSettings()
 	for _, more := range settings {
 		maps.Copy(all, more)
 	}
@@ -112,7 +113,7 @@ func connect(t *testing.T, s *Server) *pgx.Conn {
 	return conn
 }
 
-// ask is a query of one value.
+// ask returns the single value of a query.
 func ask[T any](t *testing.T, conn *pgx.Conn, query string, args ...any) (value T) {
 	t.Helper()
 	require.NoError(t, conn.QueryRow(t.Context(), query, args...).Scan(&value), query)
@@ -122,8 +123,8 @@ func ask[T any](t *testing.T, conn *pgx.Conn, query string, args ...any) (value 
 // process is another process that uses the folder.
 type process struct {
 	*exec.Cmd
-	input io.Closer
-	says  *bufio.Reader
+	input  io.Closer
+	output *bufio.Reader
 }
 
 func launchProcess(t *testing.T, dir string, change ...func(*exec.Cmd)) *process {
@@ -144,13 +145,13 @@ func launchProcess(t *testing.T, dir string, change ...func(*exec.Cmd)) *process
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	})
-	return &process{Cmd: command, input: input, says: bufio.NewReader(output)}
+	return &process{Cmd: command, input: input, output: bufio.NewReader(output)}
 }
 
-// ready waits until the process uses the server, whose number it returns.
+// ready waits until the process uses the server, and returns the server's process ID.
 func (p *process) ready(t *testing.T) (pid int) {
 	t.Helper()
-	line, err := p.says.ReadString('\n')
+	line, err := p.output.ReadString('\n')
 	require.NoError(t, err)
 	_, err = fmt.Sscan(line, &pid)
 	require.NoError(t, err, line)
@@ -160,20 +161,20 @@ func (p *process) ready(t *testing.T) (pid int) {
 func (p *process) leave(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.input.Close())
-	rest, err := io.ReadAll(p.says)
+	rest, err := io.ReadAll(p.output)
 	require.NoError(t, err)
 	assert.NoError(t, p.Wait(), strings.TrimSpace(string(rest)))
 }
 
-// kill is kill -9.
+// kill sends SIGKILL.
 func (p *process) kill(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.Process.Kill())
 	_ = p.Wait() // "signal: killed"
 }
 
-// gone waits until a process is no more.
-func gone(t *testing.T, dir string, pid int) {
+// awaitExit waits until the server has exited.
+func awaitExit(t *testing.T, dir string, pid int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return !isPostmaster(pid, filepath.Join(dir, "pgdata")) },
 		10*time.Second, 10*time.Millisecond)

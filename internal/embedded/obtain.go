@@ -13,8 +13,8 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// obtainable is the release that is downloaded for a major version.
-func obtainable(major int) embeddedpostgres.PostgresVersion {
+// downloadVersion returns the release to download for a major version.
+func downloadVersion(major int) embeddedpostgres.PostgresVersion {
 	switch major {
 	case 15:
 		return embeddedpostgres.V15
@@ -27,18 +27,18 @@ func obtainable(major int) embeddedpostgres.PostgresVersion {
 	}
 }
 
-// obtain downloads server programs into DIR/postgres/MAJOR, once. They are
-// unpacked elsewhere and then renamed, so that a killed process leaves no half
-// installation.
+// obtain downloads server programs into DIR/postgres/MAJOR unless they are there. It
+// unpacks them into a temporary folder and renames that, so that a killed process
+// leaves no incomplete installation.
 func (s *Server) obtain(ctx context.Context, major int) (programs, error) {
 	target := filepath.Join(s.layout.path("postgres"), strconv.Itoa(major))
 	bin := filepath.Join(target, "bin")
 	if p, err := s.owner.inspect(ctx, bin); err == nil && p.major == major {
 		return p, nil
 	}
-	s.config.Logger.InfoContext(ctx, "no installed PostgreSQL fits; downloading one", "version", string(obtainable(major)), "into", target)
+	s.config.Logger.InfoContext(ctx, "no suitable PostgreSQL is installed; downloading one", "version", string(downloadVersion(major)), "folder", target)
 	done := make(chan error, 1)
-	go func() { done <- s.download(target, major) }() // the library cannot be interrupted
+	go func() { done <- s.download(target, major) }() // the library takes no context
 	var err error
 	select {
 	case <-ctx.Done():
@@ -50,28 +50,28 @@ func (s *Server) obtain(ctx context.Context, major int) (programs, error) {
 		p, err = s.owner.inspect(ctx, bin)
 	}
 	if err == nil && p.major != major {
-		err = fmt.Errorf("%w: it holds %d", ErrWrongVersion, p.major)
+		err = fmt.Errorf("%w: the download contains %d", ErrWrongVersion, p.major)
 	}
 	if err != nil {
 		return programs{}, &Error{Op: "download the server programs into", Path: target, Err: err,
-			Hint: installHint + ", or name another database with DATABASE_URL"}
+			Hint: installHint + ", or set DATABASE_URL to use another database"}
 	}
 	return p, nil
 }
 
-// download has the library fetch and unpack. It offers no call for that alone:
-// its Start goes on to make and start a cluster, as root in vain. So it is given
-// a cluster's folder that os.RemoveAll refuses by contract, a path that ends in a
-// dot: Start then fails right after the programs are in place. Whether they are
-// is what counts, not how it failed.
+// download uses the library to download and unpack the programs. The library has no
+// call for that: its Start continues with initdb and a server, which fails for root.
+// So its data path ends in a dot, which os.RemoveAll rejects as documented: Start then
+// fails right after it has unpacked the programs. Success is determined by the
+// programs, not by the error of Start.
 func (s *Server) download(target string, major int) error {
 	scratch, err := os.MkdirTemp(s.layout.dir, "download-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // what stays behind is only a scratch folder
+	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover is only a scratch folder
 	unpacked := filepath.Join(scratch, "programs")
-	config := embeddedpostgres.DefaultConfig().Version(obtainable(major)).Port(0).Logger(io.Discard).
+	config := embeddedpostgres.DefaultConfig().Version(downloadVersion(major)).Port(0).Logger(io.Discard).
 		BinariesPath(unpacked).CachePath(filepath.Join(scratch, "cache")).
 		RuntimePath(filepath.Join(scratch, "run")).DataPath(scratch + "/.")
 	if s.config.DownloadURL != "" {
@@ -79,13 +79,13 @@ func (s *Server) download(target string, major int) error {
 	}
 	startErr := embeddedpostgres.NewDatabase(config).Start()
 	if startErr == nil {
-		return errors.New("the library has started a server in a folder that cannot be one")
+		return errors.New("the library started a server in an invalid folder")
 	}
 	if _, err := os.Stat(filepath.Join(unpacked, "bin", "initdb")); err != nil {
 		return errors.Join(startErr, err)
 	}
 	if err := readableByAll(unpacked); err != nil {
-		return fmt.Errorf("open to the server's user: %w", err)
+		return fmt.Errorf("make the programs readable for the server's user: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
@@ -99,7 +99,8 @@ func (s *Server) download(target string, major int) error {
 	return os.Rename(unpacked, target)
 }
 
-// readableByAll undoes what a strict umask does to unpacked programs.
+// readableByAll adds the permissions that a strict umask removed from the unpacked
+// programs.
 func readableByAll(root string) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.Type()&fs.ModeSymlink != 0 {

@@ -22,14 +22,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// repository is a stand-in for where the library downloads from. What it serves
-// as a release are scripts that call the programs which the tests run on.
+// repository replaces the library's download server. Its releases contain scripts that
+// call the installed programs.
 type repository struct {
 	*httptest.Server
-	mu     sync.Mutex
-	jar    []byte
-	asked  []string
-	broken bool
+	mu        sync.Mutex
+	jar       []byte
+	requested []string
+	broken    bool
 }
 
 func newRepository(t *testing.T, installed string) *repository {
@@ -38,7 +38,7 @@ func newRepository(t *testing.T, installed string) *repository {
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.asked = append(r.asked, request.URL.Path)
+		r.requested = append(r.requested, request.URL.Path)
 		switch {
 		case !strings.HasSuffix(request.URL.Path, ".jar"):
 			http.NotFound(w, request)
@@ -52,11 +52,11 @@ func newRepository(t *testing.T, installed string) *repository {
 	return r
 }
 
-// downloads are the releases that were asked for.
+// downloads returns the paths of the requested releases.
 func (r *repository) downloads() (paths []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, path := range r.asked {
+	for _, path := range r.requested {
 		if strings.HasSuffix(path, ".jar") {
 			paths = append(paths, path)
 		}
@@ -64,49 +64,49 @@ func (r *repository) downloads() (paths []string) {
 	return paths
 }
 
-func nowhere(context.Context) []string { return nil }
+func noDirs(context.Context) []string { return nil }
 
-func TestProgramsAreDownloadedWhereNoneFit(t *testing.T) {
+func TestDownloadIfNoProgramsFit(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
-	first := start(t, config(dir)) // a cluster, whose version has to be kept
+	first := start(t, config(dir)) // creates a cluster; later starts need its version
 	require.NoError(t, first.Close())
 
 	r := newRepository(t, first.BinDir())
-	c := Config{Dir: dir, Settings: quick(), DownloadURL: r.URL, places: nowhere}
+	c := Config{Dir: dir, Settings: fastSettings(), DownloadURL: r.URL, binDirs: noDirs}
 	r.broken = true
 	_, err := Start(t.Context(), c)
 	require.ErrorIs(t, err, ErrWrongVersion, "none of the cluster's version")
 	assert.Contains(t, err.Error(), dir)
-	assert.NoDirExists(t, filepath.Join(dir, "postgres"), "half a download is none")
+	assert.NoDirExists(t, filepath.Join(dir, "postgres"), "an incomplete download is discarded")
 	r.broken = false
-	asked := len(r.downloads())
+	before := len(r.downloads())
 
 	server := start(t, c)
 	assert.Equal(t, 1, ask[int](t, connect(t, server), "SELECT 1"))
 	assert.Equal(t, filepath.Join(dir, "postgres", fmt.Sprint(first.Version()), "bin"), server.BinDir())
-	require.Len(t, r.downloads(), asked+1)
-	assert.Contains(t, r.downloads()[asked], fmt.Sprintf("/%s/", obtainable(first.Version())))
+	require.Len(t, r.downloads(), before+1)
+	assert.Contains(t, r.downloads()[before], fmt.Sprintf("/%s/", downloadVersion(first.Version())))
 	require.NoError(t, server.Close())
 	left, err := filepath.Glob(filepath.Join(dir, "download-*"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
 
 	require.NoError(t, start(t, c).Close())
-	assert.Len(t, r.downloads(), asked+1, "once is enough")
+	assert.Len(t, r.downloads(), before+1, "the programs are downloaded once")
 }
 
-func TestTheNewestIsDownloadedForANewFolder(t *testing.T) {
+func TestDownloadNewestForNewFolder(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t, t.TempDir()) // holds no programs at all
-	_, err := Start(t.Context(), Config{Dir: folder(t), DownloadURL: r.URL, places: nowhere})
+	r := newRepository(t, t.TempDir()) // contains no programs
+	_, err := Start(t.Context(), Config{Dir: folder(t), DownloadURL: r.URL, binDirs: noDirs})
 	require.ErrorIs(t, err, ErrNotInstalled)
 	assert.Contains(t, err.Error(), "DATABASE_URL")
 	require.NotEmpty(t, r.downloads())
-	assert.Contains(t, r.downloads()[0], fmt.Sprintf("/%s/", obtainable(newestMajor)))
+	assert.Contains(t, r.downloads()[0], fmt.Sprintf("/%s/", downloadVersion(newestMajor)))
 }
 
-func TestADownloadCanBeCancelled(t *testing.T) {
+func TestDownloadCanBeCanceled(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -115,7 +115,7 @@ func TestADownloadCanBeCancelled(t *testing.T) {
 		assert.Eventually(t, func() bool {
 			left, err := filepath.Glob(filepath.Join(dir, "download-*"))
 			return err == nil && len(left) == 0
-		}, 10*time.Second, 10*time.Millisecond, "the download gives up when it is answered at last")
+		}, 10*time.Second, 10*time.Millisecond, "the download removes its folder when the request ends")
 	})
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		cancel()
@@ -123,18 +123,18 @@ func TestADownloadCanBeCancelled(t *testing.T) {
 	}))
 	t.Cleanup(slow.Close)
 	t.Cleanup(func() { close(release) }) // runs first
-	_, err := Start(ctx, Config{Dir: dir, DownloadURL: slow.URL, places: nowhere})
+	_, err := Start(ctx, Config{Dir: dir, DownloadURL: slow.URL, binDirs: noDirs})
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// jar is a release as the repository keeps it: a zip that holds an xz archive.
+// jar returns a release in the repository's format: a zip that contains an xz archive.
 func jar(t *testing.T, installed string) []byte {
 	t.Helper()
 	var archive bytes.Buffer
 	files := tar.NewWriter(&archive)
 	for _, name := range []string{"postgres", "initdb", "pg_ctl"} {
 		script := fmt.Sprintf("#!/bin/sh\nexec '%s' \"$@\"\n", filepath.Join(installed, name))
-		// As a strict umask would leave them: for root alone.
+		// With the mode that a strict umask leaves.
 		require.NoError(t, files.WriteHeader(&tar.Header{Name: "bin/" + name, Mode: 0o700, Size: int64(len(script))}))
 		_, err := files.Write([]byte(script))
 		require.NoError(t, err)
@@ -150,8 +150,8 @@ func jar(t *testing.T, installed string) []byte {
 	return out.Bytes()
 }
 
-// xz wraps data in the xz format without compressing it, for which the standard
-// library has nothing: one block of plain LZMA2 chunks, no integrity check.
+// xz encodes data in the xz format, which the standard library does not support: one
+// block of uncompressed LZMA2 chunks without an integrity check.
 func xz(data []byte) []byte {
 	sum := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(b)) }
 	pad := func(b []byte) []byte { return append(b, make([]byte, (4-len(b)%4)%4)...) }

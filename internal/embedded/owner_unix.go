@@ -21,19 +21,20 @@ import (
 const (
 	// stopTimeout bounds the wait for a fast shutdown, which writes a checkpoint.
 	stopTimeout = 2 * time.Minute
-	// killDelay bounds the wait for what a cancelled program has started.
+	// killDelay bounds the wait for the output of a canceled program's children.
 	killDelay = 5 * time.Second
 )
 
-// owner is who the server runs as and whom the cluster belongs to: ourselves,
-// or for root an unprivileged user.
+// owner is the user that the server runs as and that owns the cluster: the current
+// user, or an unprivileged user if that is root.
 type owner struct {
 	drop     bool
 	uid, gid int
 	name     string
 }
 
-// serverOwner is the owner of an existing cluster, else of a new one.
+// serverOwner returns the owner of the existing cluster or, if there is none, of a new
+// one.
 func serverOwner(data string) (owner, error) {
 	if os.Geteuid() != 0 {
 		return owner{}, nil
@@ -54,15 +55,15 @@ func serverOwner(data string) (owner, error) {
 			return owner{drop: true, uid: uid, gid: gid, name: name}, nil
 		}
 	}
-	return owner{}, &Error{Op: "find an unprivileged user", Err: errors.New("neither postgres nor nobody exists"),
-		Hint: "PostgreSQL refuses to run as root: run Tally as another user"}
+	return owner{}, &Error{Op: "find an unprivileged user", Err: errors.New(`neither "postgres" nor "nobody" exists`),
+		Hint: "PostgreSQL refuses to run as root; run Tally as another user"}
 }
 
-// prepareFolder makes the data folder, and makes sure that the server's user can
-// reach what will lie in it. It returns the folder's real path.
+// prepareFolder creates the data folder, and checks that the server's user can access
+// it. It returns the folder's path without symbolic links.
 func prepareFolder(ctx context.Context, dir string) (string, owner, error) {
 	if err := mkdirAll(dir); err != nil {
-		return dir, owner{}, &Error{Op: "make the data folder", Path: dir, Err: err, Hint: dataHint}
+		return dir, owner{}, &Error{Op: "create the data folder", Path: dir, Err: err, Hint: dataHint}
 	}
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -72,19 +73,19 @@ func prepareFolder(ctx context.Context, dir string) (string, owner, error) {
 	if err != nil || !o.drop {
 		return dir, o, err
 	}
-	if err := openUp(dir); err != nil {
-		return dir, o, &Error{Op: "open to the server's user the folder", Path: dir, Err: err, Hint: dataHint}
+	if err := allowTraversal(dir); err != nil {
+		return dir, o, &Error{Op: "grant the server's user access to", Path: dir, Err: err, Hint: dataHint}
 	}
-	if err := o.mayEnter(ctx, dir); err != nil {
-		return dir, o, &Error{Op: "reach the data folder", Path: dir, Err: err, Hint: dataHint}
+	if err := o.checkAccess(ctx, dir); err != nil {
+		return dir, o, &Error{Op: "access the data folder", Path: dir, Err: err, Hint: dataHint}
 	}
 	return dir, o, nil
 }
 
 const dataHint = "choose another data folder with --data, such as /var/lib/tally"
 
-// mkdirAll makes the folders that are missing; others may pass through those
-// that it makes, whatever the umask.
+// mkdirAll creates the missing folders. All users may traverse them, whatever the
+// umask.
 func mkdirAll(dir string) error {
 	err := os.Mkdir(dir, 0o711)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -94,7 +95,7 @@ func mkdirAll(dir string) error {
 		err = os.Mkdir(dir, 0o711)
 	}
 	if err == nil {
-		return os.Chmod(dir, 0o711) //nolint:gosec // the server's user has to pass
+		return os.Chmod(dir, 0o711) //nolint:gosec // the server's user must traverse it
 	}
 	if info, statErr := os.Stat(dir); statErr == nil && info.IsDir() {
 		return nil
@@ -102,9 +103,9 @@ func mkdirAll(dir string) error {
 	return err
 }
 
-// openUp lets others pass through the data folder itself, such as mktemp has made
-// it, where it is our own.
-func openUp(dir string) error {
+// allowTraversal lets other users traverse the data folder itself if root owns it:
+// mktemp creates folders with mode 0700.
+func allowTraversal(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
@@ -116,14 +117,14 @@ func openUp(dir string) error {
 	return nil
 }
 
-// mayEnter tries whether the server's user can enter a folder, and names the one
-// on the way that keeps it out.
-func (o owner) mayEnter(ctx context.Context, dir string) error {
+// checkAccess returns an error that names the blocking parent folder if the server's
+// user cannot enter dir.
+func (o owner) checkAccess(ctx context.Context, dir string) error {
 	blocking := o.blockedBy(dir)
 	if blocking == "" {
 		return nil
 	}
-	// The bits do not tell all: an access control list may let the user in.
+	// An access control list may grant access that the permission bits do not.
 	probe := o.command(ctx, "/bin/sh", "-c", ":")
 	probe.Dir = dir
 	if probe.Run() == nil {
@@ -132,8 +133,8 @@ func (o owner) mayEnter(ctx context.Context, dir string) error {
 	return fmt.Errorf("%w: PostgreSQL runs as the user %s, and %s keeps it out", ErrNoAccess, o.name, blocking)
 }
 
-// blockedBy is the uppermost folder on the way that the server's user may not
-// pass by its permission bits, or "".
+// blockedBy returns the topmost folder of the path whose permission bits deny the
+// server's user, or "".
 func (o owner) blockedBy(dir string) string {
 	if !o.drop {
 		return ""
@@ -164,7 +165,7 @@ func (o owner) blockedBy(dir string) string {
 	return ""
 }
 
-// mkdir makes a folder for the server alone.
+// mkdir creates a folder that only the server's user can access.
 func (o owner) mkdir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -174,12 +175,13 @@ func (o owner) mkdir(dir string) error {
 		err = os.Chown(dir, o.uid, o.gid)
 	}
 	if err != nil {
-		return &Error{Op: "make the folder", Path: dir, Err: err}
+		return &Error{Op: "create the folder", Path: dir, Err: err}
 	}
 	return nil
 }
 
-// takeOver refuses a folder that somebody else has put there.
+// takeOver accepts an existing folder only if this process's or the server's user owns
+// it: in a shared temporary folder another user may have created it.
 func (o owner) takeOver(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -187,12 +189,12 @@ func (o owner) takeOver(dir string) error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || !ok || (int(stat.Uid) != os.Geteuid() && (!o.drop || int(stat.Uid) != o.uid)) {
-		return errors.New("it is there already and belongs to somebody else")
+		return errors.New("it exists and belongs to another user")
 	}
 	return os.Chmod(dir, 0o700) //nolint:gosec // a folder
 }
 
-// writeSecret writes a file that the server's user alone can read.
+// writeSecret writes a file that only the server's user can read.
 func (o owner) writeSecret(path, secret string) error {
 	err := os.WriteFile(path, []byte(secret+"\n"), 0o600)
 	if err == nil && o.drop {
@@ -204,9 +206,8 @@ func (o owner) writeSecret(path, secret string) error {
 	return nil
 }
 
-// command is a program run as the server's user, in a session of its own: the
-// terminal's Ctrl-C does not reach it. A cancelled one goes with all that it has
-// started.
+// command returns a command that runs as the server's user in its own session, so that
+// the terminal's Ctrl-C does not reach it. Cancellation kills its children too.
 func (o owner) command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, path, args...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -219,24 +220,24 @@ func (o owner) command(ctx context.Context, path string, args ...string) *exec.C
 	return command
 }
 
-// stop ends the server by a fast shutdown.
+// stop stops the server with a fast shutdown.
 func (s *Server) stop() error {
 	running := s.postmaster()
 	pid := running.pid
 	if pid == 0 {
 		return nil
 	}
-	operation := "stop the server, process " + strconv.Itoa(pid) + "; its log is"
+	operation := "stop the server, process " + strconv.Itoa(pid) + "; log:"
 	if err := unix.Kill(pid, unix.SIGINT); err != nil && !errors.Is(err, unix.ESRCH) {
 		return &Error{Op: operation, Path: s.layout.log(), Err: err}
 	}
 	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(pollEvery) {
 		if !isPostmaster(pid, s.layout.data()) {
 			if running.endpoint.host == s.layout.short() {
-				_ = os.Remove(running.endpoint.host) // if it is empty; the next start takes it over anyway
+				_ = os.Remove(running.endpoint.host) // the next start reuses it otherwise
 			}
 			return nil
 		}
 	}
-	return &Error{Op: operation, Path: s.layout.log(), Err: errors.New("it is still shutting down"), Hint: "the next start waits for it"}
+	return &Error{Op: operation, Path: s.layout.log(), Err: errors.New("it is still shutting down"), Hint: "the next start will wait for it"}
 }

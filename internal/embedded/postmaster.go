@@ -10,25 +10,25 @@ import (
 	"strings"
 )
 
-// postmaster is what a running server says of itself in postmaster.pid.
+// postmaster is the content of a running server's postmaster.pid.
 type postmaster struct {
 	pid      int
-	endpoint endpoint // zero until the server listens
+	endpoint endpoint // zero before the server listens
 }
 
 // The lines of postmaster.pid, counted from 0.
 const (
 	pidLine = iota
-	_       // the data folder
-	_       // when it was started
+	_       // data folder
+	_       // start time
 	portLine
 	socketLine
 	addressLine
 	pidLines
 )
 
-// postmaster is the folder's running server, or zero. A stale postmaster.pid,
-// whose process is gone or is now another program, gives zero.
+// postmaster returns the folder's running server. It returns zero if there is none:
+// if postmaster.pid is missing or stale, also if its process ID was reused.
 func (s *Server) postmaster() postmaster {
 	p, err := readPidFile(s.pidFile())
 	if err != nil || p.pid <= 1 || !isPostmaster(p.pid, s.layout.data()) {
@@ -63,12 +63,11 @@ func readPidFile(path string) (postmaster, error) {
 	return p, nil
 }
 
-// clearStale makes way for a new server where a dead one has left its notes; it
-// says whether there were any. When the dead one's number has gone to another
-// process of the same user, PostgreSQL would take that for a server.
-// postmaster.pid is kept, since the note in it about shared memory tells whether
-// backends of the dead server live on, but with our own number: PostgreSQL knows
-// that its parent is no earlier server.
+// clearStale prepares the start of a server after a crash, and reports whether there
+// was one. If another process of the same user has the crashed server's process ID,
+// PostgreSQL would mistake it for a running server. postmaster.pid must stay, since
+// PostgreSQL uses its shared memory key to detect backends that still run. So it gets
+// the process ID of this process: PostgreSQL ignores its own parent.
 func (s *Server) clearStale() (bool, error) {
 	text, err := os.ReadFile(s.pidFile())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +78,7 @@ func (s *Server) clearStale() (bool, error) {
 	}
 	if _, rest, found := strings.Cut(string(text), "\n"); found {
 		err = os.WriteFile(s.pidFile(), fmt.Appendf(nil, "%d\n%s", os.Getpid(), rest), 0o600)
-	} else { // cut short by a crash: PostgreSQL would refuse to start
+	} else { // truncated by a crash: PostgreSQL would refuse to start
 		err = os.Remove(s.pidFile())
 	}
 	if err != nil {

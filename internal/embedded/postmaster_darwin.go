@@ -2,9 +2,9 @@ package embedded
 
 import "golang.org/x/sys/unix"
 
-// isPostmaster tells a server from some other program that has got the number of
-// one that is gone, by the program's name: what folder it works in cannot be
-// asked without cgo.
+// isPostmaster reports whether pid is a PostgreSQL server and not another program that
+// reuses the process ID. It compares the program's name, since a process's working
+// directory is not available without cgo.
 func isPostmaster(pid int, _ string) bool {
 	process, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil {
@@ -13,6 +13,6 @@ func isPostmaster(pid int, _ string) bool {
 	return unix.ByteSliceToString(process.Proc.P_comm[:]) == "postgres"
 }
 
-// endOrphans does nothing here: whose process one is cannot be told, and orphans
-// end by themselves when they have done what they are at.
+// endOrphans does nothing: this system does not show which cluster a backend belongs
+// to. Orphaned backends exit when they have finished their statement.
 func (s *Server) endOrphans() {}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isPostmaster tells the server of a cluster from some other program that has
-// got the number of one that is gone. A server works in its cluster's folder.
+// isPostmaster reports whether pid is the server of the cluster and not another program
+// that reuses the process ID. A server's working directory is its cluster.
 func isPostmaster(pid int, data string) bool {
 	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 		return false
@@ -24,15 +24,15 @@ func isPostmaster(pid int, data string) bool {
 	case err == nil:
 		return sameFolder(working, data)
 	case errors.Is(err, fs.ErrPermission):
-		// Root in a container may not look at other users' processes so closely,
-		// but all may read their arguments.
+		// Root in a container may lack the capability to read the link; the arguments
+		// are readable by all users.
 		arguments, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		return err == nil && slices.ContainsFunc(bytes.Split(arguments, []byte{0}), func(argument []byte) bool {
 			return string(argument) == data
 		})
 	}
-	// Gone meanwhile, or dead and not collected yet; but where there is no /proc
-	// at all, only PostgreSQL itself can tell.
+	// The process has exited or is a zombie. Without /proc, only PostgreSQL can
+	// determine whether it is a server.
 	_, err = os.Stat("/proc/self/cwd")
 	return err != nil
 }
@@ -45,24 +45,24 @@ func sameFolder(a, b string) bool {
 	return err == nil && a == resolved
 }
 
-// endOrphans ends the backends of a dead server that have not noticed yet that
-// it is gone: PostgreSQL does not start a new one while they live.
+// endOrphans terminates backends of a crashed server that have not noticed its exit:
+// PostgreSQL does not start a new server while they run.
 func (s *Server) endOrphans() {
 	working, err := filepath.Glob("/proc/[0-9]*/cwd")
 	if err != nil {
-		return // the pattern is right
+		return // impossible: the pattern is valid
 	}
 	for _, link := range working {
 		if dir, err := os.Readlink(link); err != nil || !sameFolder(dir, s.layout.data()) {
 			continue
 		}
-		// Whoever has a shell in the folder is left alone.
+		// Another program, such as a shell, may have this working directory.
 		program, err := os.Readlink(filepath.Join(filepath.Dir(link), "exe"))
 		if err != nil || filepath.Base(program) != "postgres" {
 			continue
 		}
 		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil {
-			_ = unix.Kill(pid, unix.SIGTERM) // gone meanwhile is as good
+			_ = unix.Kill(pid, unix.SIGTERM) // an error means that it has exited
 		}
 	}
 }

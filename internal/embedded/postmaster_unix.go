@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isPostmaster says whether there is such a process; whether it is a server, only
-// PostgreSQL itself can tell on these systems.
+// isPostmaster reports whether the process exists. On these systems only PostgreSQL
+// can determine whether it is a server.
 func isPostmaster(pid int, _ string) bool {
 	return !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
-// endOrphans does nothing here: whose process one is cannot be told, and orphans
-// end by themselves when they have done what they are at.
+// endOrphans does nothing: this system does not show which cluster a backend belongs
+// to. Orphaned backends exit when they have finished their statement.
 func (s *Server) endOrphans() {}

@@ -14,13 +14,13 @@ import (
 	"strings"
 )
 
-// The majors that Tally is tested on.
+// The major versions that Tally is tested with.
 const (
 	oldestMajor = 15
 	newestMajor = 18
 )
 
-// programs are one installation's server programs.
+// programs are the server programs of an installation.
 type programs struct {
 	dir   string
 	major int
@@ -30,9 +30,9 @@ func (p programs) path(name string) string { return filepath.Join(p.dir, name) }
 
 func supported(major int) bool { return major >= oldestMajor && major <= newestMajor }
 
-// Installed is the major version of the programs in binDir, or where that is ""
-// of the newest installed ones: what a new data folder would get. Without any it
-// is ErrNotInstalled.
+// Installed returns the major version that a new data folder would have: that of the
+// programs in binDir or, if binDir is empty, of the newest installed programs. It
+// returns ErrNotInstalled if there are none.
 func Installed(ctx context.Context, binDir string) (int, error) {
 	o, err := serverOwner("")
 	if err != nil {
@@ -42,24 +42,24 @@ func Installed(ctx context.Context, binDir string) (int, error) {
 		p, err := o.configured(ctx, binDir)
 		return p.major, err
 	}
-	p, _ := o.newest(ctx, installedPlaces(ctx), 0)
+	p, _ := o.newest(ctx, installedDirs(ctx), 0)
 	if p.major == 0 {
-		return 0, &Error{Op: "look for server programs", Err: ErrNotInstalled, Hint: installHint}
+		return 0, &Error{Op: "search for server programs", Err: ErrNotInstalled, Hint: installHint}
 	}
 	return p.major, nil
 }
 
 var installHint = fmt.Sprintf("install PostgreSQL %d to %d", oldestMajor, newestMajor)
 
-// findPrograms chooses the programs: those that the setting names, else installed
-// ones, else downloaded ones; of the cluster's version where there is a cluster.
+// findPrograms selects the programs: those in the configured folder, otherwise installed
+// ones, otherwise downloaded ones. They must have the version of the cluster, if any.
 func (s *Server) findPrograms(ctx context.Context) error {
 	want, err := s.clusterMajor()
 	if err != nil {
 		return err
 	}
 	if want != 0 && !supported(want) {
-		return s.wrongVersion(want, "supported are "+strconv.Itoa(oldestMajor)+" to "+strconv.Itoa(newestMajor))
+		return s.wrongVersion(want, "supported versions: "+strconv.Itoa(oldestMajor)+" to "+strconv.Itoa(newestMajor))
 	}
 	if s.config.BinDir != "" {
 		if s.programs, err = s.owner.configured(ctx, s.config.BinDir); err != nil {
@@ -71,7 +71,7 @@ func (s *Server) findPrograms(ctx context.Context) error {
 		return nil
 	}
 	var found []string
-	if s.programs, found = s.owner.newest(ctx, s.config.places(ctx), want); s.programs.major != 0 {
+	if s.programs, found = s.owner.newest(ctx, s.config.binDirs(ctx), want); s.programs.major != 0 {
 		return nil
 	}
 	version := want
@@ -82,7 +82,7 @@ func (s *Server) findPrograms(ctx context.Context) error {
 		return err
 	}
 	if want == 0 {
-		return errors.Join(err, &Error{Op: "look for server programs", Err: fmt.Errorf("%w; found: %s", ErrNotInstalled, list(found)), Hint: installHint})
+		return errors.Join(err, &Error{Op: "search for server programs", Err: fmt.Errorf("%w; found: %s", ErrNotInstalled, list(found)), Hint: installHint})
 	}
 	return errors.Join(err, s.wrongVersion(want, "found: "+list(found)))
 }
@@ -96,13 +96,13 @@ func list(found []string) string {
 
 func (s *Server) wrongVersion(want int, found string) error {
 	return &Error{Op: "run the cluster in", Path: s.layout.data(),
-		Err:  fmt.Errorf("%w: it was made by PostgreSQL %d; %s", ErrWrongVersion, want, found),
+		Err:  fmt.Errorf("%w: the cluster requires PostgreSQL %d; %s", ErrWrongVersion, want, found),
 		Hint: fmt.Sprintf("install PostgreSQL %d, or choose another data folder with --data", want)}
 }
 
-// installedPlaces are the folders where installed programs may be: what pg_config
-// says, the PATH, and where Debian, Red Hat and Homebrew put them.
-func installedPlaces(ctx context.Context) []string {
+// installedDirs returns the folders that may contain installed programs: the folder that
+// pg_config prints, the PATH, and the folders of Debian, Red Hat and Homebrew.
+func installedDirs(ctx context.Context) []string {
 	var dirs []string
 	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
 		dirs = append(dirs, strings.TrimSpace(string(out)))
@@ -124,13 +124,14 @@ func installedPlaces(ctx context.Context) []string {
 	})
 }
 
-// newest looks through folders for the wanted major or, where that is 0, for the
-// newest supported one; zero where there is none. What it saw is for the message.
+// newest searches folders for the wanted major version or, if want is 0, for the newest
+// supported one; best is zero if there is none. found describes all installations, for
+// the error message.
 func (o owner) newest(ctx context.Context, dirs []string, want int) (best programs, found []string) {
 	for _, dir := range dirs {
 		p, err := o.inspect(ctx, dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // pg_config alone is no server: it comes with the client's packages too
+			continue // a folder with only client programs, such as pg_config
 		}
 		if err != nil {
 			found = append(found, fmt.Sprintf("%s (%v)", dir, err))
@@ -144,7 +145,7 @@ func (o owner) newest(ctx context.Context, dirs []string, want int) (best progra
 	return best, found
 }
 
-// configured are the programs in a folder that was named.
+// configured returns the programs in the configured folder.
 func (o owner) configured(ctx context.Context, dir string) (programs, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -154,13 +155,13 @@ func (o owner) configured(ctx context.Context, dir string) (programs, error) {
 		}
 	}
 	return programs{}, &Error{Op: "use the server programs in", Path: dir, Err: err,
-		Hint: fmt.Sprintf("name the folder that holds postgres and initdb, of version %d to %d", oldestMajor, newestMajor)}
+		Hint: fmt.Sprintf("give the folder that contains postgres and initdb, version %d to %d", oldestMajor, newestMajor)}
 }
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// inspect says what an installation is. It is asked as the server's user, who may
-// not be able to run what we can.
+// inspect returns the version of an installation. It runs postgres as the server's user,
+// who may lack the permission.
 func (o owner) inspect(ctx context.Context, dir string) (programs, error) {
 	p := programs{dir: dir}
 	for _, name := range []string{"postgres", "initdb"} {
@@ -172,14 +173,14 @@ func (o owner) inspect(ctx context.Context, dir string) (programs, error) {
 	command.Dir = "/"
 	out, err := command.Output()
 	if errors.Is(err, fs.ErrPermission) {
-		return p, errors.Join(o.mayEnter(ctx, dir), err)
+		return p, errors.Join(o.checkAccess(ctx, dir), err)
 	}
 	if err != nil {
-		return p, fmt.Errorf("ask its version: %w", err)
+		return p, fmt.Errorf("read its version: %w", err)
 	}
 	match := versionPattern.FindSubmatch(out)
 	if match == nil {
-		return p, fmt.Errorf("ask its version: it says %q", out)
+		return p, fmt.Errorf("read its version: unexpected output %q", out)
 	}
 	if p.major, err = strconv.Atoi(string(match[1])); err != nil || !supported(p.major) {
 		return p, fmt.Errorf("%w: %s (%d to %d are supported)", ErrWrongVersion, match[1], oldestMajor, newestMajor)

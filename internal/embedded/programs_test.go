@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// installation is a folder with programs that say that they are of a version.
+// installation creates a folder with programs that print this version.
 func installation(t *testing.T, version string, mode os.FileMode) string {
 	t.Helper()
 	dir := folder(t)
@@ -26,23 +26,23 @@ func installation(t *testing.T, version string, mode os.FileMode) string {
 	return dir
 }
 
-func TestWhichProgramsAreChosen(t *testing.T) {
+func TestSelectPrograms(t *testing.T) {
 	t.Parallel()
-	client := folder(t) // has no server
+	client := folder(t) // has no server programs
 	old, fifteen := installation(t, "14.2", 0o755), installation(t, "15.18 (Debian 15.18-0)", 0o755)
 	seventeen, beta, next := installation(t, "17.1", 0o755), installation(t, "18beta1", 0o755), installation(t, "19devel", 0o755)
-	places := []string{client, old, fifteen, next, seventeen}
+	dirs := []string{client, old, fifteen, next, seventeen}
 	o, err := serverOwner("")
 	require.NoError(t, err)
 
-	best, found := o.newest(t.Context(), places, 0)
+	best, found := o.newest(t.Context(), dirs, 0)
 	assert.Equal(t, programs{dir: seventeen, major: 17}, best)
-	assert.Len(t, found, 4, "each installation is named in a message, the client's is not one")
-	best, _ = o.newest(t.Context(), append(places, beta), 0)
+	assert.Len(t, found, 4, "all installations but the client's")
+	best, _ = o.newest(t.Context(), append(dirs, beta), 0)
 	assert.Equal(t, programs{dir: beta, major: 18}, best)
-	best, _ = o.newest(t.Context(), places, 15)
+	best, _ = o.newest(t.Context(), dirs, 15)
 	assert.Equal(t, programs{dir: fifteen, major: 15}, best)
-	best, _ = o.newest(t.Context(), places, 16)
+	best, _ = o.newest(t.Context(), dirs, 16)
 	assert.Zero(t, best)
 
 	major, err := Installed(t.Context(), seventeen)
@@ -55,7 +55,7 @@ func TestWhichProgramsAreChosen(t *testing.T) {
 	}
 }
 
-func TestTheServersUserMustReachThePrograms(t *testing.T) {
+func TestServersUserNeedsAccessToPrograms(t *testing.T) {
 	t.Parallel()
 	hidden := installation(t, "17.1", 0o700)
 	major, err := Installed(t.Context(), hidden)
@@ -68,16 +68,16 @@ func TestTheServersUserMustReachThePrograms(t *testing.T) {
 	assert.ErrorContains(t, err, hidden+" keeps it out")
 }
 
-func TestAClusterOfAnotherVersion(t *testing.T) {
+func TestClusterOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	dir, seventeen := folder(t), installation(t, "17.1", 0o755)
 	data := filepath.Join(dir, "pgdata")
-	require.NoError(t, os.Mkdir(data, 0o755)) //nolint:gosec // a cluster would be closed
+	require.NoError(t, os.Mkdir(data, 0o755)) //nolint:gosec // no cluster is started in it
 	made := func(major int) {
 		require.NoError(t, os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte(strconv.Itoa(major)+"\n"), 0o600))
 	}
 	r := newRepository(t, t.TempDir())
-	elsewhere := Config{Dir: dir, DownloadURL: r.URL, places: func(context.Context) []string { return []string{seventeen} }}
+	elsewhere := Config{Dir: dir, DownloadURL: r.URL, binDirs: func(context.Context) []string { return []string{seventeen} }}
 	named := Config{Dir: dir, BinDir: seventeen}
 	for _, c := range []Config{elsewhere, named} {
 		made(16)
@@ -86,14 +86,14 @@ func TestAClusterOfAnotherVersion(t *testing.T) {
 		for _, part := range []string{data, "PostgreSQL 16", "17", seventeen, "--data"} {
 			assert.ErrorContains(t, err, part)
 		}
-		asked := len(r.downloads())
+		before := len(r.downloads())
 		for _, unsupported := range []int{oldestMajor - 1, newestMajor + 1} {
 			made(unsupported)
 			_, err = Start(t.Context(), c)
 			require.ErrorIs(t, err, ErrWrongVersion)
 			assert.ErrorContains(t, err, fmt.Sprintf("PostgreSQL %d", unsupported))
 		}
-		assert.Len(t, r.downloads(), asked, "what is not supported is not worth a download")
+		assert.Len(t, r.downloads(), before, "unsupported versions are not downloaded")
 	}
-	assert.Len(t, r.downloads(), 1, "a named folder is not gone round")
+	assert.Len(t, r.downloads(), 1, "no download if BinDir is set")
 }

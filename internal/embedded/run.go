@@ -18,29 +18,29 @@ import (
 )
 
 const (
-	maintenance = "postgres" // the database that is always there
+	maintenance = "postgres" // the database that every cluster has
 	pingTimeout = 5 * time.Second
-	reportEvery = 10 * time.Second // of a long wait
-	// silence is how long a living server may give no answer at all. One that
-	// recovers after a crash answers that it does, however long it takes.
-	silence     = time.Minute
-	launchTries = 20
-	portTries   = 3
-	launchPause = 500 * time.Millisecond
-	logTail     = 20       // lines
-	logLimit    = 16 << 20 // bytes, past which the log is put aside at a start
+	reportEvery = 10 * time.Second // log interval of a long wait
+	// silenceTimeout bounds the time without any response. A server in crash recovery
+	// responds with an error, so recovery itself is not bounded.
+	silenceTimeout = time.Minute
+	launchTries    = 20
+	portTries      = 3
+	launchPause    = 500 * time.Millisecond
+	logTail        = 20       // lines
+	logLimit       = 16 << 20 // bytes; a larger log is rotated by the next start
 )
 
-// run joins the server that is running in the folder, or starts one.
+// run shares the running server, or starts one.
 func (s *Server) run(ctx context.Context) error {
 	for try := 1; ; try++ {
 		if running := s.postmaster(); running.pid != 0 {
-			s.config.Logger.DebugContext(ctx, "joining the server that is running", "pid", running.pid)
+			s.config.Logger.DebugContext(ctx, "sharing the running server", "pid", running.pid)
 			err := s.wait(ctx, func() bool { return s.postmaster().pid == running.pid }, 0)
 			if err == nil || s.postmaster().pid == running.pid || ctx.Err() != nil {
 				return err
 			}
-			// It was on its way down, and is gone now.
+			// It was shutting down, and has exited.
 		}
 		crashed, err := s.clearStale()
 		if crashed {
@@ -49,13 +49,13 @@ func (s *Server) run(ctx context.Context) error {
 		if err == nil {
 			err = s.launch(ctx)
 		}
-		// After a crash, backends of the old server hold its memory for a moment.
-		// A port that was free may have been taken meanwhile.
-		again := crashed && try < launchTries || s.config.TCP && try < portTries || s.postmaster().pid != 0
-		if err == nil || !again || ctx.Err() != nil {
+		// After a crash, backends of the old server hold its shared memory for a
+		// moment. Another process may have taken the free port.
+		retry := crashed && try < launchTries || s.config.TCP && try < portTries || s.postmaster().pid != 0
+		if err == nil || !retry || ctx.Err() != nil {
 			return err
 		}
-		s.config.Logger.DebugContext(ctx, "the server did not start; trying again", "error", err)
+		s.config.Logger.DebugContext(ctx, "the server did not start; retrying", "error", err)
 		select {
 		case <-ctx.Done():
 			return err
@@ -64,7 +64,7 @@ func (s *Server) run(ctx context.Context) error {
 	}
 }
 
-// launch starts a server, and waits for it.
+// launch starts a server and waits until it accepts connections.
 func (s *Server) launch(ctx context.Context) (err error) {
 	args, err := s.arguments(ctx)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Server) launch(ctx context.Context) (err error) {
 	exited := make(chan struct{})
 	go func() {
 		defer close(exited)
-		_ = command.Wait() // how it ended is in its log
+		_ = command.Wait() // the log has the reason
 	}()
 	return s.wait(ctx, func() bool {
 		select {
@@ -96,7 +96,8 @@ func (s *Server) launch(ctx context.Context) (err error) {
 	}, from)
 }
 
-// arguments of the server; the caller's settings come last and win.
+// arguments returns the server's arguments. The caller's settings come last, so they
+// take precedence.
 func (s *Server) arguments(ctx context.Context) ([]string, error) {
 	listen, err := s.listen(ctx)
 	if err != nil {
@@ -111,7 +112,7 @@ func (s *Server) arguments(ctx context.Context) ([]string, error) {
 	return args, nil
 }
 
-// listen chooses the socket's folder, or a port where there can be no socket.
+// listen returns the arguments for the socket or, if no socket is possible, a port.
 func (s *Server) listen(ctx context.Context) ([]string, error) {
 	var problems error
 	if !s.config.TCP {
@@ -123,7 +124,7 @@ func (s *Server) listen(ctx context.Context) ([]string, error) {
 			}
 			problems = errors.Join(problems, err)
 		}
-		s.config.Logger.DebugContext(ctx, "no folder for a socket; listening on a port", "error", problems)
+		s.config.Logger.DebugContext(ctx, "no Unix socket possible; listening on a port", "error", problems)
 	}
 	port, err := freePort(ctx)
 	if err != nil {
@@ -132,7 +133,7 @@ func (s *Server) listen(ctx context.Context) ([]string, error) {
 	return []string{"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "port=" + strconv.Itoa(port)}, nil
 }
 
-// quoteList writes a folder as a list of one, whatever characters are in it.
+// quoteList quotes a folder for a parameter that takes a list.
 func quoteList(dir string) string { return `"` + strings.ReplaceAll(dir, `"`, `""`) + `"` }
 
 func freePort(ctx context.Context) (int, error) {
@@ -142,48 +143,48 @@ func freePort(ctx context.Context) (int, error) {
 	}
 	address, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
-		return 0, &Error{Op: "find a free port", Err: fmt.Errorf("%v is no TCP address", l.Addr())}
+		return 0, &Error{Op: "find a free port", Err: fmt.Errorf("%v is not a TCP address", l.Addr())}
 	}
 	return address.Port, l.Close()
 }
 
-// wait until the server answers; alive says whether it still may, from is where
-// its part of the log begins. A server that recovers refuses connections
-// meanwhile, and takes as long as it takes.
+// wait waits until the server accepts connections. alive reports whether the process
+// still runs; from is the offset at which its part of the log begins. A server in
+// recovery rejects connections, for an unlimited time.
 func (s *Server) wait(ctx context.Context, alive func() bool, from int64) error {
 	began, reported, answered := time.Now(), time.Now(), time.Now()
 	for {
-		still := alive() // asked before: a server that dies after it has answered no more did not start
+		running := alive() // before the ping: a server that exits after it has failed
 		err := s.ping(ctx)
 		if err == nil {
 			return s.ensureDatabase(ctx)
 		}
-		if speaks(err) {
+		if isResponse(err) {
 			answered = time.Now()
 		}
-		if final(err) || !still || time.Since(answered) > silence {
-			return &Error{Op: "start the server; its log is", Path: s.layout.log(), Err: fmt.Errorf("%w\n%s", err, s.tail(from))}
+		if isPermanent(err) || !running || time.Since(answered) > silenceTimeout {
+			return &Error{Op: "start the server; log:", Path: s.layout.log(), Err: fmt.Errorf("%w\n%s", err, s.tail(from))}
 		}
 		if time.Since(reported) > reportEvery {
 			reported = time.Now()
-			s.config.Logger.InfoContext(ctx, "waiting for the server, which may be recovering from a crash",
-				"for", time.Since(began).Round(time.Second), "log", s.layout.log(), "answer", err)
+			s.config.Logger.InfoContext(ctx, "waiting for the server, which may be in crash recovery",
+				"waited", time.Since(began).Round(time.Second), "log", s.layout.log(), "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return &Error{Op: "wait for the server; its log is", Path: s.layout.log(), Err: errors.Join(ctx.Err(), err)}
+			return &Error{Op: "wait for the server; log:", Path: s.layout.log(), Err: errors.Join(ctx.Err(), err)}
 		case <-time.After(pollEvery):
 		}
 	}
 }
 
 var (
-	errNotListening = errors.New("it does not listen yet")
-	errRecovering   = errors.New("it is recovering, and cannot be written to yet")
+	errNotListening = errors.New("the server is not listening yet")
+	errRecovering   = errors.New("the server is in recovery")
 )
 
-// ping reaches the running server, and notes where. A server that recovers from a
-// backup answers before it has ended; it is no use before.
+// ping connects to the running server and stores its endpoint. During archive recovery
+// a server accepts read-only connections; ping returns an error until recovery ends.
 func (s *Server) ping(ctx context.Context) error {
 	s.endpoint = s.postmaster().endpoint
 	if s.endpoint == (endpoint{}) {
@@ -203,26 +204,25 @@ func (s *Server) ping(ctx context.Context) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// speaks says whether an answer is the server's own, as to why it lets nobody in
-// yet.
-func speaks(err error) bool {
+// isResponse reports whether err comes from the server, which is therefore running.
+func isResponse(err error) bool {
 	_, ok := errors.AsType[*pgconn.PgError](err)
 	return ok || errors.Is(err, errRecovering)
 }
 
-// final says whether an answer will stay the same however long one waits: the
-// server does not know us (SQLSTATE class 28), or has no such database.
-func final(err error) bool {
-	answer, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(answer.Code, "28") || answer.Code == "3D000")
+// isPermanent reports whether waiting cannot help: authentication failed (SQLSTATE class
+// 28), or the database does not exist (3D000).
+func isPermanent(err error) bool {
+	response, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(response.Code, "28") || response.Code == "3D000")
 }
 
-// openLog also says how long the log is already.
+// openLog opens the log for appending, and returns its current size.
 func (s *Server) openLog() (*os.File, int64, error) {
 	path := s.layout.log()
 	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
 		if err := os.Rename(path, path+".1"); err != nil {
-			return nil, 0, &Error{Op: "put aside", Path: path, Err: err}
+			return nil, 0, &Error{Op: "rotate", Path: path, Err: err}
 		}
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -236,7 +236,7 @@ func (s *Server) openLog() (*os.File, int64, error) {
 	return file, size, nil
 }
 
-// tail is the end of the server's log, past from.
+// tail returns the last lines of the server's log after offset from.
 func (s *Server) tail(from int64) string {
 	text, err := os.ReadFile(s.layout.log())
 	if err != nil {

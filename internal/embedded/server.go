@@ -18,27 +18,27 @@ const (
 	pollEvery    = 20 * time.Millisecond
 )
 
-// Config says where and what to run. All but Dir may be left empty.
+// Config configures a server. Only Dir is required.
 type Config struct {
-	// Dir is the data folder; it is made where it is missing.
+	// Dir is the data folder. It is created if it is missing.
 	Dir string
-	// BinDir holds the programs postgres and initdb; "" means to look for
-	// installed ones, and to download them where none fits.
+	// BinDir is the folder of the programs postgres and initdb. If it is empty,
+	// Start searches for installed programs, and downloads them if none fit.
 	BinDir string
-	// DownloadURL is the repository to download from; "" means the library's own.
+	// DownloadURL is the repository to download from. Default: the library's.
 	DownloadURL string
-	// Settings are added to the server's, for tests. Like TCP they count when
-	// this call starts the server, not when it joins one.
+	// Settings are additional server parameters, for tests. Like TCP, they apply
+	// only if this call starts the server.
 	Settings map[string]string
-	// TCP asks for a free port of the loopback interface instead of a Unix socket.
+	// TCP selects a free port of the loopback interface instead of a Unix socket.
 	TCP bool
-	// Logger hears of waits and downloads; nil means nobody does.
+	// Logger receives messages about waits and downloads. Default: discard.
 	Logger *slog.Logger
 
-	places func(context.Context) []string // where programs may be installed; a test's own
+	binDirs func(context.Context) []string // folders to search for programs; set by tests
 }
 
-// Server is one process's use of the folder's server.
+// Server is a handle on the folder's server, which other handles may share.
 type Server struct {
 	config   Config
 	layout   layout
@@ -52,12 +52,12 @@ type Server struct {
 	closed  bool
 }
 
-// Start starts the folder's server, or joins the one that is running there. It
-// returns when the server answers, however long a recovery after a crash takes,
-// or when ctx is done. Errors are of type [*Error].
+// Start starts the folder's server, or shares the one that is running there. It
+// returns when the server accepts connections, after crash recovery if need be, or
+// when ctx is done. Errors are of type [*Error].
 func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.Dir == "" {
-		return nil, &Error{Op: "start", Err: errors.New("no data folder named")}
+		return nil, &Error{Op: "start", Err: errors.New("no data folder given")}
 	}
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
@@ -66,8 +66,8 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.places == nil {
-		c.places = installedPlaces
+	if c.binDirs == nil {
+		c.binDirs = installedDirs
 	}
 	s := &Server{config: c, layout: layout{dir}}
 	if err := s.start(ctx); err != nil {
@@ -80,7 +80,7 @@ func (s *Server) start(ctx context.Context) (err error) {
 	if s.layout.dir, s.owner, err = prepareFolder(ctx, s.layout.dir); err != nil {
 		return err
 	}
-	starting, err := s.exclusively(ctx)
+	starting, err := s.lockStart(ctx)
 	if err != nil {
 		return err
 	}
@@ -98,18 +98,18 @@ func (s *Server) bringUp(ctx context.Context) error {
 	if err := s.findPrograms(ctx); err != nil {
 		return err
 	}
-	if err := s.initialise(ctx); err != nil {
+	if err := s.initCluster(ctx); err != nil {
 		return err
 	}
 	return s.run(ctx)
 }
 
-func (s *Server) exclusively(ctx context.Context) (*lock, error) {
+func (s *Server) lockStart(ctx context.Context) (*lock, error) {
 	return acquire(ctx, s.layout.path("start.lock"), exclusive)
 }
 
-// Close leaves the server, and stops it where nobody else uses it, which cuts
-// off whoever is still connected. A second Close does nothing.
+// Close stops using the server. If no other handle uses it, Close stops the server
+// with a fast shutdown, which disconnects all clients. A second Close does nothing.
 func (s *Server) Close() error {
 	s.closing.Lock()
 	defer s.closing.Unlock()
@@ -117,54 +117,55 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
-	stopping, err := s.exclusively(context.Background())
+	stopping, err := s.lockStart(context.Background())
 	if err != nil {
 		return errors.Join(err, s.users.release())
 	}
 	return errors.Join(s.leave(), stopping.release())
 }
 
-// leave gives up this process's use; start.lock is held meanwhile, so nobody
-// joins a server that is about to be stopped.
+// leave releases this handle's lock and stops the server if it was the last one. The
+// caller holds start.lock, so that no process shares a server that is being stopped.
 func (s *Server) leave() error {
-	last, err := s.users.alone()
+	last, err := s.users.upgrade()
 	if err == nil && last {
 		err = s.stop()
 	}
 	return errors.Join(err, s.users.release())
 }
 
-// URL reaches the database tally as its superuser, for pgx and for psql.
+// URL returns the connection URL of the database tally as its superuser, for pgx and
+// libpq.
 func (s *Server) URL() string { return s.endpoint.url(s.password, databaseName) }
 
-// Version is the server's major version.
+// Version returns the server's major version.
 func (s *Server) Version() int { return s.programs.major }
 
-// BinDir is the folder of the programs in use; psql may be in it, or may not.
+// BinDir returns the folder of the server programs. It may not contain psql.
 func (s *Server) BinDir() string { return s.programs.dir }
 
-// PID is the number of the server's first process, 0 when it is not running.
+// PID returns the process ID of the postmaster, 0 if the server is not running.
 func (s *Server) PID() int { return s.postmaster().pid }
 
-// LogPath is the file that holds the server's output.
+// LogPath returns the path of the server's log.
 func (s *Server) LogPath() string { return s.layout.log() }
 
-// endpoint is how a running server is reached.
+// endpoint is the address of a running server.
 type endpoint struct {
-	host string // an address, or the folder of the socket
+	host string // an IP address, or the folder of the socket
 	port int
 }
 
 func (e endpoint) url(password, database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password), Path: "/" + database}
 	query := url.Values{"sslmode": {"disable"}}
-	if filepath.IsAbs(e.host) { // a path cannot stand where the host does
+	if filepath.IsAbs(e.host) { // the host part of a URL cannot be a path
 		query.Set("host", e.host)
 		query.Set("port", strconv.Itoa(e.port))
 	} else {
 		u.Host = e.host + ":" + strconv.Itoa(e.port)
 	}
-	// Encode writes a space as "+", which neither pgx nor libpq reads back.
+	// Encode writes a space as "+", which neither pgx nor libpq decodes.
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 	return u.String()
 }

@@ -51,7 +51,7 @@ func TestStartServesAndCloseStops(t *testing.T) {
 	assert.Equal(t, 42, ask[int](t, connect(t, again), "SELECT answer FROM kept"))
 }
 
-func TestOnlyThePasswordLetsIn(t *testing.T) {
+func TestPasswordIsRequired(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	server := start(t, config(dir))
@@ -75,7 +75,7 @@ func TestOnlyThePasswordLetsIn(t *testing.T) {
 	}
 }
 
-func TestPsqlTakesTheURL(t *testing.T) {
+func TestPsqlAcceptsURL(t *testing.T) {
 	t.Parallel()
 	server := start(t, config(folder(t)))
 	psql, err := exec.LookPath(filepath.Join(server.BinDir(), "psql"))
@@ -89,7 +89,7 @@ func TestPsqlTakesTheURL(t *testing.T) {
 	assert.Equal(t, "it is tally\n", string(out))
 }
 
-func TestStartsInOneProcessShareTheServer(t *testing.T) {
+func TestHandlesInOneProcessShareServer(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	servers := make([]*Server, 4)
@@ -116,7 +116,7 @@ func TestStartsInOneProcessShareTheServer(t *testing.T) {
 	assert.Zero(t, running(dir))
 }
 
-func TestStartsAndStopsTakeTurns(t *testing.T) {
+func TestStartsAndStopsAreSerialized(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	var all sync.WaitGroup
@@ -126,7 +126,7 @@ func TestStartsAndStopsTakeTurns(t *testing.T) {
 				server, err := Start(t.Context(), config(dir))
 				if assert.NoError(t, err) {
 					conn, err := pgx.Connect(t.Context(), server.URL())
-					if assert.NoError(t, err, "a server that Start returns must not be stopped by another's Close") {
+					if assert.NoError(t, err, "another handle's Close must not stop it") {
 						assert.NoError(t, conn.Close(t.Context()))
 					}
 					assert.NoError(t, server.Close())
@@ -138,7 +138,7 @@ func TestStartsAndStopsTakeTurns(t *testing.T) {
 	assert.Zero(t, running(dir))
 }
 
-func TestProcessesShareTheServer(t *testing.T) {
+func TestProcessesShareServer(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	first := launchProcess(t, dir)
@@ -146,7 +146,7 @@ func TestProcessesShareTheServer(t *testing.T) {
 	server := start(t, config(dir))
 	assert.Equal(t, pid, server.PID())
 	first.leave(t)
-	assert.Equal(t, 1, ask[int](t, connect(t, server), "SELECT 1"), "the one that started it has left; we have not")
+	assert.Equal(t, 1, ask[int](t, connect(t, server), "SELECT 1"), "still in use after the process that started it has closed it")
 
 	second := launchProcess(t, dir)
 	assert.Equal(t, pid, second.ready(t))
@@ -156,7 +156,7 @@ func TestProcessesShareTheServer(t *testing.T) {
 	assert.Zero(t, running(dir))
 }
 
-func TestTwoFoldersSideBySide(t *testing.T) {
+func TestTwoFolders(t *testing.T) {
 	t.Parallel()
 	one, other := start(t, config(folder(t))), start(t, config(folder(t)))
 	assert.NotEqual(t, one.PID(), other.PID())
@@ -178,8 +178,8 @@ func TestTCP(t *testing.T) {
 	conn := connect(t, server)
 	assert.Equal(t, "127.0.0.1", ask[string](t, conn, "SELECT host(inet_client_addr())"))
 	assert.Empty(t, ask[string](t, conn, "SELECT current_setting('unix_socket_directories')"))
-	joined := start(t, config(dir)) // would rather have a socket, and takes what there is
-	assert.Equal(t, server.URL(), joined.URL())
+	sharing := start(t, config(dir)) // prefers a socket, but shares the running server
+	assert.Equal(t, server.URL(), sharing.URL())
 }
 
 func TestLongPath(t *testing.T) {
@@ -188,13 +188,13 @@ func TestLongPath(t *testing.T) {
 	server := start(t, config(dir))
 	socket := server.endpoint.host
 	assert.Equal(t, os.TempDir(), filepath.Dir(socket))
-	assert.LessOrEqual(t, len(filepath.Join(socket, socketName)), longestSocket)
+	assert.LessOrEqual(t, len(filepath.Join(socket, socketName)), maxSocketPath)
 	assert.Equal(t, 1, ask[int](t, connect(t, server), "SELECT 1"))
 	require.NoError(t, server.Close())
 	assert.NoDirExists(t, socket)
 }
 
-// What a person calls a folder must not end up in a URL or a list unquoted.
+// The name of a folder must be quoted in URLs and in lists.
 func TestAnyFolderName(t *testing.T) {
 	t.Parallel()
 	parent := folder(t)
@@ -215,8 +215,8 @@ func TestSocketFolderOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	dir := longFolder(t)
 	squatted := layout{dir}.short()
-	elsewhere := folder(t)                                                           // what a server that fell for it would take over
-	squat := []func() error{func() error { return os.Symlink(elsewhere, squatted) }} // as anybody may in a shared folder
+	elsewhere := folder(t)                                                           // the target that must not be used
+	squat := []func() error{func() error { return os.Symlink(elsewhere, squatted) }} // any user can do that in a shared folder
 	if os.Geteuid() == 0 {
 		squat = append(squat, func() error { return errors.Join(os.Mkdir(squatted, 0o777), os.Chown(squatted, 12345, 12345)) })
 	}
@@ -224,9 +224,9 @@ func TestSocketFolderOfAnotherUser(t *testing.T) {
 		require.NoError(t, by())
 		server, err := Start(t.Context(), config(dir))
 		require.NoError(t, err)
-		assert.Equal(t, "127.0.0.1", server.endpoint.host, "it must not listen in a folder of somebody else's choice")
+		assert.Equal(t, "127.0.0.1", server.endpoint.host, "it must not listen in another user's folder")
 		require.NoError(t, server.Close())
-		require.NoError(t, os.Remove(squatted), "nor take it away")
+		require.NoError(t, os.Remove(squatted), "the other user's folder must stay")
 	}
 }
 
@@ -240,7 +240,7 @@ func TestNoSocketPossible(t *testing.T) {
 	require.NoError(t, server.Close())
 }
 
-func TestWhyTheServerDoesNotStart(t *testing.T) {
+func TestStartErrorContainsLog(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	_, err := Start(t.Context(), config(dir, map[string]string{"max_wal_size": "plenty"}))
@@ -252,10 +252,10 @@ func TestWhyTheServerDoesNotStart(t *testing.T) {
 
 	_, err = Start(t.Context(), config(dir, map[string]string{"shared_buffers": "many"}))
 	require.ErrorContains(t, err, "shared_buffers")
-	assert.NotContains(t, err.Error(), "max_wal_size", "that was the time before")
+	assert.NotContains(t, err.Error(), "max_wal_size", "the message must not contain the previous start's log")
 }
 
-func TestALostPasswordIsNamed(t *testing.T) {
+func TestMissingPassword(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	require.NoError(t, start(t, config(dir)).Close())
@@ -274,19 +274,19 @@ func TestALostPasswordIsNamed(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("another\n"), 0o600))
 	_, err := Start(t.Context(), config(dir))
 	var refused *pgconn.PgError
-	require.ErrorAs(t, err, &refused, "it is not waited for: the answer would stay the same")
+	require.ErrorAs(t, err, &refused, "a permanent error ends the wait")
 	assert.Equal(t, "28P01", refused.Code)
 	assert.Zero(t, running(dir), "a start that fails leaves no server behind")
 }
 
-func TestRootReachesOnlyWhatTheServersUserReaches(t *testing.T) {
+func TestServersUserNeedsAccessToFolder(t *testing.T) {
 	t.Parallel()
 	closed := filepath.Join(folder(t), "closed")
 	require.NoError(t, os.Mkdir(closed, 0o700))
 	require.NoError(t, os.Chmod(filepath.Dir(closed), 0o711))
 	dir := filepath.Join(closed, "inner", "data")
 	server, err := Start(t.Context(), config(dir))
-	if os.Geteuid() != 0 { // then it is our own, and no obstacle
+	if os.Geteuid() != 0 { // then the folder belongs to the server's user
 		require.NoError(t, err)
 		require.NoError(t, server.Close())
 		return
@@ -306,17 +306,17 @@ func TestRootReachesOnlyWhatTheServersUserReaches(t *testing.T) {
 	assert.NotZero(t, owner.Uid)
 }
 
-// As root the whole of it is tried as another user too, and then root takes the
-// folder over.
-func TestAnUnprivilegedUser(t *testing.T) {
+// As root, the test also runs another process as an unprivileged user in the same
+// folder, which root then uses.
+func TestUnprivilegedUser(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	require.NoError(t, os.Chmod(dir, 0o755))
-	who := os.Geteuid()
-	asNobody := func(*exec.Cmd) {}
-	if who == 0 {
-		who = 65534
-		program := filepath.Join(dir, "program") // the test binary is where root alone can read it
+	uid := os.Geteuid()
+	asUnprivileged := func(*exec.Cmd) {}
+	if uid == 0 {
+		uid = 65534
+		program := filepath.Join(dir, "program") // only root can read the test binary
 		own, err := os.Executable()
 		require.NoError(t, err)
 		text, err := os.ReadFile(own)
@@ -324,19 +324,19 @@ func TestAnUnprivilegedUser(t *testing.T) {
 		require.NoError(t, os.WriteFile(program, text, 0o755))
 		dir = filepath.Join(dir, "data")
 		require.NoError(t, os.Mkdir(dir, 0o700))
-		require.NoError(t, os.Chown(dir, who, who))
-		asNobody = func(command *exec.Cmd) {
+		require.NoError(t, os.Chown(dir, uid, uid))
+		asUnprivileged = func(command *exec.Cmd) {
 			command.Path, command.Dir = program, "/"
-			command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(who), Gid: uint32(who)}}
+			command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 		}
 	}
-	other := launchProcess(t, dir, asNobody)
+	other := launchProcess(t, dir, asUnprivileged)
 	pid := other.ready(t)
 	info, err := os.Stat("/proc/" + strconv.Itoa(pid))
 	if err == nil { // not on macOS
 		owner, ok := info.Sys().(*syscall.Stat_t)
 		require.True(t, ok)
-		assert.Equal(t, who, int(owner.Uid))
+		assert.Equal(t, uid, int(owner.Uid))
 	}
 	server := start(t, config(dir))
 	assert.Equal(t, pid, server.PID())
