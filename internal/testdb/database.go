@@ -14,36 +14,36 @@ import (
 )
 
 const (
-	databasePrefix  = "test_"
-	templatePrefix  = "schema_"
-	timeLayout      = "20060102150405"
-	keepFor         = time.Hour      // databases of failed tests, to be looked at
-	keepTemplateFor = 24 * time.Hour // since it was made
-	// templateLock is held exclusively while a template is made or dropped, and
-	// shared while one is cloned. It belongs to the database tally.
+	databasePrefix = "test_"
+	templatePrefix = "schema_"
+	timeLayout     = "20060102150405"
+	keepFailed     = time.Hour      // databases of failed tests, for inspection
+	keepTemplates  = 24 * time.Hour // since their creation
+	// templateLock is an advisory lock in the database tally: exclusive to create or
+	// drop a template, shared to clone one.
 	templateLock = 0x74616c6c79_74
 )
 
-// create clones the schema's template, which it makes where it is missing.
+// create clones the schema's template, and creates the template if it is missing.
 func (s *shared) create(ctx context.Context, schema Schema) (string, error) {
 	name := databasePrefix + time.Now().UTC().Format(timeLayout) + "_" + strings.ToLower(rand.Text()[:10])
 	template := templatePrefix + schema.Hash()
 	for {
-		made := false
+		exists := false
 		err := s.locked(ctx, "_shared", func() (err error) {
-			if made, err = s.isMade(ctx, template); err == nil && made {
+			if exists, err = s.templateExists(ctx, template); err == nil && exists {
 				err = s.exec(ctx, "CREATE DATABASE %s TEMPLATE %s", name, template)
 			}
 			return err
 		})
-		if err != nil || made {
+		if err != nil || exists {
 			return name, err
 		}
 		err = s.locked(ctx, "", func() error {
-			if made, err := s.isMade(ctx, template); err != nil || made {
+			if exists, err := s.templateExists(ctx, template); err != nil || exists {
 				return err
 			}
-			return s.makeTemplate(ctx, template, schema)
+			return s.createTemplate(ctx, template, schema)
 		})
 		if err != nil {
 			return name, fmt.Errorf("template %s: %w", template, err)
@@ -55,9 +55,8 @@ func (s *shared) drop(ctx context.Context, name string) error {
 	return s.exec(ctx, "DROP DATABASE IF EXISTS %s WITH (FORCE)", name)
 }
 
-// locked runs fn under the template lock, of the kind "" or "_shared". The
-// connection that holds the lock is closed at the end and not put back: the lock
-// ends with it, whatever fn did.
+// locked runs fn while it holds the template lock, in the mode "" (exclusive) or
+// "_shared". It uses a separate connection, which it closes to release the lock.
 func (s *shared) locked(ctx context.Context, kind string, fn func() error) error {
 	conn, err := pgx.Connect(ctx, s.server.URL())
 	if err != nil {
@@ -69,15 +68,15 @@ func (s *shared) locked(ctx context.Context, kind string, fn func() error) error
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// isMade says whether a template is complete: being marked as a template is the
-// last step of making one.
-func (s *shared) isMade(ctx context.Context, template string) (made bool, err error) {
-	err = s.admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)", template).Scan(&made)
-	return made, err
+// templateExists reports whether a template is complete: datistemplate is set in the
+// last step of its creation.
+func (s *shared) templateExists(ctx context.Context, template string) (exists bool, err error) {
+	err = s.admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)", template).Scan(&exists)
+	return exists, err
 }
 
-// makeTemplate makes a template anew, whatever was left half made.
-func (s *shared) makeTemplate(ctx context.Context, name string, schema Schema) error {
+// createTemplate creates a template, and first drops an incomplete one.
+func (s *shared) createTemplate(ctx context.Context, name string, schema Schema) error {
 	if err := s.drop(ctx, name); err != nil {
 		return err
 	}
@@ -91,15 +90,16 @@ func (s *shared) makeTemplate(ctx context.Context, name string, schema Schema) e
 	err = schema.Up(ctx, pool)
 	pool.Close()
 	if err != nil {
-		return fmt.Errorf("make the schema: %w", err)
+		return fmt.Errorf("create the schema: %w", err)
 	}
 	return s.exec(ctx, "ALTER DATABASE %s IS_TEMPLATE true", name)
 }
 
-// sweep drops what tests have left behind. A template's age is its folder's: the
-// server does not note it, and one that is still in use is simply made again.
+// sweep drops old databases and templates. PostgreSQL does not store when a database was
+// created, so the age of a template is that of a file in its folder. Dropping a template
+// that is still needed is harmless: it is created again.
 func (s *shared) sweep(ctx context.Context) error {
-	oldest := databasePrefix + time.Now().UTC().Add(-keepFor).Format(timeLayout)
+	oldest := databasePrefix + time.Now().UTC().Add(-keepFailed).Format(timeLayout)
 	old, err := s.names(ctx, `SELECT datname FROM pg_database WHERE datname LIKE 'test\_%' AND datname < $1`, oldest)
 	if err != nil {
 		return err
@@ -111,12 +111,12 @@ func (s *shared) sweep(ctx context.Context) error {
 	}
 	const oldTemplates = `SELECT datname FROM pg_database WHERE datname LIKE 'schema\_%'
 		AND (pg_stat_file('base/' || oid || '/PG_VERSION', true)).modification < now() - $1::interval`
-	if old, err = s.names(ctx, oldTemplates, keepTemplateFor); err != nil || len(old) == 0 {
+	if old, err = s.names(ctx, oldTemplates, keepTemplates); err != nil || len(old) == 0 {
 		return err
 	}
 	return s.locked(ctx, "", func() error {
-		// Asked again: another process may have made one anew meanwhile.
-		old, err := s.names(ctx, oldTemplates, keepTemplateFor)
+		// Queried again: another process may have recreated one before the lock.
+		old, err := s.names(ctx, oldTemplates, keepTemplates)
 		for _, name := range old {
 			err = errors.Join(err, s.exec(ctx, "ALTER DATABASE %s IS_TEMPLATE false", name), s.drop(ctx, name))
 		}
@@ -132,7 +132,7 @@ func (s *shared) names(ctx context.Context, query string, args ...any) ([]string
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// exec runs a statement about databases, whose names cannot be bound.
+// exec runs a statement with quoted database names, which cannot be parameters.
 func (s *shared) exec(ctx context.Context, statement string, names ...string) error {
 	var quoted []any
 	for _, name := range names {

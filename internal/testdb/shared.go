@@ -17,10 +17,10 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 )
 
-// programsVariable names a folder with the programs to test on.
+// programsVariable is the environment variable for the folder of the server programs.
 const programsVariable = "TALLY_TEST_POSTGRES"
 
-// shared is the server that the tests of this process use at this moment.
+// shared is a server that tests of this process share while at least one of them runs.
 type shared struct {
 	mu     sync.Mutex
 	users  int
@@ -29,29 +29,29 @@ type shared struct {
 	admin  *pgxpool.Pool
 }
 
-// process is shared by all tests of the process: a test that starts while
-// another one runs finds its server.
+// process is the shared server of this process.
 var process shared
 
-// join starts the shared server or joins it, and leaves when the test ends.
-func join(tb testing.TB) *shared {
+// use starts the shared server if no other test uses it, and releases it when the test
+// ends.
+func use(tb testing.TB) *shared {
 	tb.Helper()
-	if err := process.enter(context.Background()); err != nil {
+	if err := process.acquire(context.Background()); err != nil {
 		tb.Fatalf("test server: %v", err)
 	}
 	tb.Cleanup(func() {
-		if err := process.leave(); err != nil {
-			tb.Errorf("leave the test server: %v", err)
+		if err := process.release(); err != nil {
+			tb.Errorf("close the test server: %v", err)
 		}
 	})
 	return &process
 }
 
-func (s *shared) enter(ctx context.Context) error {
+func (s *shared) acquire(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.users == 0 {
-		if err := s.open(ctx); err != nil {
+		if err := s.start(ctx); err != nil {
 			return err
 		}
 	}
@@ -59,7 +59,7 @@ func (s *shared) enter(ctx context.Context) error {
 	return nil
 }
 
-func (s *shared) open(ctx context.Context) error {
+func (s *shared) start(ctx context.Context) error {
 	config, err := serverConfig(ctx)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (s *shared) open(ctx context.Context) error {
 	return nil
 }
 
-func (s *shared) leave() error {
+func (s *shared) release() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.users--; s.users > 0 {
@@ -89,31 +89,31 @@ func (s *shared) leave() error {
 	return s.server.Close()
 }
 
-// serverConfig has a folder for each user and version.
+// serverConfig returns a configuration with one folder per user and version.
 func serverConfig(ctx context.Context) (embedded.Config, error) {
 	programs := os.Getenv(programsVariable)
 	major, err := embedded.Installed(ctx, programs)
 	name := fmt.Sprintf("tally-test-%d-%d", os.Geteuid(), major)
-	if errors.Is(err, embedded.ErrNotInstalled) { // it will be downloaded
+	if errors.Is(err, embedded.ErrNotInstalled) { // Start will download them
 		name, err = fmt.Sprintf("tally-test-%d", os.Geteuid()), nil
 	}
-	settings := quick()
+	settings := fastSettings()
 	settings["max_connections"] = "300"
 	settings["max_locks_per_transaction"] = "256"
 	return embedded.Config{Dir: filepath.Join(os.TempDir(), name), BinDir: programs, Settings: settings}, err
 }
 
-// quick are the settings of a server that may lose everything when the machine
-// stops, but not when it does.
-func quick() map[string]string {
+// fastSettings disables all syncs. Data survives a crash of the server, but not of the
+// machine.
+func fastSettings() map[string]string {
 	return map[string]string{"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 }
 
-// url of one of the server's databases.
+// url returns the connection URL of one of the server's databases.
 func (s *shared) url(database string) string {
 	u, err := url.Parse(s.server.URL())
 	if err != nil {
-		panic(err) // the embedded server made it
+		panic(err) // impossible: the embedded server built it
 	}
 	u.Path = "/" + strings.TrimPrefix(database, "/")
 	return u.String()

@@ -17,17 +17,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// numbered is a schema that nobody else has, and that can fail half way.
+// numbered is a schema of a single test, which can fail half way.
 type numbered struct {
 	hash string
 	fail *atomic.Bool
 	made *atomic.Int32
 }
 
-func unique(t *testing.T) (numbered, *shared) {
+func uniqueSchema(t *testing.T) (numbered, *shared) {
 	t.Helper()
 	n := numbered{"testdb_" + strings.ToLower(rand.Text()), new(atomic.Bool), new(atomic.Int32)}
-	server := join(t)
+	server := use(t)
 	t.Cleanup(func() {
 		template := templatePrefix + n.hash
 		assert.NoError(t, server.exec(context.Background(), "ALTER DATABASE %s IS_TEMPLATE false", template))
@@ -49,9 +49,9 @@ func (n numbered) Up(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-func TestTemplateIsMadeOnceByAll(t *testing.T) {
+func TestTemplateIsCreatedOnce(t *testing.T) {
 	t.Parallel()
-	schema, server := unique(t)
+	schema, server := uniqueSchema(t)
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
@@ -65,32 +65,32 @@ func TestTemplateIsMadeOnceByAll(t *testing.T) {
 	assert.EqualValues(t, 1, schema.made.Load())
 }
 
-func TestHalfMadeTemplateIsMadeAgain(t *testing.T) {
+func TestIncompleteTemplateIsRecreated(t *testing.T) {
 	t.Parallel()
-	schema, server := unique(t)
+	schema, server := uniqueSchema(t)
 	schema.fail.Store(true)
 	_, err := server.create(t.Context(), schema)
 	require.ErrorContains(t, err, "half way")
 	schema.fail.Store(false)
 	name, err := server.create(t.Context(), schema)
 	require.NoError(t, err)
-	assert.EqualValues(t, 2, schema.made.Load(), "half a schema is not cloned")
+	assert.EqualValues(t, 2, schema.made.Load(), "an incomplete schema is not cloned")
 	require.NoError(t, server.drop(t.Context(), name))
 }
 
-func TestSweepDropsWhatIsOld(t *testing.T) {
+func TestSweepDropsOldDatabases(t *testing.T) {
 	t.Parallel()
-	schema, server := unique(t)
-	kept, err := server.create(t.Context(), schema) // a minute ago, so to speak
+	schema, server := uniqueSchema(t)
+	kept, err := server.create(t.Context(), schema)
 	require.NoError(t, err)
 	stamp := func(age time.Duration) string {
 		return databasePrefix + time.Now().UTC().Add(-age).Format(timeLayout) + "_" + strings.ToLower(rand.Text()[:10])
 	}
-	recent, old := stamp(keepFor-time.Minute), stamp(keepFor+time.Minute)
-	other, _ := unique(t) // a template that was made long ago
+	recent, old := stamp(keepFailed-time.Minute), stamp(keepFailed+time.Minute)
+	other, _ := uniqueSchema(t) // its template is aged below
 	_, err = server.create(t.Context(), other)
 	require.NoError(t, err)
-	server.age(t, templatePrefix+other.hash, keepTemplateFor+time.Minute)
+	server.age(t, templatePrefix+other.hash, keepTemplates+time.Minute)
 	for _, name := range []string{recent, old} {
 		require.NoError(t, server.exec(t.Context(), "CREATE DATABASE %s", name))
 	}
@@ -104,10 +104,10 @@ func TestSweepDropsWhatIsOld(t *testing.T) {
 	assert.NoError(t, server.drop(t.Context(), recent))
 	assert.NoError(t, server.drop(t.Context(), kept))
 	_, err = server.create(t.Context(), other)
-	assert.NoError(t, err, "and it is made again when it is wanted")
+	assert.NoError(t, err, "the template is created again")
 }
 
-// age makes a database look as if it had been made that long ago.
+// age makes a database look older than it is.
 func (s *shared) age(t *testing.T, database string, by time.Duration) {
 	t.Helper()
 	path, err := s.names(t.Context(), "SELECT 'base/' || oid || '/PG_VERSION' FROM pg_database WHERE datname = $1", database)
@@ -117,17 +117,17 @@ func (s *shared) age(t *testing.T, database string, by time.Duration) {
 	require.NoError(t, os.Chtimes(filepath.Join(s.dir, "pgdata", path[0]), then, then))
 }
 
-func TestTheServerIsSharedAndLeft(t *testing.T) {
+func TestServerIsSharedAndReleased(t *testing.T) {
 	t.Parallel()
-	var own shared // another process, so to speak
-	require.NoError(t, own.enter(t.Context()))
-	require.NoError(t, own.enter(t.Context()))
-	require.NoError(t, own.leave())
+	var own shared // stands for another process
+	require.NoError(t, own.acquire(t.Context()))
+	require.NoError(t, own.acquire(t.Context()))
+	require.NoError(t, own.release())
 	_, err := own.names(t.Context(), "SELECT datname FROM pg_database")
-	require.NoError(t, err, "one still uses it")
+	require.NoError(t, err, "another test still uses it")
 	server := own.server
-	mine := join(t)
+	mine := use(t)
 	assert.Equal(t, mine.server.PID(), server.PID())
-	require.NoError(t, own.leave())
-	assert.NotZero(t, mine.server.PID(), "we still use it")
+	require.NoError(t, own.release())
+	assert.NotZero(t, mine.server.PID(), "this test still uses it")
 }

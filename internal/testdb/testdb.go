@@ -12,16 +12,16 @@ import (
 // poolSize is small: many tests run at once.
 const poolSize = 8
 
-// Schema is what a database is made with.
+// Schema creates the schema of test databases.
 type Schema interface {
-	// Hash is the same for the same schema, and different for another.
+	// Hash identifies the schema: equal schemas have equal hashes.
 	Hash() string
-	// Up brings an empty database up to it.
+	// Up creates the schema in an empty database.
 	Up(ctx context.Context, pool *pgxpool.Pool) error
 }
 
-// New is a fresh database with the schema, as a pool that is closed, and the
-// database dropped, when the test ends.
+// New creates a database with the schema and returns a pool for it. When the test ends,
+// the pool is closed and the database dropped.
 func New(tb testing.TB, s Schema) *pgxpool.Pool {
 	tb.Helper()
 	pool, err := postgres.Open(context.Background(), postgres.Config{URL: URL(tb, s), MaxConns: poolSize})
@@ -32,11 +32,11 @@ func New(tb testing.TB, s Schema) *pgxpool.Pool {
 	return pool
 }
 
-// URL is a fresh database with the schema, as a URL that any process can use. It
-// is dropped, and whoever is still connected cut off, when the test ends.
+// URL creates a database with the schema and returns its URL, which any process can use.
+// When the test ends, clients are disconnected and the database is dropped.
 func URL(tb testing.TB, s Schema) string {
 	tb.Helper()
-	server := join(tb)
+	server := use(tb)
 	name, err := server.create(context.Background(), s)
 	if err != nil {
 		tb.Fatalf("test database: %v", err)
@@ -44,7 +44,7 @@ func URL(tb testing.TB, s Schema) string {
 	location := server.url(name)
 	tb.Cleanup(func() {
 		if tb.Failed() {
-			tb.Logf("the database is kept for %v: %s (if nothing answers there, start it with: tally psql --data %s)", keepFor, location, server.dir)
+			tb.Logf("the database is kept for %v: %s (if the server is not running, start it with: tally psql --data %s)", keepFailed, location, server.dir)
 			return
 		}
 		if err := server.drop(context.Background(), name); err != nil {

@@ -21,7 +21,7 @@ import (
 // failVariable makes TestFails fail.
 const failVariable = "TALLY_TEST_FAIL"
 
-// counted is a schema that counts how often it is made.
+// counted is a schema that counts how often it is created.
 type counted struct {
 	hash string
 	made *atomic.Int32
@@ -37,7 +37,7 @@ func (c counted) Up(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-func TestEachTestHasItsOwnDatabase(t *testing.T) {
+func TestTestsHaveSeparateDatabases(t *testing.T) {
 	t.Parallel()
 	schema := letters()
 	var all sync.WaitGroup
@@ -46,33 +46,33 @@ func TestEachTestHasItsOwnDatabase(t *testing.T) {
 			pool := testdb.New(t, schema)
 			var n int
 			assert.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM letters").Scan(&n))
-			assert.Zero(t, n, "nobody else's rows")
+			assert.Zero(t, n, "no rows of other tests")
 			_, err := pool.Exec(t.Context(), "INSERT INTO letters VALUES ('a')")
 			assert.NoError(t, err)
 		})
 	}
 	all.Wait()
-	assert.LessOrEqual(t, schema.made.Load(), int32(1), "the schema is made once, and cloned")
+	assert.LessOrEqual(t, schema.made.Load(), int32(1), "the schema is created once, and cloned")
 }
 
-func TestADatabaseGoesWithItsTest(t *testing.T) {
+func TestDatabaseIsDroppedAfterTest(t *testing.T) {
 	t.Parallel()
-	stays := testdb.New(t, letters())
+	other := testdb.New(t, letters())
 	var url string
-	t.Run("inner", func(t *testing.T) { url = testdb.URL(t, letters()) }) //nolint:paralleltest // it is to end first
-	assert.False(t, exists(t, stays, url))
+	t.Run("inner", func(t *testing.T) { url = testdb.URL(t, letters()) }) //nolint:paralleltest // it must end first
+	assert.False(t, exists(t, other, url))
 }
 
-func exists(t *testing.T, pool *pgxpool.Pool, url string) (there bool) {
+func exists(t *testing.T, pool *pgxpool.Pool, url string) (found bool) {
 	t.Helper()
 	config, err := pgx.ParseConfig(url)
 	require.NoError(t, err)
 	const query = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
-	require.NoError(t, pool.QueryRow(t.Context(), query, config.Database).Scan(&there))
-	return there
+	require.NoError(t, pool.QueryRow(t.Context(), query, config.Database).Scan(&found))
+	return found
 }
 
-// TestFails is the other process of TestAFailedTestKeepsItsDatabase.
+// TestFails runs in the other process of TestFailedTestKeepsDatabase.
 func TestFails(t *testing.T) {
 	t.Parallel()
 	testdb.URL(t, letters())
@@ -81,7 +81,7 @@ func TestFails(t *testing.T) {
 	}
 }
 
-func TestAFailedTestKeepsItsDatabase(t *testing.T) {
+func TestFailedTestKeepsDatabase(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, letters())
 	failing := rerun(t, "^TestFails$")
@@ -107,15 +107,15 @@ func rerun(t *testing.T, tests string) *exec.Cmd {
 	return command
 }
 
-// A process of its own, with a temporary folder of its own, and so a server of
-// its own, which nobody else can have stopped.
-func TestTheLastProcessStopsTheServer(t *testing.T) {
+// The process has its own temporary folder and therefore its own server, which no other
+// process uses.
+func TestLastProcessStopsTheServer(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "tally-last-")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
-	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // the server's user has to pass
-	last := rerun(t, "^(TestEachTestHasItsOwnDatabase|TestADatabaseGoesWithItsTest)$")
+	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // the server's user must traverse it
+	last := rerun(t, "^(TestTestsHaveSeparateDatabases|TestDatabaseIsDroppedAfterTest)$")
 	last.Env = append(last.Env, "TMPDIR="+dir)
 	out, err := last.CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -1,10 +1,10 @@
-// Package tests3 gives a test an S3 server of its own, which it may take away and
-// bring back, and a proxy before it that breaks what the test says.
+// Package tests3 gives a test its own S3 server, which the test may stop and start, and
+// a proxy that injects faults into the server's responses.
 //
-// The server is versitygw, on a folder that goes with the test. The environment
-// variable TALLY_TEST_S3 names the program; without it, the one on the PATH serves,
-// and where there is none the test is skipped.
+// The server is versitygw; its data is deleted when the test ends. The environment
+// variable TALLY_TEST_S3 sets the path of the program. Without it, versitygw is looked
+// up on the PATH; if it is not installed, the test is skipped.
 //
-// Every server takes the same keys. A package that reads from one calls [Setenv] in
-// its TestMain, since the environment of parallel tests cannot be set.
+// All servers accept the same keys. A package whose code reads them from the environment
+// calls [Setenv] in its TestMain, since parallel tests cannot set environment variables.
 package tests3

@@ -10,22 +10,22 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 )
 
-// Fault is what goes wrong with one answer; the zero value is nothing.
+// Fault is the fault of one response. The zero value is no fault.
 type Fault struct {
-	Status int   // is answered instead, if not 0
-	Breaks bool  // the connection breaks within the body
-	Hangs  bool  // the body stands still instead, until the client has gone
-	After  int64 // so many bytes of it
+	Status int   // respond with this status, if not 0
+	Breaks bool  // close the connection within the body
+	Hangs  bool  // stall within the body until the client disconnects
+	After  int64 // bytes of the body before the fault
 }
 
-// Proxy stands before a server.
+// Proxy forwards requests to a server and injects faults.
 type Proxy struct {
 	tb     testing.TB
 	server *httptest.Server
 }
 
-// Proxy starts a proxy that asks fault about each request, also from several
-// goroutines at once.
+// Proxy starts a proxy that calls fault for each request. The function must be safe for
+// concurrent use.
 func (s *Server) Proxy(fault func(*http.Request) Fault) *Proxy {
 	s.tb.Helper()
 	target, err := url.Parse(s.Endpoint())
@@ -35,7 +35,7 @@ func (s *Server) Proxy(fault func(*http.Request) Fault) *Proxy {
 	pass := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
-			r.Out.Host = r.In.Host // it is signed
+			r.Out.Host = r.In.Host // the signature covers it
 		},
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
@@ -58,17 +58,17 @@ func (s *Server) Proxy(fault func(*http.Request) Fault) *Proxy {
 	return p
 }
 
-// URL is that of an object or folder in the bucket, by way of the proxy.
+// URL returns the URL of an object or prefix in the bucket through the proxy.
 func (p *Proxy) URL(key string) string { return urlAt(p.server.URL, key) }
 
-// At is URL as a location.
+// At returns URL as a location.
 func (p *Proxy) At(key string) bucket.Location { return parsed(p.tb, p.URL(key)) }
 
-// cut is an answer that ends early.
+// cut is a response whose body ends early.
 type cut struct {
 	http.ResponseWriter
 	left  int64
-	until <-chan struct{} // nil: at once
+	until <-chan struct{} // nil: no delay
 }
 
 func (c *cut) Write(b []byte) (int, error) {
@@ -76,8 +76,8 @@ func (c *cut) Write(b []byte) (int, error) {
 		c.left -= int64(len(b))
 		return c.ResponseWriter.Write(b)
 	}
-	_, _ = c.ResponseWriter.Write(b[:c.left])                // it ends here anyway
-	_ = http.NewResponseController(c.ResponseWriter).Flush() // so that what came before arrives
+	_, _ = c.ResponseWriter.Write(b[:c.left])                // the connection is closed next
+	_ = http.NewResponseController(c.ResponseWriter).Flush() // so that the client receives the bytes before the fault
 	if c.until != nil {
 		<-c.until
 	}

@@ -24,15 +24,15 @@ const (
 	accessKey = "tally-test"
 	secretKey = "tally-test-secret"
 	region    = "us-east-1"
-	// Bucket is there from the start.
+	// Bucket is the name of the bucket that New creates.
 	Bucket = "tally"
 
-	patience  = 20 * time.Second
-	pollEvery = 10 * time.Millisecond
+	startTimeout = 20 * time.Second
+	pollEvery    = 10 * time.Millisecond
 )
 
-// Setenv puts the keys of the servers into this process's environment, and keeps
-// it from looking for others.
+// Setenv sets the servers' keys in this process's environment, and disables all other
+// sources of credentials.
 func Setenv() error {
 	for name, value := range environment() {
 		if err := os.Setenv(name, value); err != nil {
@@ -49,8 +49,7 @@ func environment() map[string]string {
 	}
 }
 
-// Server is an S3 server. Each method fails the test where it cannot do what it
-// says.
+// Server is an S3 server. Its methods fail the test on error.
 type Server struct {
 	tb      testing.TB
 	program string
@@ -59,14 +58,14 @@ type Server struct {
 	process *exec.Cmd
 }
 
-// New starts a server with an empty bucket; it ends with the test.
+// New starts a server with an empty bucket, and stops it when the test ends.
 func New(tb testing.TB) *Server {
 	tb.Helper()
 	program := os.Getenv(programVariable)
 	if program == "" {
 		var err error
 		if program, err = exec.LookPath(programName); err != nil {
-			tb.Skipf("no S3 server to test with: install versitygw, or name it in %s", programVariable)
+			tb.Skipf("no S3 server: install versitygw, or set %s to its path", programVariable)
 		}
 	}
 	s := &Server{tb: tb, program: program, dir: tb.TempDir(), address: freeAddress(tb)}
@@ -80,44 +79,43 @@ func New(tb testing.TB) *Server {
 	return s
 }
 
-// freeAddress is one that nobody listens on now; the server keeps it through its
-// restarts.
+// freeAddress returns an unused address, which the server keeps when it restarts.
 func freeAddress(tb testing.TB) string {
 	tb.Helper()
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatalf("S3 server: %v", err)
 	}
-	defer func() { _ = l.Close() }() // nobody has connected
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
-// Start starts the server again and waits until it answers.
+// Start starts the server, also after Stop, and waits until it responds.
 func (s *Server) Start() {
 	s.tb.Helper()
-	// The keys are arguments: the test's own environment may hold others.
+	// The keys are arguments, since the test may set other keys in its environment.
 	s.process = exec.CommandContext(context.Background(), s.program, "--quiet", "--port", s.address, "--access", accessKey, "--secret", secretKey,
 		"--region", region, "posix", "--sidecar", filepath.Join(s.dir, "metadata"), filepath.Join(s.dir, "data"))
 	output, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.tb.Fatalf("S3 server: %v", err)
 	}
-	defer func() { _ = output.Close() }() // the process has its own
+	defer func() { _ = output.Close() }() // the process has its own descriptor
 	s.process.Stdout, s.process.Stderr = output, output
 	if err := s.process.Start(); err != nil {
 		s.tb.Fatalf("S3 server: %v", err)
 	}
-	deadline := time.Now().Add(patience)
-	for !s.answers() {
+	deadline := time.Now().Add(startTimeout)
+	for !s.responds() {
 		if time.Now().After(deadline) {
 			log, _ := os.ReadFile(output.Name())
-			s.tb.Fatalf("the S3 server does not answer; it says: %s", log)
+			s.tb.Fatalf("the S3 server does not respond; its log: %s", log)
 		}
 		time.Sleep(pollEvery)
 	}
 }
 
-func (s *Server) answers() bool {
+func (s *Server) responds() bool {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.Endpoint(), http.NoBody)
 	if err != nil {
 		return false
@@ -126,25 +124,25 @@ func (s *Server) answers() bool {
 	if err != nil {
 		return false
 	}
-	_ = response.Body.Close() // that it answers is enough
+	_ = response.Body.Close() // any response will do
 	return true
 }
 
-// Stop kills the server, as an outage would.
+// Stop kills the server, to simulate an outage.
 func (s *Server) Stop() {
 	if s.process == nil {
 		return
 	}
-	_ = s.process.Process.Kill() // gone already, if it was killed before
+	_ = s.process.Process.Kill() // the error is that it has exited
 	_ = s.process.Wait()
 	s.process = nil
 }
 
-// Endpoint is the server's own address.
+// Endpoint returns the server's URL.
 func (s *Server) Endpoint() string { return "http://" + s.address }
 
-// URL is that of an object or folder in the bucket, with the server named in its
-// parameters.
+// URL returns the URL of an object or prefix in the bucket, with the endpoint as a
+// parameter.
 func (s *Server) URL(key string) string { return urlAt(s.Endpoint(), key) }
 
 // At is URL as a location.
@@ -163,7 +161,8 @@ func urlAt(endpoint, key string) string {
 	return fmt.Sprintf("s3://%s/%s?%s", Bucket, key, url.Values{"endpoint": {endpoint}, "region": {region}}.Encode())
 }
 
-// Env is what a process needs to use the server without naming it in URLs.
+// Env returns the environment for a process that uses the server without an endpoint in
+// its URLs.
 func (s *Server) Env() []string {
 	env := []string{"AWS_ENDPOINT_URL=" + s.Endpoint()}
 	for name, value := range environment() {
@@ -186,8 +185,8 @@ func (s *Server) Put(key string, content []byte) {
 	}
 }
 
-// Write puts an object where the server keeps them, past the server: quicker, for
-// many.
+// Write writes an object directly into the server's data folder, which is faster than
+// Put for many objects.
 func (s *Server) Write(key string, content []byte) {
 	s.tb.Helper()
 	path := filepath.Join(s.dir, "data", Bucket, filepath.FromSlash(key))
@@ -199,7 +198,7 @@ func (s *Server) Write(key string, content []byte) {
 	}
 }
 
-// Remove removes an object.
+// Remove removes an object from the server's data folder.
 func (s *Server) Remove(key string) {
 	s.tb.Helper()
 	if err := os.Remove(filepath.Join(s.dir, "data", Bucket, filepath.FromSlash(key))); err != nil {
@@ -207,7 +206,7 @@ func (s *Server) Remove(key string) {
 	}
 }
 
-// Objects are the names, sizes and times of all objects, as the server keeps them.
+// Objects returns the name, size and modification time of each object.
 func (s *Server) Objects() []string {
 	s.tb.Helper()
 	var objects []string

@@ -14,7 +14,7 @@ import (
 	"github.com/opentax/tally/internal/testdb"
 )
 
-func TestOwnServerCanBeTakenAway(t *testing.T) {
+func TestOwnServerStopAndKill(t *testing.T) {
 	t.Parallel()
 	own := testdb.Own(t, map[string]string{"work_mem": "1MB", "synchronous_commit": "on"})
 	url := own.URL()
@@ -24,8 +24,8 @@ func TestOwnServerCanBeTakenAway(t *testing.T) {
 	_, err = connected.Exec(t.Context(), "CREATE TABLE kept AS SELECT 'here' AS text")
 	require.NoError(t, err)
 
-	for name, away := range map[string]func(){"stop": own.Stop, "kill": own.Kill} {
-		away()
+	for name, stop := range map[string]func(){"stop": own.Stop, "kill": own.Kill} {
+		stop()
 		_, err = pgx.Connect(t.Context(), url)
 		require.Error(t, err, name)
 		own.Start()
@@ -33,10 +33,10 @@ func TestOwnServerCanBeTakenAway(t *testing.T) {
 		assert.Equal(t, "here", ask(t, own, "SELECT text FROM kept"), name)
 	}
 	_, err = connected.Exec(t.Context(), "SELECT 1")
-	assert.Error(t, err, "who was connected was cut off")
+	assert.Error(t, err, "Stop and Kill disconnect clients")
 }
 
-func TestOwnServerCanBePaused(t *testing.T) {
+func TestOwnServerPause(t *testing.T) {
 	t.Parallel()
 	own := testdb.Own(t, nil)
 	connected, err := pgx.Connect(t.Context(), own.URL())
@@ -51,14 +51,14 @@ func TestOwnServerCanBePaused(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err = pgx.Connect(short, own.URL())
-	require.ErrorIs(t, err, context.DeadlineExceeded, "a connection is taken and not answered")
+	require.ErrorIs(t, err, context.DeadlineExceeded, "a connection is accepted without a response")
 	select {
 	case err := <-answered:
-		t.Fatalf("a paused server has answered: %v", err)
+		t.Fatalf("a paused server responded: %v", err)
 	default:
 	}
 	own.Resume()
-	require.NoError(t, <-answered, "nothing was lost")
+	require.NoError(t, <-answered, "the query continues")
 }
 
 func ask(t *testing.T, own *testdb.Server, query string) (answer string) {

@@ -18,99 +18,98 @@ import (
 )
 
 const (
-	ownStart  = time.Minute // enough for a new cluster and for a recovery
-	pollEvery = 10 * time.Millisecond
+	startTimeout = time.Minute // includes initdb and crash recovery
+	pollEvery    = 10 * time.Millisecond
 )
 
-// Server is a server of one test's own, which the test may take away and bring
-// back. Each method fails the test where it cannot do what it says. They are not
-// for several goroutines at once.
+// Server is the server of a single test, which the test may stop, kill, pause and start.
+// Its methods fail the test on error. They are not safe for concurrent use.
 type Server struct {
 	tb      testing.TB
 	config  embedded.Config
 	server  *embedded.Server
 	url     string
-	stopped []int // processes that Pause has stopped
+	stopped []int // process IDs that Pause stopped
 }
 
-// Own starts a server for this test alone, with an empty database; it ends with
-// the test. Making its cluster takes a second or so: use it where the server
-// itself is part of the test.
+// Own starts a server with an empty database for this test, and stops it when the test
+// ends. Its initdb takes about a second, so use it only if the server itself is part of
+// the test.
 func Own(tb testing.TB, settings map[string]string) *Server {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "tally-own-") // short, unlike the test's own: a socket's path is
+	dir, err := os.MkdirTemp("", "tally-own-") // tb.TempDir is too long for a socket's path
 	if err != nil {
-		tb.Fatalf("own server: %v", err)
+		tb.Fatalf("test's server: %v", err)
 	}
-	all := quick()
+	all := fastSettings()
 	maps.Copy(all, settings)
 	s := &Server{tb: tb, config: embedded.Config{Dir: dir, BinDir: os.Getenv(programsVariable), Settings: all}}
 	tb.Cleanup(func() {
 		s.Resume()
 		s.Stop()
 		if err := os.RemoveAll(dir); err != nil {
-			tb.Errorf("own server: %v", err)
+			tb.Errorf("test's server: %v", err)
 		}
 	})
 	s.Start()
 	return s
 }
 
-// URL is the same however often the server was stopped and started.
+// URL returns the connection URL. It stays the same when the server restarts.
 func (s *Server) URL() string { return s.url }
 
-// Start brings the server back after Stop or Kill, with its data; it does nothing
-// where it is running.
+// Start restarts the server after Stop or Kill, with its data. It does nothing if the
+// server is running.
 func (s *Server) Start() {
 	s.tb.Helper()
 	if s.server != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), ownStart)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	server, err := embedded.Start(ctx, s.config)
 	if err != nil {
-		s.tb.Fatalf("start the own server: %v", err)
+		s.tb.Fatalf("start the test's server: %v", err)
 	}
 	s.server, s.url = server, server.URL()
 }
 
-// Stop shuts the server down in good order, and cuts off whoever is connected.
+// Stop stops the server with a fast shutdown, which disconnects all clients.
 func (s *Server) Stop() {
 	s.tb.Helper()
 	if s.server == nil {
 		return
 	}
 	if err := s.server.Close(); err != nil {
-		s.tb.Errorf("stop the own server: %v", err)
+		s.tb.Errorf("stop the test's server: %v", err)
 	}
 	s.server = nil
 }
 
-// Kill ends the server as a power failure would, but for what the operating
-// system has in memory: the next Start recovers.
+// Kill kills the server with SIGKILL, so that the next Start runs crash recovery. Unlike
+// in a power failure, writes that are not synced survive.
 func (s *Server) Kill() {
 	s.tb.Helper()
 	pid := s.running()
 	s.signal(pid, syscall.SIGKILL)
-	for deadline := time.Now().Add(ownStart); s.server.PID() != 0; time.Sleep(pollEvery) {
+	for deadline := time.Now().Add(startTimeout); s.server.PID() != 0; time.Sleep(pollEvery) {
 		if time.Now().After(deadline) {
-			s.tb.Fatalf("process %d is still there", pid)
+			s.tb.Fatalf("process %d is still running", pid)
 		}
 	}
 	s.Stop()
 }
 
-// Pause stops the server and all its connections in their tracks, until Resume:
-// connections are taken but not answered.
+// Pause stops the server and all its backends with SIGSTOP until Resume: new connections
+// are accepted by the kernel but get no response.
 func (s *Server) Pause() {
 	s.tb.Helper()
 	pid := s.running()
-	ctx, cancel := context.WithTimeout(context.Background(), ownStart)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {
-		s.tb.Fatalf("pause the own server: %v", err)
+		s.tb.Fatalf("pause the test's server: %v", err)
 	}
 	rows, err := conn.Query(ctx, "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 	var pids []int
@@ -118,10 +117,10 @@ func (s *Server) Pause() {
 		pids, err = pgx.CollectRows(rows, pgx.RowTo[int])
 	}
 	if err != nil {
-		s.tb.Fatalf("pause the own server: %v", err)
+		s.tb.Fatalf("pause the test's server: %v", err)
 	}
 	if err := conn.Close(ctx); err != nil {
-		s.tb.Errorf("pause the own server: %v", err)
+		s.tb.Errorf("pause the test's server: %v", err)
 	}
 	for _, pid := range append([]int{pid}, pids...) {
 		s.signal(pid, syscall.SIGSTOP)
@@ -141,7 +140,7 @@ func (s *Server) Resume() {
 func (s *Server) running() int {
 	s.tb.Helper()
 	if s.server == nil || s.server.PID() == 0 {
-		s.tb.Fatalf("the own server in %s is not running", filepath.Base(s.config.Dir))
+		s.tb.Fatalf("the test's server in %s is not running", filepath.Base(s.config.Dir))
 	}
 	return s.server.PID()
 }
