@@ -1,6 +1,6 @@
-// Package extsort sorts more records than memory holds. Records are short byte
-// strings; they lie one behind another in a few large blocks, so that sorting a
-// million of them allocates next to nothing.
+// Package extsort is an external merge sort for records that may not fit in memory.
+// Records are short byte strings. They are stored contiguously in a few large blocks, so
+// sorting a million records makes only a few allocations.
 package extsort
 
 import (
@@ -17,61 +17,62 @@ import (
 
 // Order is the order of a sorter's records.
 type Order struct {
-	// Key is the first eight bytes of what is compared, so that most comparisons
-	// are of two numbers. Where Start is set, it leaves the first skip bytes of it
-	// out.
+	// Key returns the first eight bytes of the sort key as a number, so that most
+	// comparisons compare two numbers. If Start is set, Key skips the first skip bytes
+	// of the sort key.
 	Key func(record []byte, skip int) uint64
-	// Rest compares records whose keys are equal.
+	// Rest compares two records whose Keys are equal.
 	Rest func(a, b []byte) int
-	// Start is the part of a record that comes first in the order, and whose first
-	// bytes may be the same in all of them; nil: there is none.
+	// Start returns the leading part of the sort key, which may have a common prefix in
+	// all records. It is optional.
 	Start func(record []byte) []byte
 }
 
 const (
-	firstChunk  = 256 << 10 // bytes of records that are sorted at once, at first
-	usualChunk  = 4 << 20   // and usually, see Limits: each chunk is twice as large as the one before
-	lastChunk   = 64 << 20  // and at most, where there are very many
-	manyFiles   = 128       // after which chunks become larger, so that files do not become too many
-	usualMemory = 40 << 20  // bytes of records that stay in memory, see Limits
-	usualRecord = 40        // bytes, for a start
-	maxSorting  = 4         // chunks that are sorted at once, whatever the cores
-	maxRecord   = 1<<16 - 1
+	// Each chunk has twice the size of the previous one, from firstChunk to Limits.Chunk.
+	// After filesPerSize files the size doubles again, up to maxChunk, to bound the
+	// number of files. Sizes are in bytes.
+	firstChunk    = 256 << 10
+	defaultChunk  = 4 << 20
+	maxChunk      = 64 << 20
+	filesPerSize  = 128
+	defaultMemory = 40 << 20
+	typicalRecord = 40 // estimates the number of records in a new chunk
+	maxSorting    = 4  // chunks that are sorted concurrently
+	maxRecord     = 1<<16 - 1
 )
 
-// Limits are the sizes of a sorter's parts; zero means the usual. They do not show in
-// the result.
+// Limits are the sizes of a sorter's buffers. They do not affect the result.
 type Limits struct {
-	Chunk  int // bytes of records that are sorted at once; 4 MiB
-	Memory int // bytes of records that stay in memory; if there are more, all go to disk; 40 MiB
+	Chunk  int // bytes per chunk; default 4 MiB
+	Memory int // bytes of records kept in memory, beyond which all are written to disk; default 40 MiB
 }
 
-// Sorter sorts records chunk by chunk while more are added, writes the chunks to
-// temporary files if they are more than some memory holds, and merges them: about
-// 60 MiB at most, however many records there are, and little for few. Which chunk a record was in does not show in the result,
-// as long as no two records are equal to the order. It is for one goroutine, and
-// is to be closed.
+// Sorter sorts full chunks in the background while records are added. If the chunks
+// exceed Limits.Memory, it writes them to temporary files. It uses at most about 60 MiB,
+// and less for few records. The result is deterministic if no two records compare equal.
+// A Sorter is not safe for concurrent use, and must be closed.
 type Sorter struct {
 	order   Order
 	limits  Limits
-	ctx     context.Context // ends the sorting
+	ctx     context.Context // canceled when sorting fails
 	filling *chunk
 	sorting *errgroup.Group
-	size    int      // of the last chunk that was made
-	memory  []*chunk // sorted, or being so
-	held    int      // bytes of memory's records
+	size    int      // of the newest chunk
+	memory  []*chunk // sorted, or being sorted
+	held    int      // capacity of memory in bytes
 	files   []*runFile
 	free    chan *chunk
 	count   int64
 }
 
-// New makes a sorter; nothing is allocated before the first record.
+// New returns a sorter. It allocates its first chunk with the first record.
 func New(ctx context.Context, order Order, limits Limits) *Sorter {
 	if limits.Chunk == 0 {
-		limits.Chunk = usualChunk
+		limits.Chunk = defaultChunk
 	}
 	if limits.Memory == 0 {
-		limits.Memory = usualMemory
+		limits.Memory = defaultMemory
 	}
 	s := &Sorter{order: order, limits: limits, free: make(chan *chunk, maxSorting)}
 	s.sorting, s.ctx = errgroup.WithContext(ctx)
@@ -79,14 +80,14 @@ func New(ctx context.Context, order Order, limits Limits) *Sorter {
 	return s
 }
 
-// Len counts the records added.
+// Len returns the number of records added.
 func (s *Sorter) Len() int64 { return s.count }
 
-// Add takes a copy of a record of at most 65535 bytes. Its errors are those of a
-// temporary file, or the context's.
+// Add adds a copy of a record of at most 65535 bytes. It returns an error if a temporary
+// file cannot be written or the context is done.
 func (s *Sorter) Add(record []byte) error {
 	if len(record) > maxRecord {
-		return fmt.Errorf("sort: a record of %d bytes, want at most %d", len(record), maxRecord)
+		return fmt.Errorf("sort: a record has %d bytes, more than the maximum of %d", len(record), maxRecord)
 	}
 	c := s.filling
 	if c == nil || len(c.records) > 0 && len(c.records)+2+len(record) > cap(c.records) {
@@ -103,14 +104,14 @@ func (s *Sorter) Add(record []byte) error {
 }
 
 func (s *Sorter) take() *chunk {
-	if size := s.nextSize(); size != s.size { // those that are free have the size of before
+	if size := s.nextSize(); size != s.size { // free chunks have the previous size
 		s.size, s.free = size, make(chan *chunk, maxSorting)
 	}
 	select {
 	case c := <-s.free:
 		return c
 	default:
-		return &chunk{records: make([]byte, 0, s.size), entries: make([]entry, 0, s.size/usualRecord)}
+		return &chunk{records: make([]byte, 0, s.size), entries: make([]entry, 0, s.size/typicalRecord)}
 	}
 }
 
@@ -118,10 +119,11 @@ func (s *Sorter) nextSize() int {
 	if s.size < s.limits.Chunk {
 		return min(max(2*s.size, firstChunk), s.limits.Chunk)
 	}
-	return min(s.limits.Chunk<<(len(s.files)/manyFiles), lastChunk)
+	return min(s.limits.Chunk<<(len(s.files)/filesPerSize), maxChunk)
 }
 
-// seal hands the chunk that is filling over to be sorted.
+// seal sorts the current chunk in the background. If it exceeds Limits.Memory, all chunks
+// in memory are written to disk.
 func (s *Sorter) seal() error {
 	if s.filling == nil {
 		return context.Cause(s.ctx)
@@ -140,7 +142,6 @@ func (s *Sorter) seal() error {
 		})
 		return context.Cause(s.ctx)
 	}
-	// All of them go: the more records there are, the less is in memory.
 	for _, c := range s.memory {
 		if err := s.spill(c); err != nil {
 			return err
@@ -164,7 +165,7 @@ func (s *Sorter) spill(c *chunk) error {
 			c.sort(s.order)
 		}
 		err := f.write(c)
-		if cap(c.records) == size { // nobody else is at it any more, so that it can be filled again
+		if cap(c.records) == size { // reuse it
 			c.records, c.entries, c.sorted = c.records[:0], c.entries[:0], nil
 			select {
 			case free <- c:
@@ -176,7 +177,7 @@ func (s *Sorter) spill(c *chunk) error {
 	return nil
 }
 
-// Sorted ends the adding, and gives the records in order. They can be read once.
+// Sorted returns the records in order. They can be read once; no more can be added.
 func (s *Sorter) Sorted() (*Merge, error) {
 	if err := s.seal(); err != nil {
 		return nil, err
@@ -191,7 +192,7 @@ func (s *Sorter) Sorted() (*Merge, error) {
 			return nil, err
 		}
 	}
-	s.memory = nil // a run lets go of its chunk when it has been read
+	s.memory = nil // each run releases its chunk when it has been read
 	for _, f := range s.files {
 		if err := f.rewind(); err != nil {
 			return nil, err
@@ -203,25 +204,26 @@ func (s *Sorter) Sorted() (*Merge, error) {
 	return m, nil
 }
 
-// Close gives memory and files back, also in the middle of the work.
+// Close waits for the background sorts and releases memory and files. It may be called
+// at any time.
 func (s *Sorter) Close() {
-	_ = s.sorting.Wait() // Sorted has told the error, or nobody asked
+	_ = s.sorting.Wait() // Sorted returned the error, or was not called
 	for _, f := range s.files {
 		f.close()
 	}
 	s.memory, s.files, s.filling = nil, nil, nil
 }
 
-// chunk is what is sorted at once.
+// chunk is a block of records that is sorted as a unit.
 type chunk struct {
-	records []byte // each after its length in two bytes
+	records []byte // each prefixed with its length in two bytes
 	entries []entry
-	sorted  <-chan struct{} // closed when the sorting that was begun in memory has ended; nil if none was
+	sorted  <-chan struct{} // closed when sorting in memory has finished; nil if it was not started
 }
 
 type entry struct {
 	key uint64
-	at  uint32 // where the record's length is
+	at  uint32 // offset of the record's length
 }
 
 func (c *chunk) record(at uint32) []byte {
@@ -230,7 +232,7 @@ func (c *chunk) record(at uint32) []byte {
 }
 
 func (c *chunk) sort(order Order) {
-	skip := c.shared(order)
+	skip := c.commonPrefix(order)
 	for i, e := range c.entries {
 		c.entries[i].key = order.Key(c.record(e.at), skip)
 	}
@@ -242,8 +244,8 @@ func (c *chunk) sort(order Order) {
 	})
 }
 
-// shared is the number of bytes with which all records start.
-func (c *chunk) shared(order Order) int {
+// commonPrefix returns the length of the common prefix of all records' Start.
+func (c *chunk) commonPrefix(order Order) int {
 	if order.Start == nil || len(c.entries) == 0 {
 		return 0
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// byText sorts by everything but the first four bytes, which only pad.
+// byText sorts by all but the first four bytes, which are padding.
 func byText() Order {
 	start := func(r []byte) []byte { return r[4:] }
 	return Order{
@@ -42,7 +42,7 @@ func all(t *testing.T, s *Sorter) []string {
 		r, err := m.Next()
 		if errors.Is(err, io.EOF) {
 			_, err = m.Next()
-			require.ErrorIs(t, err, io.EOF, "once more")
+			require.ErrorIs(t, err, io.EOF, "a second call after the end")
 			return got
 		}
 		require.NoError(t, err)
@@ -50,7 +50,7 @@ func all(t *testing.T, s *Sorter) []string {
 	}
 }
 
-// Sizes up to more chunks than stay in memory.
+// Numbers and lengths of records, also more than fit in memory.
 func TestSorted(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ n, length, spilled int }{{0, 8, 0}, {1, 8, 0}, {1000, 8, 0}, {100_000, 20, 0}, {9000, 9000, 7}, {200, 65535, 0}} {
@@ -63,7 +63,7 @@ func TestSorted(t *testing.T) {
 			record := make([]byte, c.length)
 			for range c.n {
 				binary.LittleEndian.PutUint32(record, random.Uint32())
-				copy(record[4:], fmt.Sprintf("T%03d", random.IntN(1000))) // many are equal in it
+				copy(record[4:], fmt.Sprintf("T%03d", random.IntN(1000))) // many duplicates
 				require.NoError(t, s.Add(record))
 				want = append(want, string(record))
 			}
@@ -79,12 +79,12 @@ func TestSorted(t *testing.T) {
 	}
 }
 
-// Chunks of one record each, more files than at first, chunks that go to a file while
-// they are still being sorted in memory: the same order, each of many times.
-func TestLimitsDoNotShow(t *testing.T) {
+// Chunks of one record, more than filesPerSize files, and chunks that are spilled while
+// they are being sorted in memory. The schedule varies, so each case runs many times.
+func TestLimitsDoNotAffectResult(t *testing.T) {
 	t.Parallel()
 	for _, limits := range []Limits{{Chunk: 1, Memory: 1}, {Chunk: 64, Memory: 1 << 20}, {Chunk: 1000, Memory: 3000}} {
-		for seed := range uint64(50) { // side by side, so that sortings start late
+		for seed := range uint64(50) { // in parallel, so that background sorts start late
 			t.Run(fmt.Sprint(limits, seed), func(t *testing.T) {
 				t.Parallel()
 				s := New(t.Context(), byText(), limits)
@@ -103,8 +103,8 @@ func TestLimitsDoNotShow(t *testing.T) {
 	}
 }
 
-// Records that share their start, of unequal lengths.
-func TestSharedStarts(t *testing.T) {
+// Records of different lengths with a common prefix.
+func TestCommonPrefix(t *testing.T) {
 	t.Parallel()
 	s := New(t.Context(), byText(), Limits{})
 	defer s.Close()
@@ -121,7 +121,7 @@ func TestErrors(t *testing.T) {
 	assert.ErrorContains(t, s.Add(make([]byte, 65536)), "65536 bytes")
 
 	fill := func(s *Sorter) (err error) {
-		for range 2 * usualMemory / 60_000 {
+		for range 2 * defaultMemory / 60_000 {
 			if err = s.Add(make([]byte, 60_000)); err != nil {
 				return err
 			}
@@ -133,18 +133,18 @@ func TestErrors(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 
 	ctx, cancel := context.WithCancel(t.Context())
-	cancelled := New(ctx, byText(), Limits{})
+	canceled := New(ctx, byText(), Limits{})
 	cancel()
-	assert.ErrorIs(t, fill(cancelled), context.Canceled)
-	_, err := cancelled.Sorted()
+	assert.ErrorIs(t, fill(canceled), context.Canceled)
+	_, err := canceled.Sorted()
 	require.ErrorIs(t, err, context.Canceled)
-	cancelled.Close()
+	canceled.Close()
 
 	whole := New(t.Context(), byText(), Limits{})
 	require.NoError(t, fill(whole))
 	left, err := os.ReadDir(os.TempDir())
 	require.NoError(t, err)
-	assert.Empty(t, left, "a temporary file has no name")
+	assert.Empty(t, left, "temporary files are unlinked")
 	whole.Close()
 	whole.Close()
 }

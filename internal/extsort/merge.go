@@ -10,13 +10,13 @@ import (
 	"slices"
 )
 
-const runBuffer = 32 << 10 // bytes of each file while it is written or read
+const runBuffer = 32 << 10 // bytes per file
 
-// Merge gives records in order: a heap of the runs by their first records.
+// Merge merges sorted runs. It is a heap of the runs, ordered by their next records.
 type Merge struct {
-	order  Order
-	heads  []head
-	handed bool // the first head was handed out
+	order    Order
+	heads    []head
+	returned bool // Next has returned the first head
 }
 
 type head struct {
@@ -25,20 +25,20 @@ type head struct {
 	run    run
 }
 
-// run is a sorted sequence, which ends with io.EOF. A record is valid until the
-// next call.
+// run is a sorted sequence of records. next returns io.EOF at its end; a record is valid
+// until the next call.
 type run interface {
 	next() ([]byte, error)
 }
 
-// Next is the next record, or io.EOF. It is valid until the next call.
+// Next returns the next record, or io.EOF. The record is valid until the next call.
 func (m *Merge) Next() ([]byte, error) {
-	if m.handed {
+	if m.returned {
 		if err := m.advance(); err != nil {
 			return nil, err
 		}
 	}
-	if m.handed = len(m.heads) > 0; !m.handed {
+	if m.returned = len(m.heads) > 0; !m.returned {
 		return nil, io.EOF
 	}
 	return m.heads[0].record, nil
@@ -64,7 +64,7 @@ func (m *Merge) add(r run) error {
 	return nil
 }
 
-// advance goes on in the run whose record was handed out.
+// advance reads the next record of the first run and restores the heap.
 func (m *Merge) advance() error {
 	first := &m.heads[0]
 	record, err := first.run.next()
@@ -102,7 +102,7 @@ func (m *Merge) less(i, j int) bool {
 	return m.order.Rest(a.record, b.record) < 0
 }
 
-// memoryRun is a run that has stayed in memory.
+// memoryRun is a run in memory.
 type memoryRun struct {
 	chunk *chunk
 	i     int
@@ -117,8 +117,8 @@ func (r *memoryRun) next() ([]byte, error) {
 	return r.chunk.record(r.chunk.entries[r.i-1].at), nil
 }
 
-// runFile is a run on disk. Its name is gone as soon as it is made, where the
-// system allows that, so that not even a killed process leaves it behind.
+// runFile is a run on disk. The file is unlinked when it is created, if the system allows
+// that, so that a killed process leaves no files.
 type runFile struct {
 	file   *os.File
 	reader *bufio.Reader
@@ -130,13 +130,13 @@ func newRunFile() (*runFile, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	_ = os.Remove(f.Name()) // where an open file cannot be removed, close does it
+	_ = os.Remove(f.Name()) // on systems that cannot remove an open file, close removes it
 	return &runFile{file: f}, nil
 }
 
-// explain says what the file is for, and how to have it elsewhere.
+// explain adds the purpose of the file, and how to change its folder.
 func explain(err error) error {
-	return fmt.Errorf("temporary file for sorting (TMPDIR names its folder): %w", err)
+	return fmt.Errorf("temporary file for sorting (set TMPDIR to change its folder): %w", err)
 }
 
 func (f *runFile) write(c *chunk) error {
@@ -178,6 +178,6 @@ func (f *runFile) next() ([]byte, error) {
 }
 
 func (f *runFile) close() {
-	_ = f.file.Close()           // it was only a copy
-	_ = os.Remove(f.file.Name()) // most often it is gone already
+	_ = f.file.Close()           // the data is temporary
+	_ = os.Remove(f.file.Name()) // usually already removed
 }

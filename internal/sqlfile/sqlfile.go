@@ -1,9 +1,8 @@
-// Package sqlfile reads .sql files that hold several named statements, so that
-// SQL lives in files of its own that an editor, a benchmark and the program read
-// alike.
+// Package sqlfile parses .sql files with several named statements, so that the program,
+// the benchmarks and editors use the same files.
 //
-// A line "-- name: x" starts statement x. {{word}} stands for a relation or
-// column that the caller names; values are never written into the text.
+// A line "-- name: x" starts statement x. {{word}} is a placeholder for an identifier
+// that the caller supplies. Values are always bound as parameters.
 package sqlfile
 
 import (
@@ -13,11 +12,11 @@ import (
 
 const marker = "-- name: "
 
-// Statements are the statements of one file by their names.
+// Statements are the statements of a file, by name.
 type Statements map[string]string
 
-// Parse splits a file's text. It panics on a file in which a name is missing or
-// repeated: the files are part of the program.
+// Parse splits the text of a file into statements. It panics if a name is missing or
+// repeated, since the files are compiled into the program.
 func Parse(text string) Statements {
 	s := Statements{}
 	for i, part := range strings.Split("\n"+text, "\n"+marker) {
@@ -37,8 +36,8 @@ func Parse(text string) Statements {
 	return s
 }
 
-// Get returns a statement with each {{word}} replaced; words are pairs of word
-// and replacement. It panics on a name or word that is not there.
+// Get returns a statement with its placeholders replaced. words are pairs of placeholder
+// and identifier. Get panics if the statement does not exist or a placeholder remains.
 func (s Statements) Get(name string, words ...string) string {
 	text, ok := s[name]
 	if !ok {
@@ -48,7 +47,7 @@ func (s Statements) Get(name string, words ...string) string {
 		text = strings.ReplaceAll(text, "{{"+words[i]+"}}", words[i+1])
 	}
 	if strings.Contains(text, "{{") {
-		panic(fmt.Sprintf("sqlfile: statement %q has a word that was not given", name))
+		panic(fmt.Sprintf("sqlfile: statement %q has a placeholder without a replacement", name))
 	}
 	return text
 }

@@ -13,8 +13,8 @@ func TestParse(t *testing.T) {
 	s := sqlfile.Parse("-- name: a\nSELECT 1;\n\n-- name: b\n-- why\nSELECT {{column}} FROM {{table}};\n")
 	assert.Equal(t, "SELECT 1;", s.Get("a"))
 	assert.Equal(t, "-- why\nSELECT x FROM y;", s.Get("b", "column", "x", "table", "y"))
-	assert.Panics(t, func() { s.Get("c") }, "no such name")
-	assert.Panics(t, func() { s.Get("b", "column", "x") }, "a word is missing")
-	assert.Panics(t, func() { sqlfile.Parse("-- name: a\n1\n-- name: a\n2\n") }, "a name twice")
+	assert.Panics(t, func() { s.Get("c") }, "unknown name")
+	assert.Panics(t, func() { s.Get("b", "column", "x") }, "missing placeholder")
+	assert.Panics(t, func() { sqlfile.Parse("-- name: a\n1\n-- name: a\n2\n") }, "repeated name")
 	assert.Panics(t, func() { sqlfile.Parse("SELECT 1;\n-- name: a\n") }, "text before the first name")
 }
