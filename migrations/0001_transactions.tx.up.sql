@@ -1,13 +1,13 @@
--- The mission's table, its key table and its rollups.
+-- Creates transactions with the required columns, its key table and its rollups.
 --
 -- Why: transactions is partitioned by month so that loads, pruning, vacuum and
--- retention work on one month at a time. PostgreSQL cannot keep transaction_id
--- unique across partitions (a unique index must hold the partition key), so
--- transaction_keys does. Every write goes through Tally, which says so with the
--- setting tally.writer for the length of its transaction; any other write to
--- these tables is refused, since it would leave a key or a rollup wrong.
+-- retention work on one month at a time. PostgreSQL cannot enforce a unique
+-- transaction_id across partitions (a unique index must include the partition key), so
+-- transaction_keys does. Tally sets the parameter tally.writer for each transaction
+-- that writes to these tables; triggers reject all other writes, since they would make
+-- the keys or the rollups inconsistent.
 --
--- Locks: none that matter; every table is new.
+-- Locks: only new tables.
 
 CREATE SEQUENCE transactions_id_seq AS BIGINT;
 
@@ -59,7 +59,7 @@ CREATE TABLE daily_totals (
 
 COMMENT ON TABLE daily_totals IS 'Count and exact sum of all transactions of a day, moved in the commit that moves the rows.';
 
--- A row that corrections: replace has taken out, kept as it was.
+-- The previous versions of rows that corrections: replace has replaced.
 CREATE TABLE transaction_versions (
     transaction_id   VARCHAR(50) NOT NULL,
     user_id          INT         NOT NULL,
@@ -91,10 +91,9 @@ COMMENT ON FUNCTION tally_refuse_write() IS 'Refuses writes that do not come fro
 
 --bun:split
 
--- A row trigger, not a statement trigger: PostgreSQL copies it to every
--- partition, those made by hand too, so a write straight into a partition is
--- refused as well. AFTER, since a BEFORE ROW trigger would take COPY's
--- multi-row inserts away.
+-- A row trigger, not a statement trigger: PostgreSQL clones it to every partition,
+-- also to those created manually, so direct writes to a partition are rejected too.
+-- AFTER, since a BEFORE ROW trigger would disable COPY's multi-row inserts.
 CREATE TRIGGER only_tally_writes AFTER INSERT OR UPDATE OR DELETE ON transactions
     FOR EACH ROW WHEN (current_setting('tally.writer', true) IS DISTINCT FROM 'tally')
     EXECUTE FUNCTION tally_refuse_write();
@@ -109,10 +108,10 @@ CREATE TRIGGER only_tally_writes BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE O
 
 --bun:split
 
--- Makes the partition of a month where it is missing. It fills a table of its
--- own and attaches it: CREATE TABLE … PARTITION OF would lock readers of
--- transactions out (ACCESS EXCLUSIVE), ATTACH does not (SHARE UPDATE EXCLUSIVE).
--- The caller holds the load lock, so no two sessions make the same month.
+-- Creates the partition of a month if it is missing. It creates a table and attaches
+-- it: CREATE TABLE … PARTITION OF would block readers of transactions (ACCESS
+-- EXCLUSIVE), ATTACH PARTITION does not (SHARE UPDATE EXCLUSIVE). The caller holds the
+-- load lock, so no two sessions create the same partition.
 CREATE FUNCTION tally_ensure_partition(month DATE) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
 DECLARE
     first_day DATE := date_trunc('month', month)::date;
@@ -133,6 +132,6 @@ END $$;
 
 --bun:split
 
--- Noted in the transaction of the change itself: a process that is killed right
--- after the commit must not leave a change that nobody remembers.
+-- Recorded in the same transaction: a process that is killed right after the commit
+-- must not leave a migration that is applied but not recorded.
 INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('0001', 1, now());

@@ -1,11 +1,11 @@
--- The ledger and the audit trail: what ran, what was read, what became of it.
+-- Creates the ledger and the audit trail: runs, attempts, files, rejects, logs, events.
 --
--- Why: River deletes completed jobs after a day, and a killed worker tells
--- nobody; these tables are Tally's own and only ever grow. A run's state is
--- derived (view etl_run_status) from its attempts and their outcomes, so no row
--- is ever updated.
+-- Why: River deletes completed jobs after a day, and a killed worker cannot record its
+-- outcome. These tables are independent of River and append-only. The view
+-- etl_run_status derives the status of a run from its attempts and their outcomes, so
+-- no row is ever updated.
 --
--- Locks: none that matter; every table is new.
+-- Locks: only new tables.
 
 CREATE TABLE etl_runs (
     id           BIGINT      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -137,7 +137,7 @@ CREATE TABLE audit_events (
 
 COMMENT ON TABLE audit_events IS 'Who asked for what, from where: runs requested, midnights skipped by policy, changes through River UI.';
 
--- The one mutable row: up to which logical date the schedule has decided.
+-- The only mutable row of the ledger: the last logical date that the schedule has processed.
 CREATE TABLE etl_schedule (
     only_row   BOOLEAN     PRIMARY KEY DEFAULT true CHECK (only_row),
     last_date  DATE        NOT NULL,
@@ -183,6 +183,6 @@ COMMENT ON VIEW etl_run_status IS 'Each run with its latest attempt. due: not st
 
 --bun:split
 
--- Noted in the transaction of the change itself: a process that is killed right
--- after the commit must not leave a change that nobody remembers.
+-- Recorded in the same transaction: a process that is killed right after the commit
+-- must not leave a migration that is applied but not recorded.
 INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('0002', 1, now());

@@ -1,24 +1,22 @@
--- The guard of transactions by statement, where it was by row.
+-- Replaces the row trigger that guards transactions with statement triggers.
 --
--- Why: a row trigger that never fires still costs a comparison for each row that a
--- load writes, a tenth of the load's time. A statement trigger costs nothing, but
--- PostgreSQL gives it to no partition by itself. So the row trigger stays on the
--- table, from which a partition that somebody makes by hand inherits it; Tally's
--- own partitions have theirs disabled, and a statement trigger instead.
+-- Why: a row trigger that never fires still costs a comparison per row, a tenth of the
+-- time of a load. A statement trigger costs nothing, but PostgreSQL does not clone it to
+-- partitions. So the row trigger stays on the parent, for partitions that are created
+-- manually; Tally's partitions disable it and have a statement trigger instead.
 --
--- Also: a month for which somebody has made a partition by hand, under a name of
--- its own, is left as it is, where it failed the load; and a table that was filled
--- before can become a month's partition.
+-- Also: a month is left alone if a manually created partition with another name covers
+-- it, which made the load fail before; and an existing table with rows can become the
+-- partition of a month.
 --
--- Locks: each partition for an instant, against writers.
+-- Locks: SHARE ROW EXCLUSIVE on transactions and each partition, briefly.
 
 CREATE TRIGGER only_tally_statements BEFORE INSERT OR UPDATE OR DELETE ON transactions
     FOR EACH STATEMENT EXECUTE FUNCTION tally_refuse_write();
 
 --bun:split
 
--- The caller has made the partition, or is it: its rows are guarded by statement
--- from now on.
+-- Guards a partition by statement instead of by row.
 CREATE FUNCTION tally_guard_partition(part REGCLASS) RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('CREATE TRIGGER only_tally_statements BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION tally_refuse_write()', part);
@@ -33,7 +31,7 @@ $$;
 
 --bun:split
 
--- The months, given by a day of each, in which no partition has any part.
+-- Returns the months that no partition overlaps. Each argument is any day of a month.
 CREATE FUNCTION tally_missing_partitions(months DATE[]) RETURNS SETOF DATE LANGUAGE sql STABLE AS $$
     WITH bounds AS (
         SELECT trim(BOTH chr(39) FROM b[1]) AS low, trim(BOTH chr(39) FROM b[2]) AS high
@@ -55,9 +53,9 @@ $$;
 
 --bun:split
 
--- Makes a table with the columns and the primary key of transactions the partition
--- of a month, which has none. CREATE TABLE … PARTITION OF would lock readers of
--- transactions out (ACCESS EXCLUSIVE), ATTACH does not (SHARE UPDATE EXCLUSIVE).
+-- Attaches a table with the columns and the primary key of transactions as the partition
+-- of a month that has none. CREATE TABLE … PARTITION OF would block readers of
+-- transactions (ACCESS EXCLUSIVE), ATTACH PARTITION does not (SHARE UPDATE EXCLUSIVE).
 CREATE FUNCTION tally_attach_partition(filled REGCLASS, month DATE) RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
     first_day DATE := date_trunc('month', month)::date;
@@ -75,8 +73,8 @@ END $$;
 
 --bun:split
 
--- Makes the partition of a month where it is missing. The caller holds the load
--- lock, so no two sessions make the same month.
+-- Creates the partition of a month if it is missing. The caller holds the load lock, so
+-- no two sessions create the same partition.
 CREATE OR REPLACE FUNCTION tally_ensure_partition(month DATE) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM tally_missing_partitions(ARRAY[month])) THEN

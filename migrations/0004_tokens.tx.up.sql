@@ -1,11 +1,10 @@
--- Who may use the API.
+-- Creates the API's tokens.
 --
--- Why: beyond this machine the API answers nobody whom it does not know. A token's
--- secret is 256 random bits, which nobody finds by trying: so a plain SHA-256
--- keeps it as well as a slow hash for passwords would, and costs each request
--- next to nothing.
+-- Why: on a non-loopback address the API requires authentication. A token's secret is
+-- 256 random bits, which cannot be guessed. So SHA-256 protects it as well as a slow
+-- password hash, at a negligible cost per request.
 --
--- Locks: none that matter; the table is new.
+-- Locks: only a new table.
 
 CREATE TABLE api_tokens (
     id            BIGINT      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -26,8 +25,8 @@ CREATE UNIQUE INDEX api_tokens_one_a_name ON api_tokens (name) WHERE revoked_at 
 
 --bun:split
 
--- A revoked token stays revoked, and a token never becomes another's or gets
--- another role: what the audit trail says of a name at a time stays true.
+-- A token can only be revoked, and only once. Its name and role never change, so that
+-- entries of the audit trail stay true.
 CREATE FUNCTION tally_only_revoke() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.revoked_at IS NOT NULL

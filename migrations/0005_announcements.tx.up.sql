@@ -1,17 +1,16 @@
--- Every commit that changes user_summary says so, to whoever listens.
+-- Sends a notification for every commit that changes user_summary.
 --
--- Why: the API keeps summaries in memory, and must never answer from before a commit
--- that it has heard of. A notification is delivered in the order of commits and only
--- after its commit can be seen, but says nothing about what another connection has
--- seen yet, a replica's above all. So each commit also counts: summary_epoch moves
--- in the commit that moves the summaries, under a row lock that is held until then,
--- so that epochs are in the order of commits. Whoever reads a summary and the epoch
--- in one statement knows which announcements the summary already has in it.
+-- Why: the API caches summaries in memory, and must not serve a summary older than the
+-- notifications it has received. Notifications arrive in commit order and after their
+-- commit is visible, but do not show what another connection sees, in particular one to
+-- a replica. So each commit also increments summary_epoch. The row lock on it is held
+-- until the commit, so epochs are in commit order. A statement that reads a summary and
+-- the epoch together shows which notifications the summary includes.
 --
--- A load announces once, with the users that it changed where they are few. Any other
--- change is announced by a statement trigger, which costs loads nothing.
+-- A load sends one notification, with the changed users if there are at most 600. A
+-- statement trigger notifies of all other changes, at no cost to loads.
 --
--- Locks: user_summary for an instant, against writers.
+-- Locks: SHARE ROW EXCLUSIVE on user_summary, briefly.
 
 CREATE TABLE summary_epoch (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -27,8 +26,8 @@ CREATE TRIGGER only_tally_writes BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE O
 
 --bun:split
 
--- The notification is sent when the transaction commits, and not at all if it does
--- not. Its text: the epoch, the file (0: none), and the users, or * for all.
+-- PostgreSQL sends the notification when the transaction commits. Its payload is the
+-- epoch, the file (0: none), and the users, or * for all.
 CREATE FUNCTION tally_announce(file_id BIGINT, users INT[]) RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
     now_at BIGINT;

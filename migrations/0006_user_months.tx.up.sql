@@ -1,15 +1,15 @@
--- A rollup by user and month.
+-- Creates a rollup by user and month.
 --
--- Why: a summary of some days is asked for about as often as the whole one. Read from
--- transactions it takes a look into the partition of every month in the range, ten
--- times the whole summary's time for a year; read from here it takes one index range,
--- and at most two months' rows where the range cuts them. docs/performance.md has what
--- both cost, in reads and in loads.
+-- Why: clients request summaries of a date range about as often as complete ones. From
+-- transactions, such a summary takes an index scan in the partition of every month in
+-- the range, for a year ten times the time of a complete summary. From this table it
+-- takes one index scan, plus the rows of at most two months that the range covers in
+-- part. docs/performance.md has the cost of both, for reads and for loads.
 --
--- It has no version or file of its own: user_summary's moves whenever a row here does.
+-- It has no version or file_id: those of user_summary change with every change here.
 --
--- Locks: transactions against writers while the table is filled, some seconds for
--- each million rows.
+-- Locks: SHARE on transactions, which blocks writers, while the table is filled: some
+-- seconds per million rows.
 
 LOCK TABLE transactions IN SHARE MODE;
 

@@ -1,9 +1,9 @@
--- What was exported where, and which database it came from.
+-- Creates the log of exports, and the id of this database in its exports.
 --
--- Why: an export takes away the files of the one before. It must know whether those
--- were its own, so each database has an id, which a copy of it has as well.
+-- Why: an export removes the files of the previous one. The id shows whether they came
+-- from this database. A copy of a database has the same id.
 --
--- Locks: none that matter; every table is new.
+-- Locks: only new tables.
 
 CREATE TABLE lake (
     only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -47,7 +47,7 @@ CREATE INDEX etl_exports_run ON etl_exports (run_id) WHERE run_id IS NOT NULL;
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON etl_exports
     FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
--- Its id may be changed: a copy of a database is to have one of its own.
+-- UPDATE is allowed: a copy of a database needs a new id.
 CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON lake
     FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
 

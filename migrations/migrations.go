@@ -1,10 +1,10 @@
-// Package migrations holds Tally's schema as numbered SQL files, and brings a
-// database up to it together with River's own tables.
+// Package migrations contains Tally's schema as numbered SQL files, and migrates a
+// database to it and to River's schema.
 //
-// Each file runs in one transaction, which also notes that it ran. [Up] holds a
-// session-level advisory lock meanwhile, so two processes that start at once
-// take turns; the lock belongs to the connection, so a killed process leaves
-// none behind. What is up to date already is left alone.
+// Each file runs in one transaction, which also records the migration. [Up] holds a
+// session-level advisory lock, so processes that start concurrently migrate one after
+// the other; PostgreSQL releases the lock of a killed process. Applied migrations are
+// skipped.
 package migrations
 
 import (
@@ -30,41 +30,39 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// lockKey is this program's own choice of an advisory lock: "tally" in ASCII.
+// lockKey identifies the advisory lock of migrations: "tally" in ASCII.
 const lockKey = 0x74616c6c79
 
-// A Migration is one step of the schema.
+// A Migration is a migration of Tally's or River's schema.
 type Migration struct {
-	// Name is the number and title, such as "0001_transactions", or
-	// "river_main_006" for one of River's.
+	// Name is the number and title, such as "0001_transactions". River's are named
+	// "river_main_006".
 	Name string
-	// AppliedAt is zero for a step that is still to come. River's own table
-	// knows when its steps were taken.
+	// AppliedAt is zero for a pending migration.
 	AppliedAt time.Time
 }
 
-// Applied says whether the database has the step.
+// Applied reports whether the migration has been applied.
 func (m Migration) Applied() bool { return !m.AppliedAt.IsZero() }
 
-// Up brings the database up to date and returns the names of the steps that it
-// took, none where there was nothing to do. When a step fails, the steps before
-// it stay and are returned with the error.
+// Up applies all pending migrations and returns their names. If a migration fails, the
+// preceding ones stay applied, and Up returns them with the error.
 func Up(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	var applied []string
 	err := locked(ctx, pool, func() error {
-		own, err := upOwn(ctx, pool)
-		applied = append(applied, own...)
+		tally, err := upTally(ctx, pool)
+		applied = append(applied, tally...)
 		if err != nil {
 			return err
 		}
-		rivers, err := upRiver(ctx, pool)
-		applied = append(applied, rivers...)
+		river, err := upRiver(ctx, pool)
+		applied = append(applied, river...)
 		return err
 	})
 	return applied, err
 }
 
-// locked runs fn while this process alone may migrate the database.
+// locked runs fn while it holds the lock, so that only this process migrates.
 func locked(ctx context.Context, pool *pgxpool.Pool, fn func() error) (err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -75,8 +73,7 @@ func locked(ctx context.Context, pool *pgxpool.Pool, fn func() error) (err error
 		return fmt.Errorf("migrate: wait for the lock: %w", err)
 	}
 	defer func() {
-		// On a context of its own: a cancelled caller must not hand a locked
-		// connection back to the pool.
+		// Not canceled with ctx: a locked connection must not return to the pool.
 		_, unlockErr := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(lockKey))
 		if unlockErr != nil {
 			err = errors.Join(err, fmt.Errorf("migrate: release the lock: %w", unlockErr))
@@ -85,20 +82,20 @@ func locked(ctx context.Context, pool *pgxpool.Pool, fn func() error) (err error
 	return fn()
 }
 
-func upOwn(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+func upTally(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	migrator, err := newMigrator(pool)
 	if err != nil {
 		return nil, err
 	}
 	defer migrator.DB().Close() //nolint:errcheck // see newMigrator
 	if err := migrator.Init(ctx); err != nil {
-		return nil, fmt.Errorf("migrate: make bun's tables: %w", err)
+		return nil, fmt.Errorf("migrate: create bun's tables: %w", err)
 	}
 	group, err := migrator.Migrate(ctx)
 	var applied []string
 	for _, m := range group.Migrations {
 		if err != nil && m.Name == group.Migrations[len(group.Migrations)-1].Name {
-			break // the last one named is the one that failed
+			break // the last migration of the group failed
 		}
 		applied = append(applied, m.String())
 	}
@@ -124,38 +121,38 @@ func upRiver(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	return applied, nil
 }
 
-// Status lists every step, applied or not. It changes nothing, and works on a
-// database that has never been migrated.
+// Status lists all migrations, applied and pending. It is read-only, and works on an
+// empty database.
 func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
-	own, err := statusOwn(ctx, pool)
+	status, err := statusTally(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
-	rivers, err := statusRiver(ctx, pool)
-	return append(own, rivers...), err
+	river, err := statusRiver(ctx, pool)
+	return append(status, river...), err
 }
 
-func statusOwn(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
-	var made bool
-	const madeQuery = "SELECT to_regclass('bun_migrations') IS NOT NULL"
-	if err := pool.QueryRow(ctx, madeQuery).Scan(&made); err != nil {
+func statusTally(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
+	var initialized bool
+	const initializedQuery = "SELECT to_regclass('bun_migrations') IS NOT NULL"
+	if err := pool.QueryRow(ctx, initializedQuery).Scan(&initialized); err != nil {
 		return nil, fmt.Errorf("migration status: %w", err)
 	}
-	steps, err := ownSteps(ctx, pool, made)
+	all, err := tallyMigrations(ctx, pool, initialized)
 	if err != nil {
 		return nil, err
 	}
-	status := make([]Migration, len(steps))
-	for i, s := range steps {
-		status[i] = Migration{Name: s.String(), AppliedAt: s.MigratedAt}
+	status := make([]Migration, len(all))
+	for i, m := range all {
+		status[i] = Migration{Name: m.String(), AppliedAt: m.MigratedAt}
 	}
 	return status, nil
 }
 
-// ownSteps are the steps of the SQL files, with the times at which they were taken
-// where there is a table that knows.
-func ownSteps(ctx context.Context, pool *pgxpool.Pool, made bool) (migrate.MigrationSlice, error) {
-	if !made {
+// tallyMigrations returns the migrations of the SQL files and, if bun's tables exist,
+// when they were applied.
+func tallyMigrations(ctx context.Context, pool *pgxpool.Pool, initialized bool) (migrate.MigrationSlice, error) {
+	if !initialized {
 		all, err := registered()
 		if err != nil {
 			return nil, err
@@ -167,11 +164,11 @@ func ownSteps(ctx context.Context, pool *pgxpool.Pool, made bool) (migrate.Migra
 		return nil, err
 	}
 	defer migrator.DB().Close() //nolint:errcheck // see newMigrator
-	steps, err := migrator.MigrationsWithStatus(ctx)
+	all, err := migrator.MigrationsWithStatus(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("migration status: %w", err)
 	}
-	return steps, nil
+	return all, nil
 }
 
 func statusRiver(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
@@ -214,24 +211,24 @@ func registered() (*migrate.Migrations, error) {
 	return all, nil
 }
 
-// newMigrator's database is to be closed after use: that leaves the pool open, and
-// ends the goroutine that database/sql keeps for it. Status is asked by every
-// readiness probe.
+// newMigrator returns a migrator whose DB must be closed after use, which stops a
+// goroutine of database/sql and leaves the pool open. Every readiness probe calls Status,
+// so a leaked goroutine would add up.
 func newMigrator(pool *pgxpool.Pool) (*migrate.Migrator, error) {
 	all, err := registered()
 	if err != nil {
 		return nil, err
 	}
 	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
-	// The lock of bun is a row that outlives a crash, so it is not used; with
-	// the upsert, noting a step that has noted itself is no error.
+	// Bun's lock is a row that survives a crash, so it is not used. WithUpsert is
+	// needed because each migration also records itself.
 	return migrate.NewMigrator(db, all, migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true)), nil
 }
 
-// Schema is the schema as the test databases take it.
+// Schema creates the schema of test databases.
 type Schema struct{}
 
-// Hash names the schema: the same files and the same River give the same hash.
+// Hash identifies the schema: it depends on the SQL files and River's migrations.
 func (Schema) Hash() string {
 	h := sha256.New()
 	names, err := fs.Glob(files, "*.sql")
@@ -253,7 +250,7 @@ func (Schema) Hash() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// Up brings a test database up to the schema.
+// Up creates the schema in an empty database.
 func (Schema) Up(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err := Up(ctx, pool)
 	return err

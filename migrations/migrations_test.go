@@ -31,7 +31,7 @@ func scan[T any](t *testing.T, pool *pgxpool.Pool, query string) T {
 	return v
 }
 
-func TestUpByManyAtOnce(t *testing.T) {
+func TestConcurrentUp(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, bare{})
 	before, err := migrations.Status(t.Context(), pool)
@@ -54,7 +54,7 @@ func TestUpByManyAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
-	assert.Equal(t, len(before), total, "each step is taken once")
+	assert.Equal(t, len(before), total, "each migration is applied once")
 	after, err := migrations.Status(t.Context(), pool)
 	require.NoError(t, err)
 	for _, m := range after {
@@ -66,10 +66,9 @@ func TestUpByManyAtOnce(t *testing.T) {
 	assert.Equal(t, 0, scan[int](t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
 }
 
-// A process that is killed after a step's commit and before bun notes it must
-// not leave a database on which the step is tried again: the row of each step
-// was first written by the transaction that made the step's tables.
-func TestAStepNotesItselfInItsOwnTransaction(t *testing.T) {
+// A process may be killed after a migration's commit and before bun records it. The
+// migration must not run again, so its own transaction records it too.
+func TestMigrationsRecordThemselves(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("*.sql")
 	require.NoError(t, err)
@@ -81,14 +80,14 @@ func TestAStepNotesItselfInItsOwnTransaction(t *testing.T) {
 		assert.Contains(t, string(content), "INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('"+number+"',", file)
 		assert.True(t, strings.HasSuffix(file, ".tx.up.sql"), file)
 	}
-	// As after such a kill: the step is done and bun's own note is missing.
+	// Nothing is pending in a migrated database.
 	pool := testdb.New(t, migrations.Schema{})
 	applied, err := migrations.Up(t.Context(), pool)
 	require.NoError(t, err)
 	assert.Empty(t, applied)
 }
 
-func TestUpOnACancelledContextLeavesNoLock(t *testing.T) {
+func TestUpWithCanceledContextLeavesNoLock(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, bare{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -100,34 +99,33 @@ func TestUpOnACancelledContextLeavesNoLock(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestPartitionsAreMadeOnDemand(t *testing.T) {
+func TestPartitionsAreCreatedOnDemand(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, migrations.Schema{})
 	assert.True(t, scan[bool](t, pool, "SELECT tally_ensure_partition('2024-02-29')"))
-	assert.False(t, scan[bool](t, pool, "SELECT tally_ensure_partition('2024-02-01')"), "once a month")
+	assert.False(t, scan[bool](t, pool, "SELECT tally_ensure_partition('2024-02-01')"), "one per month")
 	assert.Equal(t, "FOR VALUES FROM ('2024-02-01') TO ('2024-03-01')", scan[string](t, pool,
 		"SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_2024_02'"))
 	assert.Equal(t, 0, scan[int](t, pool, `SELECT count(*) FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
 		WHERE i.inhparent = 'transactions'::regclass AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'`))
 }
 
-// A readiness probe asks for the status every few seconds, for months.
+// A readiness probe calls Status every few seconds, for months.
 func TestStatusLeavesNoGoroutine(t *testing.T) { // not parallel: it counts the goroutines of the process
 	pool := testdb.New(t, migrations.Schema{})
-	ask := func() {
+	probe := func() {
 		for range 20 {
 			_, err := migrations.Status(t.Context(), pool)
 			require.NoError(t, err)
 		}
 	}
-	ask()
+	probe()
 	before := runtime.NumGoroutine()
-	ask()
+	probe()
 	assert.Eventually(t, func() bool { return runtime.NumGoroutine() < before+10 }, 5*time.Second, 10*time.Millisecond)
 }
 
-// What the audit trail says of a token's name stays true.
-func TestATokenCanOnlyBeRevoked(t *testing.T) {
+func TestTokensCanOnlyBeRevoked(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, migrations.Schema{})
 	exec := func(sql string) error {
@@ -140,15 +138,15 @@ func TestATokenCanOnlyBeRevoked(t *testing.T) {
 	require.NoError(t, add("ann", "reader", "sha256('1')"))
 	require.Error(t, add("ann", "reader", "sha256('2')"), "the name is taken")
 	require.Error(t, add("bob", "reader", "sha256('1')"), "the secret is taken")
-	require.Error(t, add("bob", "admin", "sha256('2')"), "no such role")
-	require.Error(t, add("bob", "reader", "'\\x00'"), "no SHA-256")
-	require.Error(t, add("", "reader", "sha256('2')"), "no name")
+	require.Error(t, add("bob", "admin", "sha256('2')"), "unknown role")
+	require.Error(t, add("bob", "reader", "'\\x00'"), "not a SHA-256 hash")
+	require.Error(t, add("", "reader", "sha256('2')"), "empty name")
 
 	require.Error(t, exec("UPDATE api_tokens SET role = 'operator'"))
-	require.Error(t, exec("UPDATE api_tokens SET revoked_at = now()"), "by nobody")
+	require.Error(t, exec("UPDATE api_tokens SET revoked_at = now()"), "without revoked_by")
 	require.NoError(t, exec("UPDATE api_tokens SET revoked_at = now(), revoked_by = 'test'"))
 	require.Error(t, exec("UPDATE api_tokens SET revoked_at = NULL, revoked_by = NULL"))
 	require.Error(t, exec("DELETE FROM api_tokens"))
 	require.Error(t, exec("TRUNCATE api_tokens"))
-	require.NoError(t, add("ann", "operator", "sha256('3')"), "a revoked token's name is free")
+	require.NoError(t, add("ann", "operator", "sha256('3')"), "the name of a revoked token can be reused")
 }
