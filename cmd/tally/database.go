@@ -103,6 +103,16 @@ func (d *database) Close() error {
 	return d.server.Close()
 }
 
+// withDatabase opens the database for one command.
+func (env *environment) withDatabase(ctx context.Context, do func(*database) error) (err error) {
+	db, err := env.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, db.Close)
+	return do(db)
+}
+
 // closing adds the error of a Close to a command's own.
 func closing(err *error, close func() error) {
 	*err = errors.Join(*err, close())

@@ -19,7 +19,7 @@ type exportCmd struct {
 }
 
 func (cmd exportCmd) Run(ctx context.Context, env *environment) error {
-	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
+	return env.withService(ctx, func(service *jobs.Service) error {
 		err := cmd.run(ctx, env, service)
 		if errors.Is(err, jobs.ErrNoExport) {
 			return usageError{fmt.Errorf("%w: name it with --to, or in the settings file", err)}

@@ -32,7 +32,7 @@ func (cmd runCmd) Run(ctx context.Context, env *environment) error {
 	if cmd.JSON {
 		show = env.printJSON
 	}
-	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
+	return env.withService(ctx, func(service *jobs.Service) error {
 		return env.process(ctx, service, request, show)
 	})
 }
@@ -162,7 +162,7 @@ func (cmd backfillCmd) Run(ctx context.Context, env *environment) error {
 	if to < from {
 		return usageError{fmt.Errorf("--from %s is after --to %s", from, to)}
 	}
-	return env.withService(ctx, func(_ *database, service *jobs.Service) error {
+	return env.withService(ctx, func(service *jobs.Service) error {
 		runs, err := service.Backfill(ctx, from, to, requestedBy())
 		if errors.Is(err, ledger.ErrNotEnded) || errors.Is(err, jobs.ErrTooManyDates) {
 			return usageError{err}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/summaries"
+)
+
+const (
+	drainTimeout = 20 * time.Second // for requests and jobs in progress when the process is interrupted
+	riverPrefix  = "/riverui"
+	// scheduleGrace is what a worker may take to decide on a day that has ended.
+	scheduleGrace = 5 * time.Minute
+)
+
+// application is what a process of Tally is made of. openApplication wires it from top
+// to bottom; Close takes it down from bottom to top.
+type application struct {
+	*environment
+	parts
+	listener net.Listener // nil without an API, and then so are the cache and the server
+	database *database
+	access   *api.Access
+	jobs     *jobs.Service
+	cache    *summaries.Cache
+	server   *http.Server
+	closers  []func() error
+}
+
+// parts says which of the program a process runs.
+type parts struct {
+	listenFlags      // without an address: no API
+	work        bool // the schedule and the workers
+	sample      bool
+}
+
+// openApplication makes everything that a process needs, and starts nothing but the
+// database and River UI.
+func (env *environment) openApplication(ctx context.Context, p parts) (a *application, err error) {
+	a = &application{environment: env, parts: p}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	// First of all, since a wrong address must not start a load.
+	if err := a.listen(ctx); err != nil {
+		return a, err
+	}
+	settings, err := env.loadConfig()
+	if err != nil {
+		return a, err
+	}
+	if a.database, err = env.open(ctx); err != nil {
+		return a, err
+	}
+	a.onClose(a.database.Close)
+	if a.access, err = a.newAccess(ctx, settings.rateLimit); err != nil {
+		return a, err
+	}
+	a.onClose(func() error { a.access.Close(); return nil })
+	config := settings.jobs
+	config.Logger, config.Tracer, config.Stores = env.logger, env.tracer, env.stores
+	config.Actor = func(r *http.Request) string { return api.Actor(r.Context()) }
+	if a.jobs, err = jobs.New(a.database.pool, config); err != nil {
+		return a, err
+	}
+	a.onClose(func() error { return drain(a.jobs.Stop) })
+	if a.listener == nil {
+		return a, nil
+	}
+	return a, a.newServer()
+}
+
+// newServer makes the API with what it reads.
+func (a *application) newServer() error {
+	ui, err := a.jobs.UI(riverPrefix)
+	if err != nil {
+		return err
+	}
+	store := summaries.NewStore(a.database.pool)
+	a.cache, err = summaries.NewCache(summaries.CacheConfig{Store: store, Connect: a.database.dial, Logger: a.logger})
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(api.Config{
+		Summaries: cached{store, a.cache},
+		Runs:      a.jobs.Ledger(),
+		Request:   a.jobs.Request,
+		Ready:     a.ready,
+		Figures:   api.Figures{Ledger: a.jobs.Ledger().Stats, Pool: a.database.pool.Stat, Cache: a.cache.Stats},
+		Tracer:    a.tracer,
+		AccessLog: a.accessLog,
+		Version:   codeVersion(),
+		Access:    a.access,
+		Logger:    a.logger,
+		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
+	})
+	if err != nil {
+		return err
+	}
+	a.server = api.NewServer(a.listener.Addr().String(), handler)
+	return nil
+}
+
+func (a *application) onClose(close func() error) { a.closers = append(a.closers, close) }
+
+// Close takes down what is there, the last first: a job in progress finishes or goes
+// back to the queue, then the database stops.
+func (a *application) Close() error {
+	var errs []error
+	for _, close := range slices.Backward(a.closers) {
+		errs = append(errs, close())
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+// runApplication runs a process's parts until ctx is done. New requests end first, those
+// in progress finish, and then what Close takes down.
+func (env *environment) runApplication(ctx context.Context, p parts) (err error) {
+	a, err := env.openApplication(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, a.Close)
+	if a.sample {
+		if err := a.loadSample(ctx); err != nil {
+			return err
+		}
+	}
+	if a.work {
+		if err := a.jobs.Start(ctx); err != nil {
+			return err
+		}
+		a.logger.InfoContext(ctx, "schedule and workers started")
+	}
+	if a.server == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return a.serve(ctx)
+}
+
+// withService is for commands that need the database and the jobs in the foreground.
+func (env *environment) withService(ctx context.Context, do func(*jobs.Service) error) (err error) {
+	a, err := env.openApplication(ctx, parts{})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, a.Close)
+	return do(a.jobs)
+}
+
+// listen opens the API's listener, if there is an address.
+func (a *application) listen(ctx context.Context) (err error) {
+	if a.Listen == "" {
+		return nil
+	}
+	if a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", a.Listen); err != nil {
+		return usageError{fmt.Errorf("--listen: %w", err)}
+	}
+	a.onClose(func() error {
+		_ = a.listener.Close() // an error means that the server has closed it already
+		return nil
+	})
+	return nil
+}
+
+// serve answers requests until ctx is done. Those that are in progress then are still
+// answered from memory; the cache's connection is closed before the database is.
+func (a *application) serve(ctx context.Context) error {
+	listening, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	var cache sync.WaitGroup
+	cache.Go(func() { a.cache.Listen(listening) })
+	a.onClose(func() error {
+		hangUp()
+		cache.Wait()
+		return nil
+	})
+	base := "http://" + a.listener.Addr().String()
+	a.logger.InfoContext(ctx, "serving", "api", base, "docs", base+"/docs", "jobs", base+riverPrefix+"/")
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		done <- drain(a.server.Shutdown)
+	}()
+	if err := a.server.Serve(api.Listener(a.listener)); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return <-done
+}
+
+// drain stops something within the time that a process has for that.
+func drain(stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	return stop(ctx)
+}
+
+// newAccess is who may use the API. Where anybody on the network could, it is an
+// error, before anything has been done.
+func (a *application) newAccess(ctx context.Context, limit api.RateLimit) (*api.Access, error) {
+	config := api.AccessConfig{Tokens: api.NewTokens(a.database.pool), RateLimit: limit, Logger: a.logger}
+	if a.listener == nil || onLoopback(a.listener.Addr()) {
+		return api.NewAccess(config), nil
+	}
+	any, err := config.Tokens.Any(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config.Required = !a.Open
+	if !any && config.Required {
+		return nil, usageError{fmt.Errorf("--listen %s reaches beyond this machine, and there is no token: "+
+			"add one first (tally token add NAME --role operator), or listen on 127.0.0.1", a.Listen)}
+	}
+	if !any {
+		a.logger.WarnContext(ctx, "the API listens beyond this machine, and asks nobody who they are until a token is added (tally token add)",
+			"address", a.listener.Addr().String())
+	}
+	return api.NewAccess(config), nil
+}
+
+func onLoopback(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// cached answers for one user from memory, and for the rest from the database.
+type cached struct {
+	*summaries.Store
+	cache *summaries.Cache
+}
+
+func (c cached) Get(ctx context.Context, userID int32) (summaries.Summary, error) {
+	return c.cache.Get(ctx, userID)
+}
+
+// ready is what /readyz asks: the database answers and has this program's schema. What
+// else does not work though the API does is degraded: the schedule, which may be another
+// process's to keep, and the memory of summaries.
+func (a *application) ready(ctx context.Context) error {
+	pending, err := pendingMigrations(ctx, a.database)
+	if err != nil {
+		return api.NotReady("database", err)
+	}
+	var errs []error
+	if len(pending) > 0 {
+		errs = append(errs, api.NotReady("migrations", fmt.Errorf("%s is still to come", pending[0])))
+	}
+	if err := a.jobs.CheckSchedule(ctx, scheduleGrace); errors.Is(err, jobs.ErrScheduleLate) {
+		errs = append(errs, api.Degraded("schedule", err))
+	}
+	if !a.cache.Stats().Listening {
+		errs = append(errs, api.Degraded("listener", errors.New("no notifications are received, so every answer comes from the database")))
+	}
+	return errors.Join(errs...)
+}
