@@ -3,8 +3,10 @@ package summaries
 import (
 	"fmt"
 
-	"github.com/opentax/tally/internal/civil"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/sqlfile"
 )
@@ -21,6 +23,7 @@ func Queries(s explain.Sample) []explain.Query {
 func reads(s explain.Sample) []explain.Query {
 	summary := explain.Expectation{Indexes: []string{"user_summary_pkey"}, MostBuffers: 16}
 	user := []string{"transactions_pkey"}
+	db := bun.NewDB(nil, pgdialect.New()) // which only writes statements
 	list := []explain.Query{
 		{Name: "summaries/look_up", Purpose: "each summary that is asked for past the cache", SQL: summaryQuery, Args: []any{s.UserID}, Expect: summary},
 		{Name: "summaries/look_up_epoch", Purpose: "each summary that the cache keeps", SQL: readingQuery, Args: []any{s.UserID}, Expect: summary},
@@ -34,15 +37,15 @@ func reads(s explain.Sample) []explain.Query {
 			Args: []any{s.UserID, civil.Min, int64(0), page}, Expect: explain.Expectation{Indexes: user},
 		},
 		{
-			Name: "summaries/many", Purpose: "each list of summaries by ids", SQL: manyQuery, Args: []any{s.UserIDs},
+			Name: "summaries/many", Purpose: "each list of summaries by ids", SQL: selectMany(db, s.UserIDs).String(),
 			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey"}},
 		},
 		{
-			Name: "summaries/top_by_amount", Purpose: "each list of the top users", SQL: fmt.Sprintf(topQuery, ByAmount), Args: []any{page},
+			Name: "summaries/top_by_amount", Purpose: "each list of the top users", SQL: selectTop(db, ByAmount, page).String(),
 			Expect: explain.Expectation{WholeTable: true},
 		},
 		{
-			Name: "summaries/top_by_transactions", Purpose: "each list of the top users", SQL: fmt.Sprintf(topQuery, ByTransactions), Args: []any{page},
+			Name: "summaries/top_by_transactions", Purpose: "each list of the top users", SQL: selectTop(db, ByTransactions, page).String(),
 			Expect: explain.Expectation{WholeTable: true},
 		},
 	}

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/opentax/tally/internal/civil"
-
 	"github.com/jackc/pgx/v5"
+	"github.com/uptrace/bun"
+
+	"github.com/opentax/tally/internal/civil"
 )
 
-// The statements of a range: one over whole months, which are in a rollup, and one for
+// The statements of a range, past Bun since their plan is the point: one over whole months, which are in a rollup, and one for
 // a range that cuts its first or last month, whose rows are read one by one. The
 // summary beside it tells by which load the answer may differ from the one before.
 const (
@@ -103,14 +104,19 @@ const (
 	ByTransactions Order = "total_transactions"
 )
 
-const topQuery = listQuery + " ORDER BY s.%s DESC, s.user_id LIMIT $1"
+func selectTop(db *bun.DB, by Order, limit int) *bun.SelectQuery {
+	return selectSummaries(db).OrderExpr("? DESC, user_id", bun.Ident(by)).Limit(int64(limit))
+}
 
 // Top returns the users who come first in an order, at most limit. It reads every
 // summary: an index for it would be written with each load, and each change of a
 // summary would cost a change of that index.
-func (s *Store) Top(ctx context.Context, by Order, limit int) ([]Summary, error) {
+func (s *Store) Top(ctx context.Context, by Order, limit int) (list []Summary, err error) {
 	if by != ByAmount && by != ByTransactions {
 		return nil, fmt.Errorf("list the top users: by %q, want %s or %s", by, ByAmount, ByTransactions)
 	}
-	return s.list(ctx, fmt.Sprintf(topQuery, by), limit)
+	if err := selectTop(s.db, by, limit).Scan(ctx, &list); err != nil {
+		return nil, fmt.Errorf("list the top users: %w", err)
+	}
+	return list, nil
 }

@@ -7,11 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/opentax/tally/internal/money"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/maypok86/otter/v2"
+	"github.com/uptrace/bun"
+
+	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/postgres"
 )
 
 // mostRuns bounds the files whose runs are remembered, at less than 1 MB.
@@ -22,16 +24,18 @@ var ErrNotFound = errors.New("the user has no transactions")
 
 // Summary is the count and exact sum of one user's transactions.
 type Summary struct {
-	UserID       int32
-	Transactions int64 // at least 1
-	Total        money.Sum
-	Version      int64     // counts the changes of this summary
-	FileID       int64     // the last file that changed it
-	RunID        int64     // the run of that file; 0 where the ledger does not have it
-	UpdatedAt    time.Time // when that file's load began, and a second later than any time before
+	bun.BaseModel `bun:"table:user_summary,alias:summary"`
+
+	UserID       int32     `bun:"user_id"`
+	Transactions int64     `bun:"total_transactions"` // at least 1
+	Total        money.Sum `bun:"total_amount"`
+	Version      int64     `bun:"version"`         // counts the changes of this summary
+	FileID       int64     `bun:"file_id"`         // the last file that changed it
+	RunID        int64     `bun:"run_id,scanonly"` // the run of that file; 0 where the ledger does not have it
+	UpdatedAt    time.Time `bun:"updated_at"`      // when that file's load began, and a second later than any time before
 	// Memo is shared by those who get this summary from memory; nil where it comes
 	// from the database.
-	Memo *Memo
+	Memo *Memo `bun:"-"`
 }
 
 // Memo is a place for what is made of a summary, to be made once while the summary is
@@ -62,12 +66,13 @@ func (s Summary) Average() money.Sum { return s.Total.Average(s.Transactions) }
 // Store reads the rollups.
 type Store struct {
 	pool *pgxpool.Pool
+	db   *bun.DB
 	runs *otter.Cache[int64, int64] // by file
 }
 
 // NewStore reads through pool, which stays the caller's to close.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: mostRuns})}
+	return &Store{pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: mostRuns})}
 }
 
 const summaryColumns = `

