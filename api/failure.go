@@ -9,15 +9,12 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgerrcode"
 
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
-
-// queryCanceled is PostgreSQL's SQLSTATE for a statement that ran into a time
-// limit or was cancelled by an administrator.
-const queryCanceled = "57014"
 
 // problemOf maps an operation's error to its problem: the one place that knows
 // which error is which status. Causes that the problem hides are logged here.
@@ -35,7 +32,7 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 	}
 	k, level := kindInternal, slog.LevelError
 	switch {
-	case ctx.Err() != nil, postgres.State(err) == queryCanceled:
+	case ctx.Err() != nil, postgres.State(err) == pgerrcode.QueryCanceled: // by a time limit or an administrator
 		k, level = kindTimeout, slog.LevelWarn
 	case postgres.Retryable(err):
 		k, level = kindUnavailable, slog.LevelWarn

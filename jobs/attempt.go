@@ -175,7 +175,7 @@ func judge(ctx context.Context, err error) ending {
 		return ending{ledger.StatusFailed, errTimeout}
 	case cause != nil:
 		return ending{ledger.StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
-	case load.Retryable(err):
+	case postgres.Retryable(err):
 		return ending{ledger.StatusRetrying, err}
 	default:
 		return ending{ledger.StatusFailed, err}

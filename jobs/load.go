@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/extract"
@@ -142,7 +143,7 @@ func (a *attempt) list(ctx context.Context, stores *bucket.Stores, source pipeli
 
 // stops tells what would fail the next file too.
 func stops(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, load.ErrFenced) || load.Retryable(err)
+	return ctx.Err() != nil || errors.Is(err, load.ErrFenced) || postgres.Retryable(err)
 }
 
 func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, known failures) (load.Result, error) {

@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -200,7 +201,7 @@ func undefinedTable(err error) bool {
 		error
 		SQLState() string
 	}](err)
-	return ok && (state.SQLState() == "42P01" || state.SQLState() == "42703")
+	return ok && (state.SQLState() == pgerrcode.UndefinedTable || state.SQLState() == pgerrcode.UndefinedColumn)
 }
 
 func registered() (*migrate.Migrations, error) {

@@ -38,6 +38,9 @@ func (e *AwayError) Error() string { return e.Name + ": the object store is away
 // Unwrap is the reason.
 func (e *AwayError) Unwrap() error { return e.Err }
 
+// Retryable is true; see postgres.Retryable, which asks.
+func (e *AwayError) Retryable() bool { return true }
+
 // Refused tells that a store has answered, and not as one that may answer otherwise later:
 // there are no credentials, or not the right ones, or no such bucket.
 func Refused(err error) bool {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -214,7 +215,7 @@ func isResponse(err error) bool {
 // 28), or the database does not exist (3D000).
 func isPermanent(err error) bool {
 	response, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(response.Code, "28") || response.Code == "3D000")
+	return ok && (pgerrcode.IsInvalidAuthorizationSpecification(response.Code) || response.Code == pgerrcode.InvalidCatalogName)
 }
 
 // openLog opens the log for appending, and returns its current size.

@@ -5,68 +5,57 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// SQLSTATE classes and codes after which the same work may succeed later; see
-// "PostgreSQL Error Codes" in PostgreSQL's documentation.
-var retryableClasses = [...]string{
-	"08", // connection exception
-	"40", // transaction rollback: serialization failure, deadlock
-	"53", // insufficient resources: disk full, out of memory, too many connections
-	"57", // operator intervention: shutdown, crash shutdown, cannot connect now
-	"58", // system error: I/O
-}
-
-const (
-	lockNotAvailable    = "55P03"
-	readOnlyTransaction = "25006" // a primary that has become a replica
-	queryCanceled       = "57014" // in class 57, and yet nobody's outage
-)
-
-// Retryable says whether the work that failed with err may succeed when it is
-// tried again: the database was away, shutting down, out of room or in the way
-// of another transaction. A wrong statement, a refused row or a cancelled
-// context is not.
+// Retryable reports whether the work that failed with err may succeed when it is tried
+// again: the database was unavailable, shutting down, out of room or in the way of
+// another transaction, or an error says so of itself with a method Retryable, as those
+// of an object store that is unavailable do. A wrong statement, a refused row or a
+// cancelled context is not.
 func Retryable(err error) bool {
+	if own, ok := errors.AsType[interface {
+		error
+		Retryable() bool
+	}](err); ok {
+		return own.Retryable()
+	}
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return retryableState(pgErr.Code)
+	if state := State(err); state != "" {
+		return retryableState(state)
 	}
-	if pgconn.SafeToRetry(err) || pgconn.Timeout(err) {
-		return true
-	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
-	}
-	// Not any net.Error: a syscall.Errno is one as well, that of a file too.
-	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return true
-	}
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, pgconn.ErrConnClosed)
+	return pgconn.SafeToRetry(err) || pgconn.Timeout(err) || connectionLost(err)
 }
 
+// retryableState goes by the classes of PostgreSQL's error codes. A cancelled query is in
+// a class of outages, and none.
 func retryableState(code string) bool {
-	if code == queryCanceled {
+	switch code {
+	case pgerrcode.QueryCanceled:
 		return false
-	}
-	if code == lockNotAvailable || code == readOnlyTransaction {
+	case pgerrcode.LockNotAvailable, pgerrcode.ReadOnlySQLTransaction: // the latter on a primary that has become a replica
 		return true
 	}
-	for _, class := range retryableClasses {
-		if strings.HasPrefix(code, class) {
+	return pgerrcode.IsConnectionException(code) || pgerrcode.IsTransactionRollback(code) ||
+		pgerrcode.IsInsufficientResources(code) || pgerrcode.IsOperatorIntervention(code) || pgerrcode.IsSystemError(code)
+}
+
+// connectionLost looks for errors of the network; not for any net.Error, since a
+// syscall.Errno is one as well, that of a file too.
+func connectionLost(err error) bool {
+	for _, cause := range []error{io.ErrUnexpectedEOF, io.EOF, net.ErrClosed, pgconn.ErrConnClosed} {
+		if errors.Is(err, cause) {
 			return true
 		}
 	}
-	return false
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	_, operating := errors.AsType[*net.OpError](err)
+	_, resolving := errors.AsType[*net.DNSError](err)
+	return connecting || operating || resolving
 }
 
 // State is err's SQLSTATE, or "" where err did not come from PostgreSQL.

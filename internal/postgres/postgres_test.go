@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
 )
@@ -46,6 +47,8 @@ func TestRetryable(t *testing.T) {
 		fmt.Errorf("x: %w", context.Canceled):                     false,
 		fmt.Errorf("copy: %w", net.ErrClosed):                     true,
 		&net.DNSError{Err: "no", IsTimeout: true}:                 true,
+		fmt.Errorf("list: %w", &bucket.AwayError{Err: io.EOF}):    true,
+		&bucket.AwayError{Err: errors.New("503")}:                 true,
 	} {
 		assert.Equal(t, want, postgres.Retryable(err), err)
 	}

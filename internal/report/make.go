@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -185,11 +186,11 @@ func (g *gathering) skip(what, why string) { g.Skipped = append(g.Skipped, Skip{
 func reason(err error, limit time.Duration) string {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch refused.Code {
-		case "57014": // query_canceled
+		case pgerrcode.QueryCanceled:
 			return fmt.Sprintf("it took more than %s; --within gives more", limit.Round(time.Second/10))
-		case "55P03": // lock_not_available
+		case pgerrcode.LockNotAvailable:
 			return fmt.Sprintf("a lock was held by somebody else for %s", lockWait)
-		case "42501": // insufficient_privilege
+		case pgerrcode.InsufficientPrivilege:
 			return "the role may not see it: " + refused.Message
 		}
 	}

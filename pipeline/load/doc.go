@@ -18,7 +18,7 @@
 // Failure. A file that cannot be read as transactions (see [extract.FileError]) ends as
 // failed, with its reason in the ledger; that is a result and not an error, and trying
 // again without a change is pointless. An error of [Loader.Load] is about the database,
-// an object store that is unavailable or the caller's context; [Retryable] reports
+// an object store that is unavailable or the caller's context; [postgres.Retryable] reports
 // whether a retry may help, and a retry after a lost commit acknowledgement is safe,
 // since the content is then known.
 package load

@@ -13,7 +13,6 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/extsort"
-	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/transform"
@@ -93,7 +92,3 @@ func (l *load) inTurn(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
-
-// Retryable reports whether what failed with err may succeed when it is tried again:
-// the database or an object store was unavailable.
-func Retryable(err error) bool { return postgres.Retryable(err) || bucket.Away(err) }

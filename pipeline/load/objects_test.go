@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/load"
@@ -149,7 +150,7 @@ func TestStoreThatGoesAwayIsNoBadFile(t *testing.T) {
 		_, err := f.loader.Load(t.Context(), f.request(p.URL("a.csv")))
 		require.Error(t, err, reading)
 		assert.True(t, bucket.Away(err), "reading %d: %v", reading, err)
-		assert.True(t, load.Retryable(err))
+		assert.True(t, postgres.Retryable(err))
 		_, bad := errors.AsType[*extract.FileError](err)
 		assert.False(t, bad, err)
 	}
