@@ -21,8 +21,9 @@ import (
 func unplanned() map[string]string {
 	const ddl, setting = "DDL", "SET"
 	return map[string]string{
-		"summaries/refresh.sql bare": ddl, "summaries/refresh.sql index": ddl,
-		"summaries/refresh.sql delta":     ddl + ", of no rows",
+		"summaries/refresh.sql drop_key": ddl, "summaries/refresh.sql add_key": ddl,
+		"summaries/refresh.sql delta": ddl + ", of no rows", "summaries/refresh.sql drop_delta": ddl,
+		"summaries/refresh.sql stamp":     "a part of others",
 		"pipeline/load/load.sql drop_key": ddl, "pipeline/load/load.sql add_key": ddl,
 		"pipeline/load/load.sql look_up": setting, "pipeline/load/load.sql look_up_ends": setting + " and ANALYZE",
 		"pipeline/load/load.sql known_table": ddl, "pipeline/load/load.sql replaced_table": ddl,
@@ -41,12 +42,12 @@ func TestEveryStatementIsNamed(t *testing.T) {
 		texts = append(texts, q.SQL)
 	}
 	exceptions := unplanned()
-	word := regexp.MustCompile(`\\\{\\\{[a-z]+\\\}\\\}`)
+	word := regexp.MustCompile(`\\\{\\\{[a-z_]+\\\}\\\}`)
 	for _, file := range []string{"summaries/refresh.sql", "summaries/verify.sql", "pipeline/load/load.sql", "pipeline/parquet/export.sql", "jobs/jobs.sql", "jobs/ledger/stats.sql"} {
 		text, err := os.ReadFile("../../" + file)
 		require.NoError(t, err)
 		for name, sql := range sqlfile.Parse(string(text)) {
-			pattern := regexp.MustCompile("^" + word.ReplaceAllString(regexp.QuoteMeta(sql), "(?s:.+)") + "$")
+			pattern := regexp.MustCompile("^" + word.ReplaceAllString(regexp.QuoteMeta(sql), "(?s:.*)") + "$")
 			named := false
 			for _, text := range texts {
 				named = named || pattern.MatchString(strings.TrimSpace(text))

@@ -18,7 +18,11 @@ import (
 // partitions are the files of a table as the database is now.
 func (s state) partitions(t table) []partition {
 	if t.by == whole {
-		return []partition{{table: t.name, state: s.summaries, rows: s.users, weight: s.users}}
+		p := partition{table: t.name, state: s.summaries, rows: -1, weight: s.users}
+		if t.name == "user_summary" {
+			p.rows = s.users
+		}
+		return []partition{p}
 	}
 	if len(s.months) == 0 {
 		return []partition{{table: t.name}}
@@ -26,7 +30,7 @@ func (s state) partitions(t table) []partition {
 	var list []partition
 	for _, m := range s.months {
 		p := partition{table: t.name, month: m.month, state: m.fingerprint, rows: -1, weight: m.rows}
-		if t.name == "transactions" {
+		if t.by == month {
 			p.rows = m.rows
 		}
 		list = append(list, p)

@@ -40,14 +40,12 @@ type columnOf struct {
 	kind kind
 }
 
-const transactions = "transactions"
-
 // tables are what is exported: transactions, and every rollup. A column that says when a
 // row was written is left out, so that the same data gives the same bytes.
 func tables() []table {
 	statements := sqlfile.Parse(exportSQL)
 	list := []table{{
-		name: transactions, by: month, sort: []int{2, 4, 0}, sql: statements.Get(transactions),
+		name: "transactions", by: month, sort: []int{2, 4, 0}, sql: statements.Get("transactions"),
 		columns: []columnOf{
 			{"id", bigint}, {"transaction_id", text}, {"user_id", integer}, {"amount", amount},
 			{"transaction_date", date}, {"file_id", bigint}, {"line", bigint},
