@@ -12,10 +12,10 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// amountType is a way to keep and to sum amounts.
+// amountType is a way to store and sum amounts.
 type amountType struct {
-	name, column, sum string // the column's type, and SQL of the exact or inexact sum, as numeric or float8
-	from              string // SQL of the stored value of a numeric a
+	name, column, sum string // column: its type; sum: the aggregate in SQL
+	from              string // SQL that converts the numeric column a to the stored value
 	table             string
 
 	load, all, users []float64 // seconds
@@ -32,12 +32,12 @@ func amountTypes() []*amountType {
 	}
 }
 
-// BenchmarkAmounts keeps the same amounts, of at most 15 digits and 4 decimals, a third
-// of them negative, as floats, as numerics and as integers of a ten-thousandth: what a
-// row, loading, summing all and summing by user cost, and what the sums are. Exact is
-// what decimals in Go give. Of float sums, how far they are off, for how many users
-// they are off by the last digit that is printed, and whether the same rows in another
-// order, or summed by several processes, give the same.
+// BenchmarkAmounts stores the same amounts as floats, as numerics and as integers in
+// units of 0.0001. The amounts have at most 15 digits and 4 decimals; a third of them is
+// negative. It measures the size of a row and the time to load, to sum all rows and to
+// sum by user. It compares the sums with decimal sums in Go: the error of the total, and
+// the share of users whose sum is wrong. It also counts the different totals of the same
+// rows in several orders and by parallel workers.
 func BenchmarkAmounts(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -65,15 +65,14 @@ func BenchmarkAmounts(b *testing.B) {
 	}
 }
 
-// exactAmounts writes the amounts that all ways keep, and sums them in Go. They are of
-// the sizes that money has, small and large: a sum of floats loses the small next to
-// the large.
+// exactAmounts creates the source amounts and sums them in Go. They are small and large,
+// since a float sum loses the digits of small amounts next to large ones.
 func exactAmounts(b *testing.B, pool *pgxpool.Pool, n int64) decimal.Decimal {
 	b.Helper()
 	exec(b, pool, fmt.Sprintf(`CREATE UNLOGGED TABLE amounts AS SELECT i, (1 + i %% %d)::int AS user_id,
 		CASE WHEN i %% 97 = 0 THEN 0 WHEN i %% 3 = 0 THEN -1 ELSE 1 END
 		* CASE i %% 5 WHEN 0 THEN 123456789012345 + i * 7919 %% 999983 ELSE i * 7919 %% 9999991 END / 10000.0 AS a
-		FROM generate_series(1, %d::bigint) i`, n/10+1, n)) // no divisor in common with 5: a user has small and large ones
+		FROM generate_series(1, %d::bigint) i`, n/10+1, n)) // coprime to 5, so that each user has small and large amounts
 	exec(b, pool, "UPDATE amounts SET a = trim_scale(a)")
 	if digits := bytesOf(b, pool, "SELECT max(length(regexp_replace(a::text, '[^0-9]', '', 'g'))) FROM amounts"); digits != 15 {
 		b.Fatalf("the longest amount has %v digits, want 15", digits)
@@ -92,7 +91,7 @@ func exactAmounts(b *testing.B, pool *pgxpool.Pool, n int64) decimal.Decimal {
 func (m *amountType) store(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	exec(b, pool, fmt.Sprintf("DROP TABLE IF EXISTS %s, source; CREATE TABLE %s (i BIGINT, user_id INT, amount %s)", m.table, m.table, m.column))
-	exec(b, pool, fmt.Sprintf("CREATE UNLOGGED TABLE source AS SELECT i, user_id, (%s)::%s AS amount FROM amounts", m.from, m.column)) // of its own type, which costs no conversion
+	exec(b, pool, fmt.Sprintf("CREATE UNLOGGED TABLE source AS SELECT i, user_id, (%s)::%s AS amount FROM amounts", m.from, m.column)) // same type as the target, so that no conversion is timed
 	settle(b, pool)
 	began := time.Now()
 	exec(b, pool, fmt.Sprintf("INSERT INTO %s SELECT * FROM source", m.table))
@@ -131,8 +130,8 @@ func (m *amountType) report(b *testing.B, pool *pgxpool.Pool, rows float64, exac
 	b.ReportMetric(1000*median(m.users), "sum-by-user-ms/"+m.name)
 }
 
-// floatOrders sums the same floats in other orders, and by several processes, and
-// counts the different answers.
+// floatOrders sums the same floats in several orders and by parallel workers, and counts
+// the different totals.
 func floatOrders(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	sums := func(name, expression string) {
@@ -140,19 +139,19 @@ func floatOrders(b *testing.B, pool *pgxpool.Pool) {
 		for _, order := range []string{"i", "i DESC", "amount", "abs(amount)", "hashint8(i)"} {
 			different[column[string](b, pool, fmt.Sprintf("SELECT (%s)::text FROM (SELECT amount FROM m_float ORDER BY %s) o", expression, order))[0]] = true
 		}
-		different[inParallel(b, pool, expression)] = true
+		different[parallelSum(b, pool, expression)] = true
 		b.ReportMetric(float64(len(different)), "different-sums/"+name)
 	}
 	sums("float", "sum(amount)")
 	sums("float-cast", "sum(amount::numeric)")
-	// In the smallest: the text's example.
+	// The example in docs/performance.md.
 	example := column[float64](b, pool, "SELECT sum(x) FROM (VALUES (0.1::float8), (0.2), (-0.3)) v(x)")[0]
 	if got := strconv.FormatFloat(example, 'g', -1, 64); got != "5.551115123125783e-17" {
 		b.Fatalf("0.1 + 0.2 - 0.3 is %s", got)
 	}
 }
 
-func inParallel(b *testing.B, pool *pgxpool.Pool, expression string) (text string) {
+func parallelSum(b *testing.B, pool *pgxpool.Pool, expression string) (text string) {
 	b.Helper()
 	tx, err := pool.Begin(b.Context())
 	if err != nil {
@@ -166,7 +165,7 @@ func inParallel(b *testing.B, pool *pgxpool.Pool, expression string) (text strin
 		err = tx.QueryRow(b.Context(), sql).Scan(&text)
 	}
 	if err == nil && !explainOn(b, tx.Conn(), sql).uses("Gather") {
-		b.Fatal("no worker takes part")
+		b.Fatal("the plan uses no parallel workers")
 	}
 	if err != nil {
 		b.Fatal(err)

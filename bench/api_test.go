@@ -26,53 +26,52 @@ import (
 	"github.com/opentax/tally/summaries"
 )
 
-// asked is how many requests a round puts to each peer: few, since what else the
-// machine does is to be the same for all of them.
-const asked = 5_000
+// roundRequests is the number of requests to each peer in a round. It is small, so that
+// other load on the machine affects all peers alike.
+const roundRequests = 5_000
 
-// BenchmarkAPI looks summaries up over HTTP on 32 connections, in the ways that there
-// are and beside the least that there can be, in turns. An operation is a round.
+// BenchmarkAPI compares look-ups of summaries over HTTP on 32 connections with minimal
+// handlers. The peers alternate. An operation is a round.
 func BenchmarkAPI(b *testing.B) {
 	pool, runID := database(b)
 	loadFile(b, pool, runID, dirtyFile(b, 10_000, 1, 1_000))
 	store := summaries.NewStore(pool)
 	answers := summaryAnswers(b, store, someUsers(b, pool))
 	b.Run("cached", func(b *testing.B) {
-		body, kept := answers[0].body, listener(b, pool, asked/2)
-		inTurns(b, []peer{
-			{"constant", listen(b, &http.Server{Handler: constant(body)}, bare, []answer{get("/", body)})},
-			{"tally", listen(b, tally(b, kept, slog.LevelInfo), api.Listener, answers)},
-			{"quiet", listen(b, tally(b, kept, slog.LevelWarn), api.Listener, answers)}, // without the access log
+		body, cached := answers[0].body, newCachedStore(b, pool, roundRequests/2)
+		alternate(b, []peer{
+			{"constant", listen(b, &http.Server{Handler: constant(body)}, plainListener, []answer{get("/", body)})},
+			{"tally", listen(b, tally(b, cached, slog.LevelInfo), api.Listener, answers)},
+			{"quiet", listen(b, tally(b, cached, slog.LevelWarn), api.Listener, answers)}, // without the access log
 		})
 	})
 	b.Run("uncached", func(b *testing.B) {
-		inTurns(b, []peer{
-			{"minimal", listen(b, &http.Server{Handler: minimal(pool)}, bare, answers)},
+		alternate(b, []peer{
+			{"minimal", listen(b, &http.Server{Handler: minimal(pool)}, plainListener, answers)},
 			{"tally", listen(b, tally(b, store, slog.LevelInfo), api.Listener, answers)},
-			{"bun", listen(b, tally(b, throughBun{store, postgres.Bun(pool)}, slog.LevelInfo), api.Listener, answers)},
+			{"bun", listen(b, tally(b, bunStore{store, postgres.Bun(pool)}, slog.LevelInfo), api.Listener, answers)},
 		})
 	})
 }
 
-// peer is one of those that are measured against one another; the first is the one
-// that the others are measured by.
+// peer is a server to compare. The first peer is the reference.
 type peer struct {
 	name string
 	*listening
 }
 
-// inTurns reports requests a second of each peer, and their share of the first one's,
-// as the medians of the rounds.
-func inTurns(b *testing.B, peers []peer) {
+// alternate runs the peers alternately. It reports each peer's requests per second and
+// their ratio to the reference, as medians of the rounds.
+func alternate(b *testing.B, peers []peer) {
 	b.Helper()
 	for _, p := range peers {
-		p.serve(b, asked/5) // connections to the database, statements, summaries in memory
+		p.serve(b, roundRequests/5) // opens database connections, prepares statements, fills the cache
 	}
 	rates, shares := make([][]float64, len(peers)), make([][]float64, len(peers))
 	b.ResetTimer()
 	for range b.N {
 		for i, p := range peers {
-			rate := asked / p.serve(b, asked).Seconds()
+			rate := roundRequests / p.serve(b, roundRequests).Seconds()
 			rates[i] = append(rates[i], rate)
 			shares[i] = append(shares[i], rate/rates[0][len(rates[0])-1])
 		}
@@ -90,7 +89,7 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
-// summaryAnswers are what the contract says about these users.
+// summaryAnswers returns the expected answers for these users.
 func summaryAnswers(b *testing.B, store *summaries.Store, users []int32) []answer {
 	b.Helper()
 	var all []answer
@@ -99,19 +98,19 @@ func summaryAnswers(b *testing.B, store *summaries.Store, users []int32) []answe
 		if err != nil {
 			b.Fatal(err)
 		}
-		all = append(all, get(fmt.Sprintf("/transactions/%d/summary", user), written(user, s.Transactions, s.Total)))
+		all = append(all, get(fmt.Sprintf("/transactions/%d/summary", user), summaryJSON(user, s.Transactions, s.Total)))
 	}
 	return all
 }
 
-// written is the body as the least code writes it, right for amounts of at most two
-// decimals, as generated ones are.
-func written(user int32, n int64, total money.Sum) []byte {
+// summaryJSON formats a response body with minimal code. It is correct for amounts with
+// at most two decimals, which generated files have.
+func summaryJSON(user int32, n int64, total money.Sum) []byte {
 	return fmt.Appendf(nil, "{\"user_id\":%d,\"total_transactions\":%d,\"total_amount\":%s,\"average_transaction_amount\":%s}\n",
 		user, n, total.AppendJSON(nil), total.Average(n).AppendJSON(nil))
 }
 
-// tally is the server as `tally serve` runs it, with its access log from level info down.
+// tally returns the server that `tally serve` runs, with an access log at this level.
 func tally(b *testing.B, s api.Summaries, level slog.Level) *http.Server {
 	b.Helper()
 	log, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
@@ -133,18 +132,19 @@ func noRequests(context.Context, *civil.Date, string, string) (ledger.Run, error
 	return ledger.Run{}, nil
 }
 
-// remembered is a store with a cache in front.
-type remembered struct {
+// cachedStore is a store behind a cache.
+type cachedStore struct {
 	*summaries.Store
 	cache *summaries.Cache
 }
 
-func (r remembered) Get(ctx context.Context, user int32) (summaries.Summary, error) {
+func (r cachedStore) Get(ctx context.Context, user int32) (summaries.Summary, error) {
 	return r.cache.Get(ctx, user)
 }
 
-// listener insists on so many answers from memory.
-func listener(b *testing.B, pool *pgxpool.Pool, least int64) remembered {
+// newCachedStore returns a store behind an active cache. The benchmark fails if the
+// cache has fewer than minHits hits.
+func newCachedStore(b *testing.B, pool *pgxpool.Pool, minHits int64) cachedStore {
 	b.Helper()
 	store := summaries.NewStore(pool)
 	cache, err := summaries.NewCache(summaries.CacheConfig{Store: store, Connect: func(ctx context.Context) (*pgx.Conn, error) {
@@ -162,25 +162,25 @@ func listener(b *testing.B, pool *pgxpool.Pool, least int64) remembered {
 	b.Cleanup(func() {
 		cancel()
 		<-done
-		if hits := cache.Stats().Hits; hits < least {
-			b.Errorf("only %d answers came from memory", hits)
+		if hits := cache.Stats().Hits; hits < minHits {
+			b.Errorf("only %d cache hits", hits)
 		}
 	})
 	for began := time.Now(); !cache.Stats().Listening; time.Sleep(time.Millisecond) {
 		if time.Since(began) > 10*time.Second {
-			b.Fatal("the cache does not listen")
+			b.Fatal("the cache is not active")
 		}
 	}
-	return remembered{store, cache}
+	return cachedStore{store, cache}
 }
 
-// throughBun looks up through bun, on the same pool in exec mode.
-type throughBun struct {
+// bunStore looks up summaries through bun, on the same pool in exec mode.
+type bunStore struct {
 	*summaries.Store
 	db *bun.DB
 }
 
-func (t throughBun) Get(ctx context.Context, user int32) (s summaries.Summary, err error) {
+func (t bunStore) Get(ctx context.Context, user int32) (s summaries.Summary, err error) {
 	s.UserID = user
 	err = t.db.NewSelect().TableExpr("user_summary AS s").
 		ColumnExpr("s.total_transactions, s.total_amount, s.version, s.file_id, s.updated_at").
@@ -188,9 +188,9 @@ func (t throughBun) Get(ctx context.Context, user int32) (s summaries.Summary, e
 	return s, err
 }
 
-func bare(l net.Listener) net.Listener { return l }
+func plainListener(l net.Listener) net.Listener { return l }
 
-// constant is the least that a handler can do.
+// constant is a handler that only writes a constant body.
 func constant(body []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -198,13 +198,13 @@ func constant(body []byte) http.Handler {
 	})
 }
 
-// minimal is the least that a handler with one prepared look-up can do.
+// minimal is a handler that only runs one prepared look-up.
 func minimal(pool *pgxpool.Pool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, _ := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/transactions/"), "/summary")
 		user, err := strconv.ParseInt(id, 10, 32)
 		if err != nil {
-			http.Error(w, "no id", http.StatusUnprocessableEntity)
+			http.Error(w, "invalid id", http.StatusUnprocessableEntity)
 			return
 		}
 		var n int64
@@ -216,6 +216,6 @@ func minimal(pool *pgxpool.Pool) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(written(int32(user), n, total))
+		_, _ = w.Write(summaryJSON(int32(user), n, total))
 	})
 }

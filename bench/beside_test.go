@@ -15,85 +15,83 @@ import (
 )
 
 const (
-	visitors = 8                    // who ask at the same time
-	pause    = 5 * time.Millisecond // of each, between an answer and the next request
-	idle     = time.Second          // in which they are alone
+	httpClients = 8                    // concurrent clients
+	pause       = 5 * time.Millisecond // of each client, between an answer and the next request
+	idle        = time.Second          // duration of the measurement without a load
 )
 
-// BenchmarkBesideLoad looks summaries up over HTTP while nothing else happens, and
-// while a file of -rows rows is loaded onto as many by the same process, as `tally up`
-// does it. Every answer has to be 200 and one of the two that a user has, from before
-// and from after the commit.
+// BenchmarkBesideLoad measures look-ups over HTTP without other work, and while the same
+// process, like `tally up`, appends a file of -rows rows to as many stored rows. Every
+// answer must be 200 with one of the user's two summaries, before or after the commit.
 func BenchmarkBesideLoad(b *testing.B) {
-	n := *mostRows
+	n := *maxRows
 	s := newServer(b)
 	pool, runID := s.tally(b)
 	loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
 	store, users := summaries.NewStore(pool), someUsers(b, pool)
-	server := listen(b, tally(b, listener(b, pool, 1), slog.LevelInfo), api.Listener, nil)
-	var alone, beside []float64
+	server := listen(b, tally(b, newCachedStore(b, pool, 1), slog.LevelInfo), api.Listener, nil)
+	var idleTimes, loadTimes []float64
 	for i := range b.N {
 		dirty := dirtyFile(b, n, uint64(2+i), n/10)
 		settle(b, pool)
 		before := summaryAnswers(b, store, users)
-		v := visit(server.address, users)
+		l := startHTTPLookups(server.address, users)
 		time.Sleep(idle)
-		alone = append(alone, v.leave(b, before, before)...)
+		idleTimes = append(idleTimes, l.stop(b, before, before)...)
 
-		v = visit(server.address, users)
+		l = startHTTPLookups(server.address, users)
 		loadFile(b, pool, runID, dirty)
 		after := summaryAnswers(b, store, users)
-		beside = append(beside, v.leave(b, before, after)...)
+		loadTimes = append(loadTimes, l.stop(b, before, after)...)
 		if slices.EqualFunc(before, after, func(a, b answer) bool { return string(a.body) == string(b.body) }) {
-			b.Fatal("the load changed nobody who was asked about")
+			b.Fatal("the load changed none of the users")
 		}
 	}
-	slices.Sort(alone)
-	slices.Sort(beside)
-	b.ReportMetric(quantile(alone, 50), "idle-p50-µs")
-	b.ReportMetric(quantile(alone, 99), "idle-p99-µs")
-	b.ReportMetric(quantile(beside, 50), "load-p50-µs")
-	b.ReportMetric(quantile(beside, 99), "load-p99-µs")
-	b.ReportMetric(quantile(beside, 99)/quantile(alone, 99), "p99-of-idle")
-	b.ReportMetric(float64(len(beside))/float64(b.N), "answers/load")
+	slices.Sort(idleTimes)
+	slices.Sort(loadTimes)
+	b.ReportMetric(quantile(idleTimes, 50), "idle-p50-µs")
+	b.ReportMetric(quantile(idleTimes, 99), "idle-p99-µs")
+	b.ReportMetric(quantile(loadTimes, 50), "load-p50-µs")
+	b.ReportMetric(quantile(loadTimes, 99), "load-p99-µs")
+	b.ReportMetric(quantile(loadTimes, 99)/quantile(idleTimes, 99), "p99-of-idle")
+	b.ReportMetric(float64(len(loadTimes))/float64(b.N), "answers/load")
 }
 
 func quantile(sorted []float64, percent int) float64 { return sorted[(len(sorted)-1)*percent/100] }
 
-// visits is what came of asking about users again and again.
-type visits struct {
-	done   chan struct{}
-	asking sync.WaitGroup
+// httpLookups are clients that look up summaries until they are stopped.
+type httpLookups struct {
+	done    chan struct{}
+	clients sync.WaitGroup
 
 	mu     sync.Mutex
-	took   []float64                   // microseconds, from the request to the whole answer
-	bodies map[int]map[string]struct{} // by the user's place in the list
+	took   []float64                   // microseconds, from the request to the complete answer
+	bodies map[int]map[string]struct{} // by index of the user
 	failed []error
 }
 
-// visit asks until it is told to leave.
-func visit(address string, users []int32) *visits {
-	v := &visits{done: make(chan struct{}), bodies: map[int]map[string]struct{}{}}
-	for first := range visitors {
-		v.asking.Go(func() {
+func startHTTPLookups(address string, users []int32) *httpLookups {
+	l := &httpLookups{done: make(chan struct{}), bodies: map[int]map[string]struct{}{}}
+	for first := range httpClients {
+		l.clients.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
 			defer client.CloseIdleConnections()
-			for k := first; ; k += visitors {
+			for k := first; ; k += httpClients {
 				user := k % len(users)
-				body, took, err := look(client, fmt.Sprintf("http://%s/transactions/%d/summary", address, users[user]))
-				v.note(user, body, took, err)
+				body, took, err := httpGet(client, fmt.Sprintf("http://%s/transactions/%d/summary", address, users[user]))
+				l.record(user, body, took, err)
 				select {
-				case <-v.done:
+				case <-l.done:
 					return
 				case <-time.After(pause):
 				}
 			}
 		})
 	}
-	return v
+	return l
 }
 
-func look(client *http.Client, url string) (body string, took time.Duration, err error) {
+func httpGet(client *http.Client, url string) (body string, took time.Duration, err error) {
 	began := time.Now()
 	answer, err := client.Get(url)
 	if err != nil {
@@ -108,38 +106,38 @@ func look(client *http.Client, url string) (body string, took time.Duration, err
 	return string(content), took, err
 }
 
-func (v *visits) note(user int, body string, took time.Duration, err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (l *httpLookups) record(user int, body string, took time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err != nil {
-		v.failed = append(v.failed, err)
+		l.failed = append(l.failed, err)
 		return
 	}
-	v.took = append(v.took, float64(took.Nanoseconds())/1000)
-	if v.bodies[user] == nil {
-		v.bodies[user] = map[string]struct{}{}
+	l.took = append(l.took, float64(took.Nanoseconds())/1000)
+	if l.bodies[user] == nil {
+		l.bodies[user] = map[string]struct{}{}
 	}
-	v.bodies[user][body] = struct{}{}
+	l.bodies[user][body] = struct{}{}
 }
 
-// leave ends the visits, and insists that each answer was one of those that the user
-// has had.
-func (v *visits) leave(b *testing.B, before, after []answer) (took []float64) {
+// stop stops the clients and checks that each answer is the user's summary before or
+// after the load. It returns the response times in microseconds.
+func (l *httpLookups) stop(b *testing.B, before, after []answer) (took []float64) {
 	b.Helper()
-	close(v.done)
-	v.asking.Wait()
-	for _, err := range v.failed {
+	close(l.done)
+	l.clients.Wait()
+	for _, err := range l.failed {
 		b.Error(err)
 	}
-	if len(v.took) == 0 {
-		b.Fatal("nobody was answered")
+	if len(l.took) == 0 {
+		b.Fatal("no request succeeded")
 	}
-	for user, bodies := range v.bodies {
+	for user, bodies := range l.bodies {
 		for body := range bodies {
 			if body != string(before[user].body) && body != string(after[user].body) {
-				b.Errorf("torn: %s is neither %s nor %s", body, before[user].body, after[user].body)
+				b.Errorf("inconsistent: %s is neither %s nor %s", body, before[user].body, after[user].body)
 			}
 		}
 	}
-	return v.took
+	return l.took
 }

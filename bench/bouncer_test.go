@@ -21,8 +21,8 @@ type bouncer struct {
 	minor int
 }
 
-// bouncerPath is where pgbouncer is, "" for nowhere. Debian puts it where PATH need not
-// lead.
+// bouncerPath returns the path of pgbouncer, "" if it is not installed. Debian installs
+// it in /usr/sbin, which may not be on the PATH.
 func bouncerPath() string {
 	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer"} {
 		if path, err := programs.LookPath(name); err == nil {
@@ -32,18 +32,18 @@ func bouncerPath() string {
 	return ""
 }
 
-// newBouncer starts pgbouncer with so many connections to the database of a URL, which
-// has a host and a port. It asks for the same password, in the same way, as the server.
+// newBouncer starts pgbouncer with poolSize connections to the server of a URL, which
+// must have a host and a port. Clients authenticate as on the server.
 func newBouncer(b *testing.B, o owner, target string, poolSize int) *bouncer {
 	b.Helper()
-	made := &bouncer{}
+	p := &bouncer{}
 	out, err := programs.Command(bouncerPath(), "--version").Output()
 	if err != nil {
 		b.Fatal(err)
 	}
 	if match := regexp.MustCompile(`PgBouncer (\d+)\.(\d+)`).FindSubmatch(out); match != nil {
-		made.major, _ = strconv.Atoi(string(match[1]))
-		made.minor, _ = strconv.Atoi(string(match[2]))
+		p.major, _ = strconv.Atoi(string(match[1]))
+		p.minor, _ = strconv.Atoi(string(match[2]))
 	}
 	u, err := url.Parse(target)
 	if err != nil {
@@ -65,24 +65,24 @@ pool_mode = transaction
 default_pool_size = %d
 max_client_conn = 2000
 `, u.Hostname(), u.Port(), port, users, poolSize)
-	if made.carriesPrepared() {
+	if p.supportsPrepared() {
 		text += "max_prepared_statements = 200\n"
 	}
 	o.write(b, ini, text)
 	u.Host = fmt.Sprint("127.0.0.1:", port)
-	made.url = u.String()
-	made.program = o.start(b, o.command(bouncerPath(), "-q", ini), dir, func(ctx context.Context) error {
-		conn, err := pgx.Connect(ctx, made.url)
+	p.url = u.String()
+	p.program = o.start(b, o.command(bouncerPath(), "-q", ini), dir, func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, p.url)
 		if err == nil {
 			err = conn.Close(ctx)
 		}
 		return err
 	})
-	return made
+	return p
 }
 
-// carriesPrepared says whether this version has a setting for prepared statements.
-func (p *bouncer) carriesPrepared() bool { return p.major > 1 || p.minor >= 21 }
+// supportsPrepared reports whether this version has max_prepared_statements.
+func (p *bouncer) supportsPrepared() bool { return p.major > 1 || p.minor >= 21 }
 
-// version as a number of which 1.18 and 1.21 are examples.
+// version returns the version as a number, such as 1.18 or 1.21.
 func (p *bouncer) version() float64 { return float64(p.major) + float64(p.minor)/100 }

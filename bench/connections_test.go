@@ -21,83 +21,83 @@ import (
 )
 
 const (
-	// connectCost is how many look-ups one costs, about, that connects first.
+	// connectCost is the approximate cost of a connection in look-ups.
 	connectCost = 20
-	// bouncerPool is how many connections pgbouncer has, as many as Tally's pool.
+	// bouncerPool is the size of pgbouncer's pool, the same as of Tally's.
 	bouncerPool = 16
-	// manyAsks is how often each of many clients asks in a turn.
-	manyAsks = 10
+	// lookupsPerClient is the number of look-ups per client and turn with many clients.
+	lookupsPerClient = 10
 )
 
-// BenchmarkConnections looks summaries up straight from PostgreSQL over TCP, by 32
-// clients at once: in the ways in which pgx and bun speak to it, on pools of other
-// sizes, connecting for each look-up, and through pgbouncer in transaction mode. The
-// ways take turns, and every answer is checked. An operation is a turn of -rows/10
-// look-ups a way, 10,000 at most; clients, pgbouncer and server share the machine.
+// BenchmarkConnections looks up summaries in PostgreSQL over TCP with 32 concurrent
+// clients: in the query modes of pgx and bun, with several pool sizes, with a connection
+// per look-up, and through pgbouncer in transaction mode. The methods alternate, and
+// every answer is checked. An operation is a turn of -rows/10 look-ups per method, at
+// most 10,000. Clients, pgbouncer and server share the machine.
 //
-// Metrics: per-s; p99-ms, of what a client waits for, a connection of the pool
-// included; and of-prepared, in look-ups a second of the first way of the same turn,
-// which is 32 connections with the statement prepared on each.
+// Metrics: per-s; p99-ms, which includes the wait for a connection of the pool; and
+// of-prepared, the look-ups per second relative to the first method of the same turn,
+// prepared statements on 32 connections.
 func BenchmarkConnections(b *testing.B) {
 	n := sizes()[len(sizes())-1]
 	s := newConnections(b, n)
-	b.Run("speaking", func(b *testing.B) { s.inTurns(b, s.speaking(b)) })
+	b.Run("speaking", func(b *testing.B) { s.alternate(b, s.queryModes(b)) })
 	b.Run("pool", func(b *testing.B) {
-		ways := []*spoken{s.prepared()}
+		methods := []*lookupMethod{s.prepared()}
 		for size := int32(1); size <= 64; size *= 2 {
-			ways = append(ways, &spoken{name: fmt.Sprint("pool-", size), ask: pooled(s.pool(b, s.url, size), pgx.QueryExecModeCacheStatement)})
+			methods = append(methods, &lookupMethod{name: fmt.Sprint("pool-", size), lookup: pooled(s.pool(b, s.url, size), pgx.QueryExecModeCacheStatement)})
 		}
-		s.inTurns(b, ways)
+		s.alternate(b, methods)
 	})
 	b.Run("pgbouncer", func(b *testing.B) {
 		through := s.bouncer(b)
 		pool := s.pool(b, through.url, connections)
-		ways := []*spoken{
+		methods := []*lookupMethod{
 			s.prepared(),
-			{name: "exec", ask: pooled(s.direct, pgx.QueryExecModeExec)},
-			{name: "pgbouncer-exec", ask: pooled(pool, pgx.QueryExecModeExec)},
-			{name: "pgbouncer-describe", ask: pooled(pool, pgx.QueryExecModeCacheDescribe)},
-			{name: "pgbouncer-connect-each", ask: connecting(b, through.url), divided: connectCost},
+			{name: "exec", lookup: pooled(s.direct, pgx.QueryExecModeExec)},
+			{name: "pgbouncer-exec", lookup: pooled(pool, pgx.QueryExecModeExec)},
+			{name: "pgbouncer-describe", lookup: pooled(pool, pgx.QueryExecModeCacheDescribe)},
+			{name: "pgbouncer-connect-each", lookup: connectEach(b, through.url), divisor: connectCost},
 		}
-		carried := s.carriesPrepared(b, through)
-		if carried == 1 {
-			ways = append(ways, &spoken{name: "pgbouncer-prepared", ask: pooled(pool, pgx.QueryExecModeCacheStatement)})
+		supported := s.supportsPrepared(b, through)
+		if supported == 1 {
+			methods = append(methods, &lookupMethod{name: "pgbouncer-prepared", lookup: pooled(pool, pgx.QueryExecModeCacheStatement)})
 		}
-		s.inTurns(b, ways)
-		b.ReportMetric(carried, "prepared-works/pgbouncer")
+		s.alternate(b, methods)
+		b.ReportMetric(supported, "prepared-works/pgbouncer")
 		b.ReportMetric(through.version(), "pgbouncer-version")
 	})
 	clients := int(min(1000, n/200))
 	b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { s.many(b, clients) })
 }
 
-// lookUp is one look-up in some way.
-type lookUp func(context.Context, int32) (transactions int64, total money.Sum, err error)
+// lookupFunc looks up the summary of a user.
+type lookupFunc func(context.Context, int32) (transactions int64, total money.Sum, err error)
 
-// spoken is a way to look up, and what came of it.
-type spoken struct {
+// lookupMethod is a method to look up summaries, and its results.
+type lookupMethod struct {
 	name    string
-	ask     lookUp
-	divided int // it asks so many times less
+	lookup  lookupFunc
+	divisor int // divides the number of look-ups of a slow method
 
 	rates, shares []float64 // of each turn
 	ms            []float64 // of all look-ups
 }
 
-// speakers is a server that answers over TCP.
-type speakers struct {
-	server *server
-	admin  *pgxpool.Pool
-	url    string        // over TCP
-	direct *pgxpool.Pool // of 32 connections over TCP
-	users  int64
-	asks   int // of a way in a turn
+// connectionStudy is a server that listens on TCP.
+type connectionStudy struct {
+	server  *server
+	admin   *pgxpool.Pool
+	url     string        // over TCP
+	direct  *pgxpool.Pool // 32 connections over TCP
+	users   int64
+	lookups int // per method and turn
 }
 
-func newConnections(b *testing.B, rows int64) *speakers {
+func newConnections(b *testing.B, rows int64) *connectionStudy {
 	b.Helper()
 	port := freePort(b)
-	s := &speakers{users: rows / 10, asks: int(min(10_000, rows/10))}
+	s := &connectionStudy{users: rows / 10, lookups: int(min(10_000, rows/10))}
 	s.server = &server{Server: testdb.Own(b, map[string]string{
 		"listen_addresses": "127.0.0.1", "port": fmt.Sprint(port), "max_connections": "1200", "autovacuum": "off",
 	})}
@@ -114,33 +114,33 @@ func newConnections(b *testing.B, rows int64) *speakers {
 	return s
 }
 
-func (s *speakers) prepared() *spoken {
-	return &spoken{name: "prepared", ask: pooled(s.direct, pgx.QueryExecModeCacheStatement)}
+func (s *connectionStudy) prepared() *lookupMethod {
+	return &lookupMethod{name: "prepared", lookup: pooled(s.direct, pgx.QueryExecModeCacheStatement)}
 }
 
-func (s *speakers) speaking(b *testing.B) []*spoken {
+func (s *connectionStudy) queryModes(b *testing.B) []*lookupMethod {
 	b.Helper()
 	cached := s.direct.Config()
-	cached.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement // pgx's own default
+	cached.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement // the default of pgx
 	preparing, err := pgxpool.NewWithConfig(b.Context(), cached)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(preparing.Close)
 	openAll(b, preparing)
-	return []*spoken{
+	return []*lookupMethod{
 		s.prepared(),
-		{name: "describe-cached", ask: pooled(s.direct, pgx.QueryExecModeCacheDescribe)},
-		{name: "describe-exec", ask: pooled(s.direct, pgx.QueryExecModeDescribeExec)},
-		{name: "exec", ask: pooled(s.direct, pgx.QueryExecModeExec)},
-		{name: "simple", ask: pooled(s.direct, pgx.QueryExecModeSimpleProtocol)},
-		{name: "bun", ask: bunned(postgres.Bun(s.direct))},
-		{name: "bun-preparing", ask: bunned(postgres.Bun(preparing))},
-		{name: "connect-each", ask: connecting(b, s.url), divided: connectCost},
+		{name: "describe-cached", lookup: pooled(s.direct, pgx.QueryExecModeCacheDescribe)},
+		{name: "describe-exec", lookup: pooled(s.direct, pgx.QueryExecModeDescribeExec)},
+		{name: "exec", lookup: pooled(s.direct, pgx.QueryExecModeExec)},
+		{name: "simple", lookup: pooled(s.direct, pgx.QueryExecModeSimpleProtocol)},
+		{name: "bun", lookup: viaBun(postgres.Bun(s.direct))},
+		{name: "bun-preparing", lookup: viaBun(postgres.Bun(preparing))},
+		{name: "connect-each", lookup: connectEach(b, s.url), divisor: connectCost},
 	}
 }
 
-func (s *speakers) pool(b *testing.B, location string, size int32) *pgxpool.Pool {
+func (s *connectionStudy) pool(b *testing.B, location string, size int32) *pgxpool.Pool {
 	b.Helper()
 	pool, err := postgres.Open(b.Context(), postgres.Config{URL: location, MaxConns: size})
 	if err != nil {
@@ -151,8 +151,8 @@ func (s *speakers) pool(b *testing.B, location string, size int32) *pgxpool.Pool
 	return pool
 }
 
-// openAll opens every connection that a pool may have: left to themselves, clients
-// open some of them while they are timed.
+// openAll opens all connections of a pool, so that none is opened while clients are
+// timed.
 func openAll(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	for range pool.Config().MaxConns {
@@ -164,24 +164,24 @@ func openAll(b *testing.B, pool *pgxpool.Pool) {
 	}
 }
 
-const lookUpQuery = "SELECT total_transactions, total_amount FROM user_summary WHERE user_id = $1"
+const lookupQuery = "SELECT total_transactions, total_amount FROM user_summary WHERE user_id = $1"
 
-func pooled(pool *pgxpool.Pool, mode pgx.QueryExecMode) lookUp {
+func pooled(pool *pgxpool.Pool, mode pgx.QueryExecMode) lookupFunc {
 	return func(ctx context.Context, user int32) (n int64, total money.Sum, err error) {
-		err = pool.QueryRow(ctx, lookUpQuery, mode, user).Scan(&n, &total)
+		err = pool.QueryRow(ctx, lookupQuery, mode, user).Scan(&n, &total)
 		return n, total, err
 	}
 }
 
-func bunned(db *bun.DB) lookUp {
+func viaBun(db *bun.DB) lookupFunc {
 	return func(ctx context.Context, user int32) (n int64, total money.Sum, err error) {
 		err = db.NewSelect().Table("user_summary").Column("total_transactions", "total_amount").Where("user_id = ?", user).Scan(ctx, &n, &total)
 		return n, total, err
 	}
 }
 
-// connecting connects for each look-up, and says goodbye.
-func connecting(b *testing.B, location string) lookUp {
+// connectEach opens and closes a connection for each look-up.
+func connectEach(b *testing.B, location string) lookupFunc {
 	b.Helper()
 	config, err := pgx.ParseConfig(location)
 	if err != nil {
@@ -193,58 +193,58 @@ func connecting(b *testing.B, location string) lookUp {
 			return 0, total, err
 		}
 		defer func() { _ = conn.Close(ctx) }()
-		err = conn.QueryRow(ctx, lookUpQuery, pgx.QueryExecModeExec, user).Scan(&n, &total)
+		err = conn.QueryRow(ctx, lookupQuery, pgx.QueryExecModeExec, user).Scan(&n, &total)
 		return n, total, err
 	}
 }
 
-// inTurns warms every way up, and times them.
-func (s *speakers) inTurns(b *testing.B, ways []*spoken) {
+// alternate runs the methods alternately, after a run of each that is not timed.
+func (s *connectionStudy) alternate(b *testing.B, methods []*lookupMethod) {
 	b.Helper()
-	for _, w := range ways {
-		s.round(b, w, s.asks/10)
-		w.ms = nil
+	for _, m := range methods {
+		s.run(b, m, s.lookups/10)
+		m.ms = nil
 	}
 	b.ResetTimer()
 	for range b.N {
-		for _, w := range ways {
-			rate := s.round(b, w, s.asks)
-			w.rates = append(w.rates, rate)
-			w.shares = append(w.shares, rate/ways[0].rates[len(ways[0].rates)-1])
+		for _, m := range methods {
+			rate := s.run(b, m, s.lookups)
+			m.rates = append(m.rates, rate)
+			m.shares = append(m.shares, rate/methods[0].rates[len(methods[0].rates)-1])
 		}
 	}
 	b.StopTimer()
-	for _, w := range ways {
-		slices.Sort(w.ms)
-		b.ReportMetric(median(w.rates), "per-s/"+w.name)
-		b.ReportMetric(median(w.shares), "of-prepared/"+w.name)
-		b.ReportMetric(quantile(w.ms, 99), "p99-ms/"+w.name)
+	for _, m := range methods {
+		slices.Sort(m.ms)
+		b.ReportMetric(median(m.rates), "per-s/"+m.name)
+		b.ReportMetric(median(m.shares), "of-prepared/"+m.name)
+		b.ReportMetric(quantile(m.ms, 99), "p99-ms/"+m.name)
 	}
 }
 
-// round asks about n users, and gives the rate.
-func (s *speakers) round(b *testing.B, w *spoken, n int) float64 {
+// run does n look-ups with all clients, and returns the look-ups per second.
+func (s *connectionStudy) run(b *testing.B, m *lookupMethod, n int) float64 {
 	b.Helper()
-	if w.divided > 0 {
-		n = max(connections, n/w.divided)
+	if m.divisor > 0 {
+		n = max(connections, n/m.divisor)
 	}
 	each := max(1, n/connections)
-	asking := newAsking(b, s.users)
+	group := newClientGroup(b, s.users)
 	began := time.Now()
 	for range connections {
-		asking.Go(func() { asking.ask(b.Context(), w.ask, each) })
+		group.Go(func() { group.run(b.Context(), m.lookup, each) })
 	}
-	asking.Wait()
+	group.Wait()
 	took := time.Since(began)
-	for _, err := range asking.failed {
-		b.Fatal(w.name, err)
+	for _, err := range group.failed {
+		b.Fatal(m.name, err)
 	}
-	w.ms = append(w.ms, asking.ms...)
+	m.ms = append(m.ms, group.ms...)
 	return float64(each*connections) / took.Seconds()
 }
 
-// asking is clients that ask at the same time.
-type asking struct {
+// clientGroup is a group of concurrent clients.
+type clientGroup struct {
 	sync.WaitGroup
 	users int64
 
@@ -253,29 +253,29 @@ type asking struct {
 	failed []error
 }
 
-func newAsking(b *testing.B, users int64) *asking {
+func newClientGroup(b *testing.B, users int64) *clientGroup {
 	b.Helper()
-	return &asking{users: users}
+	return &clientGroup{users: users}
 }
 
-// ask is one client, which asks n times and gives up at the first failure.
-func (a *asking) ask(ctx context.Context, look lookUp, n int) {
+// run is one client. It does n look-ups and stops at the first error.
+func (g *clientGroup) run(ctx context.Context, lookup lookupFunc, n int) {
 	ms, err := make([]float64, 0, n), error(nil)
 	for i := 0; i < n && err == nil; i++ {
-		user := int32(1 + rand.Int64N(a.users))
+		user := int32(1 + rand.Int64N(g.users))
 		began := time.Now()
 		var transactions int64
 		var total money.Sum
-		transactions, total, err = look(ctx, user)
+		transactions, total, err = lookup(ctx, user)
 		ms = append(ms, 1000*time.Since(began).Seconds())
 		if err == nil && !rightSummary(user, transactions, total) {
 			err = fmt.Errorf("user %d has %d transactions and %s", user, transactions, total)
 		}
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ms = append(a.ms, ms...)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ms = append(g.ms, ms...)
 	if err != nil {
-		a.failed = append(a.failed, err)
+		g.failed = append(g.failed, err)
 	}
 }

@@ -18,20 +18,19 @@ import (
 	"github.com/opentax/tally/pipeline/synthetic"
 )
 
-// mostRows bounds the sizes that are run: CI runs the smallest alone.
-var mostRows = flag.Int64("rows", 10_000, "run the sizes up to so many rows")
+// maxRows limits the table sizes: CI runs only the smallest.
+var maxRows = flag.Int64("rows", 10_000, "largest table size in rows")
 
-// sizes are the table sizes to measure at, those that the flag allows.
+// sizes returns the table sizes up to maxRows.
 func sizes() []int64 {
 	var s []int64
-	for n := int64(10_000); n <= *mostRows; n *= 10 {
+	for n := int64(10_000); n <= *maxRows; n *= 10 {
 		s = append(s, n)
 	}
 	return s
 }
 
-// database is a fresh database on the tests' server, and one run of its ledger to
-// load files under.
+// database creates a database on the shared test server, with a run to load files in.
 func database(b *testing.B) (pool *pgxpool.Pool, runID int64) {
 	b.Helper()
 	pool = testdb.New(b, migrations.Schema{})
@@ -52,14 +51,14 @@ func newRun(b *testing.B, pool *pgxpool.Pool) (runID int64) {
 	return runID
 }
 
-// dirtyFile is a generated file of n rows.
+// dirtyFile generates a file of n rows.
 func dirtyFile(b *testing.B, n int64, seed uint64, users int64) string {
 	b.Helper()
 	return mixed(b, n, seed, users, func(io.Writer) error { return nil })
 }
 
-// mixedFile is a generated file of n rows, of which a share was taken from another
-// file, in percent.
+// mixedFile generates a file of n rows, of which the given percentage is copied from
+// another file.
 func mixedFile(b *testing.B, n int64, seed uint64, from string, percent int64) string {
 	b.Helper()
 	known := n * percent / 100
@@ -70,9 +69,9 @@ func mixedFile(b *testing.B, n int64, seed uint64, from string, percent int64) s
 		}
 		defer file.Close()
 		lines := bufio.NewScanner(file)
-		lines.Scan() // the header
+		lines.Scan() // skip the header
 		for i := int64(0); known > 0 && lines.Scan(); i++ {
-			if i%1000 == 7 { // from all over the file
+			if i%1000 == 7 { // spread over the file
 				if _, err := fmt.Fprintln(w, lines.Text()); err != nil {
 					return err
 				}

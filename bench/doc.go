@@ -1,6 +1,6 @@
-// Package bench measures Tally against what else could have been done, in the
-// same run on the same machine, and checks every answer that it times. Its
-// figures are in docs/performance.md.
+// Package bench contains load studies: benchmarks that compare Tally with its
+// alternatives, in the same run on the same machine, and check every answer that they
+// time. docs/performance.md presents the figures.
 //
 //	go test ./bench -run '^$' -bench . -rows 1000000
 package bench

@@ -10,21 +10,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// explained is what the server did for a statement.
+// explained is the result of EXPLAIN ANALYZE.
 type explained struct {
 	planning, execution float64 // microseconds
-	pages               float64 // touched by the execution, in the cache or not
+	pages               float64 // shared blocks hit and read by the execution
 	nodes               []planNode
 }
 
-// server is the time that the server was at work.
+// server returns planning and execution time together.
 func (e explained) server() float64 { return e.planning + e.execution }
 
 func (e explained) uses(node string) bool {
 	return slices.ContainsFunc(e.nodes, func(n planNode) bool { return strings.HasPrefix(n.Type, node) })
 }
 
-// heapFetches is how many rows index-only scans had to look up in the table after all.
+// heapFetches returns how many rows index-only scans fetched from the heap.
 func (e explained) heapFetches() (total float64) {
 	for _, n := range e.nodes {
 		total += n.HeapFetches * n.Loops
@@ -32,7 +32,7 @@ func (e explained) heapFetches() (total float64) {
 	return total
 }
 
-// removed is how many partitions of the plan the execution left out.
+// removed returns how many subplans were pruned at execution.
 func (e explained) removed() (total float64) {
 	for _, n := range e.nodes {
 		total += n.Removed
@@ -40,7 +40,7 @@ func (e explained) removed() (total float64) {
 	return total
 }
 
-// planNode is the part of a node that studies ask for.
+// planNode contains the fields of a plan node that the studies use.
 type planNode struct {
 	Type        string     `json:"Node Type"`
 	Relation    string     `json:"Relation Name"`
@@ -57,13 +57,13 @@ type planNode struct {
 
 func (n planNode) all() []planNode {
 	nodes := []planNode{n}
-	for _, below := range n.Plans {
-		nodes = append(nodes, below.all()...)
+	for _, child := range n.Plans {
+		nodes = append(nodes, child.all()...)
 	}
 	return nodes
 }
 
-// explain executes a statement and says what that took.
+// explain executes a statement under EXPLAIN ANALYZE.
 func explain(b *testing.B, pool *pgxpool.Pool, sql string, args ...any) (e explained) {
 	b.Helper()
 	err := pool.AcquireFunc(b.Context(), func(conn *pgxpool.Conn) error {
@@ -76,7 +76,7 @@ func explain(b *testing.B, pool *pgxpool.Pool, sql string, args ...any) (e expla
 	return e
 }
 
-// explainOn is explain on a connection that has settings or prepared statements.
+// explainOn is explain on a given connection, for its settings and prepared statements.
 func explainOn(b *testing.B, conn *pgx.Conn, sql string, args ...any) explained {
 	b.Helper()
 	var text []byte
@@ -96,11 +96,11 @@ func explainOn(b *testing.B, conn *pgx.Conn, sql string, args ...any) explained 
 	return explained{1000 * p.Planning, 1000 * p.Execution, p.Plan.Hit + p.Plan.Read, p.Plan.all()}
 }
 
-// readings are explained executions of one variant, of which the medians count.
+// readings are the results of repeated executions, which are reported as medians.
 type readings struct {
 	planning, execution, server, pages []float64
 	heapFetches, removed               []float64
-	indexOnly                          bool // a scan of some execution
+	indexOnly                          bool // an execution used an index-only scan
 }
 
 func (r *readings) add(e explained) {

@@ -13,9 +13,9 @@ import (
 	"github.com/opentax/tally/pipeline/parquet"
 )
 
-// BenchmarkExport writes transactions and the rollups as Parquet, in turns with COPY of
-// the same tables as CSV to files; the export's are synced to the disk as well. Then the same again, which finds nothing to do,
-// and again after a night's file of one day.
+// BenchmarkExport exports transactions and the rollups as Parquet, alternately with COPY
+// of the same tables to CSV files. Only the export syncs its files. It then exports again
+// without changes, and after a load of one day's rows.
 func BenchmarkExport(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -23,8 +23,8 @@ func BenchmarkExport(b *testing.B) {
 			pool, runID := s.tally(b)
 			loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
 			exec(b, pool, "VACUUM (ANALYZE)")
-			var export, all, transactions, nothing, night []float64
-			var most float64
+			var export, all, transactions, unchanged, night []float64
+			var maxMiB float64
 			var csv map[string]int64
 			var last parquet.Result
 			for i := range b.N {
@@ -39,18 +39,18 @@ func BenchmarkExport(b *testing.B) {
 				settle(b, pool)
 				resetPeak()
 				first := timeExport(b, pool, dir)
-				most = max(most, peak())
+				maxMiB = max(maxMiB, peak())
 				export = append(export, first.Seconds)
 				last = first
 
 				again := timeExport(b, pool, dir)
 				if again.Written != 0 {
-					b.Fatalf("%d files were written again", again.Written)
+					b.Fatalf("%d unchanged files were written", again.Written)
 				}
-				nothing = append(nothing, again.Seconds)
+				unchanged = append(unchanged, again.Seconds)
 				loadFile(b, pool, runID, oneDay(b, i))
 				if first = timeExport(b, pool, dir); first.Written != 4 {
-					b.Fatalf("%d files were written after a day", first.Written)
+					b.Fatalf("%d files were written after one day's rows", first.Written)
 				}
 				night = append(night, first.Seconds)
 				if err := os.RemoveAll(dir); err != nil {
@@ -60,14 +60,14 @@ func BenchmarkExport(b *testing.B) {
 			b.ReportMetric(float64(last.Rows)/median(export), "rows/s")
 			b.ReportMetric(median(export)/median(all), "copies")
 			b.ReportMetric(median(export)/median(transactions), "copies-of-transactions")
-			b.ReportMetric(most, "peak-MiB")
-			b.ReportMetric(median(nothing)*1000, "ms/nothing")
+			b.ReportMetric(maxMiB, "peak-MiB")
+			b.ReportMetric(median(unchanged)*1000, "ms/nothing")
 			b.ReportMetric(median(night)/median(export), "of-all/night")
-			var whole int64
+			var csvBytes int64
 			for _, bytes := range csv {
-				whole += bytes
+				csvBytes += bytes
 			}
-			b.ReportMetric(float64(last.Bytes)/float64(whole), "of-csv")
+			b.ReportMetric(float64(last.Bytes)/float64(csvBytes), "of-csv")
 			b.ReportMetric(float64(last.Bytes)/float64(last.Rows), "bytes-per-row")
 		})
 	}
@@ -87,7 +87,7 @@ func timeExport(b *testing.B, pool *pgxpool.Pool, dir string) parquet.Result {
 	return r
 }
 
-// copyTables writes what an export has as CSV, one table after the other.
+// copyTables copies the tables of an export to CSV files, one after the other.
 func copyTables(b *testing.B, pool *pgxpool.Pool) (took map[string]time.Duration, bytes map[string]int64) {
 	b.Helper()
 	took, bytes = map[string]time.Duration{}, map[string]int64{}
@@ -115,7 +115,7 @@ func copyTables(b *testing.B, pool *pgxpool.Pool) (took map[string]time.Duration
 	return took, bytes
 }
 
-// oneDay is a night's file whose rows are all of one day.
+// oneDay writes a file whose rows all have the same date.
 func oneDay(b *testing.B, night int) string {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "night.csv")

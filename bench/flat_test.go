@@ -15,45 +15,45 @@ import (
 	"github.com/opentax/tally/summaries"
 )
 
-// lookedUp is how many users an operation looks up in each table.
-const lookedUp = 500
+// lookupsPerTable is the number of look-ups per operation in each table.
+const lookupsPerTable = 500
 
-// BenchmarkFlat looks users up past the cache in tables of 10,000 users and ten, a
-// hundred, a thousand times as many, one in each after the other, and counts the pages that PostgreSQL
-// touches for one. Tables have -rows users at most.
+// BenchmarkFlat looks up users without the cache in tables of 10,000 users and more, up
+// to -rows users, alternately. It shows that the time does not grow with the table, and
+// counts the pages per look-up.
 func BenchmarkFlat(b *testing.B) {
-	// Room for all tables in PostgreSQL's own memory: else the larger ones are read from
-	// the operating system's, which is another question.
-	s := &server{Server: testdb.Own(b, map[string]string{"shared_buffers": fmt.Sprintf("%dMB", 128+*mostRows/4_000)})}
+	// shared_buffers holds all tables. Otherwise the larger ones are read from the page
+	// cache of the operating system, which is slower.
+	s := &server{Server: testdb.Own(b, map[string]string{"shared_buffers": fmt.Sprintf("%dMB", 128+*maxRows/4_000)})}
 	var tables []*flat
 	for _, users := range sizes() {
 		tables = append(tables, newFlat(b, s, users))
 	}
 	b.ResetTimer()
 	for range b.N {
-		for range lookedUp {
+		for range lookupsPerTable {
 			for _, t := range tables {
 				t.lookUp(b)
 			}
 		}
 	}
-	least, most := tables[0].median(), tables[0].median()
+	fastest, slowest := tables[0].median(), tables[0].median()
 	for _, t := range tables {
-		least, most = min(least, t.median()), max(most, t.median())
+		fastest, slowest = min(fastest, t.median()), max(slowest, t.median())
 		b.ReportMetric(t.median(), fmt.Sprintf("µs/users=%d", t.users))
 		b.ReportMetric(t.pages, fmt.Sprintf("pages/users=%d", t.users))
 		b.ReportMetric(t.bytes, fmt.Sprintf("bytes-per-user/users=%d", t.users))
 	}
-	b.ReportMetric(most/least, "slowest-of-fastest")
+	b.ReportMetric(slowest/fastest, "slowest-of-fastest")
 }
 
-// flat is a table of so many users, each with the summary that follows from its id.
+// flat is a summary table. Each user's summary is computed from the user's id.
 type flat struct {
 	users int64
 	store *summaries.Store
-	pages float64   // of one look-up, on average
-	bytes float64   // of the table and its index, for each user
-	took  []float64 // of all look-ups, in microseconds
+	pages float64   // per look-up, average
+	bytes float64   // of the table and its index, per user
+	took  []float64 // of each look-up, microseconds
 	last  int64
 }
 
@@ -62,15 +62,15 @@ func newFlat(b *testing.B, s *server, users int64) *flat {
 	pool, runID := s.tally(b)
 	fillSummaries(b, pool, runID, users)
 	t := &flat{users: users, store: summaries.NewStore(pool)}
-	t.lookUp(b) // what is done once: the statement is prepared, the file's run asked for
+	t.lookUp(b) // not timed: prepares the statement and looks up the file's run
 	t.took = nil
 	t.pages = t.touched(b, pool)
 	t.bytes = bytesOf(b, pool, "pg_total_relation_size('user_summary')") / float64(users)
 	return t
 }
 
-// fillSummaries makes summaries of users 1 to users alone, each with a count and a sum
-// that follow from its id; see rightSummary.
+// fillSummaries replaces all summaries with those of the users 1 to users, whose count
+// and sum are computed from the id; see rightSummary.
 func fillSummaries(b *testing.B, pool *pgxpool.Pool, runID, users int64) {
 	b.Helper()
 	file := loadFile(b, pool, runID, oneRow(b, 1)).FileID // a file that the ledger has
@@ -86,8 +86,7 @@ func rightSummary(user int32, transactions int64, total money.Sum) bool {
 	return transactions == 1+int64(user)%100 && total == money.NewSum(int64(user), 2)
 }
 
-// next goes through the users in strides, so that no two that follow each other share
-// a page.
+// next returns the next user in a stride that avoids the page of the previous one.
 func (t *flat) next() int32 {
 	t.last = (t.last + 7_919) % t.users
 	return int32(1 + t.last)
@@ -112,8 +111,8 @@ func (t *flat) median() float64 {
 	return t.took[len(t.took)/2]
 }
 
-// touched is how many pages the look-up's own statement touches on average, planning
-// left out, as it is done once a connection.
+// touched returns the average number of pages that an execution of the look-up's prepared
+// statement accesses. Planning is excluded, as it happens once per connection.
 func (t *flat) touched(b *testing.B, pool *pgxpool.Pool) float64 {
 	b.Helper()
 	const sample = 100
@@ -146,7 +145,7 @@ func (t *flat) touched(b *testing.B, pool *pgxpool.Pool) float64 {
 			b.Fatal(err)
 		}
 		if p := plans[0].Plan; p.Node != "Index Scan" || p.Rows != 1 {
-			b.Fatalf("not one row by the index: %s", text)
+			b.Fatalf("not an index scan of one row: %s", text)
 		}
 		total += plans[0].Plan.Hit + plans[0].Plan.Read
 	}

@@ -17,27 +17,24 @@ import (
 	"github.com/opentax/tally/internal/testdb"
 )
 
-// vacuumEvery is after how many nights a vacuumed variant is vacuumed, in the place of
-// autovacuum, whose moments would not come again.
+// vacuumEvery is the interval of vacuums in nights. They replace autovacuum, whose
+// schedule is not reproducible.
 const vacuumEvery = 10
 
-// BenchmarkHotUpdates moves summaries night after night, by the statement that
-// summaries.Refresh moves them by, in copies of user_summary that differ in fillfactor,
-// in whether they are vacuumed every tenth night or never, and in whether total_amount
-// has an index, which keeps PostgreSQL from updating in place (HOT). A night updates
-// the summaries of users who are drawn anew each time, the same for all copies: once a
-// tenth of them, 100 nights of 100 of 1,000 for 10,000 rows, 1,000 nights of 1,000 of
-// 10,000 for a million, which is the most; and once half of them, in a tenth of the
-// nights.
+// BenchmarkHotUpdates updates summaries for many nights, with the statement of
+// summaries.Refresh, in copies of user_summary. The copies differ in fillfactor, in
+// whether they are vacuumed every tenth night or never, and in whether total_amount has
+// an index, which prevents HOT updates. Each night updates randomly chosen users, the
+// same in all copies: in one case a tenth of them (100 of 1,000 users in 100 nights for
+// 10,000 rows; 1,000 of 10,000 users in 1,000 nights for a million, the maximum), in the
+// other case half of them in a tenth of the nights.
 //
-// Metrics: hot-share, of the updates; table- and index-bytes-per-row in the end;
-// bloat, the bytes of table and indexes of those that VACUUM FULL leaves, less than 1
-// where sums that have got longer went into the room that the fillfactor had left;
-// night-ms, the last tenth's median, and late-of-early, in the first
-// tenth's; wal-bytes-per-update, vacuums included. There is a checkpoint before each
-// night, so that each pays for the images of its pages as a night does that is alone
-// in its day. fsync is off: what is compared is work, and none of the copies commits
-// more often than another.
+// Metrics: hot-share, of the updates; table- and index-bytes-per-row at the end; bloat,
+// the size relative to that after VACUUM FULL, which is less than 1 if longer sums used
+// the free space of the fillfactor; night-ms, the median of the last tenth of the nights;
+// late-of-early, night-ms relative to the first tenth; wal-bytes-per-update, including
+// vacuums. A checkpoint precedes each night, so that each night writes full-page images,
+// as a real one does. fsync is off, since all copies commit equally often.
 func BenchmarkHotUpdates(b *testing.B) {
 	server := &server{Server: testdb.Own(b, map[string]string{"full_page_writes": "on", "autovacuum": "off"})}
 	for _, rows := range sizes() {
@@ -61,12 +58,12 @@ func BenchmarkHotUpdates(b *testing.B) {
 	}
 }
 
-// hot are copies of user_summary that are moved side by side.
+// hot is a set of copies of user_summary that get the same updates.
 type hot struct {
 	pool     *pgxpool.Pool
-	conn     *pgx.Conn // that updates; statistics are sent when it closes
+	conn     *pgx.Conn // runs the updates; closing it flushes the statistics
 	users    int
-	moved    int // in a night
+	moved    int // users updated per night
 	nights   int
 	refresh  sqlfile.Statements
 	variants []*hotVariant
@@ -80,12 +77,12 @@ type hotVariant struct {
 	indexed     bool
 	vacuumed    bool
 	ms          []float64
-	log         int64
+	wal         int64 // bytes
 }
 
 func newHot(b *testing.B, pool *pgxpool.Pool, users, moved, nights int) *hot {
 	b.Helper()
-	text, err := os.ReadFile("../summaries/refresh.sql") // of the package that owns the statement
+	text, err := os.ReadFile("../summaries/refresh.sql") // the production statement
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -124,7 +121,7 @@ func (h *hot) add(b *testing.B, v *hotVariant) {
 	exec(b, h.pool, "VACUUM ANALYZE "+v.table)
 }
 
-// night moves the same users of every copy.
+// night updates the same users in every copy.
 func (h *hot) night(b *testing.B, night int) {
 	b.Helper()
 	h.rng.Shuffle(len(h.drawn), func(i, j int) { h.drawn[i], h.drawn[j] = h.drawn[j], h.drawn[i] })
@@ -137,7 +134,7 @@ func (h *hot) night(b *testing.B, night int) {
 	}
 	settle(b, h.pool)
 	for _, v := range h.variants {
-		position := logPosition(b, h.pool)
+		position := walPosition(b, h.pool)
 		sql := h.refresh.Get("upsert", "rollup", v.table, "keys", "user_id")
 		began := time.Now()
 		tag, err := h.conn.Exec(b.Context(), sql, pgx.QueryExecModeExec, int64(night))
@@ -148,11 +145,11 @@ func (h *hot) night(b *testing.B, night int) {
 		if v.vacuumed && night%vacuumEvery == vacuumEvery-1 {
 			exec(b, h.pool, "VACUUM "+v.table)
 		}
-		v.log += logPosition(b, h.pool) - position
+		v.wal += walPosition(b, h.pool) - position
 	}
 }
 
-// finish checks the copies, and reports what has become of them.
+// finish checks the copies and reports the metrics.
 func (h *hot) finish(b *testing.B) {
 	b.Helper()
 	if err := h.conn.Close(b.Context()); err != nil {
@@ -163,7 +160,7 @@ func (h *hot) finish(b *testing.B) {
 		first = h.check(b, v, first)
 		updates := float64(h.moved * h.nights)
 		b.ReportMetric(h.hotUpdates(b, v, int64(updates))/updates, "hot-share/"+v.name)
-		b.ReportMetric(float64(v.log)/updates, "wal-bytes-per-update/"+v.name)
+		b.ReportMetric(float64(v.wal)/updates, "wal-bytes-per-update/"+v.name)
 		table, index := h.sizes(b, v)
 		b.ReportMetric(table/float64(h.users), "table-bytes-per-row/"+v.name)
 		b.ReportMetric(index/float64(h.users), "index-bytes-per-row/"+v.name)
@@ -177,7 +174,7 @@ func (h *hot) finish(b *testing.B) {
 	}
 }
 
-// check insists that all nights are in a copy, and that it has what the first one has.
+// check checks that a copy contains all updates, and that it equals the first copy.
 func (h *hot) check(b *testing.B, v *hotVariant, first string) string {
 	b.Helper()
 	var transactions int64
@@ -191,7 +188,7 @@ func (h *hot) check(b *testing.B, v *hotVariant, first string) string {
 	return digest
 }
 
-// hotUpdates waits for the statistics to know of all updates.
+// hotUpdates waits until the statistics include all updates, and returns the HOT updates.
 func (h *hot) hotUpdates(b *testing.B, v *hotVariant, updates int64) float64 {
 	b.Helper()
 	var all, inPlace int64
@@ -201,7 +198,7 @@ func (h *hot) hotUpdates(b *testing.B, v *hotVariant, updates int64) float64 {
 			b.Fatal(err)
 		}
 		if time.Since(began) > 10*time.Second {
-			b.Fatalf("%s: the statistics know of %d updates of %d", v.name, all, updates)
+			b.Fatalf("%s: the statistics show %d of %d updates", v.name, all, updates)
 		}
 	}
 	return float64(inPlace)

@@ -9,20 +9,20 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// indexParts is how many times a turn adds rows.
+// indexParts is the number of batches per turn.
 const indexParts = 5
 
-// indexed is a flat table with one index, or none.
+// indexed is an unpartitioned table with at most one index.
 type indexed struct {
 	name  string
-	index string // what follows CREATE INDEX ON table; none where empty
+	index string // the rest of CREATE INDEX ON table; no index if empty
 	table string
-	mixed bool // its rows are in no order of their dates
+	mixed bool // rows are not in date order
 	reads [3]readings
-	load  []float64 // seconds of adding rows, beside the table without an index
+	load  []float64 // seconds per batch
 	wal   float64
 	bytes float64 // of the index
-	rows  float64 // that it indexes
+	rows  float64 // indexed when it was created
 }
 
 func indexes() []*indexed {
@@ -39,8 +39,8 @@ func indexes() []*indexed {
 	}
 }
 
-// indexQuestions are what is asked of each table: a user's sum, a day's, a month's.
-func indexQuestions(r rowset) (names [3]string, sql [3]string) {
+// indexQueries returns the queries: the sum of a user, of a day, of a month.
+func indexQueries(r rowset) (names [3]string, sql [3]string) {
 	const sum = "SELECT count(*), sum(amount::numeric) FROM %s WHERE "
 	return [3]string{"user", "day", "month"}, [3]string{
 		sum + fmt.Sprint("user_id = ", 1+r.users/2),
@@ -49,12 +49,11 @@ func indexQuestions(r rowset) (names [3]string, sql [3]string) {
 	}
 }
 
-// BenchmarkIndexes asks flat tables of the same rows, a year of them in the order of
-// their dates (in one case in none), that have one index each, what a user, a day and
-// a month sum up to (with the rows that had to be fetched from the table, where the scan
-// is an index-only one); and copies a tenth more of the rows into each, in turns with the table
-// without an index, the log's size beside it. fsync is on. A turn's rows come in five
-// parts, since one alone would leave load-of-none to chance.
+// BenchmarkIndexes compares tables with the same rows and different indexes. The rows
+// cover a year in date order (in one variant in random order). It measures the sum of a
+// user, a day and a month, with the heap fetches of index-only scans, and the time and
+// WAL of a COPY of another tenth of the rows, alternately with the table without an
+// index. fsync is on. Each turn copies five batches, since a single one varies too much.
 func BenchmarkIndexes(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -67,11 +66,11 @@ func BenchmarkIndexes(b *testing.B) {
 			}
 			exec(b, pool, "VACUUM (ANALYZE, FREEZE)")
 			settle(b, pool)
-			names, questions := indexQuestions(r)
+			names, queries := indexQueries(r)
 			b.ResetTimer()
 			for turn := range b.N {
 				for _, t := range all {
-					t.ask(b, pool, questions)
+					t.read(b, pool, queries)
 				}
 				for part := range int64(indexParts) {
 					more := r
@@ -87,7 +86,7 @@ func BenchmarkIndexes(b *testing.B) {
 			for _, t := range all {
 				t.report(b, names, all[0].load, float64(n/(10*indexParts)))
 			}
-			sameInAll(b, pool, all, questions)
+			checkIndexAnswers(b, pool, all, queries)
 		})
 	}
 }
@@ -96,7 +95,7 @@ func (t *indexed) make(b *testing.B, pool *pgxpool.Pool, table string, r rowset)
 	b.Helper()
 	t.table = table
 	if t.mixed {
-		exec(b, pool, "CREATE TABLE "+table+" "+missionColumns)
+		exec(b, pool, "CREATE TABLE "+table+" "+requiredColumns)
 		exec(b, pool, "INSERT INTO "+table+" SELECT * FROM ("+r.sql()+") r ORDER BY hashint8(id)")
 	} else {
 		flatTable(b, pool, table, r)
@@ -108,17 +107,16 @@ func (t *indexed) make(b *testing.B, pool *pgxpool.Pool, table string, r rowset)
 	t.rows = float64(r.total)
 }
 
-func (t *indexed) ask(b *testing.B, pool *pgxpool.Pool, questions [3]string) {
+func (t *indexed) read(b *testing.B, pool *pgxpool.Pool, queries [3]string) {
 	b.Helper()
-	for i, sql := range questions {
+	for i, sql := range queries {
 		for range 5 {
 			t.reads[i].add(explain(b, pool, fmt.Sprintf(sql, t.table)))
 		}
 	}
 }
 
-// add copies rows, each part's own, after a checkpoint, so that every table pays for
-// its full pages.
+// add copies a batch after a checkpoint, so that every table writes its full-page images.
 func (t *indexed) add(b *testing.B, pool *pgxpool.Pool, r rowset, path string) {
 	b.Helper()
 	settle(b, pool)
@@ -132,24 +130,24 @@ func (t *indexed) add(b *testing.B, pool *pgxpool.Pool, r rowset, path string) {
 	})
 }
 
-func (t *indexed) report(b *testing.B, questions [3]string, bare []float64, rows float64) {
+func (t *indexed) report(b *testing.B, queries [3]string, noIndex []float64, rows float64) {
 	b.Helper()
-	for i, question := range questions {
-		b.ReportMetric(median(t.reads[i].server), question+"-µs/"+t.name)
-		b.ReportMetric(median(t.reads[i].pages), question+"-pages/"+t.name)
+	for i, query := range queries {
+		b.ReportMetric(median(t.reads[i].server), query+"-µs/"+t.name)
+		b.ReportMetric(median(t.reads[i].pages), query+"-pages/"+t.name)
 		if t.reads[i].indexOnly {
-			b.ReportMetric(median(t.reads[i].heapFetches), question+"-heap-fetches/"+t.name)
+			b.ReportMetric(median(t.reads[i].heapFetches), query+"-heap-fetches/"+t.name)
 		}
 	}
-	b.ReportMetric(median(t.load)/median(bare), "load-of-none/"+t.name)
+	b.ReportMetric(median(t.load)/median(noIndex), "load-of-none/"+t.name)
 	b.ReportMetric(t.bytes/t.rows, "index-bytes-per-row/"+t.name)
 	b.ReportMetric(t.wal/rows/float64(len(t.load)), "wal-bytes-per-row/"+t.name)
 }
 
-// sameInAll holds the answers of all tables against each other.
-func sameInAll(b *testing.B, pool *pgxpool.Pool, all []*indexed, questions [3]string) {
+// checkIndexAnswers checks that all tables return the same answers.
+func checkIndexAnswers(b *testing.B, pool *pgxpool.Pool, all []*indexed, queries [3]string) {
 	b.Helper()
-	for _, sql := range questions {
+	for _, sql := range queries {
 		var want decimal.Decimal
 		for i, t := range all {
 			var count int64

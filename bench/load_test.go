@@ -13,25 +13,24 @@ import (
 	"github.com/opentax/tally/pipeline/load"
 )
 
-// BenchmarkFirstLoad is a first load into an empty database, all the work of a run:
-// cleaning, de-duplicating, partitions, keys, rollups, rejects, ledger, commit. In
-// the same run, beside it: the yardstick, a \copy of the rows already clean into
-// the mission's own schema, and the peer that does all of the work in one SQL
-// script.
+// BenchmarkFirstLoad loads a file into an empty database: cleaning, de-duplication,
+// partitions, keys, rollups, rejects, ledger, commit. It compares the load with two peers
+// in the same run: the yardstick, a \copy of the cleaned rows into the required schema,
+// and an SQL script that does the complete work.
 func BenchmarkFirstLoad(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
 			s := newServer(b)
 			dirty := dirtyFile(b, n, 1, n/10)
 			var ours, yardstick, script time.Duration
-			var most float64
+			var maxMiB float64
 			var stored map[string]float64
 			for range b.N {
 				tally, runID := s.tally(b)
 				settle(b, tally)
 				resetPeak()
 				r, took := timeLoad(b, tally, runID, dirty)
-				most = max(most, peak())
+				maxMiB = max(maxMiB, peak())
 				if r.Read != n {
 					b.Fatalf("read %d of %d rows", r.Read, n)
 				}
@@ -49,7 +48,7 @@ func BenchmarkFirstLoad(b *testing.B) {
 			report(b, n, ours)
 			b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
 			b.ReportMetric(ours.Seconds()/script.Seconds(), "scripts")
-			b.ReportMetric(most, "peak-MiB")
+			b.ReportMetric(maxMiB, "peak-MiB")
 			for what, bytes := range stored {
 				b.ReportMetric(bytes, "bytes-per-row/"+what)
 			}
@@ -57,8 +56,8 @@ func BenchmarkFirstLoad(b *testing.B) {
 	}
 }
 
-// storedBytes is what the disk holds for a loaded row, and how much of that are the
-// indexes that every load touches all over, so that they have to be in memory.
+// storedBytes returns the disk space per loaded row. touched-indexes is the part of the
+// indexes that every load accesses at random, so they should fit in memory.
 func storedBytes(b *testing.B, pool *pgxpool.Pool, rows float64) map[string]float64 {
 	b.Helper()
 	bytes := map[string]float64{}
@@ -74,9 +73,9 @@ func storedBytes(b *testing.B, pool *pgxpool.Pool, rows float64) map[string]floa
 	return bytes
 }
 
-// BenchmarkAppend loads a file onto ten times as many rows, beside the yardstick
-// appending the same new rows to its own; once all rows are new, once one in a
-// hundred is there already.
+// BenchmarkAppend loads a file into a database with ten times as many rows, and compares
+// the load with the yardstick's COPY of the same new rows. In one case all rows are new,
+// in the other case 1 % of them exist.
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range sizes() {
 		for _, known := range []int64{0, 1} {
@@ -84,13 +83,13 @@ func BenchmarkAppend(b *testing.B) {
 				s := newServer(b)
 				base := newBase(b, s, 10*n)
 				var ours, yardstick time.Duration
-				var most float64
+				var maxMiB float64
 				for i := range b.N {
 					dirty := mixedFile(b, n, uint64(2+i), base.path, known)
 					settle(b, base.tally)
 					resetPeak()
 					r, took := timeLoad(b, base.tally, base.runID, dirty)
-					most = max(most, peak())
+					maxMiB = max(maxMiB, peak())
 					ours += took
 					yardstick += timeYardstick(b, base.yardstick, cleanFile(b, base.tally, r.FileID), r.Loaded)
 					if repeated := r.Duplicate + r.Conflict; known > 0 && repeated < n/100*70/100 {
@@ -99,19 +98,19 @@ func BenchmarkAppend(b *testing.B) {
 				}
 				report(b, n, ours)
 				b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
-				b.ReportMetric(most, "peak-MiB")
+				b.ReportMetric(maxMiB, "peak-MiB")
 			})
 		}
 	}
 }
 
-// BenchmarkNight loads a nightly file of 10,000 rows onto a thousand times as many
-// (fewer where -rows says so), beside the same file onto an empty database, and
-// beside the yardstick.
+// BenchmarkNight loads a nightly file of 10,000 rows into a database with a thousand
+// times as many rows (limited by -rows). It compares the load with a load of the same
+// file into an empty database, and with the yardstick.
 func BenchmarkNight(b *testing.B) {
 	const night = 10_000
 	s := newServer(b)
-	base := newBase(b, s, max(10*night, *mostRows))
+	base := newBase(b, s, max(10*night, *maxRows))
 	var ours, empty, yardstick time.Duration
 	for i := range b.N {
 		dirty := dirtyFile(b, night, uint64(100+i), base.rows/10)
@@ -124,7 +123,7 @@ func BenchmarkNight(b *testing.B) {
 		first, took := timeLoad(b, fresh, runID, dirty)
 		empty += took
 		if first.Rejected != r.Rejected {
-			b.Fatalf("%d rows rejected of the same file, %d before", first.Rejected, r.Rejected)
+			b.Fatalf("%d rejected rows in the empty database, want %d", first.Rejected, r.Rejected)
 		}
 		s.drop(b, fresh)
 	}
@@ -134,19 +133,19 @@ func BenchmarkNight(b *testing.B) {
 	b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
 }
 
-// BenchmarkSideBySide loads four files at once, and the same ones after each other:
-// they clean side by side and take turns where they write.
+// BenchmarkSideBySide loads four files concurrently, and the same files sequentially.
+// Concurrent loads clean in parallel and write one after the other.
 func BenchmarkSideBySide(b *testing.B) {
 	const files = 4
-	n := min(*mostRows, 250_000)
+	n := min(*maxRows, 250_000)
 	s := newServer(b)
 	var dirty [files]string
 	for i := range dirty {
 		dirty[i] = dirtyFile(b, n, uint64(i), n/10)
 	}
-	var together, apart time.Duration
+	var concurrent, sequential time.Duration
 	for range b.N {
-		for _, atOnce := range []bool{true, false} {
+		for _, parallel := range []bool{true, false} {
 			pool, runID := s.tally(b)
 			settle(b, pool)
 			loader := load.New(pool, nil)
@@ -154,27 +153,26 @@ func BenchmarkSideBySide(b *testing.B) {
 			var loads sync.WaitGroup
 			for _, path := range dirty {
 				one := func() { loadWith(b, loader, runID, path) }
-				if atOnce {
+				if parallel {
 					loads.Go(one)
 				} else {
 					one()
 				}
 			}
 			loads.Wait()
-			if atOnce {
-				together += time.Since(began)
+			if parallel {
+				concurrent += time.Since(began)
 			} else {
-				apart += time.Since(began)
+				sequential += time.Since(began)
 			}
 			s.drop(b, pool)
 		}
 	}
-	report(b, files*n, together)
-	b.ReportMetric(apart.Seconds()/together.Seconds(), "speedup")
+	report(b, files*n, concurrent)
+	b.ReportMetric(sequential.Seconds()/concurrent.Seconds(), "speedup")
 }
 
-// BenchmarkLeastCommit is the time that a load of one row takes: what every file
-// pays, however small.
+// BenchmarkLeastCommit loads a file of one row: the fixed cost of every load.
 func BenchmarkLeastCommit(b *testing.B) {
 	s := newServer(b)
 	pool, runID := s.tally(b)
@@ -196,7 +194,7 @@ func oneRow(b *testing.B, i int) string {
 	return path
 }
 
-// report gives the time of what is measured, without what was done beside it.
+// report reports the measured time, without that of setup and peers.
 func report(b *testing.B, rows int64, took time.Duration) {
 	b.Helper()
 	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N), "ns/op")
@@ -211,27 +209,27 @@ func timeLoad(b *testing.B, pool *pgxpool.Pool, runID int64, path string) (load.
 	return r, time.Since(began)
 }
 
-// base is two databases with the same rows: Tally's, and the yardstick's.
+// base is a pair of databases with the same rows: Tally's and the yardstick's.
 type base struct {
 	rows             int64
-	path             string // of the dirty file that they came from
+	path             string // of the dirty file
 	tally, yardstick *pgxpool.Pool
 	runID            int64
 }
 
 func newBase(b *testing.B, s *server, rows int64) base {
 	b.Helper()
-	made := base{rows: rows, path: dirtyFile(b, rows, 1, rows/10)}
-	made.tally, made.runID = s.tally(b)
-	r, _ := timeLoad(b, made.tally, made.runID, made.path)
-	made.yardstick = s.yardstick(b)
-	// With its indexes built afterwards, which is no help to Tally: they are packed.
+	db := base{rows: rows, path: dirtyFile(b, rows, 1, rows/10)}
+	db.tally, db.runID = s.tally(b)
+	r, _ := timeLoad(b, db.tally, db.runID, db.path)
+	db.yardstick = s.yardstick(b)
+	// The yardstick's indexes are built after the COPY: they are compact, which favors it.
 	script := sqlfile.Parse(yardstickSQL)
-	exec(b, made.yardstick, script.Get("drop_indexes"))
-	timeYardstick(b, made.yardstick, cleanFile(b, made.tally, r.FileID), r.Loaded)
-	exec(b, made.yardstick, script.Get("add_indexes"))
-	// As autovacuum would have done by the next night.
-	exec(b, made.tally, "VACUUM ANALYZE")
-	exec(b, made.yardstick, "VACUUM ANALYZE")
-	return made
+	exec(b, db.yardstick, script.Get("drop_indexes"))
+	timeYardstick(b, db.yardstick, cleanFile(b, db.tally, r.FileID), r.Loaded)
+	exec(b, db.yardstick, script.Get("add_indexes"))
+	// Autovacuum would have done this before the next night.
+	exec(b, db.tally, "VACUUM ANALYZE")
+	exec(b, db.yardstick, "VACUUM ANALYZE")
+	return db
 }

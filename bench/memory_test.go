@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// resetPeak forgets the most memory that the process has held, and gives back what
-// it does not need. Only Linux can; elsewhere peak is 0.
+// resetPeak returns free memory to the operating system and resets the peak resident set
+// size (VmHWM). It requires Linux; on other systems peak returns 0.
 func resetPeak() {
 	debug.FreeOSMemory()
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
-// peak is the most memory, in MiB, that the process has held since resetPeak.
+// peak returns the peak resident set size since resetPeak, in MiB.
 func peak() float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// keyed is a table with one index, and rows that come into it in some order.
+// keyed is a table with one index, and the order in which rows are inserted.
 type keyed struct {
-	name, key, order string // SQL of the key that is indexed, and of the order in which rows come
-	later            bool   // the index is made after the rows
+	name, key, order string // key: SQL of the indexed key; order: SQL of the insertion order
+	later            bool   // create the index after the rows
 	table            string
 	seconds, wal     []float64
 }
@@ -30,11 +30,11 @@ func keyedTables() []*keyed {
 	}
 }
 
-// BenchmarkOrder adds a tenth of rows to tables that have one index each, in the order
-// of its key and not: users, ids that are random (as a hash or a version 4 UUID is), ids
-// that begin with the time (version 7), and ids that count. The index made afterwards
-// stands beside it, of the whole table. fsync is on, and each batch comes after a
-// checkpoint, so a page that is touched is written whole.
+// BenchmarkOrder inserts a tenth of new rows into tables with one index, sorted by its
+// key and unsorted. Keys are users, random ids (hashes or version 4 UUIDs), ids that
+// start with the time (version 7 UUIDs), and sequential ids. Two variants drop the index
+// and recreate it after the insert. fsync is on, and a checkpoint precedes each batch, so
+// each page that is modified writes a full-page image.
 func BenchmarkOrder(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -69,7 +69,7 @@ func (k *keyed) insert(r rowset) string {
 	return fmt.Sprintf("INSERT INTO %s SELECT id, %s, amount FROM (%s) r ORDER BY %s", k.table, k.key, r.sql(), k.order)
 }
 
-// add sorts beforehand: the order is the caller's, and its price not the index's.
+// add inserts a batch. The sort is not timed, since it is not part of the index's cost.
 func (k *keyed) add(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	b.Helper()
 	exec(b, pool, "DROP TABLE IF EXISTS batch; CREATE UNLOGGED TABLE batch AS "+

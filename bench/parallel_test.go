@@ -7,11 +7,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// BenchmarkParallel asks for the totals of all months by reading every row, with more
-// or fewer workers beside the one that asks, with and without just-in-time compilation;
-// and for one user's sum over all partitions with compilation forced on it, to see what
-// a plan that is thought dearer than it is pays for. Ways take turns; the server's own
-// time. Where the server cannot compile, those ways are left out.
+// BenchmarkParallel sums all rows by month with 0 to 4 parallel workers, with and without
+// JIT compilation. It also sums one user over all partitions with JIT forced, which shows
+// the cost if the planner overestimates a query. The variants alternate; times are the
+// server's. If the server has no JIT, its variants are skipped.
 func BenchmarkParallel(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -25,61 +24,61 @@ func BenchmarkParallel(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer conn.Release()
-			ways := parallelWays(r, column[bool](b, pool, "SELECT pg_jit_available()")[0])
+			variants := parallelVariants(r, column[bool](b, pool, "SELECT pg_jit_available()")[0])
 			b.ResetTimer()
 			for range b.N {
-				for _, w := range ways {
-					w.ask(b, conn.Conn())
+				for _, v := range variants {
+					v.run(b, conn.Conn())
 				}
 			}
-			for _, w := range ways {
-				b.ReportMetric(median(w.server)/1000, w.question+"-ms/"+w.name)
+			for _, v := range variants {
+				b.ReportMetric(median(v.server)/1000, v.query+"-ms/"+v.name)
 			}
 		})
 	}
 }
 
-type parallelWay struct {
-	question, name, settings, sql string
-	workers                       int
+type parallelVariant struct {
+	query, name, settings, sql string
+	workers                    int
 	readings
 }
 
-func parallelWays(r rowset, compiles bool) (ways []*parallelWay) {
+func parallelVariants(r rowset, jitAvailable bool) (variants []*parallelVariant) {
 	const all = "SELECT date_trunc('month', transaction_date), count(*), sum(amount::numeric) FROM transactions GROUP BY 1"
-	// Costs that PostgreSQL puts on starting workers would keep small tables from having any.
-	const willing = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; "
+	// Without these settings the planner would not use workers for small tables.
+	const cheapWorkers = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; "
 	for _, workers := range []int{0, 1, 2, 4} {
 		for _, jit := range []string{"off", "on"} {
-			if jit == "on" && !compiles {
+			if jit == "on" && !jitAvailable {
 				continue
 			}
-			ways = append(ways, &parallelWay{
-				question: "all", name: fmt.Sprintf("workers=%d-jit-%s", workers, jit), sql: all, workers: workers,
-				settings: willing + fmt.Sprintf("SET max_parallel_workers_per_gather = %d; SET max_parallel_workers = 8; SET jit = %s; SET jit_above_cost = 0", workers, jit),
+			variants = append(variants, &parallelVariant{
+				query: "all", name: fmt.Sprintf("workers=%d-jit-%s", workers, jit), sql: all, workers: workers,
+				settings: cheapWorkers + fmt.Sprintf("SET max_parallel_workers_per_gather = %d; SET max_parallel_workers = 8; SET jit = %s; SET jit_above_cost = 0", workers, jit),
 			})
 		}
 	}
 	user := fmt.Sprintf("SELECT count(*), sum(amount::numeric) FROM transactions WHERE user_id = %d", 1+r.users/2)
 	for _, jit := range []string{"off", "on"} {
-		if jit == "off" || compiles {
-			ways = append(ways, &parallelWay{
-				question: "user", name: "jit-" + jit, sql: user,
+		if jit == "off" || jitAvailable {
+			variants = append(variants, &parallelVariant{
+				query: "user", name: "jit-" + jit, sql: user,
 				settings: "SET max_parallel_workers_per_gather = 0; SET jit_above_cost = 0; SET jit_inline_above_cost = 0; SET jit_optimize_above_cost = 0; SET jit = " + jit,
 			})
 		}
 	}
-	return ways
+	return variants
 }
 
-func (w *parallelWay) ask(b *testing.B, conn *pgx.Conn) {
+func (v *parallelVariant) run(b *testing.B, conn *pgx.Conn) {
 	b.Helper()
-	if _, err := conn.Exec(b.Context(), "RESET ALL; "+w.settings, pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := conn.Exec(b.Context(), "RESET ALL; "+v.settings, pgx.QueryExecModeSimpleProtocol); err != nil {
 		b.Fatal(err)
 	}
-	e := explainOn(b, conn, w.sql)
-	if w.workers > 0 != e.uses("Gather") {
-		b.Fatalf("%s: workers are not as wanted: %+v", w.name, e.nodes)
+	e := explainOn(b, conn, v.sql)
+	if v.workers > 0 != e.uses("Gather") {
+		b.Fatalf("%s: unexpected use of workers: %+v", v.name, e.nodes)
 	}
-	w.add(e)
+	v.add(e)
 }

@@ -10,29 +10,28 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// partitionedDays are three years of dates.
+// partitionedDays is the range of dates: three years.
 const partitionedDays = 3 * 365
 
-// partitioned is one table in one way of cutting it by date.
+// partitioned is a table with one partition scheme.
 type partitioned struct {
 	name  string
-	every string // an interval of SQL; none where empty
+	every string // interval of the partitions; not partitioned if empty
 	table string
 
-	user, day, month, kept readings // kept: the day as a parameter of a plan that is kept
-	night, spread          []float64
-	vacuum, retire         []float64
-	locks, catalog         float64
+	user, day, month, generic readings // generic: a user's month with a generic plan
+	night, spread             []float64
+	vacuum, retire            []float64
+	locks, catalog            float64
 }
 
-// BenchmarkPartitioning holds three years of rows in a flat table with the primary key
-// of Tally's, and in tables partitioned by month and by day: what a user's sum, a day's
-// and a month's take to plan and to execute, what a night adds (10,000 rows of one day,
-// and as many spread over all days), the vacuum after it, how the oldest month is
-// retired (DELETE and VACUUM, or dropping its partitions), how many partitions of a plan
-// that is kept are left out when it is executed, how many relations a user's
-// sum locks, and how much memory a connection keeps of the catalog once it has planned
-// one. fsync is on.
+// BenchmarkPartitioning stores three years of rows in an unpartitioned table with Tally's
+// primary key, and in tables partitioned by month and by day. It measures planning and
+// execution of the sum of a user, of a day and of a month; a night's INSERT (10,000 rows
+// of one day, and as many spread over all days) and the VACUUM after it; the removal of
+// the oldest month (DELETE and VACUUM, or DROP TABLE of its partitions); the partitions
+// pruned when a generic plan is executed; the relations that a user's sum locks; and the
+// catalog cache of a connection after it has planned that sum. fsync is on.
 func BenchmarkPartitioning(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -52,11 +51,11 @@ func BenchmarkPartitioning(b *testing.B) {
 				for _, p := range all {
 					p.addNight(b, pool, r, int64(turn))
 				}
-				sameRows(b, pool, all)
+				checkPartitionSums(b, pool, all)
 				for _, p := range all {
 					p.retireMonth(b, pool, turn)
 				}
-				sameRows(b, pool, all)
+				checkPartitionSums(b, pool, all)
 			}
 			for _, p := range all {
 				p.report(b)
@@ -69,9 +68,9 @@ func (p *partitioned) make(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	b.Helper()
 	p.table = "by_" + p.name
 	if p.every == "" {
-		exec(b, pool, "CREATE TABLE "+p.table+" "+missionColumns)
+		exec(b, pool, "CREATE TABLE "+p.table+" "+requiredColumns)
 	} else {
-		exec(b, pool, "CREATE TABLE "+p.table+" "+missionColumns+" PARTITION BY RANGE (transaction_date)")
+		exec(b, pool, "CREATE TABLE "+p.table+" "+requiredColumns+" PARTITION BY RANGE (transaction_date)")
 		exec(b, pool, fmt.Sprintf(`DO $$ DECLARE d date; BEGIN
 			FOR d IN SELECT generate_series(date '%s', date '%s' + %d, interval '%s')::date LOOP
 				EXECUTE format('CREATE TABLE %s_%%s PARTITION OF %s FOR VALUES FROM (%%L) TO (%%L)', to_char(d, 'YYYYMMDD'), d, (d + interval '%s')::date);
@@ -102,17 +101,17 @@ func (p *partitioned) read(b *testing.B, pool *pgxpool.Pool, r rowset) {
 		b.Fatal(err)
 	}
 	for range 10 {
-		p.kept.add(explainOn(b, conn.Conn(), fmt.Sprintf("EXECUTE %s (%d, %s, %s + 29)", p.table, 1+r.users/3, r.day(), r.day())))
+		p.generic.add(explainOn(b, conn.Conn(), fmt.Sprintf("EXECUTE %s (%d, %s, %s + 29)", p.table, 1+r.users/3, r.day(), r.day())))
 	}
 	if _, err := conn.Exec(b.Context(), "DEALLOCATE ALL; RESET plan_cache_mode"); err != nil {
 		b.Fatal(err)
 	}
-	p.locks = p.locked(b, pool, user)
-	p.catalog = p.remembered(b, pool, user)
+	p.locks = p.lockCount(b, pool, user)
+	p.catalog = p.catalogCache(b, pool, user)
 }
 
-// locked is how many relations a statement locks.
-func (p *partitioned) locked(b *testing.B, pool *pgxpool.Pool, sql string) (n float64) {
+// lockCount returns the number of relations that a statement locks.
+func (p *partitioned) lockCount(b *testing.B, pool *pgxpool.Pool, sql string) (n float64) {
 	b.Helper()
 	tx, err := pool.Begin(b.Context())
 	if err != nil {
@@ -129,21 +128,22 @@ func (p *partitioned) locked(b *testing.B, pool *pgxpool.Pool, sql string) (n fl
 	return n
 }
 
-// remembered is how many bytes of the catalog a fresh connection keeps of a statement.
-func (p *partitioned) remembered(b *testing.B, pool *pgxpool.Pool, sql string) float64 {
+// catalogCache returns by how many bytes a statement grows the catalog cache of a new
+// connection.
+func (p *partitioned) catalogCache(b *testing.B, pool *pgxpool.Pool, sql string) float64 {
 	b.Helper()
-	const kept = "SELECT sum(used_bytes)::float8 FROM pg_backend_memory_contexts WHERE name = 'CacheMemoryContext' OR parent = 'CacheMemoryContext'"
+	const cacheSize = "SELECT sum(used_bytes)::float8 FROM pg_backend_memory_contexts WHERE name = 'CacheMemoryContext' OR parent = 'CacheMemoryContext'"
 	fresh, err := pgx.ConnectConfig(b.Context(), pool.Config().ConnConfig)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer fresh.Close(b.Context())
 	var before, after float64
-	if err = fresh.QueryRow(b.Context(), kept).Scan(&before); err == nil {
+	if err = fresh.QueryRow(b.Context(), cacheSize).Scan(&before); err == nil {
 		_, err = fresh.Exec(b.Context(), sql)
 	}
 	if err == nil {
-		err = fresh.QueryRow(b.Context(), kept).Scan(&after)
+		err = fresh.QueryRow(b.Context(), cacheSize).Scan(&after)
 	}
 	if err != nil {
 		b.Fatal(err)
@@ -151,8 +151,8 @@ func (p *partitioned) remembered(b *testing.B, pool *pgxpool.Pool, sql string) f
 	return after - before
 }
 
-// addNight adds the rows of a night of one day, and of one of all days, and vacuums
-// after either.
+// addNight inserts a night's rows of one day, then a night's rows of all days, each
+// followed by a VACUUM.
 func (p *partitioned) addNight(b *testing.B, pool *pgxpool.Pool, r rowset, turn int64) {
 	b.Helper()
 	night := min(10_000, r.total/10)
@@ -172,7 +172,7 @@ func (p *partitioned) addNight(b *testing.B, pool *pgxpool.Pool, r rowset, turn 
 	insert(spread, fmt.Sprintf("DATE '%s' + 60 + (id * 7919 %% %d)::int", firstDay, r.days-60), &p.spread)
 }
 
-// retireMonth takes out the oldest month that is left.
+// retireMonth removes the oldest remaining month.
 func (p *partitioned) retireMonth(b *testing.B, pool *pgxpool.Pool, turn int) {
 	b.Helper()
 	settle(b, pool)
@@ -192,8 +192,8 @@ func (p *partitioned) retireMonth(b *testing.B, pool *pgxpool.Pool, turn int) {
 	p.retire = append(p.retire, time.Since(began).Seconds())
 }
 
-// sameRows holds count and sum of all tables against each other.
-func sameRows(b *testing.B, pool *pgxpool.Pool, all []*partitioned) {
+// checkPartitionSums checks that all tables have the same count and sum.
+func checkPartitionSums(b *testing.B, pool *pgxpool.Pool, all []*partitioned) {
 	b.Helper()
 	var wantCount int64
 	var want decimal.Decimal
@@ -214,12 +214,12 @@ func sameRows(b *testing.B, pool *pgxpool.Pool, all []*partitioned) {
 
 func (p *partitioned) report(b *testing.B) {
 	b.Helper()
-	for question, r := range map[string]readings{"user": p.user, "day": p.day, "month": p.month, "user-month-kept": p.kept} {
-		b.ReportMetric(median(r.planning), question+"-plan-µs/"+p.name)
-		b.ReportMetric(median(r.execution), question+"-µs/"+p.name)
-		b.ReportMetric(median(r.pages), question+"-pages/"+p.name)
+	for query, r := range map[string]readings{"user": p.user, "day": p.day, "month": p.month, "user-month-kept": p.generic} {
+		b.ReportMetric(median(r.planning), query+"-plan-µs/"+p.name)
+		b.ReportMetric(median(r.execution), query+"-µs/"+p.name)
+		b.ReportMetric(median(r.pages), query+"-pages/"+p.name)
 	}
-	b.ReportMetric(median(p.kept.removed), "subplans-removed/"+p.name)
+	b.ReportMetric(median(p.generic.removed), "subplans-removed/"+p.name)
 	b.ReportMetric(1000*median(p.night), "night-ms/"+p.name)
 	b.ReportMetric(1000*median(p.spread), "spread-night-ms/"+p.name)
 	b.ReportMetric(1000*median(p.vacuum), "vacuum-ms/"+p.name)

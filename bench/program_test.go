@@ -15,11 +15,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// stopWithin bounds the wait for a program that was asked to stop.
-const stopWithin = 20 * time.Second
+// stopTimeout bounds the start and the stop of a program.
+const stopTimeout = 20 * time.Second
 
-// owner is who a server runs as. For root that is an unprivileged user, and neither
-// another server nor pgbouncer runs as root either.
+// owner is the user that a server runs as. If the benchmark runs as root, it is an
+// unprivileged user, as PostgreSQL and pgbouncer refuse to run as root.
 type owner struct{ uid, gid int }
 
 func serverOwner(b *testing.B, pool *pgxpool.Pool) owner {
@@ -36,8 +36,8 @@ func serverOwner(b *testing.B, pool *pgxpool.Pool) owner {
 	return owner{int(stat.Uid), int(stat.Gid)}
 }
 
-// dir is a folder of the owner's, which goes when the benchmark ends. Its path is
-// short, as that of a socket has to be.
+// dir creates a folder for the owner, which is removed when the benchmark ends. Its path
+// is short enough for a socket.
 func (o owner) dir(b *testing.B) string {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "tally-bench-")
@@ -51,7 +51,7 @@ func (o owner) dir(b *testing.B) string {
 	return dir
 }
 
-// write writes a file that its owner alone can read.
+// write writes a file that only the owner can read.
 func (o owner) write(b *testing.B, path, text string) {
 	b.Helper()
 	err := os.WriteFile(path, []byte(text), 0o600)
@@ -72,15 +72,15 @@ func (o owner) command(path string, args ...string) *programs.Cmd {
 	return command
 }
 
-// program runs until the benchmark ends.
+// program is a running program, which is stopped when the benchmark ends.
 type program struct {
 	pid    int
 	exited chan struct{}
 	log    string
 }
 
-// start runs a program, and waits until ready says that it is there; what it says
-// goes to a file in dir.
+// start starts a program and waits until ready returns nil. Its output is written to a
+// file in dir.
 func (o owner) start(b *testing.B, command *programs.Cmd, dir string, ready func(context.Context) error) *program {
 	b.Helper()
 	p := &program{exited: make(chan struct{}), log: filepath.Join(dir, "log")}
@@ -96,7 +96,7 @@ func (o owner) start(b *testing.B, command *programs.Cmd, dir string, ready func
 	p.pid = command.Process.Pid
 	go func() {
 		defer close(p.exited)
-		_ = command.Wait() // what it said is in its log
+		_ = command.Wait() // the log has the reason
 	}()
 	b.Cleanup(func() { p.stop(b, command.Process) })
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
@@ -104,32 +104,32 @@ func (o owner) start(b *testing.B, command *programs.Cmd, dir string, ready func
 		if err == nil {
 			return p
 		}
-		gone := false
+		exited := false
 		select {
 		case <-p.exited:
-			gone = true
+			exited = true
 		default:
 		}
-		if gone || time.Since(began) > stopWithin {
-			b.Fatalf("%s did not start: %v\n%s", command.Path, err, p.said())
+		if exited || time.Since(began) > stopTimeout {
+			b.Fatalf("%s did not start: %v\n%s", command.Path, err, p.logTail())
 		}
 	}
 }
 
-// stop asks a program to end at once, which SIGINT does of PostgreSQL and pgbouncer.
+// stop sends SIGINT, which is a fast shutdown for PostgreSQL and pgbouncer.
 func (p *program) stop(b *testing.B, process *os.Process) {
 	b.Helper()
 	_ = process.Signal(os.Interrupt)
 	select {
 	case <-p.exited:
-	case <-time.After(stopWithin):
+	case <-time.After(stopTimeout):
 		_ = process.Kill()
 		<-p.exited
-		b.Errorf("process %d had to be killed\n%s", p.pid, p.said())
+		b.Errorf("process %d had to be killed\n%s", p.pid, p.logTail())
 	}
 }
 
-func (p *program) said() string {
+func (p *program) logTail() string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -147,9 +147,9 @@ func freePort(b *testing.B) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// heldKiB is a process's memory, what it shares with others divided among them; it
-// says no where that cannot be known.
-func heldKiB(pid int) (kib float64, ok bool) {
+// memoryKiB returns the proportional set size of a process. ok is false on systems
+// without smaps_rollup.
+func memoryKiB(pid int) (kib float64, ok bool) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
 	if err != nil {
 		return 0, false

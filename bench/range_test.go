@@ -18,86 +18,87 @@ import (
 )
 
 const (
-	// rangeUsers have a thousand transactions each, in ten years, in a table in which
-	// others have ten.
+	// rangeUsers is the number of users with a thousand transactions in ten years. All
+	// other users have ten.
 	rangeUsers = 20
 	firstYear  = 2015
 	years      = 10
-	// rangeTurns is how often an operation asks each way.
+	// rangeTurns is the number of queries per method and operation.
 	rangeTurns = 200
 )
 
-// BenchmarkRange sums a year of a user with a thousand transactions, in a table of ten
-// years: from the rollup by month, with the year's own months and with a year that cuts
-// two, and from the rows by primary key, planned each time and planned once. All take
-// turns with the whole summary, which their ratios are to: of what the caller waits
-// for, and of the time that the server plans and executes (EXPLAIN).
+// BenchmarkRange sums a year of a user with a thousand transactions in a table of ten
+// years: from the rollup by month, for a calendar year and for a year that covers two
+// months in part; and from the rows by primary key, with custom and with generic plans.
+// The methods alternate with the complete summary. Metrics are ratios to it, of the
+// response time and of the server's planning and execution time (EXPLAIN).
 func BenchmarkRange(b *testing.B) {
 	rows := sizes()[len(sizes())-1]
 	pool, _ := database(b)
 	fillYears(b, pool, rows)
-	ways := rangeWays(b, pool)
-	for user := int32(1); user <= rangeUsers; user++ { // each answer against the rows
+	methods := rangeMethods(b, pool)
+	for user := int32(1); user <= rangeUsers; user++ { // check each answer
 		for year := firstYear + 1; year < firstYear+3; year++ {
-			sameAnswers(b, ways, user, year)
+			checkRangeAnswers(b, methods, user, year)
 		}
 	}
-	for _, w := range ways { // a plan is kept, or not, by what the first executions cost
+	for _, m := range methods { // PostgreSQL chooses between custom and generic plans after five executions
 		for i := range 10 {
-			if _, _, err := w.ask(b.Context(), int32(1+i), firstYear+i%(years-1)); err != nil {
-				b.Fatal(w.name, err)
+			if _, _, err := m.query(b.Context(), int32(1+i), firstYear+i%(years-1)); err != nil {
+				b.Fatal(m.name, err)
 			}
 		}
 	}
 	b.ResetTimer()
 	for i := range b.N * rangeTurns {
-		for _, w := range ways {
+		for _, m := range methods {
 			began := time.Now()
-			if _, _, err := w.ask(b.Context(), int32(1+i%rangeUsers), firstYear+i%(years-1)); err != nil {
-				b.Fatal(w.name, err)
+			if _, _, err := m.query(b.Context(), int32(1+i%rangeUsers), firstYear+i%(years-1)); err != nil {
+				b.Fatal(m.name, err)
 			}
-			w.took = append(w.took, float64(time.Since(began).Nanoseconds())/1000)
+			m.took = append(m.took, float64(time.Since(began).Nanoseconds())/1000)
 		}
 	}
 	b.StopTimer()
-	for _, w := range ways {
-		b.ReportMetric(w.median(), "µs/"+w.name)
-		b.ReportMetric(w.onServer(b), "server-µs/"+w.name)
+	for _, m := range methods {
+		b.ReportMetric(m.median(), "µs/"+m.name)
+		b.ReportMetric(m.serverTime(b), "server-µs/"+m.name)
 	}
-	for _, w := range ways[1:] {
-		b.ReportMetric(w.median()/ways[0].median(), "of-summary/"+w.name)
-		b.ReportMetric(w.onServer(b)/ways[0].onServer(b), "of-summary-on-server/"+w.name)
+	for _, m := range methods[1:] {
+		b.ReportMetric(m.median()/methods[0].median(), "of-summary/"+m.name)
+		b.ReportMetric(m.serverTime(b)/methods[0].serverTime(b), "of-summary-on-server/"+m.name)
 	}
 }
 
-// rangeWay is a way to ask for a user's year.
-type rangeWay struct {
-	name string
-	ask  func(ctx context.Context, user int32, year int) (int64, money.Sum, error)
-	took []float64 // microseconds
+// rangeMethod is a method to sum a user's year.
+type rangeMethod struct {
+	name  string
+	query func(ctx context.Context, user int32, year int) (int64, money.Sum, error)
+	took  []float64 // microseconds
 
-	conn      *pgx.Conn // on which the statement is prepared
-	statement string    // a part of no other one's text
+	conn      *pgx.Conn // where the statement is prepared
+	statement string    // unique part of the statement's text
 	arguments func(user int32, year int) string
 	server    float64 // microseconds, 0 if not measured yet
 }
 
-// onServer is the median of planning and executing the statement as it is prepared.
-func (w *rangeWay) onServer(b *testing.B) float64 {
+// serverTime returns the median planning and execution time of the prepared statement, in
+// microseconds.
+func (m *rangeMethod) serverTime(b *testing.B) float64 {
 	b.Helper()
-	if w.server > 0 {
-		return w.server
+	if m.server > 0 {
+		return m.server
 	}
 	var name string
-	if err := w.conn.QueryRow(b.Context(), "SELECT name FROM pg_prepared_statements WHERE statement LIKE $1", "%"+w.statement+"%").Scan(&name); err != nil {
-		b.Fatal(w.name, err)
+	if err := m.conn.QueryRow(b.Context(), "SELECT name FROM pg_prepared_statements WHERE statement LIKE $1", "%"+m.statement+"%").Scan(&name); err != nil {
+		b.Fatal(m.name, err)
 	}
 	var all []float64
 	for i := range rangeTurns {
 		var text []byte
-		sql := fmt.Sprintf("EXPLAIN (ANALYZE, TIMING OFF, FORMAT json) EXECUTE %s (%s)", name, w.arguments(int32(1+i%rangeUsers), firstYear+i%(years-1)))
-		if err := w.conn.QueryRow(b.Context(), sql).Scan(&text); err != nil {
-			b.Fatal(w.name, err)
+		sql := fmt.Sprintf("EXPLAIN (ANALYZE, TIMING OFF, FORMAT json) EXECUTE %s (%s)", name, m.arguments(int32(1+i%rangeUsers), firstYear+i%(years-1)))
+		if err := m.conn.QueryRow(b.Context(), sql).Scan(&text); err != nil {
+			b.Fatal(m.name, err)
 		}
 		var plans []struct {
 			Planning  float64 `json:"Planning Time"`
@@ -109,23 +110,23 @@ func (w *rangeWay) onServer(b *testing.B) float64 {
 		all = append(all, 1000*(plans[0].Planning+plans[0].Execution))
 	}
 	slices.Sort(all)
-	w.server = all[len(all)/2]
-	return w.server
+	m.server = all[len(all)/2]
+	return m.server
 }
 
-func (w *rangeWay) median() float64 {
-	slices.Sort(w.took)
-	return w.took[len(w.took)/2]
+func (m *rangeMethod) median() float64 {
+	slices.Sort(m.took)
+	return m.took[len(m.took)/2]
 }
 
 func day(year int, month time.Month, day int) civil.Date {
 	return civil.Of(time.Date(year, month, day, 0, 0, 0, 0, time.UTC))
 }
 
-func rangeWays(b *testing.B, pool *pgxpool.Pool) []*rangeWay {
+func rangeMethods(b *testing.B, pool *pgxpool.Pool) []*rangeMethod {
 	b.Helper()
 	config := pool.Config()
-	config.MaxConns = 1 // so that it is known where a statement is prepared
+	config.MaxConns = 1 // all statements are prepared on this connection
 	one, err := pgxpool.NewWithConfig(b.Context(), config)
 	if err != nil {
 		b.Fatal(err)
@@ -142,21 +143,21 @@ func rangeWays(b *testing.B, pool *pgxpool.Pool) []*rangeWay {
 			return s.Transactions, s.Total, err
 		}
 	}
-	return []*rangeWay{
+	return []*rangeMethod{
 		{
 			name: "summary", conn: conn, statement: "FROM user_summary s WHERE",
-			ask: func(ctx context.Context, user int32, _ int) (int64, money.Sum, error) {
+			query: func(ctx context.Context, user int32, _ int) (int64, money.Sum, error) {
 				s, err := store.Get(ctx, user)
 				return s.Transactions, s.Total, err
 			},
 			arguments: func(user int32, _ int) string { return fmt.Sprint(user) },
 		},
 		{
-			name: "whole-months", conn: conn, statement: "month BETWEEN $2 AND $3)", ask: ranged(time.January, 1),
+			name: "whole-months", conn: conn, statement: "month BETWEEN $2 AND $3)", query: ranged(time.January, 1),
 			arguments: func(user int32, year int) string { return fmt.Sprintf("%d, '%d-01-01', '%d-12-01'", user, year, year) },
 		},
 		{
-			name: "cut-months", conn: conn, statement: "UNION ALL%BETWEEN $6", ask: ranged(time.January, 15),
+			name: "cut-months", conn: conn, statement: "UNION ALL%BETWEEN $6", query: ranged(time.January, 15),
 			arguments: func(user int32, year int) string {
 				return fmt.Sprintf("%d, '%d-02-01', '%d-12-01', '%d-01-15', '%d-01-31', '%d-01-01', '%d-01-14'", user, year, year, year, year, year+1, year+1)
 			},
@@ -166,7 +167,7 @@ func rangeWays(b *testing.B, pool *pgxpool.Pool) []*rangeWay {
 	}
 }
 
-func byPrimaryKey(b *testing.B, pool *pgxpool.Pool, name, mode string) *rangeWay {
+func byPrimaryKey(b *testing.B, pool *pgxpool.Pool, name, mode string) *rangeMethod {
 	b.Helper()
 	conn, err := pgx.ConnectConfig(b.Context(), pool.Config().ConnConfig)
 	if err != nil {
@@ -177,9 +178,9 @@ func byPrimaryKey(b *testing.B, pool *pgxpool.Pool, name, mode string) *rangeWay
 		b.Fatal(err)
 	}
 	const query = "SELECT count(*), sum(amount::numeric) FROM transactions WHERE user_id = $1 AND transaction_date BETWEEN $2 AND $3"
-	return &rangeWay{
+	return &rangeMethod{
 		name: name, conn: conn, statement: "FROM transactions WHERE",
-		ask: func(ctx context.Context, user int32, year int) (n int64, total money.Sum, err error) {
+		query: func(ctx context.Context, user int32, year int) (n int64, total money.Sum, err error) {
 			err = conn.QueryRow(ctx, query, pgx.QueryExecModeCacheStatement, user, day(year, time.January, 1), day(year, time.December, 31)).Scan(&n, &total)
 			return n, total, err
 		},
@@ -187,21 +188,21 @@ func byPrimaryKey(b *testing.B, pool *pgxpool.Pool, name, mode string) *rangeWay
 	}
 }
 
-func sameAnswers(b *testing.B, ways []*rangeWay, user int32, year int) {
+func checkRangeAnswers(b *testing.B, methods []*rangeMethod, user int32, year int) {
 	b.Helper()
-	wantCount, wantTotal, err := ways[3].ask(b.Context(), user, year)
+	wantCount, wantTotal, err := methods[3].query(b.Context(), user, year)
 	if err != nil || wantCount == 0 {
 		b.Fatal(wantCount, err)
 	}
-	for _, w := range []*rangeWay{ways[1], ways[4]} {
-		count, total, err := w.ask(b.Context(), user, year)
+	for _, m := range []*rangeMethod{methods[1], methods[4]} {
+		count, total, err := m.query(b.Context(), user, year)
 		if err != nil || count != wantCount || total != wantTotal {
-			b.Fatalf("%s: %d and %s (%v), want %d and %s", w.name, count, total, err, wantCount, wantTotal)
+			b.Fatalf("%s: %d and %s (%v), want %d and %s", m.name, count, total, err, wantCount, wantTotal)
 		}
 	}
 }
 
-// fillYears writes what loads would have written.
+// fillYears writes rows and rollups directly, instead of by loads.
 func fillYears(b *testing.B, pool *pgxpool.Pool, rows int64) {
 	b.Helper()
 	const days = "date '2015-01-01' + (i::bigint * 37 % 3653)::int"

@@ -8,7 +8,7 @@ CREATE TABLE night_statement_trigger (LIKE transactions INCLUDING ALL);
 TRUNCATE night, night_plain, night_row_trigger, night_statement_trigger;
 
 -- name: fill_night
--- One row in twenty is of a user who may not have been there before.
+-- About 5 % of the rows may belong to users without a summary.
 INSERT INTO night (transaction_id, user_id, amount, transaction_date, file_id, line)
 SELECT 'N' || $1::bigint || '-' || i, 1001 + abs(hashint8extended(i, $1)) % ($3::bigint + $3::bigint / 20),
        abs(hashint8extended(i, -$1)) % 1000000 / 100.0, date '2025-02-12', 1000000 + $1, i
@@ -41,18 +41,18 @@ END $$;
 CREATE FUNCTION move_by_statement() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO summary_statement_trigger AS s
-    SELECT user_id, count(*), sum(amount::numeric), max(file_id) FROM came GROUP BY user_id ORDER BY user_id
+    SELECT user_id, count(*), sum(amount::numeric), max(file_id) FROM inserted GROUP BY user_id ORDER BY user_id
     ON CONFLICT (user_id) DO UPDATE
     SET total_transactions = s.total_transactions + excluded.total_transactions,
         total_amount = s.total_amount + excluded.total_amount, file_id = excluded.file_id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER move AFTER INSERT ON night_row_trigger FOR EACH ROW EXECUTE FUNCTION move_by_row();
-CREATE TRIGGER move AFTER INSERT ON night_statement_trigger REFERENCING NEW TABLE AS came
+CREATE TRIGGER move AFTER INSERT ON night_statement_trigger REFERENCING NEW TABLE AS inserted
     FOR EACH STATEMENT EXECUTE FUNCTION move_by_statement();
 
 -- name: insert
--- What a trigger's price is held against, and where it is paid.
+-- Fires the triggers. On night_plain it is their reference.
 INSERT INTO {{table}} SELECT * FROM night;
 
 -- name: deltas
@@ -63,7 +63,7 @@ SET total_transactions = s.total_transactions + excluded.total_transactions,
     total_amount = s.total_amount + excluded.total_amount, file_id = excluded.file_id;
 
 -- name: swap
--- The lock that keeps readers out comes as late as it can.
+-- DROP TABLE, which blocks readers, comes as late as possible.
 CREATE TABLE summary_swapped_in WITH (fillfactor = 70) AS
 SELECT user_id, count(*) AS total_transactions, sum(amount::numeric) AS total_amount, max(file_id) AS file_id
 FROM transactions GROUP BY user_id ORDER BY user_id;
@@ -79,8 +79,8 @@ ON CONFLICT (user_id) DO UPDATE
 SET total_transactions = excluded.total_transactions, total_amount = excluded.total_amount, file_id = excluded.file_id;
 
 -- name: upsert_changed
--- As before, but what is as it was is left alone: not written, and yet locked, which
--- touches its page and goes to the log.
+-- Unchanged rows are not written. ON CONFLICT still locks them, which modifies their
+-- pages and writes WAL.
 INSERT INTO summary_upsert_changed AS s
 SELECT user_id, count(*), sum(amount::numeric), max(file_id) FROM transactions GROUP BY user_id ORDER BY user_id
 ON CONFLICT (user_id) DO UPDATE
@@ -95,7 +95,7 @@ REFRESH MATERIALIZED VIEW summary_view;
 REFRESH MATERIALIZED VIEW CONCURRENTLY summary_view_concurrently;
 
 -- name: digest
--- Equal where every user's count and sum are, to the digit.
+-- Equal digests mean that every user has the same count and sum.
 SELECT count(*) || ' users, ' || sum(total_transactions) || ' rows, ' || trim_scale(sum(total_amount)) || ', ' ||
        sum(hashtextextended(user_id || ' ' || total_transactions || ' ' || trim_scale(total_amount), 0)::numeric)
 FROM {{table}};

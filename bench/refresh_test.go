@@ -24,68 +24,68 @@ import (
 //go:embed refresh.sql
 var refreshStudySQL string
 
-// lockWait is how long a reader waits for a lock before it counts as kept out.
+// lockWait is the lock_timeout after which a reader counts as blocked.
 const lockWait = "100ms"
 
-// noTrigger is the way to insert a night's rows that moves no summary.
+// noTrigger is the reference of the triggers: it inserts the rows without a summary.
 const noTrigger = "no-trigger"
 
-// BenchmarkRefresh brings summaries up to date after a night of new rows on a table of
-// so many, one way after the other:
+// BenchmarkRefresh refreshes summaries after a night of new rows, with each of these
+// methods:
 //
-//	tally              summaries.Refresh, which moves three rollups and announces it
-//	deltas             the night's sums by user, added to one table in one statement
-//	swap               summed from all rows into a new table that takes the old one's name
-//	upsert-all         summed from all rows, each user's row written
-//	upsert-changed     the same, but a row that is as it was is left alone
+//	tally              summaries.Refresh: updates three rollups and sends a notification
+//	deltas             adds the night's sums by user to one table in one statement
+//	swap               sums all rows into a new table, which replaces the old one
+//	upsert-all         sums all rows and writes every user's row
+//	upsert-changed     sums all rows and writes only changed rows
 //	view               REFRESH MATERIALIZED VIEW
 //	view-concurrently  REFRESH MATERIALIZED VIEW CONCURRENTLY
-//	row-trigger        a trigger that moves a user's summary for each new row
-//	statement-trigger  a trigger that adds the new rows' sums by user for each statement
+//	row-trigger        a row trigger that updates the user's summary for each new row
+//	statement-trigger  a statement trigger that adds the new rows' sums by user
 //
-// The night's rows are in transactions already, so what is timed is the refresh and
-// its commit alone. That of a trigger is the time that a table with it takes to take
-// the same rows longer than a table without, medians; its log likewise. Each way has a
-// table of its own, vacuumed and analyzed after each night, and a checkpoint before
-// each measurement. blocks-readers is 1 where a reader of one summary gave up after
-// 100 ms while the refresh was done and its transaction still open; longest-read is the
-// longest look-up of a reader that asks all along, on a further night that is not
-// timed (up to a million rows). In the end, all answers are held against the rows.
+// The night's rows are stored before, so only the refresh and its commit are timed. The
+// time and the WAL of a trigger are the difference between the medians of an INSERT into
+// a table with it and into a table without. Each method has its own table, which is
+// vacuumed and analyzed after each night; a checkpoint precedes each measurement.
+// blocks-readers is 1 if a look-up waited more than 100 ms for a lock while the refresh's
+// transaction was open. longest-read is the longest look-up of a reader during a further
+// night, which is not timed (up to a million rows). At the end, all summaries are
+// compared with the rows.
 func BenchmarkRefresh(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
-			s := newRefreshing(b, n)
+			s := newRefreshStudy(b, n)
 			for _, night := range []int64{1_000, 10_000} {
 				b.Run(fmt.Sprintf("night=%d", night), func(b *testing.B) {
-					ways := s.ways()
+					methods := s.methods()
 					for range b.N {
-						s.arrive(b, night)
-						for _, w := range ways {
-							s.time(b, w)
+						s.addNight(b, night)
+						for _, m := range methods {
+							s.time(b, m)
 						}
 					}
 					b.StopTimer()
 					if n <= 1_000_000 {
-						s.arrive(b, night)
-						for _, w := range ways {
-							s.watch(b, w)
+						s.addNight(b, night)
+						for _, m := range methods {
+							s.watch(b, m)
 						}
 					}
-					s.check(b, ways)
-					reportRefreshes(b, ways)
+					s.check(b, methods)
+					reportRefreshes(b, methods)
 				})
 			}
 		})
 	}
 }
 
-// refreshing is a database whose summaries are kept in all the ways.
-type refreshing struct {
+// refreshStudy is a database with a summary table for each method.
+type refreshStudy struct {
 	pool       *pgxpool.Pool
 	statements sqlfile.Statements
 	users      int64
 	nights     int64
-	night      []nightRow // the last one's
+	night      []nightRow // of the last night
 }
 
 type nightRow struct {
@@ -93,48 +93,48 @@ type nightRow struct {
 	amount    money.Sum
 }
 
-// refreshWay is a way to bring a table of summaries up to date.
-type refreshWay struct {
+// refreshMethod is a method to refresh a summary table.
+type refreshMethod struct {
 	name, table string
 	refresh     func(context.Context, pgx.Tx) error
-	extra       bool // its price is what it takes longer than noTrigger
+	extra       bool // report the difference to noTrigger
 
-	ms, log     []float64 // of each night; log in bytes
+	ms, wal     []float64 // of each night; wal in bytes
 	blocks      bool
 	longestRead float64 // ms
 }
 
-func newRefreshing(b *testing.B, rows int64) *refreshing {
+func newRefreshStudy(b *testing.B, rows int64) *refreshStudy {
 	b.Helper()
 	server := newServer(b)
 	pool, runID := server.tally(b)
-	s := &refreshing{pool: pool, statements: sqlfile.Parse(refreshStudySQL), users: rows / 10}
+	s := &refreshStudy{pool: pool, statements: sqlfile.Parse(refreshStudySQL), users: rows / 10}
 	loadFile(b, pool, runID, dirtyFile(b, rows, 1, s.users))
 	exec(b, pool, "VACUUM ANALYZE")
 	exec(b, pool, s.statements.Get("night"))
-	for _, w := range s.ways() {
+	for _, m := range s.methods() {
 		kind := "table"
-		if strings.HasPrefix(w.name, "view") {
+		if strings.HasPrefix(m.name, "view") {
 			kind = "view"
 		}
-		if w.table != "" && w.name != "tally" {
-			exec(b, pool, s.statements.Get(kind, "table", w.table))
+		if m.table != "" && m.name != "tally" {
+			exec(b, pool, s.statements.Get(kind, "table", m.table))
 		}
 	}
 	exec(b, pool, s.statements.Get("triggers"))
 	return s
 }
 
-// ways are measured in this order, so that what triggers are held against, which has no
-// summary, comes right before them.
-func (s *refreshing) ways() []*refreshWay {
+// methods returns the methods in the order of measurement. noTrigger, the reference of
+// the triggers, immediately precedes them.
+func (s *refreshStudy) methods() []*refreshMethod {
 	run := func(name string, words ...string) func(context.Context, pgx.Tx) error {
 		return func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, s.statements.Get(name, words...), pgx.QueryExecModeSimpleProtocol)
 			return err
 		}
 	}
-	return []*refreshWay{
+	return []*refreshMethod{
 		{name: "tally", table: "user_summary", refresh: s.tally},
 		{name: "deltas", table: "summary_deltas", refresh: run("deltas")},
 		{name: "swap", table: "summary_swap", refresh: run("swap")},
@@ -148,8 +148,8 @@ func (s *refreshing) ways() []*refreshWay {
 	}
 }
 
-// tally sums the night's rows, which a load has in memory, and moves all rollups.
-func (s *refreshing) tally(ctx context.Context, tx pgx.Tx) error {
+// tally sums the night's rows in memory, as a load does, and updates all rollups.
+func (s *refreshStudy) tally(ctx context.Context, tx pgx.Tx) error {
 	deltas := summaries.NewDeltas(ctx)
 	defer deltas.Close()
 	for _, r := range s.night {
@@ -161,8 +161,8 @@ func (s *refreshing) tally(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// arrive stores a night's rows, which no summary knows of yet.
-func (s *refreshing) arrive(b *testing.B, rows int64) {
+// addNight stores a night's rows without updating the summaries.
+func (s *refreshStudy) addNight(b *testing.B, rows int64) {
 	b.Helper()
 	s.nights++
 	exec(b, s.pool, s.statements.Get("empty_nights"))
@@ -189,42 +189,42 @@ func (s *refreshing) arrive(b *testing.B, rows int64) {
 		b.Fatalf("%d rows of %d: %v", len(s.night), rows, err)
 	}
 	exec(b, s.pool, "ANALYZE night")
-	for _, w := range s.ways() {
-		if w.table != "" {
-			exec(b, s.pool, "VACUUM ANALYZE "+w.table)
+	for _, m := range s.methods() {
+		if m.table != "" {
+			exec(b, s.pool, "VACUUM ANALYZE "+m.table)
 		}
 	}
 }
 
-// time refreshes in a transaction, and asks before the commit whether it is in a
-// reader's way.
-func (s *refreshing) time(b *testing.B, w *refreshWay) {
+// time times a refresh and its commit, and checks before the commit whether the refresh
+// blocks readers.
+func (s *refreshStudy) time(b *testing.B, m *refreshMethod) {
 	b.Helper()
 	settle(b, s.pool)
-	ctx, position := b.Context(), logPosition(b, s.pool)
+	ctx, position := b.Context(), walPosition(b, s.pool)
 	tx, err := s.begin(ctx)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = tx.Rollback(ctx) }() // where it has not been committed
+	defer func() { _ = tx.Rollback(ctx) }() // does nothing after the commit
 	began := time.Now()
-	if err := w.refresh(ctx, tx); err != nil {
-		b.Fatal(w.name, err)
+	if err := m.refresh(ctx, tx); err != nil {
+		b.Fatal(m.name, err)
 	}
 	took := time.Since(began)
-	if w.table != "" && s.keptOut(b, w.table) {
-		w.blocks = true
+	if m.table != "" && s.blocksReader(b, m.table) {
+		m.blocks = true
 	}
 	began = time.Now()
 	if err := tx.Commit(ctx); err != nil {
-		b.Fatal(w.name, err)
+		b.Fatal(m.name, err)
 	}
 	took += time.Since(began)
-	w.ms = append(w.ms, 1000*took.Seconds())
-	w.log = append(w.log, float64(logPosition(b, s.pool)-position))
+	m.ms = append(m.ms, 1000*took.Seconds())
+	m.wal = append(m.wal, float64(walPosition(b, s.pool)-position))
 }
 
-func (s *refreshing) begin(ctx context.Context) (pgx.Tx, error) {
+func (s *refreshStudy) begin(ctx context.Context) (pgx.Tx, error) {
 	tx, err := s.pool.Begin(ctx)
 	if err == nil {
 		_, err = tx.Exec(ctx, "SET LOCAL tally.writer = 'tally'")
@@ -232,8 +232,8 @@ func (s *refreshing) begin(ctx context.Context) (pgx.Tx, error) {
 	return tx, err
 }
 
-// keptOut says whether a look-up gives up on a lock.
-func (s *refreshing) keptOut(b *testing.B, table string) bool {
+// blocksReader reports whether a look-up exceeds its lock_timeout.
+func (s *refreshStudy) blocksReader(b *testing.B, table string) bool {
 	b.Helper()
 	err := pgx.BeginFunc(b.Context(), s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(b.Context(), "SET LOCAL lock_timeout = '"+lockWait+"'"); err != nil {
@@ -247,7 +247,7 @@ func (s *refreshing) keptOut(b *testing.B, table string) bool {
 	return err != nil
 }
 
-// readOne looks one summary up, or sees that there is none.
+// readOne looks up a summary, which may not exist.
 func readOne(ctx context.Context, q interface {
 	Query(context.Context, string, ...any) (pgx.Rows, error)
 }, table string, user int32,
@@ -260,24 +260,24 @@ func readOne(ctx context.Context, q interface {
 	return err
 }
 
-// watch refreshes while a reader asks all along.
-func (s *refreshing) watch(b *testing.B, w *refreshWay) {
+// watch measures the longest look-up of a reader during a refresh.
+func (s *refreshStudy) watch(b *testing.B, m *refreshMethod) {
 	b.Helper()
-	if w.table == "" {
+	if m.table == "" {
 		return
 	}
 	done, longest := make(chan struct{}), make(chan time.Duration)
 	go func() {
-		var most time.Duration
+		var longestRead time.Duration
 		for {
 			began := time.Now()
-			if err := readOne(b.Context(), s.pool, w.table, s.night[0].user); err != nil {
-				b.Error(w.name, err)
+			if err := readOne(b.Context(), s.pool, m.table, s.night[0].user); err != nil {
+				b.Error(m.name, err)
 			}
-			most = max(most, time.Since(began))
+			longestRead = max(longestRead, time.Since(began))
 			select {
 			case <-done:
-				longest <- most
+				longest <- longestRead
 				return
 			case <-time.After(time.Millisecond):
 			}
@@ -285,19 +285,19 @@ func (s *refreshing) watch(b *testing.B, w *refreshWay) {
 	}()
 	tx, err := s.begin(b.Context())
 	if err == nil {
-		err = w.refresh(b.Context(), tx)
+		err = m.refresh(b.Context(), tx)
 	}
 	if err == nil {
 		err = tx.Commit(b.Context())
 	}
 	close(done)
-	w.longestRead = 1000 * (<-longest).Seconds()
+	m.longestRead = 1000 * (<-longest).Seconds()
 	if err != nil {
-		b.Fatal(w.name, err)
+		b.Fatal(m.name, err)
 	}
 }
 
-func (s *refreshing) check(b *testing.B, ways []*refreshWay) {
+func (s *refreshStudy) check(b *testing.B, methods []*refreshMethod) {
 	b.Helper()
 	digest := func(table string) (text string) {
 		if err := s.pool.QueryRow(b.Context(), s.statements.Get("digest", "table", table)).Scan(&text); err != nil {
@@ -306,42 +306,42 @@ func (s *refreshing) check(b *testing.B, ways []*refreshWay) {
 		return text
 	}
 	want := digest(s.statements.Get("recomputed"))
-	for _, w := range ways {
-		if w.table == "" {
+	for _, m := range methods {
+		if m.table == "" {
 			continue
 		}
-		if got := digest(w.table); got != want {
-			b.Errorf("%s has %s, the rows %s", w.name, got, want)
+		if got := digest(m.table); got != want {
+			b.Errorf("%s has %s, want %s", m.name, got, want)
 		}
 	}
 }
 
-func reportRefreshes(b *testing.B, ways []*refreshWay) {
+func reportRefreshes(b *testing.B, methods []*refreshMethod) {
 	b.Helper()
-	var plainTime, plainLog float64
-	for _, w := range ways {
-		took, written, blocks := median(w.ms), median(w.log), 0.0
-		if w.name == noTrigger {
-			plainTime, plainLog = took, written
+	var plainTime, plainWAL float64
+	for _, m := range methods {
+		took, written, blocks := median(m.ms), median(m.wal), 0.0
+		if m.name == noTrigger {
+			plainTime, plainWAL = took, written
 			continue
 		}
-		if w.extra {
-			took, written = took-plainTime, written-plainLog
+		if m.extra {
+			took, written = took-plainTime, written-plainWAL
 		}
-		if w.blocks {
+		if m.blocks {
 			blocks = 1
 		}
-		b.ReportMetric(took, "ms/"+w.name)
-		b.ReportMetric(written/(1<<20), "wal-MiB/"+w.name)
-		b.ReportMetric(blocks, "blocks-readers/"+w.name)
-		if w.longestRead > 0 {
-			b.ReportMetric(w.longestRead, "longest-read-ms/"+w.name)
+		b.ReportMetric(took, "ms/"+m.name)
+		b.ReportMetric(written/(1<<20), "wal-MiB/"+m.name)
+		b.ReportMetric(blocks, "blocks-readers/"+m.name)
+		if m.longestRead > 0 {
+			b.ReportMetric(m.longestRead, "longest-read-ms/"+m.name)
 		}
 	}
 }
 
-// logPosition is where the write-ahead log ends, in bytes.
-func logPosition(b *testing.B, pool *pgxpool.Pool) (position int64) {
+// walPosition returns the current WAL insert position in bytes.
+func walPosition(b *testing.B, pool *pgxpool.Pool) (position int64) {
 	b.Helper()
 	err := pool.QueryRow(b.Context(), "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").Scan(&position)
 	if err != nil {

@@ -9,33 +9,31 @@ import (
 )
 
 const (
-	// smallLoads are loads of one row, for the time that a commit takes.
+	// smallLoads is the number of loads of one row, which measure the commit.
 	smallLoads = 3
 )
 
-// BenchmarkReplica loads files of so many rows into a server with a streaming replica
-// on the same machine and disk, which all of its times have in them: two machines would
-// do better. Each load is a first one into a database of its own, unless it is said
-// otherwise.
+// BenchmarkReplica loads files into a server with a streaming replica on the same machine
+// and disk. All times include the work of both; two machines would be faster. Each load
+// is the first load into a new database, unless noted otherwise.
 //
 //	async    the primary does not wait (PostgreSQL's default)
-//	flushed  synchronous_commit = on and a synchronous replica, which has the log on disk
-//	applied  synchronous_commit = remote_apply: the replica shows the commit already
+//	flushed  synchronous_commit = on, with a synchronous replica that has flushed the WAL
+//	applied  synchronous_commit = remote_apply: the replica has applied the commit
 //
-// Metrics of a load: load-s, commit-ms (of a load of one row, all of it), and
-// catch-up-s, from the commit until the replica shows it; of the first way alone,
-// wal-bytes-per-row, and lag-s: how old the replica's state was at the end, and at
-// most. replay-of-load: a load whose replay waits until it is over, its time over the
-// replay's, so that above 1 a replica on its own keeps up. per-s: look-ups on primary
-// and replica side by side, by two clients each, while nothing else happens and while a
-// second file is loaded; each answer has to be one that its user has had.
+// Metrics of a load: load-s; commit-ms, a complete load of one row; and catch-up-s, from
+// the commit until it is visible on the replica. For async also wal-bytes-per-row, and
+// lag-s, the replication lag at the end of the load and its maximum. replay-of-load is
+// the time of a load during which replay is paused, divided by the time of the replay: a
+// replica on its own machine keeps up if it is above 1. per-s are concurrent look-ups on
+// primary and replica, with two clients each, when idle and during the load of a second
+// file; each answer must be the user's summary before or after that load.
 //
-// And what becomes of reports on the replica that keep a snapshot, while a file of a
-// tenth of the rows is loaded and user_summary vacuumed, until 0.3 s after that:
-// cancelled, the share of them that the replica has cancelled, and vacuumed-s, from the
-// load's commit until the replica has replayed the vacuum, where it cancels them when
-// replay has waited for 100 ms (hasty), never (patient), or does so after 100 ms but
-// keeps the primary from removing what they may read (feedback).
+// It also runs reports on the replica, which hold a snapshot while a file of a tenth of
+// the rows is loaded and user_summary is vacuumed, until 0.3 s later. cancelled is the
+// share of reports that the replica cancels; vacuumed-s is the time from the load's
+// commit until the replica has replayed the vacuum. max_standby_streaming_delay is 100 ms
+// (hasty), unlimited (patient), or 100 ms with hot_standby_feedback (feedback).
 func BenchmarkReplica(b *testing.B) {
 	for _, rows := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
@@ -43,7 +41,7 @@ func BenchmarkReplica(b *testing.B) {
 			r := &replicaStudy{standby: newStandby(b, s), rows: rows, figures: map[string][]float64{}}
 			for i := range r.files {
 				size := rows
-				if i > 1 { // a night's
+				if i > 1 { // nightly files
 					size = rows / 10
 				}
 				r.files[i] = dirtyFile(b, size, uint64(1+i), rows/10)
@@ -64,32 +62,32 @@ type replicaStudy struct {
 	rows    int64
 	files   [5]string
 	figures map[string][]float64
-	used    []*pgxpool.Pool // databases that are done with
+	used    []*pgxpool.Pool // databases to drop
 }
 
-func (r *replicaStudy) note(value float64, unit string) {
+func (r *replicaStudy) record(value float64, unit string) {
 	r.figures[unit] = append(r.figures[unit], value)
 }
 
 func (r *replicaStudy) turn(b *testing.B, i int) {
 	b.Helper()
-	for _, pool := range r.used { // not before they must: with a replica, it takes a second each
+	for _, pool := range r.used { // not during a turn: with a replica each takes a second
 		r.server.drop(b, pool)
 	}
 	r.used = nil
-	ways := []struct{ name, names, commit string }{
+	modes := []struct{ name, names, commit string }{
 		{"flushed", "*", "on"}, {"applied", "*", "remote_apply"}, {"async", "", "on"},
 	}
-	for k := range ways { // another one first in each turn
-		way := ways[(i+k)%len(ways)]
-		alterSystem(b, r.primary, fmt.Sprintf("synchronous_standby_names = '%s'", way.names))
-		r.until(b, r.primary, fmt.Sprintf("SELECT count(*) = 1 AND bool_and((sync_state = 'sync') = (%t)) FROM pg_stat_replication", way.names != ""))
+	for k := range modes { // each turn starts with another method
+		mode := modes[(i+k)%len(modes)]
+		alterSystem(b, r.primary, fmt.Sprintf("synchronous_standby_names = '%s'", mode.names))
+		r.until(b, r.primary, fmt.Sprintf("SELECT count(*) = 1 AND bool_and((sync_state = 'sync') = (%t)) FROM pg_stat_replication", mode.names != ""))
 		pool, runID := r.server.tally(b)
-		exec(b, pool, "ALTER DATABASE "+pool.Config().ConnConfig.Database+" SET synchronous_commit = "+way.commit)
+		exec(b, pool, "ALTER DATABASE "+pool.Config().ConnConfig.Database+" SET synchronous_commit = "+mode.commit)
 		pool.Reset()
-		r.timeLoad(b, pool, runID, way.name)
-		if way.name == "async" {
-			r.look(b, pool, runID)
+		r.timeLoad(b, pool, runID, mode.name)
+		if mode.name == "async" {
+			r.lookUp(b, pool, runID)
 			r.conflicts(b, pool, runID)
 		}
 		r.used = append(r.used, pool)
@@ -97,52 +95,51 @@ func (r *replicaStudy) turn(b *testing.B, i int) {
 	r.replay(b)
 }
 
-// timeLoad loads the first file, and some of one row.
-func (r *replicaStudy) timeLoad(b *testing.B, pool *pgxpool.Pool, runID int64, way string) {
+// timeLoad loads the first file, then files of one row.
+func (r *replicaStudy) timeLoad(b *testing.B, pool *pgxpool.Pool, runID int64, mode string) {
 	b.Helper()
 	settle(b, pool)
 	r.catchUp(b)
-	before := logPosition(b, pool)
-	following := r.follow(b.Context())
+	before := walPosition(b, pool)
+	lag := r.trackLag(b.Context())
 	result, took := timeLoad(b, pool, runID, r.files[0])
-	atEnd, caughtUp := following.now(), r.catchUp(b)
-	following.stop(b)
-	r.note(took.Seconds(), "load-s/"+way)
-	r.note(caughtUp.Seconds(), "catch-up-s/"+way)
-	if way == "async" {
-		r.note(float64(logPosition(b, pool)-before)/float64(result.Loaded), "wal-bytes-per-row")
-		r.note(atEnd.Seconds(), "lag-s/end")
-		r.note(following.most.Seconds(), "lag-s/most")
+	atEnd, caughtUp := lag.now(), r.catchUp(b)
+	lag.stop(b)
+	r.record(took.Seconds(), "load-s/"+mode)
+	r.record(caughtUp.Seconds(), "catch-up-s/"+mode)
+	if mode == "async" {
+		r.record(float64(walPosition(b, pool)-before)/float64(result.Loaded), "wal-bytes-per-row")
+		r.record(atEnd.Seconds(), "lag-s/end")
+		r.record(lag.longest.Seconds(), "lag-s/most")
 	}
 	var commits []float64
 	for i := range smallLoads {
 		_, t := timeLoad(b, pool, runID, oneRow(b, i))
 		commits = append(commits, 1000*t.Seconds())
 	}
-	r.note(median(commits), "commit-ms/"+way)
+	r.record(median(commits), "commit-ms/"+mode)
 }
 
-// look asks primary and replica side by side.
-func (r *replicaStudy) look(b *testing.B, pool *pgxpool.Pool, runID int64) {
+// lookUp measures concurrent look-ups on primary and replica.
+func (r *replicaStudy) lookUp(b *testing.B, pool *pgxpool.Pool, runID int64) {
 	b.Helper()
 	replica, users := r.database(b, pool), someUsers(b, pool)
 	defer replica.Close()
 	before := summariesOf(b, pool, users)
-	primaryLooks, replicaLooks := keepLooking(b.Context(), pool, users), keepLooking(b.Context(), replica, users)
+	primaryClients, replicaClients := startStoreLookups(b.Context(), pool, users), startStoreLookups(b.Context(), replica, users)
 	time.Sleep(time.Duration(min(r.rows, 1_000_000)) * 20 * time.Microsecond)
-	r.note(primaryLooks.leave(b, before, before), "per-s/primary-idle")
-	r.note(replicaLooks.leave(b, before, before), "per-s/replica-idle")
+	r.record(primaryClients.stop(b, before, before), "per-s/primary-idle")
+	r.record(replicaClients.stop(b, before, before), "per-s/replica-idle")
 
-	primaryLooks, replicaLooks = keepLooking(b.Context(), pool, users), keepLooking(b.Context(), replica, users)
+	primaryClients, replicaClients = startStoreLookups(b.Context(), pool, users), startStoreLookups(b.Context(), replica, users)
 	loadFile(b, pool, runID, r.files[1])
-	r.note(r.catchUp(b).Seconds(), "catch-up-s/looked-up")
+	r.record(r.catchUp(b).Seconds(), "catch-up-s/looked-up")
 	after := summariesOf(b, pool, users)
-	r.note(primaryLooks.leave(b, before, after), "per-s/primary-load")
-	r.note(replicaLooks.leave(b, before, after), "per-s/replica-load")
+	r.record(primaryClients.stop(b, before, after), "per-s/primary-load")
+	r.record(replicaClients.stop(b, before, after), "per-s/replica-load")
 }
 
-// replay loads while the replica keeps the log without replaying it, and then times
-// the replay.
+// replay loads a file while replay is paused on the replica, and then times the replay.
 func (r *replicaStudy) replay(b *testing.B) {
 	b.Helper()
 	pool, runID := r.server.tally(b)
@@ -151,33 +148,33 @@ func (r *replicaStudy) replay(b *testing.B) {
 	exec(b, r.replica, "SELECT pg_wal_replay_pause()")
 	r.until(b, r.replica, "SELECT pg_get_wal_replay_pause_state() = 'paused'")
 	_, took := timeLoad(b, pool, runID, r.files[0])
-	// Else the log's way to the replica would be in the time.
+	// The replica must have received the WAL, or the transfer would be timed too.
 	r.until(b, r.primary, "SELECT bool_and(flush_lsn >= pg_current_wal_flush_lsn()) FROM pg_stat_replication")
 	exec(b, r.replica, "SELECT pg_wal_replay_resume()")
 	replayed := r.catchUp(b)
-	r.note(took.Seconds()/replayed.Seconds(), "replay-of-load")
+	r.record(took.Seconds()/replayed.Seconds(), "replay-of-load")
 	r.used = append(r.used, pool)
 }
 
-// conflicts runs reports on the replica beside a load and a vacuum.
+// conflicts runs reports on the replica during a load and a vacuum.
 func (r *replicaStudy) conflicts(b *testing.B, pool *pgxpool.Pool, runID int64) {
 	b.Helper()
-	for i, way := range []struct{ name, delay, feedback string }{
+	for i, mode := range []struct{ name, delay, feedback string }{
 		{"hasty", "100ms", "off"}, {"patient", "-1", "off"}, {"feedback", "100ms", "on"},
 	} {
-		alterSystem(b, r.replica, fmt.Sprintf("max_standby_streaming_delay = '%s'", way.delay), "hot_standby_feedback = "+way.feedback)
-		r.until(b, r.primary, fmt.Sprintf("SELECT bool_and((backend_xmin IS NOT NULL) = (%t)) FROM pg_stat_replication", way.feedback == "on"))
+		alterSystem(b, r.replica, fmt.Sprintf("max_standby_streaming_delay = '%s'", mode.delay), "hot_standby_feedback = "+mode.feedback)
+		r.until(b, r.primary, fmt.Sprintf("SELECT bool_and((backend_xmin IS NOT NULL) = (%t)) FROM pg_stat_replication", mode.feedback == "on"))
 		replica := r.database(b, pool)
-		reports := openReports(b, replica)
+		reports := startReports(b, replica)
 		loadFile(b, pool, runID, r.files[2+i])
 		began := time.Now()
 		exec(b, pool, "VACUUM user_summary")
-		settle(b, pool) // a vacuum's log reaches the disk, and the replica, with somebody else's
-		cancelled := make(chan int)
-		go func() { cancelled <- reports.end(b, reportTakes) }()
+		settle(b, pool) // VACUUM does not flush its WAL, so the replica would not receive it
+		canceled := make(chan int)
+		go func() { canceled <- reports.end(b, reportHold) }()
 		r.catchUp(b)
-		r.note(time.Since(began).Seconds(), "vacuumed-s/"+way.name)
-		r.note(float64(<-cancelled)/reporters, "cancelled/"+way.name)
+		r.record(time.Since(began).Seconds(), "vacuumed-s/"+mode.name)
+		r.record(float64(<-canceled)/reporters, "cancelled/"+mode.name)
 		replica.Close()
 	}
 	alterSystem(b, r.replica, "hot_standby_feedback = off", "max_standby_streaming_delay = '30s'")

@@ -11,15 +11,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// firstDay is the first date of the studies' rows.
+// firstDay is the first date of generated rows.
 const firstDay = "2023-01-01"
 
-// rowset is rows of the mission's columns, made by the server since that is faster
-// than reading them: a user's rows lie as far from each other as can be, in the order
-// of their dates, and a third of the amounts are negative.
+// rowset is a set of rows with the required columns. The server generates them, which is
+// faster than a transfer. Each user's rows are spread evenly over the table in date
+// order; a third of the amounts is negative.
 type rowset struct {
-	first, last int64 // numbers of the rows; 1 is the first
-	total       int64 // over which the days are spread, from the first day on
+	first, last int64 // row numbers, from 1
+	total       int64 // number of rows over which the days are spread
 	users       int64
 	days        int
 }
@@ -28,14 +28,14 @@ func rowsOf(n, users int64, days int) rowset {
 	return rowset{first: 1, last: n, total: n, users: users, days: days}
 }
 
-// sql gives id, transaction_id, user_id, amount and transaction_date.
+// sql returns a query of id, transaction_id, user_id, amount and transaction_date.
 func (r rowset) sql() string {
 	return fmt.Sprintf(`SELECT i AS id, 'T' || i AS transaction_id, (1 + i %% %d)::int AS user_id,
 		((i * 7919 %% 2000003) - 700000) / 100.0::float8 AS amount, DATE '%s' + (i * %d / %d)::int AS transaction_date
 		FROM generate_series(%d, %d::bigint) i`, r.users, firstDay, r.days, r.total+1, r.first, r.last)
 }
 
-// file holds the rows as CSV.
+// file writes the rows to a CSV file.
 func (r rowset) file(b *testing.B, pool *pgxpool.Pool) string {
 	b.Helper()
 	file, err := os.Create(filepath.Join(b.TempDir(), "rows.csv"))
@@ -55,22 +55,23 @@ func (r rowset) file(b *testing.B, pool *pgxpool.Pool) string {
 	return file.Name()
 }
 
-// day is the date of the middle of the rows, as SQL.
+// day returns the middle date of the rows as SQL.
 func (r rowset) day() string {
 	return fmt.Sprintf("DATE '%s' + %d", firstDay, r.days/2)
 }
 
-const missionColumns = `(id BIGINT NOT NULL, transaction_id VARCHAR(50) NOT NULL, user_id INT NOT NULL,
+const requiredColumns = `(id BIGINT NOT NULL, transaction_id VARCHAR(50) NOT NULL, user_id INT NOT NULL,
 	amount FLOAT NOT NULL, transaction_date DATE NOT NULL)`
 
-// flatTable is a table of the mission's columns with these rows, and no index.
+// flatTable creates an unpartitioned table with the required columns and these rows,
+// without an index.
 func flatTable(b *testing.B, pool *pgxpool.Pool, name string, r rowset) {
 	b.Helper()
-	exec(b, pool, "CREATE TABLE "+name+" "+missionColumns)
+	exec(b, pool, "CREATE TABLE "+name+" "+requiredColumns)
 	exec(b, pool, "INSERT INTO "+name+" "+r.sql())
 }
 
-// tallyTables fills Tally's own tables with these rows, as loads would have.
+// tallyTables writes the rows and their summaries directly to Tally's tables.
 func tallyTables(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	b.Helper()
 	for _, sql := range []string{
@@ -83,7 +84,7 @@ func tallyTables(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	}
 }
 
-// bytesOf is a size as the server gives it, by an expression of SQL.
+// bytesOf evaluates an SQL expression, usually a size in bytes.
 func bytesOf(b *testing.B, in querier, expression string) float64 {
 	b.Helper()
 	var bytes float64
@@ -98,7 +99,7 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// walDuring is how many bytes of the write-ahead log some work makes.
+// walDuring returns the bytes of WAL that work generates.
 func walDuring(b *testing.B, pool *pgxpool.Pool, work func()) float64 {
 	b.Helper()
 	before := bytesOf(b, pool, "pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
@@ -106,7 +107,7 @@ func walDuring(b *testing.B, pool *pgxpool.Pool, work func()) float64 {
 	return bytesOf(b, pool, "pg_current_wal_insert_lsn() - '0/0'::pg_lsn") - before
 }
 
-// column is the one column that a query gives, of one row at least.
+// column returns the single column of a query, which must return rows.
 func column[T any](b *testing.B, pool *pgxpool.Pool, sql string) []T {
 	b.Helper()
 	rows, err := pool.Query(b.Context(), sql)

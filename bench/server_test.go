@@ -21,21 +21,21 @@ import (
 //go:embed yardstick.sql
 var yardstickSQL string
 
-// server is a server with PostgreSQL's own settings, that of a crash-safe commit
-// above all: what is measured on it is what a user gets.
+// server is a server with PostgreSQL's default settings, in particular with crash-safe
+// commits, so that its figures are those of production.
 type server struct {
 	*testdb.Server
-	made int
+	databases int
 }
 
 func newServer(b *testing.B) *server {
 	b.Helper()
 	return &server{Server: testdb.Own(b, map[string]string{
-		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "off", // it would favour whoever comes later
+		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "off", // its schedule would favor later variants
 	})}
 }
 
-// database is an empty one. Drop it after use: the disk is not endless.
+// database creates an empty database. Drop it after use to save disk space.
 func (s *server) database(b *testing.B) *pgxpool.Pool {
 	b.Helper()
 	admin, err := pgx.Connect(b.Context(), s.URL())
@@ -43,8 +43,8 @@ func (s *server) database(b *testing.B) *pgxpool.Pool {
 		b.Fatal(err)
 	}
 	defer admin.Close(b.Context())
-	s.made++
-	name := fmt.Sprint("bench", s.made)
+	s.databases++
+	name := fmt.Sprint("bench", s.databases)
 	if _, err := admin.Exec(b.Context(), "CREATE DATABASE "+name); err != nil {
 		b.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (s *server) database(b *testing.B) *pgxpool.Pool {
 	return pool
 }
 
-// drop ends a database before the benchmark does.
+// drop drops a database before the benchmark ends.
 func (s *server) drop(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	name := pool.Config().ConnConfig.Database
@@ -76,7 +76,7 @@ func (s *server) drop(b *testing.B, pool *pgxpool.Pool) {
 	}
 }
 
-// tally is an empty database of Tally's, with a run to load under.
+// tally creates an empty database with Tally's schema, and a run to load files in.
 func (s *server) tally(b *testing.B) (*pgxpool.Pool, int64) {
 	b.Helper()
 	pool := s.database(b)
@@ -86,7 +86,7 @@ func (s *server) tally(b *testing.B) (*pgxpool.Pool, int64) {
 	return pool, newRun(b, pool)
 }
 
-// yardstick is the mission's own schema, empty.
+// yardstick creates an empty database with the required schema.
 func (s *server) yardstick(b *testing.B) *pgxpool.Pool {
 	b.Helper()
 	pool := s.database(b)
@@ -101,14 +101,14 @@ func exec(b *testing.B, pool *pgxpool.Pool, sql string) {
 	}
 }
 
-// settle writes out what earlier work has left, so that the next one does not pay
-// for it.
+// settle writes a checkpoint, so that later measurements do not include writes of
+// earlier work.
 func settle(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	exec(b, pool, "CHECKPOINT")
 }
 
-// copyFile is psql's \copy.
+// copyFile copies a file to the server, like psql's \copy.
 func copyFile(ctx context.Context, pool *pgxpool.Pool, sql, path string) (rows int64, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -124,7 +124,8 @@ func copyFile(ctx context.Context, pool *pgxpool.Pool, sql, path string) (rows i
 	return tag.RowsAffected(), err
 }
 
-// timeYardstick copies clean rows into the mission's schema, and checks how many.
+// timeYardstick times a COPY of cleaned rows into the required schema, and checks their
+// number.
 func timeYardstick(b *testing.B, pool *pgxpool.Pool, clean string, rows int64) time.Duration {
 	b.Helper()
 	settle(b, pool)
@@ -137,7 +138,7 @@ func timeYardstick(b *testing.B, pool *pgxpool.Pool, clean string, rows int64) t
 	return took
 }
 
-// timeScript does all of the work in SQL, and holds its sums against Tally's.
+// timeScript times the SQL script, and compares its sums with Tally's.
 func timeScript(b *testing.B, pool, tally *pgxpool.Pool, dirty string) time.Duration {
 	b.Helper()
 	script := sqlfile.Parse(yardstickSQL)
@@ -153,21 +154,20 @@ func timeScript(b *testing.B, pool, tally *pgxpool.Pool, dirty string) time.Dura
 		b.Fatal(err)
 	}
 	const sums = "SELECT count(*)::text || ' users, ' || sum(total_transactions) || ' rows, ' || trim_scale(sum(total_amount)) FROM user_summary"
-	var his, ours string
-	if err := pool.QueryRow(b.Context(), sums).Scan(&his); err != nil {
+	var got, want string
+	if err := pool.QueryRow(b.Context(), sums).Scan(&got); err != nil {
 		b.Fatal(err)
 	}
-	if err := tally.QueryRow(b.Context(), sums).Scan(&ours); err != nil {
+	if err := tally.QueryRow(b.Context(), sums).Scan(&want); err != nil {
 		b.Fatal(err)
 	}
-	if his != ours {
-		b.Fatalf("the script has %s, Tally %s", his, ours)
+	if got != want {
+		b.Fatalf("the script has %s, Tally %s", got, want)
 	}
 	return took
 }
 
-// cleanFile is the rows of a file that Tally has loaded, in the order of the file, as
-// CSV.
+// cleanFile writes the loaded rows of a file to a CSV file, in their original order.
 func cleanFile(b *testing.B, pool *pgxpool.Pool, fileID int64) string {
 	b.Helper()
 	file, err := os.Create(b.TempDir() + "/clean.csv")

@@ -18,19 +18,19 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 )
 
-// caughtUpWithin bounds the wait for a replica.
-const caughtUpWithin = 5 * time.Minute
+// catchUpTimeout bounds the wait for a replica.
+const catchUpTimeout = 5 * time.Minute
 
 // standby is a streaming replica of a server.
 type standby struct {
 	server  *server
-	primary *pgxpool.Pool // to the server's first database
-	replica *pgxpool.Pool // to the same
+	primary *pgxpool.Pool // for the server's first database
+	replica *pgxpool.Pool // for the replica of that database
 	url     string
 }
 
-// newStandby copies the server and starts the copy as its replica, as the same user.
-// Without the program that copies, the benchmark is skipped.
+// newStandby creates a replica with pg_basebackup and starts it as the server's user. If
+// pg_basebackup is not installed, the benchmark is skipped.
 func newStandby(b *testing.B, s *server) *standby {
 	b.Helper()
 	r := &standby{server: s, primary: openURL(b, s.URL())}
@@ -63,7 +63,7 @@ func newStandby(b *testing.B, s *server) *standby {
 	u.RawQuery = query.Encode()
 	r.url = u.String()
 	o.start(b, o.command(filepath.Join(programs, "postgres"), "-D", data, "-c", "listen_addresses=",
-		"-c", "port=5432", "-c", "unix_socket_directories="+dir, "-c", "wal_receiver_status_interval=1s"), dir, r.recovers)
+		"-c", "port=5432", "-c", "unix_socket_directories="+dir, "-c", "wal_receiver_status_interval=1s"), dir, r.checkReplica)
 	r.replica = openURL(b, r.url)
 	return r
 }
@@ -78,8 +78,8 @@ func openURL(b *testing.B, location string) *pgxpool.Pool {
 	return pool
 }
 
-// recovers says whether the replica answers, and is one.
-func (r *standby) recovers(ctx context.Context) error {
+// checkReplica returns an error unless the server accepts connections as a replica.
+func (r *standby) checkReplica(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, r.url)
 	if err != nil {
 		return err
@@ -88,12 +88,12 @@ func (r *standby) recovers(ctx context.Context) error {
 	var recovering bool
 	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
 	if err == nil && !recovering {
-		err = errors.New("it is no replica")
+		err = errors.New("the server is not in recovery")
 	}
 	return err
 }
 
-// database is the replica's copy of a database.
+// database opens the replica of a database.
 func (r *standby) database(b *testing.B, pool *pgxpool.Pool) *pgxpool.Pool {
 	b.Helper()
 	r.catchUp(b)
@@ -105,8 +105,8 @@ func (r *standby) database(b *testing.B, pool *pgxpool.Pool) *pgxpool.Pool {
 	return openURL(b, u.String())
 }
 
-// catchUp waits until the replica shows all that the primary has committed, and gives
-// the time that took.
+// catchUp waits until the replica has replayed all WAL of the primary, and returns how
+// long that took.
 func (r *standby) catchUp(b *testing.B) time.Duration {
 	b.Helper()
 	began := time.Now()
@@ -118,24 +118,24 @@ func (r *standby) catchUp(b *testing.B) time.Duration {
 	return time.Since(began)
 }
 
-// until waits for a query to answer yes.
+// until waits until a query returns true.
 func (r *standby) until(b *testing.B, pool *pgxpool.Pool, query string) {
 	b.Helper()
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		var yes bool
-		if err := pool.QueryRow(b.Context(), query).Scan(&yes); err != nil {
+		var done bool
+		if err := pool.QueryRow(b.Context(), query).Scan(&done); err != nil {
 			b.Fatal(err)
 		}
-		if yes {
+		if done {
 			return
 		}
-		if time.Since(began) > caughtUpWithin {
-			b.Fatalf("it never came true: %s", query)
+		if time.Since(began) > catchUpTimeout {
+			b.Fatalf("timeout while waiting for: %s", query)
 		}
 	}
 }
 
-// alterSystem changes settings of a server for good.
+// alterSystem changes settings with ALTER SYSTEM and reloads them.
 func alterSystem(b *testing.B, pool *pgxpool.Pool, settings ...string) {
 	b.Helper()
 	for _, s := range settings {
@@ -146,29 +146,29 @@ func alterSystem(b *testing.B, pool *pgxpool.Pool, settings ...string) {
 	exec(b, pool, "SELECT pg_reload_conf()")
 }
 
-// lag follows how far the replica's state lies back.
+// lag samples the replication lag.
 type lag struct {
-	done chan struct{}
-	ends sync.WaitGroup
-	err  error
+	done    chan struct{}
+	sampler sync.WaitGroup
+	err     error
 
-	written []logMark // the primary's log as it grew
+	written []walMark // WAL positions of the primary over time
 
-	mu         sync.Mutex
-	last, most time.Duration // how old the replica's state was
+	mu            sync.Mutex
+	last, longest time.Duration
 }
 
-type logMark struct {
+type walMark struct {
 	at       time.Time
 	position int64
 }
 
-// follow looks at both logs every few milliseconds.
-func (r *standby) follow(ctx context.Context) *lag {
+// trackLag samples the WAL positions of both servers every 3 ms.
+func (r *standby) trackLag(ctx context.Context) *lag {
 	l := &lag{done: make(chan struct{})}
-	l.ends.Go(func() {
+	l.sampler.Go(func() {
 		for l.err == nil {
-			l.err = l.look(ctx, r)
+			l.err = l.sample(ctx, r)
 			select {
 			case <-l.done:
 				return
@@ -179,41 +179,41 @@ func (r *standby) follow(ctx context.Context) *lag {
 	return l
 }
 
-func (l *lag) look(ctx context.Context, r *standby) error {
-	var mark logMark
+func (l *lag) sample(ctx context.Context, r *standby) error {
+	var mark walMark
 	if err := r.primary.QueryRow(ctx, "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint").Scan(&mark.position); err != nil {
-		return fmt.Errorf("the primary's log: %w", err)
+		return fmt.Errorf("WAL position of the primary: %w", err)
 	}
 	mark.at = time.Now()
 	l.written = append(l.written, mark)
 	var replayed int64
 	if err := r.replica.QueryRow(ctx, "SELECT (pg_last_wal_replay_lsn() - '0/0')::bigint").Scan(&replayed); err != nil {
-		return fmt.Errorf("the replica's log: %w", err)
+		return fmt.Errorf("WAL position of the replica: %w", err)
 	}
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last = 0
-	// The first mark that the replica has not come to.
-	if i, _ := slices.BinarySearchFunc(l.written, replayed+1, func(m logMark, p int64) int { return int(m.position - p) }); i < len(l.written) {
+	// The first position that the replica has not replayed.
+	if i, _ := slices.BinarySearchFunc(l.written, replayed+1, func(m walMark, p int64) int { return int(m.position - p) }); i < len(l.written) {
 		l.last = now.Sub(l.written[i].at)
 	}
-	l.most = max(l.most, l.last)
+	l.longest = max(l.longest, l.last)
 	return nil
 }
 
-// now is how old the replica's state is.
+// now returns the latest lag.
 func (l *lag) now() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.last
 }
 
-// stop ends following.
+// stop stops sampling.
 func (l *lag) stop(b *testing.B) {
 	b.Helper()
 	close(l.done)
-	l.ends.Wait()
+	l.sampler.Wait()
 	if l.err != nil {
 		b.Fatal(l.err)
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// BenchmarkStatistics asks how far the planner's estimates are from the truth in
-// Tally's partitioned table: with the statistics that autovacuum keeps, those of the
-// partitions alone, and with the parent analyzed too; and of a new night's date, which
-// no statistics know yet. What analyzing the parent costs stands beside it.
+// BenchmarkStatistics compares the planner's estimates for the partitioned table with the
+// actual rows: with statistics of only the partitions, which autovacuum maintains, with
+// the parent analyzed too, and for a new date that is not in the statistics. It also
+// measures ANALYZE of the parent.
 func BenchmarkStatistics(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -39,8 +39,8 @@ func BenchmarkStatistics(b *testing.B) {
 	}
 }
 
-// analyzePartitions does what autovacuum does: it never comes to a partitioned table
-// itself.
+// analyzePartitions analyzes what autovacuum analyzes: the partitions, not the
+// partitioned table.
 func analyzePartitions(b *testing.B, pool *pgxpool.Pool) {
 	b.Helper()
 	for _, partition := range column[string](b, pool, "SELECT relid::text FROM pg_partition_tree('transactions') WHERE isleaf") {
@@ -49,29 +49,29 @@ func analyzePartitions(b *testing.B, pool *pgxpool.Pool) {
 	exec(b, pool, "ANALYZE user_summary")
 }
 
-// estimates reports what the planner thinks of two questions, as a share of what is
-// so, and how long they take.
+// estimates reports the planner's row estimates of two queries relative to the actual
+// rows, and the time of the queries.
 func estimates(b *testing.B, pool *pgxpool.Pool, statistics string) {
 	b.Helper()
-	// A constant: the planner guesses a third of the rows for what a subquery gives.
-	least := column[string](b, pool, "SELECT percentile_disc(0.01) WITHIN GROUP (ORDER BY total_amount)::text FROM user_summary")[0]
+	// A constant, since the planner assumes a third of the rows for a subquery's value.
+	threshold := column[string](b, pool, "SELECT percentile_disc(0.01) WITHIN GROUP (ORDER BY total_amount)::text FROM user_summary")[0]
 	for name, sql := range map[string]string{
 		"users": "SELECT user_id, count(*) FROM transactions GROUP BY user_id",
 		"join": `SELECT t.id FROM transactions t JOIN user_summary s USING (user_id)
-			WHERE s.total_amount < ` + least,
+			WHERE s.total_amount < ` + threshold,
 	} {
 		e := explain(b, pool, sql)
 		top := e.nodes[0]
 		if top.Rows == 0 {
-			b.Fatalf("%s gives nothing", name)
+			b.Fatalf("%s returns no rows", name)
 		}
 		b.ReportMetric(top.Estimated/top.Rows, name+"-estimate-of-actual/"+statistics)
 		b.ReportMetric(e.server()/1000, name+"-ms/"+statistics)
 	}
 }
 
-// distinctUsers reports how many users ANALYZE thinks the parent has, and the median
-// partition, as a share of those that are there.
+// distinctUsers reports the estimated number of distinct users of the parent and of the
+// median partition, relative to the actual number.
 func distinctUsers(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	b.Helper()
 	const estimate = `SELECT CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * c.reltuples ELSE s.n_distinct END::float8
@@ -91,8 +91,8 @@ func distinctUsers(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	b.ReportMetric(median(each), "distinct-users-estimate-of-actual/partition")
 }
 
-// newNight reports the estimate of a date that came after the statistics did, and
-// again after ANALYZE: in Tally's table, whose month it is, and in a flat one.
+// newNight reports the estimate for a date that is newer than the statistics, before and
+// after ANALYZE, for Tally's table and for an unpartitioned one.
 func newNight(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	b.Helper()
 	flatTable(b, pool, "flat", r)
@@ -108,7 +108,7 @@ func newNight(b *testing.B, pool *pgxpool.Pool, r rowset) {
 	exec(b, pool, fmt.Sprintf("BEGIN; SET LOCAL tally.writer = 'tally'; SELECT tally_ensure_partition(date '%s' + 1); COMMIT", last))
 	add("flat", "")
 	add("transactions", ", 1, id")
-	ask := func(when string) {
+	measure := func(when string) {
 		for _, table := range []string{"flat", "transactions"} {
 			e := explain(b, pool, fmt.Sprintf("SELECT id FROM %s WHERE transaction_date = date '%s' + 1", table, last))
 			if e.nodes[0].Rows != float64(night) {
@@ -117,7 +117,7 @@ func newNight(b *testing.B, pool *pgxpool.Pool, r rowset) {
 			b.ReportMetric(e.nodes[0].Estimated/e.nodes[0].Rows, "new-night-estimate-of-actual/"+table+"-"+when)
 		}
 	}
-	ask("stale")
+	measure("stale")
 	exec(b, pool, "ANALYZE flat; ANALYZE transactions")
-	ask("analyzed")
+	measure("analyzed")
 }

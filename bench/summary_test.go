@@ -9,41 +9,40 @@ import (
 )
 
 const (
-	summaryTurns = 20 // of an operation, in each of which every way is asked
-	scanTurns    = 1  // for a way that reads the whole table
+	summaryTurns = 20 // turns per operation
+	scanTurns    = 1  // of them with methods that scan the whole table
 )
 
-// summaryWay is a way to get at a user's count and total.
-type summaryWay struct {
+// summaryMethod is a method to compute a user's count and total.
+type summaryMethod struct {
 	name, sql string
-	scans     bool // the whole table
+	scans     bool // scans the whole table
 	readings
 }
 
-func summaryWays() []*summaryWay {
+func summaryMethods() []*summaryMethod {
 	sum := func(table string) string {
 		return "SELECT count(*), sum(amount::numeric) FROM " + table + " WHERE user_id = $1"
 	}
-	return []*summaryWay{
+	return []*summaryMethod{
 		{name: "user_summary", sql: "SELECT total_transactions, total_amount FROM user_summary WHERE user_id = $1"},
-		{name: "primary-key", sql: sum("transactions")}, // into each month's partition
+		{name: "primary-key", sql: sum("transactions")}, // one index scan per partition
 		{name: "index", sql: sum("indexed")},
 		{name: "none", sql: sum("bare"), scans: true},
 	}
 }
 
-// BenchmarkSummary gets at one user's count and total, ten transactions a user in a
-// year: from user_summary, and by summing on read, by the primary key of the
-// partitioned table, by an index of a flat table, and by reading a flat table from end
-// to end, as without an index. The server's own time, planned anew each time; every
-// way's answer is held against the others'.
+// BenchmarkSummary returns a user's count and total, with ten transactions per user in a
+// year: from user_summary, and by summing on read with the primary key of the partitioned
+// table, with an index of an unpartitioned table, and with a sequential scan. Times are
+// the server's, including planning. The answers of all methods are compared.
 func BenchmarkSummary(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) { benchmarkSummary(b, rowsOf(n, n/10, 365)) })
 	}
 }
 
-// BenchmarkSummaryRows is the same where a user has more transactions, in a table of a
+// BenchmarkSummaryRows is BenchmarkSummary with more transactions per user in a table of
 // fixed size.
 func BenchmarkSummaryRows(b *testing.B) {
 	n := sizes()[len(sizes())-1]
@@ -60,47 +59,47 @@ func benchmarkSummary(b *testing.B, r rowset) {
 	exec(b, pool, "CREATE INDEX indexed_user_id ON indexed (user_id)")
 	exec(b, pool, "VACUUM (ANALYZE, FREEZE)")
 	settle(b, pool)
-	ways := summaryWays()
+	methods := summaryMethods()
 	for i := range int64(3) {
-		sameSums(b, pool, ways, 1+i*r.users/3)
+		checkSummaryAnswers(b, pool, methods, 1+i*r.users/3)
 	}
 	b.ResetTimer()
 	for i := range int64(b.N * summaryTurns) {
 		user := 1 + i*7_919%r.users
-		for _, w := range ways {
-			if w.scans && i%summaryTurns >= scanTurns {
+		for _, m := range methods {
+			if m.scans && i%summaryTurns >= scanTurns {
 				continue
 			}
-			w.add(explain(b, pool, w.sql, user))
+			m.add(explain(b, pool, m.sql, user))
 		}
 	}
-	for _, w := range ways {
-		b.ReportMetric(median(w.server), "read-µs/"+w.name)
-		b.ReportMetric(median(w.planning), "plan-µs/"+w.name)
-		b.ReportMetric(median(w.pages), "pages/"+w.name)
+	for _, m := range methods {
+		b.ReportMetric(median(m.server), "read-µs/"+m.name)
+		b.ReportMetric(median(m.planning), "plan-µs/"+m.name)
+		b.ReportMetric(median(m.pages), "pages/"+m.name)
 	}
 }
 
-func sameSums(b *testing.B, pool *pgxpool.Pool, ways []*summaryWay, user int64) {
+func checkSummaryAnswers(b *testing.B, pool *pgxpool.Pool, methods []*summaryMethod, user int64) {
 	b.Helper()
 	var wantCount int64
 	var want decimal.Decimal
-	for i, w := range ways {
+	for i, m := range methods {
 		var count int64
 		var total decimal.Decimal
-		if err := pool.QueryRow(b.Context(), w.sql, user).Scan(&count, &total); err != nil {
-			b.Fatal(w.name, err)
+		if err := pool.QueryRow(b.Context(), m.sql, user).Scan(&count, &total); err != nil {
+			b.Fatal(m.name, err)
 		}
 		if i == 0 {
 			wantCount, want = count, total
 		}
 		if count == 0 || count != wantCount || !total.Equal(want) {
-			b.Fatalf("user %d, %s: %d and %s, want %d and %s", user, w.name, count, total, wantCount, want)
+			b.Fatalf("user %d, %s: %d and %s, want %d and %s", user, m.name, count, total, wantCount, want)
 		}
 	}
 }
 
-// someUsers are a hundred users that have transactions.
+// someUsers returns a hundred users with transactions.
 func someUsers(b *testing.B, pool *pgxpool.Pool) []int32 {
 	b.Helper()
 	return column[int32](b, pool, "SELECT user_id FROM user_summary ORDER BY hashint4(user_id) LIMIT 100")

@@ -3,7 +3,7 @@ CREATE TABLE u_key_table {{columns}} PARTITION BY RANGE (transaction_date);
 CREATE TABLE u_key_table_keys (transaction_id TEXT COLLATE "C" PRIMARY KEY);
 
 -- name: key-table_load
--- As a set: the ids that are new, and the first row of each.
+-- Set-based: inserts the new ids, then the first row of each.
 WITH new AS (
     INSERT INTO u_key_table_keys SELECT DISTINCT transaction_id COLLATE "C" FROM batch ORDER BY 1
     ON CONFLICT DO NOTHING RETURNING transaction_id
@@ -81,8 +81,8 @@ DO $$ DECLARE m timestamp; BEGIN
 END $$;
 
 -- name: batch
--- Random ids, dates all over the year in every batch; every hundredth row has the id
--- of another one, of another month: 103 days times the distance is never a month of 365.
+-- Random ids, and dates spread over the year in every batch. Every hundredth row repeats
+-- the id of an earlier row. The distance is chosen so that its date is in another month.
 CREATE UNLOGGED TABLE batch AS
 SELECT id, left(md5((CASE WHEN id % 100 = 0 AND id > {{apart}} THEN id - {{apart}} ELSE id END)::text), 16) AS transaction_id,
        user_id, amount, DATE '2023-01-01' + (id * 103 % 365)::int AS transaction_date

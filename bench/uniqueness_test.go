@@ -17,11 +17,11 @@ import (
 //go:embed uniqueness.sql
 var uniquenessSQL string
 
-// unique is a way to keep an id once in a table that is partitioned by month, or that
-// would be if the way allowed it.
+// unique is a method to keep ids unique in a table that is partitioned by month, or by
+// hash or not at all if the method requires that.
 type unique struct {
 	name        string
-	seconds     []float64 // of a batch
+	seconds     []float64 // per batch
 	wal         float64
 	month       readings
 	rows, bytes float64
@@ -35,12 +35,12 @@ func uniques() []*unique {
 	return all
 }
 
-// BenchmarkUniqueness adds batches of a tenth, random ids and dates all over the year, of
-// which one row in a hundred has the id of another one under another month's date: with a key table that is filled as a set (Tally's way), with
-// one that a row trigger fills, with a unique index on each partition, with one on id
-// and date, with partitions by the hash of the id and a unique index, and in a table
-// that is not partitioned. Whether a repeated id is kept out is tried, not assumed;
-// the sum of a month says what the ways cost a reader. fsync is on.
+// BenchmarkUniqueness inserts batches of a tenth of the rows with random ids and dates
+// spread over a year; 1 % of the rows repeat an id with a date in another month. Methods:
+// a key table filled by a set-based INSERT (Tally's), a key table filled by a row trigger,
+// a unique index on each partition, a unique index on id and date, hash partitions by id
+// with a unique index, and an unpartitioned table. Each method is tested with a duplicate
+// id. The sum of a month shows the cost for readers. fsync is on.
 func BenchmarkUniqueness(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
@@ -53,7 +53,7 @@ func BenchmarkUniqueness(b *testing.B) {
 			}
 			exec(b, pool, "VACUUM ANALYZE")
 			for _, u := range all {
-				u.seconds, u.wal = nil, 0 // of the rows that were there first
+				u.seconds, u.wal = nil, 0 // discard the initial load
 			}
 			b.ResetTimer()
 			for turn := range int64(b.N) {
@@ -84,7 +84,7 @@ func (u *unique) make(b *testing.B, pool *pgxpool.Pool, script sqlfile.Statement
 	}
 }
 
-// load adds rows through the way, in one transaction.
+// load inserts rows in one transaction.
 func (u *unique) load(b *testing.B, pool *pgxpool.Pool, script sqlfile.Statements, r rowset) {
 	b.Helper()
 	exec(b, pool, "DROP TABLE IF EXISTS batch")
@@ -106,7 +106,7 @@ func (u *unique) report(b *testing.B, pool *pgxpool.Pool, batch float64, r rowse
 		u.month.add(explain(b, pool, fmt.Sprintf("SELECT count(*), sum(amount::numeric) FROM %s WHERE transaction_date BETWEEN %s AND %s + 29", table, r.day(), r.day())))
 	}
 	once := 1.0
-	if bytesOf(b, pool, "SELECT count(*) - count(DISTINCT transaction_id) FROM "+table) > 0 || !u.refuses(b, pool, table) {
+	if bytesOf(b, pool, "SELECT count(*) - count(DISTINCT transaction_id) FROM "+table) > 0 || !u.rejects(b, pool, table) {
 		once = 0
 	}
 	b.ReportMetric(1e6*median(u.seconds)/batch, "load-µs-per-row/"+u.name)
@@ -116,13 +116,13 @@ func (u *unique) report(b *testing.B, pool *pgxpool.Pool, batch float64, r rowse
 	b.ReportMetric(once, "keeps-once/"+u.name)
 	want := u.rows == bytesOf(b, pool, "SELECT count(*) FROM u_flat")
 	if want != (once == 1) {
-		b.Fatalf("%s has %v rows and keeps once is %v", u.name, u.rows, once)
+		b.Fatalf("%s has %v rows, but keeps-once is %v", u.name, u.rows, once)
 	}
 }
 
-// refuses tries to write an id that is there once more under another month, as a
-// statement by hand would.
-func (u *unique) refuses(b *testing.B, pool *pgxpool.Pool, table string) bool {
+// rejects reports whether a plain INSERT of an existing id in another month fails or
+// inserts nothing.
+func (u *unique) rejects(b *testing.B, pool *pgxpool.Pool, table string) bool {
 	b.Helper()
 	tx, err := pool.Begin(b.Context())
 	if err != nil {
@@ -130,18 +130,18 @@ func (u *unique) refuses(b *testing.B, pool *pgxpool.Pool, table string) bool {
 	}
 	defer tx.Rollback(b.Context())
 	if u.name == "key-table" {
-		// The key comes first, and its primary key refuses it; rows without a key are
-		// kept out by the guard on Tally's own table.
+		// The key is inserted first and violates the primary key. In Tally's schema
+		// triggers reject rows that are inserted without a key.
 		_, err = tx.Exec(b.Context(), "INSERT INTO u_key_table_keys SELECT transaction_id FROM u_key_table LIMIT 1")
 	} else {
 		_, err = tx.Exec(b.Context(), fmt.Sprintf(`INSERT INTO %s SELECT -1, transaction_id, user_id, amount,
 			transaction_date + (CASE WHEN transaction_date < '2023-06-01' THEN 31 ELSE -31 END) FROM %s WHERE transaction_id = left(md5('1'), 16)`, table, table))
 	}
-	if broken, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return broken.Code == "23505"
+	if violation, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return violation.Code == "23505"
 	}
 	if err != nil {
 		b.Fatal(err)
 	}
-	return bytesOf(b, tx, "SELECT count(*) FROM "+table+" WHERE transaction_id = left(md5('1'), 16)") == 1 // a trigger passes over it
+	return bytesOf(b, tx, "SELECT count(*) FROM "+table+" WHERE transaction_id = left(md5('1'), 16)") == 1 // the trigger skips the row
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 )
 
-// transaction is a row as a program has it.
+// transaction is a row in the memory of a program.
 type transaction struct {
 	bun.BaseModel   `bun:"table:ways"`
 	ID              int64
@@ -32,59 +32,59 @@ func (t transaction) values() []any {
 
 const insertOne = "INSERT INTO ways VALUES ($1, $2, $3, $4, $5)"
 
-// way brings rows into the table ways, in one transaction where one can.
-type way struct {
-	name string
-	most int // rows; 0: all
-	load func(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error
+// ingestMethod inserts rows into the table ways, in one transaction unless noted.
+type ingestMethod struct {
+	name  string
+	limit int // rows; 0: all
+	load  func(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error
 
 	perRow, wal []float64 // seconds, bytes
 }
 
-func waysToLoad(bunDB *bun.DB) []*way {
-	ways := []*way{
+func ingestMethods(bunDB *bun.DB) []*ingestMethod {
+	methods := []*ingestMethod{
 		{name: "copy-binary", load: copyBinary},
 		{name: "copy-text", load: copyText},
 		{name: "unnest", load: insertUnnest},
-		{name: "prepared", most: 20_000, load: insertPrepared},
-		{name: "prepared-commit-each", most: 500, load: insertCommitting},
+		{name: "prepared", limit: 20_000, load: insertPrepared},
+		{name: "prepared-commit-each", limit: 500, load: insertCommitEach},
 		{name: "bun=1000", load: func(ctx context.Context, _ *pgxpool.Conn, rows []transaction) error {
 			return insertBun(ctx, bunDB, rows)
 		}},
 	}
 	for _, n := range []int{10, 100, 1_000, 5_000} {
-		ways = append(ways, &way{name: fmt.Sprintf("values=%d", n), load: func(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {
+		methods = append(methods, &ingestMethod{name: fmt.Sprintf("values=%d", n), load: func(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {
 			return insertValues(ctx, conn, rows, n)
 		}})
 	}
 	for _, n := range []int{100, 1_000} {
-		ways = append(ways, &way{name: fmt.Sprintf("pipeline=%d", n), load: func(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {
+		methods = append(methods, &ingestMethod{name: fmt.Sprintf("pipeline=%d", n), load: func(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {
 			return insertPipelined(ctx, conn, rows, n)
 		}})
 	}
-	return ways
+	return methods
 }
 
-// BenchmarkWaysToLoad brings the same rows from a program's memory into a table
-// partitioned by month with Tally's primary key: by COPY, by INSERT of arrays, of many
-// rows, of one row at a time, prepared, pipelined, with a commit for each, and through
-// bun. Slow ways bring fewer rows, which does them no harm. fsync is on.
+// BenchmarkWaysToLoad inserts the same rows from a program's memory into a table
+// partitioned by month with Tally's primary key: with COPY, with an INSERT of arrays, of
+// many rows, or of one row (prepared, pipelined, or committed each), and through bun.
+// Slow methods insert fewer rows; times are per row. fsync is on.
 func BenchmarkWaysToLoad(b *testing.B) {
 	n := sizes()[len(sizes())-1]
 	pool := newServer(b).database(b)
 	exec(b, pool, "CREATE TABLE source AS "+rowsOf(n, n/10, 365).sql())
 	rows := programRows(b, pool)
-	ways := waysToLoad(postgres.Bun(pool))
+	methods := ingestMethods(postgres.Bun(pool))
 	b.ResetTimer()
 	for range b.N {
-		for _, w := range ways {
-			w.measure(b, pool, rows)
+		for _, m := range methods {
+			m.measure(b, pool, rows)
 		}
 	}
-	for _, w := range ways {
-		b.ReportMetric(1/median(w.perRow), "rows-per-s/"+w.name)
-		b.ReportMetric(median(w.perRow)/median(ways[0].perRow), "of-copy/"+w.name)
-		b.ReportMetric(median(w.wal), "wal-bytes-per-row/"+w.name)
+	for _, m := range methods {
+		b.ReportMetric(1/median(m.perRow), "rows-per-s/"+m.name)
+		b.ReportMetric(median(m.perRow)/median(methods[0].perRow), "of-copy/"+m.name)
+		b.ReportMetric(median(m.wal), "wal-bytes-per-row/"+m.name)
 	}
 }
 
@@ -103,13 +103,13 @@ func programRows(b *testing.B, pool *pgxpool.Pool) []transaction {
 	return rows
 }
 
-// measure loads into a fresh table, after a checkpoint, and sums what arrived.
-func (w *way) measure(b *testing.B, pool *pgxpool.Pool, rows []transaction) {
+// measure loads into a new table after a checkpoint, and checks the sum.
+func (m *ingestMethod) measure(b *testing.B, pool *pgxpool.Pool, rows []transaction) {
 	b.Helper()
-	if w.most > 0 {
-		rows = rows[:min(w.most, len(rows))]
+	if m.limit > 0 {
+		rows = rows[:min(m.limit, len(rows))]
 	}
-	exec(b, pool, "DROP TABLE IF EXISTS ways; CREATE TABLE ways "+strings.TrimSuffix(missionColumns, ")")+
+	exec(b, pool, "DROP TABLE IF EXISTS ways; CREATE TABLE ways "+strings.TrimSuffix(requiredColumns, ")")+
 		", PRIMARY KEY (user_id, transaction_date, id)) PARTITION BY RANGE (transaction_date)")
 	exec(b, pool, `DO $$ DECLARE m timestamp; BEGIN
 		FOR m IN SELECT generate_series(timestamp '2023-01-01', '2024-01-01', '1 month') LOOP
@@ -123,27 +123,27 @@ func (w *way) measure(b *testing.B, pool *pgxpool.Pool, rows []transaction) {
 	defer conn.Release()
 	wal := walDuring(b, pool, func() {
 		began := time.Now()
-		if err := w.load(b.Context(), conn, rows); err != nil {
-			b.Fatal(w.name, err)
+		if err := m.load(b.Context(), conn, rows); err != nil {
+			b.Fatal(m.name, err)
 		}
-		w.perRow = append(w.perRow, time.Since(began).Seconds()/float64(len(rows)))
+		m.perRow = append(m.perRow, time.Since(began).Seconds()/float64(len(rows)))
 	})
-	w.wal = append(w.wal, wal/float64(len(rows)))
+	m.wal = append(m.wal, wal/float64(len(rows)))
 	var want, got decimal.Decimal
 	for _, r := range rows {
 		want = want.Add(decimal.NewFromFloat(r.Amount))
 	}
 	if err := pool.QueryRow(b.Context(), "SELECT sum(amount::numeric) FROM ways").Scan(&got); err != nil || !got.Equal(want) {
-		b.Fatalf("%s: %s arrived, want %s (%v)", w.name, got, want, err)
+		b.Fatalf("%s: the sum is %s, want %s (%v)", m.name, got, want, err)
 	}
 }
 
-func wayColumns() []string {
+func columnNames() []string {
 	return []string{"id", "transaction_id", "user_id", "amount", "transaction_date"}
 }
 
 func copyBinary(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {
-	_, err := conn.CopyFrom(ctx, pgx.Identifier{"ways"}, wayColumns(), pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+	_, err := conn.CopyFrom(ctx, pgx.Identifier{"ways"}, columnNames(), pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 		return rows[i].values(), nil
 	}))
 	return err
@@ -179,7 +179,7 @@ func insertPrepared(ctx context.Context, conn *pgxpool.Conn, rows []transaction)
 	})
 }
 
-func insertCommitting(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {
+func insertCommitEach(ctx context.Context, conn *pgxpool.Conn, rows []transaction) error {
 	for _, r := range rows {
 		if _, err := conn.Exec(ctx, insertOne, append([]any{pgx.QueryExecModeCacheStatement}, r.values()...)...); err != nil {
 			return err

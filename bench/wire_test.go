@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// connections is how many clients ask at once, each on one connection that it keeps.
+// connections is the number of concurrent clients, each with a persistent connection.
 const connections = 32
 
-// answer is what a client asks for, and the body that it insists on.
+// answer is a request and the expected response body.
 type answer struct{ request, body []byte }
 
 func get(path string, body []byte) answer {
 	return answer{[]byte("GET " + path + " HTTP/1.1\r\nHost: bench\r\n\r\n"), body}
 }
 
-// listening is a server on a real socket.
+// listening is a server that listens on a TCP socket.
 type listening struct {
 	address string
 	answers []answer
@@ -43,9 +43,9 @@ func listen(b *testing.B, server *http.Server, accept func(net.Listener) net.Lis
 	return &listening{listener.Addr().String(), answers}
 }
 
-// serve asks n times and gives the time that took. The clients are as thin as they
-// can be, since they take their time from the same processors as the server: they
-// write what was put together before, and read until they have the body whole.
+// serve sends n requests and returns the elapsed time. The clients share the processors
+// with the server, so they do minimal work: they write prepared requests and read until
+// the body is complete.
 func (l *listening) serve(b *testing.B, n int) time.Duration {
 	b.Helper()
 	var clients sync.WaitGroup
@@ -55,13 +55,13 @@ func (l *listening) serve(b *testing.B, n int) time.Duration {
 		if err != nil {
 			b.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(time.Minute)) // for an answer that is shorter than expected
+		_ = conn.SetDeadline(time.Now().Add(time.Minute)) // an answer may be shorter than expected
 		clients.Go(func() {
 			defer conn.Close()
 			buffer := make([]byte, 4096)
 			<-begin
 			for k := i; k < n; k += connections {
-				if err := l.answers[k%len(l.answers)].from(conn, buffer); err != nil {
+				if err := l.answers[k%len(l.answers)].get(conn, buffer); err != nil {
 					failed <- err
 					return
 				}
@@ -80,8 +80,8 @@ func (l *listening) serve(b *testing.B, n int) time.Duration {
 	return took
 }
 
-// from asks on a connection and checks what comes.
-func (a answer) from(conn net.Conn, buffer []byte) error {
+// get sends the request on a connection and checks the response.
+func (a answer) get(conn net.Conn, buffer []byte) error {
 	if _, err := conn.Write(a.request); err != nil {
 		return err
 	}

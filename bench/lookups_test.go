@@ -15,34 +15,35 @@ import (
 )
 
 const (
-	// lookers ask a server for summaries again and again.
-	lookers = 2
-	// reporters keep a snapshot on the replica, for reportTakes from a vacuum on.
-	reporters   = 4
-	reportTakes = 300 * time.Millisecond
+	// storeClients is the number of concurrent clients of a server.
+	storeClients = 2
+	// reporters is the number of reports on the replica, which hold a snapshot until
+	// reportHold after a vacuum.
+	reporters  = 4
+	reportHold = 300 * time.Millisecond
 )
 
-// looking is clients that look users up until they are told to leave.
-type looking struct {
+// storeLookups is a group of clients that look up summaries until they are stopped.
+type storeLookups struct {
 	sync.WaitGroup
 	done  chan struct{}
 	began time.Time
 
 	mu   sync.Mutex
 	n    int
-	seen map[int32]map[string]struct{} // what each user's summary was said to be
+	seen map[int32]map[string]struct{} // the summaries returned for each user
 	err  error
 }
 
-func keepLooking(ctx context.Context, pool *pgxpool.Pool, users []int32) *looking {
-	l := &looking{done: make(chan struct{}), began: time.Now(), seen: map[int32]map[string]struct{}{}}
+func startStoreLookups(ctx context.Context, pool *pgxpool.Pool, users []int32) *storeLookups {
+	l := &storeLookups{done: make(chan struct{}), began: time.Now(), seen: map[int32]map[string]struct{}{}}
 	store := summaries.NewStore(pool)
-	for first := range lookers {
+	for first := range storeClients {
 		l.Go(func() {
 			for k := first; ; k++ {
 				user := users[k%len(users)]
-				said, err := counted(ctx, store, user)
-				if !l.note(user, said, err) {
+				summary, err := summaryText(ctx, store, user)
+				if !l.record(user, summary, err) {
 					return
 				}
 			}
@@ -51,8 +52,8 @@ func keepLooking(ctx context.Context, pool *pgxpool.Pool, users []int32) *lookin
 	return l
 }
 
-// note says whether to go on.
-func (l *looking) note(user int32, said string, err error) bool {
+// record records a result, and reports whether the client should continue.
+func (l *storeLookups) record(user int32, summary string, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
@@ -63,7 +64,7 @@ func (l *looking) note(user int32, said string, err error) bool {
 	if l.seen[user] == nil {
 		l.seen[user] = map[string]struct{}{}
 	}
-	l.seen[user][said] = struct{}{}
+	l.seen[user][summary] = struct{}{}
 	select {
 	case <-l.done:
 		return false
@@ -72,8 +73,9 @@ func (l *looking) note(user int32, said string, err error) bool {
 	}
 }
 
-// leave gives the look-ups a second. Each answer has to be one that its user has had.
-func (l *looking) leave(b *testing.B, before, after map[int32]string) float64 {
+// stop stops the clients and returns their look-ups per second. Each answer must be the
+// user's summary before or after the load.
+func (l *storeLookups) stop(b *testing.B, before, after map[int32]string) float64 {
 	b.Helper()
 	close(l.done)
 	took := time.Since(l.began)
@@ -82,51 +84,51 @@ func (l *looking) leave(b *testing.B, before, after map[int32]string) float64 {
 		b.Fatalf("after %d look-ups: %v", l.n, l.err)
 	}
 	for user, all := range l.seen {
-		for said := range all {
-			if said != before[user] && said != after[user] {
-				b.Errorf("user %d: %s is neither %s nor %s", user, said, before[user], after[user])
+		for summary := range all {
+			if summary != before[user] && summary != after[user] {
+				b.Errorf("user %d: %s is neither %s nor %s", user, summary, before[user], after[user])
 			}
 		}
 	}
 	return float64(l.n) / took.Seconds()
 }
 
-func counted(ctx context.Context, store *summaries.Store, user int32) (string, error) {
+func summaryText(ctx context.Context, store *summaries.Store, user int32) (string, error) {
 	s, err := store.Get(ctx, user)
 	return fmt.Sprintf("%d and %s", s.Transactions, s.Total), err
 }
 
-// summariesOf are what users have now.
+// summariesOf returns the current summaries of users.
 func summariesOf(b *testing.B, pool *pgxpool.Pool, users []int32) map[int32]string {
 	b.Helper()
 	all, store := map[int32]string{}, summaries.NewStore(pool)
 	for _, user := range users {
-		said, err := counted(b.Context(), store, user)
+		summary, err := summaryText(b.Context(), store, user)
 		if err != nil {
 			b.Fatal(err)
 		}
-		all[user] = said
+		all[user] = summary
 	}
 	return all
 }
 
-// reporting is clients that have a report open each, until they are told to end it.
-type reporting struct {
+// reportClients is a group of clients that each run a report until end is called.
+type reportClients struct {
 	reports sync.WaitGroup
-	gate    *pgxpool.Conn // has the lock that reports wait for
+	gate    *pgxpool.Conn // holds the lock that the reports wait for
 
-	mu        sync.Mutex
-	cancelled int
-	err       error
+	mu       sync.Mutex
+	canceled int
+	err      error
 }
 
-// gateKey is the advisory lock that a report waits for.
+// gateKey identifies the advisory lock that the reports wait for.
 const gateKey = 1
 
-// openReports returns when every report has its snapshot.
-func openReports(b *testing.B, pool *pgxpool.Pool) *reporting {
+// startReports starts the reports and returns when each has its snapshot.
+func startReports(b *testing.B, pool *pgxpool.Pool) *reportClients {
 	b.Helper()
-	r := &reporting{}
+	r := &reportClients{}
 	var err error
 	if r.gate, err = pool.Acquire(b.Context()); err == nil {
 		_, err = r.gate.Exec(b.Context(), "SELECT pg_advisory_lock($1)", int64(gateKey))
@@ -140,15 +142,15 @@ func openReports(b *testing.B, pool *pgxpool.Pool) *reporting {
 		r.reports.Go(func() {
 			seen := sync.OnceFunc(begun.Done)
 			defer seen()
-			r.note(makeReport(b.Context(), pool, seen))
+			r.record(runReport(b.Context(), pool, seen))
 		})
 	}
 	begun.Wait()
 	return r
 }
 
-// makeReport sums all summaries twice, and insists that nothing has moved in between.
-func makeReport(ctx context.Context, pool *pgxpool.Pool, seen func()) error {
+// runReport sums all summaries twice in one snapshot, and checks that the sums are equal.
+func runReport(ctx context.Context, pool *pgxpool.Pool, seen func()) error {
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var first, second string
 		if err := tx.QueryRow(ctx, "SELECT sum(total_amount)::text FROM user_summary").Scan(&first); err != nil {
@@ -160,24 +162,24 @@ func makeReport(ctx context.Context, pool *pgxpool.Pool, seen func()) error {
 		}
 		err := tx.QueryRow(ctx, "SELECT sum(total_amount)::text FROM user_summary").Scan(&second)
 		if err == nil && first != second {
-			err = fmt.Errorf("the sum moved from %s to %s", first, second)
+			err = fmt.Errorf("the sum changed from %s to %s", first, second)
 		}
 		return err
 	})
 }
 
-func (r *reporting) note(err error) {
+func (r *reportClients) record(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if postgres.State(err) == "40001" { // a conflict with recovery
-		r.cancelled++
+		r.canceled++
 	} else if err != nil {
 		r.err = err
 	}
 }
 
-// end lets the reports end, after a while.
-func (r *reporting) end(b *testing.B, after time.Duration) (cancelled int) {
+// end releases the reports after a delay, and returns how many were canceled.
+func (r *reportClients) end(b *testing.B, after time.Duration) (canceled int) {
 	b.Helper()
 	time.Sleep(after)
 	_, err := r.gate.Exec(b.Context(), "SELECT pg_advisory_unlock($1)", int64(gateKey))
@@ -186,5 +188,5 @@ func (r *reporting) end(b *testing.B, after time.Duration) (cancelled int) {
 	if err != nil || r.err != nil {
 		b.Error("reports:", err, r.err)
 	}
-	return r.cancelled
+	return r.canceled
 }
