@@ -16,15 +16,15 @@ import (
 //go:embed performance.md.tmpl
 var textTemplate string
 
-// document is one writing of the text: which figures it took, and which of its claims
-// the results do not bear out.
+// document is one execution of the template. It records the figures used and the claims
+// that the results contradict.
 type document struct {
 	results *results
-	lenient bool // a figure that was not measured is NaN, and no error
+	lenient bool // a missing figure is NaN instead of an error
 	used    []figure
 	values  map[figure]float64
-	last    []figure // since the last claim, to name it by
-	broken  []string
+	last    []figure // used since the last claim, for the claim's message
+	broken  []string // claims that the results contradict
 	plots   []string
 }
 
@@ -32,7 +32,8 @@ func newDocument(r *results) *document {
 	return &document{results: r, values: map[figure]float64{}}
 }
 
-// render gives the text. A claim that does not hold is in broken, and no error.
+// render executes the template. Claims that the results contradict are added to broken
+// and are not errors.
 func (d *document) render() ([]byte, error) {
 	t, err := template.New("performance.md").Option("missingkey=error").Funcs(d.functions()).Parse(textTemplate)
 	if err != nil {
@@ -43,8 +44,8 @@ func (d *document) render() ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// functions are what the text says its figures with. Where a function takes the value
-// last, it is to be piped into it.
+// functions returns the functions of the template. A function whose last parameter is the
+// value is used in a pipeline.
 func (d *document) functions() template.FuncMap {
 	return template.FuncMap{
 		"fig":     d.fig,
@@ -68,7 +69,7 @@ func (d *document) functions() template.FuncMap {
 	}
 }
 
-// fig is a figure of the results.
+// fig returns a figure.
 func (d *document) fig(benchmark, unit string) (float64, error) {
 	f := figure{benchmark, unit}
 	x, err := d.results.get(f)
@@ -86,9 +87,9 @@ func (d *document) fig(benchmark, unit string) (float64, error) {
 	return x, nil
 }
 
-// largest is the largest size that was measured and is no larger than most: of a
-// benchmark's sub-benchmarks, or of the variants KEY=SIZE of its units.
-func (d *document) largest(benchmark, key string, most int64) (int64, error) {
+// largest returns the largest measured size up to limit, of a benchmark's sub-benchmarks or
+// of the variants KEY=SIZE of its units.
+func (d *document) largest(benchmark, key string, limit int64) (int64, error) {
 	sizes, err := d.results.sizes(benchmark, key)
 	if err != nil {
 		if d.lenient {
@@ -96,9 +97,9 @@ func (d *document) largest(benchmark, key string, most int64) (int64, error) {
 		}
 		return 0, err
 	}
-	sizes = slices.DeleteFunc(sizes, func(n int64) bool { return n > most })
+	sizes = slices.DeleteFunc(sizes, func(n int64) bool { return n > limit })
 	if len(sizes) == 0 {
-		return 0, fmt.Errorf("no result of Benchmark%s/%s=… up to %d", benchmark, key, most)
+		return 0, fmt.Errorf("no result of Benchmark%s/%s=… up to %d", benchmark, key, limit)
 	}
 	return sizes[len(sizes)-1], nil
 }
@@ -112,7 +113,7 @@ func (*document) calculate(a, b any, with func(x, y float64) float64) (float64, 
 	return with(x, y), err
 }
 
-// float takes the numbers that templates have.
+// float converts the number types of templates.
 func float(x any) (float64, error) {
 	switch x := x.(type) {
 	case float64:
@@ -122,17 +123,17 @@ func float(x any) (float64, error) {
 	case int:
 		return float64(x), nil
 	}
-	return 0, fmt.Errorf("%v (%T) is no number", x, x)
+	return 0, fmt.Errorf("%v (%T) is not a number", x, x)
 }
 
-// atLeast claims that a value is no less than the bound.
+// atLeast claims that a value is at least the bound.
 func (d *document) atLeast(bound any, value float64) (float64, error) {
 	b, err := float(bound)
 	d.claim(value >= b, "at least", b, value)
 	return value, err
 }
 
-// atMost claims that a value is no more than the bound.
+// atMost claims that a value is at most the bound.
 func (d *document) atMost(bound any, value float64) (float64, error) {
 	b, err := float(bound)
 	d.claim(value <= b, "at most", b, value)
@@ -140,17 +141,18 @@ func (d *document) atMost(bound any, value float64) (float64, error) {
 }
 
 func (d *document) claim(holds bool, how string, bound, value float64) {
-	if !holds && !math.IsNaN(value) { // NaN: not measured this time
-		var of []string
+	if !holds && !math.IsNaN(value) { // NaN: not measured
+		var figures []string
 		for _, f := range d.last {
-			of = append(of, f.String())
+			figures = append(figures, f.String())
 		}
-		d.broken = append(d.broken, fmt.Sprintf("the text says %s %s, it is %s: of %s", how, number(bound), number(value), strings.Join(of, ", ")))
+		d.broken = append(d.broken, fmt.Sprintf("the text says %s %s, it is %s: of %s", how, number(bound), number(value), strings.Join(figures, ", ")))
 	}
 	d.last = nil
 }
 
-// goal prints a value with whether it is met: how is "at most" or "at least".
+// goal formats a value and whether it meets the goal, which is "at most" or "at least"
+// the bound.
 func (d *document) goal(how string, bound any, value float64) (string, error) {
 	b, err := float(bound)
 	if err != nil {
@@ -171,13 +173,13 @@ func (d *document) goal(how string, bound any, value float64) (string, error) {
 	return fmt.Sprintf("%s (goal: %s %s, **missed**)", number(value), how, number(b)), nil
 }
 
-// command is the command that measures a study again, in code.
+// command returns the command of a study as inline code.
 func command(name string) (string, error) {
-	some, err := chosen([]string{name})
+	selected, err := selectStudies([]string{name})
 	if err != nil {
 		return "", err
 	}
-	return "`" + some[0].command() + "`", nil
+	return "`" + selected[0].command() + "`", nil
 }
 
 func formatted(x any, how func(float64) string) (string, error) {
@@ -185,7 +187,7 @@ func formatted(x any, how func(float64) string) (string, error) {
 	return how(f), err
 }
 
-// number prints no more digits than a measurement has.
+// number formats a value with about three significant digits.
 func number(x float64) string {
 	size := math.Abs(x)
 	switch {
@@ -212,7 +214,7 @@ func trimmed(x float64, decimals int) string {
 	return text
 }
 
-// whole prints a number without decimals, thousands apart.
+// whole formats a value without decimals, with a thousands separator.
 func whole(x float64) string {
 	return message.NewPrinter(language.English).Sprintf("%d", int64(math.Round(x)))
 }

@@ -36,12 +36,12 @@ func TestResults(t *testing.T) {
 	assert.Equal(t, 21.0, x, "the median of the repetitions")
 	x, err = r.get(figure{"Summary/rows=10000", "ns/op"})
 	require.NoError(t, err)
-	assert.Equal(t, 100.0, x, "in the unit that was reported, and not in seconds")
+	assert.Equal(t, 100.0, x, "in the reported unit, not in seconds")
 	sizes, err := r.sizes("Summary", "rows")
 	require.NoError(t, err)
 	assert.Equal(t, []int64{10_000, 100_000}, sizes)
 	_, err = r.get(figure{"Summary/rows=10000", "µs/none"})
-	assert.ErrorContains(t, err, "µs/look-up", "it says which there are")
+	assert.ErrorContains(t, err, "µs/look-up", "lists the existing units")
 	_, err = r.get(figure{"Other", "µs/none"})
 	assert.ErrorContains(t, err, "Summary/rows=10000")
 }
@@ -62,7 +62,7 @@ func TestClaims(t *testing.T) {
 	_, err = d.atMost(int64(300), x)
 	require.NoError(t, err)
 	require.Len(t, d.broken, 1)
-	assert.Contains(t, d.broken[0], "Summary/rows=100000 µs/sum", "a claim that does not hold says of what")
+	assert.Contains(t, d.broken[0], "Summary/rows=100000 µs/sum", "names the figures of the claim")
 
 	met, err := d.goal("at least", 0.8, 0.82)
 	require.NoError(t, err)
@@ -100,21 +100,20 @@ func TestTables(t *testing.T) {
 	assert.Equal(t, "| rows | summed, µs |\n| --- | ---: |\n| 10,000 | 42 |\n| 100,000 | 440 |", text)
 }
 
-// What is measured and drawn is in the text.
+// The text uses all studies and plots.
 func TestEveryStudyIsInTheText(t *testing.T) {
 	t.Parallel()
 	for _, s := range studies() {
-		assert.Contains(t, textTemplate, `command "`+s.name+`"`, "the text names the command of each study")
+		assert.Contains(t, textTemplate, `command "`+s.name+`"`, "the command of each study")
 		_, err := regexp.Compile(s.bench)
 		assert.NoError(t, err)
 	}
 	for _, p := range plots() {
-		assert.Contains(t, textTemplate, `plot "`+p.name+`"`, "the text shows each plot")
+		assert.Contains(t, textTemplate, `plot "`+p.name+`"`, "each plot")
 	}
 }
 
-// Every benchmark of the load studies belongs to a study, so that none is measured and
-// passed over.
+// Every benchmark of package bench belongs to a study, so that its figures are used.
 func TestEveryBenchmarkIsAStudy(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../*_test.go")
@@ -135,8 +134,8 @@ func TestEveryBenchmarkIsAStudy(t *testing.T) {
 	}
 }
 
-// The committed text and plots follow from the committed results, and a figure that
-// was changed by hand is found.
+// The committed text and plots match the committed results, and a manually changed figure
+// is detected.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -157,8 +156,8 @@ func TestCheck(t *testing.T) {
 	assert.Contains(t, out.String(), "0.01")
 }
 
-// A result that turns a claim round ends the writing.
-func TestWriteRefusesWhatTheResultsDenyOrLack(t *testing.T) {
+// A result that contradicts a claim, or is missing, is an error.
+func TestWriteChecksClaims(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	require.NoError(t, os.CopyFS(filepath.Join(root, "bench", "results"), os.DirFS("../results")))
@@ -176,8 +175,8 @@ func TestWriteRefusesWhatTheResultsDenyOrLack(t *testing.T) {
 	assert.ErrorContains(t, write(env, env.committed(), false), "API/uncached")
 }
 
-// What was measured anew is held against the text: the same results say nothing, a
-// figure that is far off is named, and so is a claim that no longer holds.
+// Equal results have no differences. A figure beyond the tolerance and a contradicted
+// claim are reported.
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -197,8 +196,8 @@ func TestCompare(t *testing.T) {
 	assert.Contains(t, out.String(), "1 claims do not hold; 1 figures are off by more than 30 %")
 }
 
-// A machine that is twice as slow differs in nothing; one variant that is, does.
-func TestCompareTakesTheMachineOut(t *testing.T) {
+// A machine that is twice as slow makes no difference; a single variant that is does.
+func TestCompareCorrectsForMachineSpeed(t *testing.T) {
 	t.Parallel()
 	d := newDocument(resultsOf(t, printed))
 	for _, unit := range []string{"ns/op", "µs/look-up", "µs/sum"} {

@@ -1,16 +1,16 @@
-// Command figures keeps docs/performance.md true: its figures and plots are those
-// that the benchmarks measured, and what it claims of them is checked.
+// Command figures generates docs/performance.md and its plots from the results of the
+// benchmarks, and checks the claims of the text.
 //
-//	go run ./bench/figures update            # measure everything, write text and plots
-//	go run ./bench/figures update summary    # one study
-//	go run ./bench/figures update --quick    # small sizes, into a folder of their own
-//	go run ./bench/figures check             # do text and plots follow from the results?
-//	go run ./bench/figures compare           # measure again: do the text's figures still match?
+//	go run ./bench/figures update                     # run all studies, write text and plots
+//	go run ./bench/figures update summary             # run one study
+//	go run ./bench/figures update --quick --out DIR   # small sizes, in another folder
+//	go run ./bench/figures check                      # check text and plots against the results
+//	go run ./bench/figures compare                    # run again, compare with the text
 //
-// The results are kept as go test printed them (bench/results), a form that
-// benchstat reads. The text is performance.md.tmpl: a figure in it names its benchmark
-// and unit, and a claim that the results do not bear out ends the writing with an
-// error that names it.
+// bench/results contains the results in the Go benchmark format, which benchstat reads.
+// performance.md.tmpl is the template of the text: it names each figure by benchmark and
+// unit, and states the bounds of its claims. If the results contradict a claim, the
+// command fails and reports the claim.
 package main
 
 import (
@@ -26,16 +26,16 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// errDiffers ends a command that has said what does not match.
+// errDiffers is returned after the differences have been printed.
 var errDiffers = errors.New("figures do not match")
 
 type cli struct {
-	Root string `default:"." type:"existingdir" help:"The checkout."`
+	Root string `default:"." type:"existingdir" help:"Root of the repository."`
 
-	Update  updateCmd  `cmd:"" help:"Measure, and write the text and the plots."`
-	Write   writeCmd   `cmd:"" help:"Write the text and the plots from the results that there are."`
-	Check   checkCmd   `cmd:"" help:"Whether the text and the plots follow from the results."`
-	Compare compareCmd `cmd:"" help:"Measure again, and hold the text's figures and claims against it."`
+	Update  updateCmd  `cmd:"" help:"Run studies, and write the text and the plots."`
+	Write   writeCmd   `cmd:"" help:"Write the text and the plots from the existing results."`
+	Check   checkCmd   `cmd:"" help:"Check that the text and the plots match the results."`
+	Compare compareCmd `cmd:"" help:"Run studies again, and compare the figures and claims of the text with the new results."`
 }
 
 type environment struct {
@@ -47,7 +47,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c cli
-	parsed := kong.Parse(&c, kong.Name("figures"), kong.Description("Keeps docs/performance.md true."))
+	parsed := kong.Parse(&c, kong.Name("figures"), kong.Description("Generates docs/performance.md from benchmark results."))
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err := parsed.Run(&environment{root: c.Root, stdout: os.Stdout, stderr: os.Stderr})
 	switch {
@@ -59,52 +59,52 @@ func main() {
 	}
 }
 
-// places are where results are read and what is made of them is written.
-type places struct{ results, text, plots string }
+// paths are the locations of the results and the generated files.
+type paths struct{ results, text, plots string }
 
-func (e *environment) committed() places {
+func (e *environment) committed() paths {
 	docs := filepath.Join(e.root, "docs")
-	return places{
+	return paths{
 		results: filepath.Join(e.root, "bench", "results"),
 		text:    filepath.Join(docs, "performance.md"),
 		plots:   filepath.Join(docs, "performance"),
 	}
 }
 
-func below(dir string) places {
-	return places{results: filepath.Join(dir, "results"), text: filepath.Join(dir, "performance.md"), plots: filepath.Join(dir, "performance")}
+func within(dir string) paths {
+	return paths{results: filepath.Join(dir, "results"), text: filepath.Join(dir, "performance.md"), plots: filepath.Join(dir, "performance")}
 }
 
 type updateCmd struct {
-	Studies []string `arg:"" optional:"" help:"The studies to measure; all without."`
-	Quick   bool     `help:"Small sizes, minutes and not hours."`
-	Out     string   `placeholder:"DIR" help:"Where results, text and plots go; needed with --quick, else the checkout."`
+	Studies []string `arg:"" optional:"" help:"Studies to run (default: all)."`
+	Quick   bool     `help:"Use small sizes: minutes instead of hours."`
+	Out     string   `placeholder:"DIR" help:"Output folder of results, text and plots (default: the repository); required with --quick."`
 }
 
 func (cmd *updateCmd) Run(ctx context.Context, env *environment) error {
 	to := env.committed()
 	switch {
 	case cmd.Out != "":
-		to = below(cmd.Out)
+		to = within(cmd.Out)
 	case cmd.Quick:
-		return errors.New("--quick needs --out DIR: the text of the checkout has the full sizes")
+		return errors.New("--quick requires --out DIR, since the repository's text has the full sizes")
 	}
 	if err := measure(ctx, env, cmd.Studies, cmd.Quick, to.results); err != nil {
 		return err
 	}
 	if err := write(env, to, cmd.Quick); err != nil {
-		return fmt.Errorf("the results are kept in %s, the text is as it was: %w", to.results, err)
+		return fmt.Errorf("results are in %s, the text is unchanged: %w", to.results, err)
 	}
 	return nil
 }
 
 type writeCmd struct {
-	From string `placeholder:"DIR" help:"Where results of any size lie in a folder results, and where text and plots go; default: the checkout."`
+	From string `placeholder:"DIR" help:"Folder with a subfolder results, of any sizes; text and plots are written there (default: the repository)."`
 }
 
 func (cmd *writeCmd) Run(env *environment) error {
 	if cmd.From != "" {
-		return write(env, below(cmd.From), true)
+		return write(env, within(cmd.From), true)
 	}
 	return write(env, env.committed(), false)
 }
@@ -114,9 +114,9 @@ type checkCmd struct{}
 func (*checkCmd) Run(env *environment) error { return check(env) }
 
 type compareCmd struct {
-	Studies   []string `arg:"" optional:"" help:"The studies to measure; all without."`
-	Results   string   `placeholder:"DIR" help:"Compare with results measured before, without measuring."`
-	Tolerance float64  `default:"0.3" help:"How far a figure may be off, as a share of the text's; times after the machine's speed is taken out."`
+	Studies   []string `arg:"" optional:"" help:"Studies to run (default: all)."`
+	Results   string   `placeholder:"DIR" help:"Compare with the results in this folder, without running studies."`
+	Tolerance float64  `default:"0.3" help:"Maximum relative difference of a figure; times are corrected for the speed of the machine."`
 }
 
 func (cmd *compareCmd) Run(ctx context.Context, env *environment) error {
@@ -126,7 +126,7 @@ func (cmd *compareCmd) Run(ctx context.Context, env *environment) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(env.stderr, "results go to", temporary)
+		fmt.Fprintln(env.stderr, "writing results to", temporary)
 		if err := measure(ctx, env, cmd.Studies, false, temporary); err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func draw(name string, r *results) ([]byte, error) {
 	return svg.Bytes(), nil
 }
 
-// unit is the figure of a variant: MEASURE/VARIANT, or the variant alone.
+// unit returns the unit of a variant: MEASURE/VARIANT, or VARIANT without a measure.
 func (p plotted) unit(variant string) string {
 	if p.measure == "" {
 		return variant

@@ -12,24 +12,23 @@ import (
 	"golang.org/x/perf/benchfmt"
 )
 
-// results are all figures that studies have measured, by benchmark and unit, each
-// with its repetitions.
+// results are the measured figures by benchmark and unit, each with its repetitions.
 type results struct {
 	figures map[figure][]float64
-	names   []string            // of benchmarks, in the order in which they were read
-	units   map[string][]string // of each benchmark, in their order
+	names   []string            // benchmarks in the order of the files
+	units   map[string][]string // units of each benchmark, in order
 }
 
-// figure names what was measured: the benchmark without its prefix and the number of
-// processors, as in Indexes/rows=1000000, and the unit as it was reported.
+// figure identifies a figure: the benchmark without "Benchmark" and the number of
+// processors, such as Indexes/rows=1000000, and the reported unit.
 type figure struct{ benchmark, unit string }
 
 func (f figure) String() string { return f.benchmark + " " + f.unit }
 
-// processors is what go test puts behind a benchmark's name.
+// processors matches GOMAXPROCS at the end of a benchmark's name.
 var processors = regexp.MustCompile(`-\d+$`)
 
-// read reads the results of a folder, as go test printed them.
+// read reads the results of a folder in the Go benchmark format.
 func read(dir string) (*results, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
 	if err != nil {
@@ -50,7 +49,7 @@ func (r *results) readFile(path string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close() //nolint:errcheck // read only
 	lines := benchfmt.NewReader(file, path)
 	for lines.Scan() {
 		switch line := lines.Result().(type) {
@@ -71,7 +70,7 @@ func (r *results) add(line *benchfmt.Result) {
 	}
 	for _, v := range line.Values {
 		value, unit := v.Value, v.Unit
-		if v.OrigUnit != "" { // as it was reported, and not in seconds
+		if v.OrigUnit != "" { // benchfmt converts times to seconds; use the reported unit
 			value, unit = v.OrigValue, v.OrigUnit
 		}
 		f := figure{name, unit}
@@ -82,7 +81,7 @@ func (r *results) add(line *benchfmt.Result) {
 	}
 }
 
-// get is the median of a figure's repetitions.
+// get returns the median of a figure's repetitions.
 func (r *results) get(f figure) (float64, error) {
 	all := slices.Sorted(slices.Values(r.figures[f]))
 	if len(all) == 0 {
@@ -102,8 +101,8 @@ func (r *results) missing(f figure) error {
 	return fmt.Errorf("benchmark %s has no figure %q; it has %s", f.benchmark, f.unit, strings.Join(units, ", "))
 }
 
-// sizes are the values of a key of a benchmark's sub-benchmarks, ascending: of
-// Summary/rows=10000 and Summary/rows=100000 with the key rows, 10000 and 100000.
+// sizes returns the values of a key in a benchmark's sub-benchmarks, ascending: 10000 and
+// 100000 for the key rows of Summary/rows=10000 and Summary/rows=100000.
 func (r *results) sizes(benchmark, key string) ([]int64, error) {
 	var found []int64
 	for _, name := range append(slices.Clone(r.names), r.unitNames(benchmark)...) {
@@ -114,7 +113,7 @@ func (r *results) sizes(benchmark, key string) ([]int64, error) {
 		value, _, _ := strings.Cut(rest, "/")
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("benchmark %s: %s=%s is no number", name, key, value)
+			return nil, fmt.Errorf("benchmark %s: %s=%s is not a number", name, key, value)
 		}
 		if !slices.Contains(found, n) {
 			found = append(found, n)
@@ -127,7 +126,8 @@ func (r *results) sizes(benchmark, key string) ([]int64, error) {
 	return found, nil
 }
 
-// unitNames are the variants of a benchmark's units, as sub-benchmarks would be named.
+// unitNames returns the variants KEY=VALUE of a benchmark's units as names of
+// sub-benchmarks.
 func (r *results) unitNames(benchmark string) (names []string) {
 	for _, unit := range r.units[benchmark] {
 		if _, variant, found := strings.Cut(unit, "/"); found && strings.Contains(variant, "=") {
@@ -137,8 +137,8 @@ func (r *results) unitNames(benchmark string) (names []string) {
 	return names
 }
 
-// variants are what stands behind the slash of a measure's units, in the order of the
-// line: of load-of-none/btree and load-of-none/hash, btree and hash.
+// variants returns the part after the slash of a measure's units, in order: btree and
+// hash for load-of-none/btree and load-of-none/hash.
 func (r *results) variants(benchmark, measure string) ([]string, error) {
 	var found []string
 	for _, unit := range r.units[benchmark] {

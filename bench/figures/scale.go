@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// kind says what a unit depends on.
+// kind is how a unit depends on the speed of the machine.
 type kind int
 
 const (
-	relative kind = iota // shares, bytes, pages, counts: the same on any machine, or nearly
+	relative kind = iota // ratios, bytes, pages, counts: independent
 	duration             // longer on a slower machine
-	rate                 // less on a slower machine
+	rate                 // smaller on a slower machine
 )
 
-// kindOf tells from a unit, such as read-µs/index, rows/s or bytes-per-row.
+// kindOf returns the kind of a unit, such as read-µs/index, rows/s or bytes-per-row.
 func kindOf(unit string) kind {
 	measure, _, _ := strings.Cut(unit, "/")
 	switch {
@@ -31,9 +31,9 @@ func kindOf(unit string) kind {
 	return relative
 }
 
-// slower is how much longer a benchmark's times are than the text's, in the middle of
-// them: a slower machine makes all of them longer, and that is no difference between
-// the variants. Of a single figure nothing is left to compare.
+// slower returns the median ratio of a benchmark's times to the text's. A slower machine
+// increases all times, so the ratio is removed before variants are compared. A single
+// time cannot be compared.
 func (d *document) slower(benchmark string, measured *results) (times float64) {
 	var all []float64
 	for _, f := range d.used {
@@ -56,7 +56,7 @@ func (d *document) slower(benchmark string, measured *results) (times float64) {
 	return all[len(all)/2]
 }
 
-// expected is what the text's figure would be on a machine that is so many times slower.
+// expected scales a figure of the text to a machine that is slower by this factor.
 func expected(f figure, said, slower float64) float64 {
 	switch kindOf(f.unit) {
 	case duration:

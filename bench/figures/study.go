@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// study is one run of go test whose figures the text uses.
+// study is a run of go test whose figures the text uses.
 type study struct {
-	name        string // of its file of results
+	name        string // also of the file of results
 	packagePath string
-	bench       string // a pattern for -bench
-	full, quick string // further flags, for either size
+	bench       string // pattern for -bench
+	full, quick string // flags for full and quick sizes
 }
 
 const (
@@ -26,8 +26,8 @@ const (
 	bench = "./bench"
 )
 
-// studies are all there are, in the order of the text. Full sizes are bounded by
-// patience: an hour and a half on two cores.
+// studies returns all studies in the order of the text. The full sizes take an hour and a
+// half on two cores.
 func studies() []study {
 	return []study{
 		{"summary", bench, "^BenchmarkSummary$", "-rows 10000000 -benchtime 5x", small},
@@ -53,7 +53,7 @@ func studies() []study {
 		{"first-load-large", bench, "^BenchmarkFirstLoad$/rows=10000000$", "-rows 10000000 -benchtime 1x", "-rows 10000 -benchtime 1x"},
 		{"append", bench, "^BenchmarkAppend$/rows=1000000$", "-rows 1000000 -benchtime 1x", small},
 		{"night", bench, "^BenchmarkNight$", "-rows 10000000 -benchtime 3x", small},
-		{"least-commit", bench, "^BenchmarkLeastCommit$", "-benchtime 50x", "-benchtime 5x"},
+		{"one-row", bench, "^BenchmarkLeastCommit$", "-benchtime 50x", "-benchtime 5x"},
 		{"check", bench, "^BenchmarkCheck$", "-rows 1000000 -benchtime 3x", small},
 		{"clean", "./pipeline/transform", "^BenchmarkClean$", "-benchtime 20x", "-benchtime 1x"},
 		{"export", bench, "^BenchmarkExport$", "-rows 1000000 -benchtime 3x", small},
@@ -63,13 +63,13 @@ func studies() []study {
 	}
 }
 
-// chosen are the studies of these names, all without names.
-func chosen(names []string) ([]study, error) {
+// selectStudies returns the studies with these names, or all without names.
+func selectStudies(names []string) ([]study, error) {
 	all := studies()
 	if len(names) == 0 {
 		return all, nil
 	}
-	var some []study
+	var selected []study
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(s study) bool { return s.name == name })
 		if i < 0 {
@@ -77,42 +77,42 @@ func chosen(names []string) ([]study, error) {
 			for _, s := range all {
 				known = append(known, s.name)
 			}
-			return nil, fmt.Errorf("no study %q; there are %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("no study %q; studies: %s", name, strings.Join(known, ", "))
 		}
-		some = append(some, all[i])
+		selected = append(selected, all[i])
 	}
-	return some, nil
+	return selected, nil
 }
 
-// arguments are go's, and what the text prints as the study's command.
+// arguments returns the arguments of the go command.
 func (s study) arguments(quick bool) []string {
 	flags, pattern := s.full, s.bench
-	if quick { // which has none of the large sizes
+	if quick { // quick results have none of the large sizes
 		flags = s.quick
 		pattern, _, _ = strings.Cut(pattern, "/rows=")
 	}
 	return append([]string{"test", s.packagePath, "-run", "^$", "-bench", pattern, "-timeout", "2h"}, strings.Fields(flags)...)
 }
 
-// command is what a reader types for the full size.
+// command returns the command of the full size for readers.
 func (s study) command() string {
 	pattern := strings.NewReplacer("^Benchmark", "", "$", "").Replace(s.bench)
 	return fmt.Sprintf("go test %s -run '^$' -bench '%s$' %s", s.packagePath, pattern, s.full)
 }
 
-// measure runs studies one after the other and keeps what go test prints, each
-// study's as soon as it is done.
+// measure runs studies sequentially, and writes the results of each study when it is
+// finished.
 func measure(ctx context.Context, env *environment, names []string, quick bool, to string) error {
-	some, err := chosen(names)
+	selected, err := selectStudies(names)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	for i, s := range some {
+	for i, s := range selected {
 		began := time.Now()
-		fmt.Fprintf(env.stderr, "%d of %d: go %s\n", i+1, len(some), strings.Join(s.arguments(quick), " "))
+		fmt.Fprintf(env.stderr, "%d of %d: go %s\n", i+1, len(selected), strings.Join(s.arguments(quick), " "))
 		printed, err := s.run(ctx, env, quick)
 		if err != nil {
 			return fmt.Errorf("study %s: %w", s.name, err)
@@ -125,8 +125,8 @@ func measure(ctx context.Context, env *environment, names []string, quick bool, 
 	return nil
 }
 
-// run keeps the lines that are of the benchmark format: what a benchmark logs is for
-// the terminal.
+// run runs a study and returns the lines in the benchmark format. All output goes to the
+// terminal too.
 func (s study) run(ctx context.Context, env *environment, quick bool) ([]byte, error) {
 	var printed bytes.Buffer
 	test := exec.CommandContext(ctx, "go", s.arguments(quick)...)
@@ -135,28 +135,28 @@ func (s study) run(ctx context.Context, env *environment, quick bool) ([]byte, e
 	if err := test.Run(); err != nil {
 		return nil, err
 	}
-	var kept bytes.Buffer
+	var lines bytes.Buffer
 	measured := false
 	for line := range bytes.Lines(printed.Bytes()) {
 		key, _, _ := bytes.Cut(line, []byte(":"))
 		switch {
 		case bytes.HasPrefix(line, []byte("Benchmark")) && bytes.IndexByte(line, '\t') > 0:
 			measured = true
-			kept.Write(line)
+			lines.Write(line)
 		case slices.Contains([]string{"goos", "goarch", "cpu", "pkg"}, string(key)):
-			kept.Write(line)
+			lines.Write(line)
 		}
 	}
 	if !measured {
-		return nil, fmt.Errorf("go test measured nothing that matches %s", s.bench)
+		return nil, fmt.Errorf("no benchmark matches %s", s.bench)
 	}
-	return kept.Bytes(), nil
+	return lines.Bytes(), nil
 }
 
-// replaceFile puts content in the place of a file, whole or not at all.
+// replaceFile replaces a file atomically.
 func replaceFile(path string, content []byte) error {
 	next := path + ".next"
-	if err := os.WriteFile(next, content, 0o644); err != nil { //nolint:gosec // documents, for everybody
+	if err := os.WriteFile(next, content, 0o644); err != nil { //nolint:gosec // public documents
 		return err
 	}
 	return os.Rename(next, path)

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// column is a measure, or a unit, and what stands above it.
+// column is a measure or unit, and its heading.
 type column struct{ unit, heading string }
 
-// columns reads "unit: heading", or the unit alone.
+// columns parses "unit: heading" or "unit".
 func columns(specs []string) []column {
 	var all []column
 	for _, spec := range specs {
@@ -25,10 +25,9 @@ func columns(specs []string) []column {
 	return all
 }
 
-// table has a row for each variant of a benchmark and a column for each measure. rows
-// are "variant: label"; one that was measured and is not among them is an error, so
-// that none is passed over in silence. Without rows they are the variants of the first
-// measure, key=number each, by number.
+// table formats a table with a row for each variant of a benchmark and a column for each
+// measure. rows are "variant: label". A measured variant that is not in rows is an error.
+// Without rows, the rows are the variants KEY=NUMBER of the first measure by number.
 func (d *document) table(benchmark, corner string, rows []string, measures ...string) (string, error) {
 	cells := columns(measures)
 	labels := columns(rows)
@@ -57,7 +56,7 @@ func (d *document) table(benchmark, corner string, rows []string, measures ...st
 		measured := false
 		for _, c := range cells {
 			cell := "–"
-			if _, there := d.results.figures[figure{benchmark, c.unit + "/" + label.unit}]; there {
+			if _, found := d.results.figures[figure{benchmark, c.unit + "/" + label.unit}]; found {
 				x, err := d.fig(benchmark, c.unit+"/"+label.unit)
 				if err != nil {
 					return "", err
@@ -75,7 +74,7 @@ func (d *document) table(benchmark, corner string, rows []string, measures ...st
 	return strings.Join(lines, "\n"), nil
 }
 
-// numbered are the variants of a measure that are key=number.
+// numbered returns the variants KEY=NUMBER of a measure, by number.
 func (d *document) numbered(benchmark, measure string) ([]column, error) {
 	found, err := d.results.variants(benchmark, measure)
 	if err != nil {
@@ -88,7 +87,7 @@ func (d *document) numbered(benchmark, measure string) ([]column, error) {
 	for _, variant := range found {
 		_, value, _ := strings.Cut(variant, "=")
 		if values[variant], err = strconv.ParseFloat(value, 64); err != nil {
-			return nil, fmt.Errorf("benchmark %s: %s/%s is not key=number; name the rows", benchmark, measure, variant)
+			return nil, fmt.Errorf("benchmark %s: %s/%s is not KEY=NUMBER; list the rows", benchmark, measure, variant)
 		}
 	}
 	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(values[a], values[b]) })
@@ -99,7 +98,7 @@ func (d *document) numbered(benchmark, measure string) ([]column, error) {
 	return labels, nil
 }
 
-// sizes is a table that has a row for each size of a benchmark and a column for each
+// sizes formats a table with a row for each size of a benchmark and a column for each
 // unit.
 func (d *document) sizes(benchmark, key, corner string, units ...string) (string, error) {
 	all, err := d.results.sizes(benchmark, key)
@@ -135,8 +134,8 @@ func heading(corner string, cells []column) []string {
 	return []string{first + " |", second + " |"}
 }
 
-// off is how far a figure is from what the text says, as a share of the latter.
-func off(text, now float64) float64 {
+// difference returns the relative difference of a figure from the text's.
+func difference(text, now float64) float64 {
 	if text == now {
 		return 0
 	}

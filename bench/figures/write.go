@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// files are the text and the plots as the results give them, by path, and the claims
-// that the results do not bear out.
-func files(at places) (made map[string][]byte, broken []string, err error) {
+// generate returns the text and the plots by path, and the claims that the results
+// contradict.
+func generate(at paths) (files map[string][]byte, broken []string, err error) {
 	r, err := read(at.results)
 	if err != nil {
 		return nil, nil, err
@@ -21,21 +21,21 @@ func files(at places) (made map[string][]byte, broken []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	made = map[string][]byte{at.text: text}
+	files = map[string][]byte{at.text: text}
 	for _, name := range d.plots {
 		svg, err := draw(name, r)
 		if err != nil {
 			return nil, nil, err
 		}
-		made[filepath.Join(at.plots, name+".svg")] = svg
+		files[filepath.Join(at.plots, name+".svg")] = svg
 	}
-	return made, d.broken, nil
+	return files, d.broken, nil
 }
 
-// write makes the text and the plots. Claims are about the full sizes: at quick ones
-// those that do not hold are printed, and the text is written all the same.
-func write(env *environment, to places, quick bool) error {
-	made, broken, err := files(to)
+// write writes the text and the plots. Claims apply to the full sizes, so with quick ones
+// contradicted claims are only printed.
+func write(env *environment, to paths, quick bool) error {
+	files, broken, err := generate(to)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func write(env *environment, to places, quick bool) error {
 	if err := os.MkdirAll(to.plots, 0o755); err != nil {
 		return err
 	}
-	for path, content := range made {
+	for path, content := range files {
 		if err := replaceFile(path, content); err != nil {
 			return err
 		}
@@ -56,17 +56,17 @@ func write(env *environment, to places, quick bool) error {
 	return nil
 }
 
-// claimsError is of results that do not bear the text out.
+// claimsError lists the claims that the results contradict.
 type claimsError []string
 
 func (e claimsError) Error() string {
-	return "the results do not bear out what performance.md.tmpl says:\n" + strings.Join(e, "\n")
+	return "the results contradict performance.md.tmpl:\n" + strings.Join(e, "\n")
 }
 
-// check says which files are not what the results give.
+// check reports the files that differ from those generated from the results.
 func check(env *environment) error {
 	at := env.committed()
-	made, broken, err := files(at)
+	files, broken, err := generate(at)
 	if err != nil {
 		return err
 	}
@@ -78,33 +78,33 @@ func check(env *environment) error {
 		return err
 	}
 	same := true
-	say := func(format string, args ...any) {
+	report := func(format string, args ...any) {
 		same = false
 		fmt.Fprintf(env.stdout, format+"\n", args...)
 	}
 	for _, path := range plots {
-		if _, ours := made[path]; !ours {
-			say("%s: the text does not show it", path)
+		if _, found := files[path]; !found {
+			report("%s: not used by the text", path)
 		}
 	}
-	for path, content := range made {
-		switch there, err := os.ReadFile(path); {
+	for path, content := range files {
+		switch got, err := os.ReadFile(path); {
 		case err != nil:
-			say("%v", err)
-		case !bytes.Equal(there, content):
-			say("%s: %s", path, difference(there, content))
+			report("%v", err)
+		case !bytes.Equal(got, content):
+			report("%s: %s", path, firstDifference(got, content))
 		}
 	}
 	if !same {
-		fmt.Fprintln(env.stdout, "go run ./bench/figures write makes them anew")
+		fmt.Fprintln(env.stdout, "to fix, run: go run ./bench/figures write")
 		return errDiffers
 	}
 	return nil
 }
 
-// difference is the first line in which two texts differ.
-func difference(there, wanted []byte) string {
-	got, want := slices.Collect(bytes.Lines(there)), slices.Collect(bytes.Lines(wanted))
+// firstDifference describes the first line in which two texts differ.
+func firstDifference(gotText, wantText []byte) string {
+	got, want := slices.Collect(bytes.Lines(gotText)), slices.Collect(bytes.Lines(wantText))
 	for i := range max(len(got), len(want)) {
 		var a, b []byte
 		if i < len(got) {
@@ -114,20 +114,20 @@ func difference(there, wanted []byte) string {
 			b = bytes.TrimSpace(want[i])
 		}
 		if !bytes.Equal(a, b) {
-			return fmt.Sprintf("line %d: it says\n  %.160s\nand the results\n  %.160s", i+1, a, b)
+			return fmt.Sprintf("line %d: got\n  %.160s\nwant\n  %.160s", i+1, a, b)
 		}
 	}
-	return "line ends differ"
+	return "line endings differ"
 }
 
-// compare holds the text's figures and claims against results that were measured
-// anew, as far as they were.
+// compare compares the figures and claims of the text with the results in dir, which may
+// be incomplete.
 func compare(env *environment, dir string, tolerance float64) error {
-	said, err := read(env.committed().results)
+	committed, err := read(env.committed().results)
 	if err != nil {
 		return err
 	}
-	text := newDocument(said)
+	text := newDocument(committed)
 	if _, err := text.render(); err != nil {
 		return err
 	}
@@ -151,16 +151,16 @@ func compare(env *environment, dir string, tolerance float64) error {
 	return nil
 }
 
-// distances prints the figures of the text that are further off than they may be, and
-// counts them. Times count beside the others of their benchmark.
+// distances prints the figures whose difference exceeds the tolerance, and returns their
+// number. Times are first corrected by the median ratio of their benchmark.
 func (d *document) distances(env *environment, measured *results, tolerance float64) (far int) {
 	for _, f := range d.used {
 		now, err := measured.get(f)
 		if err != nil {
-			continue // not measured this time
+			continue // not measured
 		}
 		slower := d.slower(f.benchmark, measured)
-		if by := off(expected(f, d.values[f], slower), now); by > tolerance {
+		if delta := difference(expected(f, d.values[f], slower), now); delta > tolerance {
 			far++
 			fmt.Fprintf(env.stdout, "%s: the text has %s, now %s", f, number(d.values[f]), number(now))
 			if kindOf(f.unit) != relative {
