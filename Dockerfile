@@ -1,6 +1,6 @@
-# Builds one static binary and ships it alone, as an unprivileged user. Without
-# VERSION it takes the commit it was built from, which the ledger notes with
-# every file, for its version; so no file that git knows is kept from the build.
+# Builds a static binary and copies it into an image that runs it as an unprivileged
+# user. Without VERSION, the version is the commit of the build, which the ledger
+# records with every file. So .dockerignore must not exclude tracked files.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./

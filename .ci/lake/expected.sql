@@ -1,7 +1,7 @@
--- What PostgreSQL has of each table and month, a line of JSON each.
+-- Counts and sums of each table and month in PostgreSQL, a line of JSON each.
 WITH t AS (
     SELECT 1 AS n, 'transactions' AS "table", date_trunc('month', transaction_date)::date AS month, count(*) AS rows,
-           sum(amount::numeric)::numeric(38, 4) AS sum, min(amount::numeric)::numeric(38, 4) AS least, max(amount::numeric)::numeric(38, 4) AS most,
+           sum(amount::numeric)::numeric(38, 4) AS sum, min(amount::numeric)::numeric(38, 4) AS minimum, max(amount::numeric)::numeric(38, 4) AS maximum,
            min(transaction_id COLLATE "C") || max(transaction_id COLLATE "C") || count(*) AS key
     FROM transactions GROUP BY 3
     UNION ALL
@@ -15,5 +15,5 @@ WITH t AS (
     FROM user_summary
 )
 SELECT json_build_object('table', "table", 'month', month, 'rows', rows, 'sum', sum::numeric(38, 4)::text,
-                         'least', least::numeric(38, 4)::text, 'most', most::numeric(38, 4)::text, 'key', key)
+                         'minimum', minimum::numeric(38, 4)::text, 'maximum', maximum::numeric(38, 4)::text, 'key', key)
 FROM t ORDER BY n, month;

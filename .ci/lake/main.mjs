@@ -1,9 +1,9 @@
-// Reads an export as an analyst would, with the statements of docs/operations.md as
-// printed, and holds every table against PostgreSQL.
+// Reads an export with the statements of docs/operations.md, and compares every table
+// with PostgreSQL.
 //
 //   node main.mjs LAKE OPERATIONS.md EXPECTED
 //
-// EXPECTED has a line of JSON for each table and month: what PostgreSQL counts and sums.
+// EXPECTED has a line of JSON for each table and month: the counts and sums of PostgreSQL.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ async function rows(sql) {
   return last;
 }
 
-// The first statements of the section on the lake, with the lake that is here.
+// The first statements of the section on the export, with the path of this export.
 const section = readFileSync(operations, "utf8").split("\n## The lake\n")[1];
 const printed = section.match(/```sql\n(SET VARIABLE lake[^`]*)```/)[1];
 assert.match(printed, /'\/data\/lake'/);
@@ -35,7 +35,7 @@ assert.deepEqual(
   want.filter((w) => w.table === "transactions").map((w) => [w.month, w.rows, w.sum]),
 );
 
-// The same files by their folders; types; every other table.
+// Every table: column types, counts and sums.
 const types = {
   transactions: { id: "BIGINT", transaction_id: "VARCHAR", user_id: "INTEGER", amount: "DECIMAL(18,4)", transaction_date: "DATE", file_id: "BIGINT", line: "BIGINT", month: "DATE" },
   user_months: { user_id: "INTEGER", total_transactions: "BIGINT", total_amount: "DECIMAL(28,4)", month: "DATE" },
@@ -47,26 +47,26 @@ for (const [table, columns] of Object.entries(types)) {
   const from = `read_parquet('${lake}/${table}/${monthly ? "*/" : ""}*.parquet', hive_partitioning = ${monthly})`;
   const described = await rows(`DESCRIBE SELECT * FROM ${from}`);
   assert.deepEqual(Object.fromEntries(described.map((c) => [c.column_name, c.column_type])), columns, table);
-  const [sum, count, least, most, key] =
+  const [sum, count, minimum, maximum, key] =
     table === "transactions"
       ? ["amount", "count(*)", "min(amount)", "max(amount)", "min(transaction_id) || max(transaction_id) || count(DISTINCT transaction_id)"]
       : ["total_amount", "sum(total_transactions)", "min(total_amount)", "max(total_amount)", "count(*)"];
-  const got = await rows(`SELECT ${monthly ? "month" : "NULL AS month"}, ${count} AS n, sum(${sum}) AS s, ${least} AS least, ${most} AS most, ${key} AS key
+  const got = await rows(`SELECT ${monthly ? "month" : "NULL AS month"}, ${count} AS n, sum(${sum}) AS s, ${minimum} AS minimum, ${maximum} AS maximum, ${key} AS key
     FROM ${from} GROUP BY 1 ORDER BY 1`);
   assert.deepEqual(
-    got.map((r) => [r.month, Number(r.n), r.s, r.least, r.most, String(r.key)]),
-    want.filter((w) => w.table === table).map((w) => [w.month, w.rows, w.sum, w.least, w.most, w.key]),
+    got.map((r) => [r.month, Number(r.n), r.s, r.minimum, r.maximum, String(r.key)]),
+    want.filter((w) => w.table === table).map((w) => [w.month, w.rows, w.sum, w.minimum, w.maximum, w.key]),
     table,
   );
-  // What engines skip by is there.
-  const [statistics] = await rows(`SELECT count(*) AS chunks, count(stats_min_value) AS least, count(stats_max_value) AS most,
+  // Statistics exist, which engines use to skip row groups.
+  const [statistics] = await rows(`SELECT count(*) AS chunks, count(stats_min_value) AS minimum, count(stats_max_value) AS maximum,
     sum(stats_null_count) AS nulls, bool_and(compression = 'ZSTD') AS zstd
     FROM parquet_metadata('${lake}/${table}/${monthly ? "*/" : ""}*.parquet')`);
-  assert.deepEqual([statistics.least, statistics.most, Number(statistics.nulls), statistics.zstd], [statistics.chunks, statistics.chunks, 0, true], table);
+  assert.deepEqual([statistics.minimum, statistics.maximum, Number(statistics.nulls), statistics.zstd], [statistics.chunks, statistics.chunks, 0, true], table);
 }
 
-// How large DuckDB's own Parquet of the same rows is, as one file, by default and with
-// the encodings that it has besides.
+// Prints the size relative to Parquet files that DuckDB writes for the same rows, with
+// both versions of its encodings.
 const own = mkdtempSync(join(tmpdir(), "tally-lake-"));
 try {
   const { files } = JSON.parse(readFileSync(join(lake, "manifest.json"), "utf8"));

@@ -1,6 +1,6 @@
-// This program uses the client that oapi-codegen makes of the API's description,
-// against a server that has loaded a file, and holds its answers against one
-// another. The step "clients" of .ci/run generates the client beside it.
+// This program tests the client that oapi-codegen generates from the OpenAPI document. It
+// queries a server that has loaded a file, and checks that the answers are consistent.
+// .ci/run generates the client.
 //
 //	main ADDRESS USER_ID
 package main
@@ -20,7 +20,7 @@ import (
 	"clients/tally"
 )
 
-const nobody = 2147483647 // has no transactions
+const unknownUser = 2147483647 // a user without transactions
 
 func main() {
 	log.SetFlags(0)
@@ -102,7 +102,7 @@ func (c check) average(s tally.Summary) error {
 	return nil
 }
 
-// unchanged asks again with the tag that came with the summary.
+// unchanged requests the summary again with its entity tag.
 func (c check) unchanged(tag string) error {
 	again, err := c.client.GetUserSummaryWithResponse(c.ctx, c.user, &tally.GetUserSummaryParams{IfNoneMatch: &tag})
 	if err != nil {
@@ -145,14 +145,14 @@ func (c check) transactions(s tally.Summary) error {
 }
 
 func (c check) summaries(s tally.Summary) error {
-	several, err := c.client.ListSummariesWithResponse(c.ctx, &tally.ListSummariesParams{UserId: []int32{nobody, c.user}})
+	several, err := c.client.ListSummariesWithResponse(c.ctx, &tally.ListSummariesParams{UserId: []int32{unknownUser, c.user}})
 	if err != nil {
 		return err
 	}
 	if several.JSON200 == nil {
 		return fmt.Errorf("no summaries: %s", several.Status())
 	}
-	if got := several.JSON200; !slices.Equal(got.Items, []tally.Summary{s}) || !slices.Equal(got.Missing, []int32{nobody}) {
+	if got := several.JSON200; !slices.Equal(got.Items, []tally.Summary{s}) || !slices.Equal(got.Missing, []int32{unknownUser}) {
 		return fmt.Errorf("other summaries of several users: %+v", *got)
 	}
 	return nil
@@ -198,7 +198,7 @@ func (c check) allMonths(loaded sum) error {
 	return loaded.equals("the files", of.count, json.Number(of.amount.FloatString(4)))
 }
 
-// runs adds up what the files of all runs brought in.
+// runs sums the loaded rows of the files of all runs.
 func (c check) runs() (loaded sum, err error) {
 	runs, err := c.client.ListRunsWithResponse(c.ctx, &tally.ListRunsParams{})
 	if err != nil {
@@ -263,7 +263,7 @@ func (c check) rejects(run, want int64) error {
 }
 
 func (c check) problems() error {
-	missing, err := c.client.GetUserSummaryWithResponse(c.ctx, nobody, nil)
+	missing, err := c.client.GetUserSummaryWithResponse(c.ctx, unknownUser, nil)
 	if err != nil {
 		return err
 	}
