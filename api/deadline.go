@@ -8,12 +8,10 @@ import (
 	"time"
 )
 
-// Listener makes the limits of [NewServer] cheap. The server moves a connection's
+// patientListener makes the limits of [NewServer] cheap. The server moves a connection's
 // deadlines six times for each request, and each move is one of the runtime's timers:
 // a tenth of the time of a small answer. These connections move a timer when somebody
 // waits under a deadline that it would miss, and put up with being woken too early.
-func Listener(l net.Listener) net.Listener { return patientListener{l} }
-
 type patientListener struct{ net.Listener }
 
 func (l patientListener) Accept() (net.Conn, error) {

@@ -102,7 +102,7 @@ func TestListenerCutsSlowClientsOff(t *testing.T) {
 	require.NoError(t, err)
 	server := NewServer("", newHandler(t, Config{}))
 	server.ReadHeaderTimeout, server.ReadTimeout, server.IdleTimeout = 5*soon, 5*soon, 5*soon
-	go func() { _ = server.Serve(Listener(listener)) }()
+	go func() { _ = server.Serve(Listener(listener, nil)) }()
 	t.Cleanup(func() { _ = server.Shutdown(context.Background()) })
 	for name, sent := range map[string]string{
 		"half a request": "GET /livez HTTP/1.1\r\nHost: a\r\n", "nothing": "", "then nothing": "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -22,9 +22,9 @@
 // Failure. A panic is logged with its stack and answered with a 500 problem, or
 // cuts the connection where the answer had begun. An unreachable database and a
 // request that takes too long are 503 problems with Retry-After; while the tokens
-// cannot be read, every request is such a one. Errors that
-// net/http's server finds before there is a request (a malformed request line,
-// oversized headers) are its own plain text.
+// cannot be read, every request is such a one. What is no request (a malformed request
+// line, headers without end) is answered with a problem by the connections of
+// [Listener].
 package api
 
 //go:generate go test -run TestDocument -update .

@@ -47,6 +47,12 @@ var unreachable = map[string]string{
 	"requestRun 408":  "the bodies here are there at once",
 }
 
+// malformedOnly says of an operation without a body that only what is no request at all is
+// a 400, of which none is made here: TestMalformedRequestsAreProblems.
+func malformedOnly(op *declaredOperation, status int) bool {
+	return status == http.StatusBadRequest && op.method == http.MethodGet
+}
+
 // generated is a request for an operation, and the state of the service that it
 // meets.
 type generated struct {
@@ -178,6 +184,9 @@ func (t *target) drive(tb testing.TB, g generated) {
 	case w.Code == http.StatusRequestHeaderFieldsTooLarge: // likewise
 		requireProblem(tb, w, http.StatusRequestHeaderFieldsTooLarge, "headers-too-large")
 		assert.Greater(tb, len(r.RequestURI)+len(g.headers), 1<<12)
+		if t.takes(op.path, r.Method) {
+			t.answered[fmt.Sprintf("%s %d", op.ID, w.Code)] = true
+		}
 	case g.world%worlds >= locked && slices.Contains([]int{401, 403, 429}, w.Code) && (elsewhere || !t.takes(op.path, r.Method)):
 		assert.Equal(tb, problemContentType, w.Header().Get("Content-Type"))
 	case elsewhere:
@@ -261,7 +270,7 @@ func TestOperationsAnswerAsDeclared(t *testing.T) {
 	for _, op := range operations.ops {
 		for status := range op.responses {
 			answer := fmt.Sprintf("%s %d", op.ID, status)
-			assert.Equal(t, unreachable[answer] == "", operations.answered[answer], "%s is declared and was never answered, or is and was", answer)
+			assert.Equal(t, unreachable[answer] == "" && !malformedOnly(op, status), operations.answered[answer], "%s is declared and was never answered, or is and was", answer)
 		}
 	}
 }
@@ -296,7 +305,7 @@ var queries = []string{
 
 var headerLines = []string{
 	"", "Accept: */*", "Accept: application/json", "Accept: text/html", "Accept: application/json;q=0", "Accept: application/problem+json", "Accept: \xff",
-	"Accept: " + strings.Repeat("application/x,", 500), "Accept-Encoding: gzip", "Content-Type: application/xml", "Content-Type: application/json",
+	"Accept: " + strings.Repeat("application/x,", 500), "X-Padding: " + strings.Repeat("x", maxHeaderBytes), "Accept-Encoding: gzip", "Content-Type: application/xml", "Content-Type: application/json",
 	"If-None-Match: *", "If-None-Match: \"1\", W/\"2\"", "If-Match: \"nothing\"", "If-Modified-Since: Mon, 01 Jan 2035 00:00:00 GMT", "Range: bytes=0-1",
 	"X-Request-Id: mine", "X-HTTP-Method-Override: DELETE", "Authorization: Bearer nothing", "Expect: nothing", "Origin: null",
 }

@@ -63,7 +63,7 @@ func (s *service) registerHealth(operations huma.API) {
 		Tags:        []string{tagHealth},
 		Summary:     "Say whether the process serves",
 		Description: "Answers 200 for as long as the process serves, whatever else is missing. For a liveness probe.",
-		Responses:   responses(success("The process serves.", nil), notAcceptableResponse, invalidResponse, internalResponse),
+		Responses:   responses(success("The process serves.", nil)),
 	}, answering(s, s.livez))
 	huma.Register(operations, huma.Operation{
 		OperationID: "getReadiness",
@@ -72,8 +72,7 @@ func (s *service) registerHealth(operations huma.API) {
 		Tags:        []string{tagHealth},
 		Summary:     "Say whether the service can do its work",
 		Description: "Answers 200 if everything that the service needs is there, else a problem whose not_ready names what is missing: database or migrations. What else is missing is named by degraded. For a readiness probe.",
-		Responses: responses(success("The service can do its work.", nil),
-			notAcceptableResponse, invalidResponse, internalResponse, notReadyResponse),
+		Responses:   responses(success("The service can do its work.", nil), notReadyResponse),
 	}, answering(s, s.readyz))
 }
 

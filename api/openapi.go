@@ -48,7 +48,7 @@ const documentDescription = `Exact, always-current summaries of each user's tran
 ` + problemTypesMark + `
 **Tokens** are needed beyond the service's own machine, and there as well once one has been added: as ` + "`Authorization: Bearer`" + `, or as the password of any user with Basic authentication. A reader's token is for reading, an operator's for changing something as well.
 
-Unknown query parameters are refused. Besides the answers listed with each operation, an unknown address is a 404, a method that an address does not take a 405, and a request that is too large a 413 or 431, each a problem as well.`
+Unknown query parameters are refused. Besides the answers listed with each operation, an unknown address is a 404, a method that an address does not take a 405, and what the server cannot read as HTTP a 417, 501 or 505, each a problem as well.`
 
 // humaConfig leaves out what huma would add by itself: its documentation pages
 // load from a CDN, its routes for the description fill a variable without a
@@ -257,18 +257,22 @@ var (
 	badRequestResponse       = problemResponse{"BadRequest", http.StatusBadRequest, []kind{kindBadRequest}}
 	requestTimeoutResponse   = problemResponse{"RequestTimeout", http.StatusRequestTimeout, []kind{kindRequestTimeout}}
 	contentTooLargeResponse  = problemResponse{"ContentTooLarge", http.StatusRequestEntityTooLarge, []kind{kindContentTooLarge}}
+	headersTooLargeResponse  = problemResponse{"HeadersTooLarge", http.StatusRequestHeaderFieldsTooLarge, []kind{kindHeadersTooLarge}}
 	unsupportedMediaResponse = problemResponse{"UnsupportedMediaType", http.StatusUnsupportedMediaType, []kind{kindUnsupportedMedia}}
 
 	problemResponses = [...]problemResponse{
-		badRequestResponse, requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
+		badRequestResponse, requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse, headersTooLargeResponse,
 		unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse, noTransactionsResponse, runNotFoundResponse,
 		notAcceptableResponse, preconditionResponse, invalidResponse,
 		internalResponse, unavailableResponse, notReadyResponse,
 	}
-	// runResponses are the errors of whatever is under one run.
-	runResponses = []problemResponse{
-		runNotFoundResponse, notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse,
+	// commonResponses are the errors of every operation. With the first one the server
+	// answers what it cannot read as a request.
+	commonResponses = []problemResponse{
+		badRequestResponse, notAcceptableResponse, contentTooLargeResponse, invalidResponse, headersTooLargeResponse, internalResponse,
 	}
+	// runResponses are the errors of whatever is under one run.
+	runResponses = []problemResponse{runNotFoundResponse, unavailableResponse}
 )
 
 func (r problemResponse) response(schema *huma.Schema) *huma.Response {
@@ -316,10 +320,11 @@ func success(description string, example any) *huma.Response {
 	}
 }
 
-// responses are an operation's answers, each error by reference.
+// responses are an operation's answers, each error by reference: those that it has itself,
+// and those of every operation.
 func responses(ok *huma.Response, problems ...problemResponse) map[string]*huma.Response {
 	all := map[string]*huma.Response{"200": ok}
-	for _, p := range problems {
+	for _, p := range slices.Concat(commonResponses, problems) {
 		all[strconv.Itoa(p.status)] = p.reference()
 	}
 	return all

@@ -87,7 +87,7 @@ func TestDocumentIsComplete(t *testing.T) {
 				assert.NotEmpty(t, op.Summary, address)
 				assert.NotEmpty(t, op.Description, address)
 				assert.Len(t, op.Tags, 1, address)
-				for _, status := range []string{"200", "406", "422", "500"} {
+				for _, status := range []string{"200", "400", "406", "413", "422", "431", "500"} {
 					assert.Contains(t, op.Responses, status, address)
 				}
 				assert.Equal(t, strings.Contains(address, "{"), op.Responses["404"] != nil, address)

@@ -52,13 +52,18 @@ func (p *Problem) withRequestID(id string) *Problem {
 	return &answered
 }
 
-// write answers with the problem. Headers of the body that it replaces go.
-func (p *Problem) write(w http.ResponseWriter) {
+// body is the problem as JSON, in one line.
+func (p *Problem) body() []byte {
 	body, err := json.Marshal(p)
 	if err != nil { // a struct of strings and numbers always marshals
 		panic(err)
 	}
-	body = append(body, '\n')
+	return append(body, '\n')
+}
+
+// write answers with the problem. Headers of the body that it replaces go.
+func (p *Problem) write(w http.ResponseWriter) {
+	body := p.body()
 	header := w.Header()
 	for _, name := range []string{"Content-Encoding", "Etag", "Last-Modified"} {
 		header.Del(name)

@@ -52,8 +52,7 @@ func (s *service) registerRuns(operations huma.API) {
 		Tags:        []string{tagRuns},
 		Summary:     "List the runs",
 		Description: "All runs, the newest first, each with its latest attempt.",
-		Responses: responses(success("A page of runs.", nil),
-			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   responses(success("A page of runs.", nil), unavailableResponse),
 	}, answering(s, s.listRuns))
 	huma.Register(operations, huma.Operation{
 		OperationID: "getRun",
@@ -90,8 +89,7 @@ func (s *service) registerRunRequest(operations huma.API) {
 		r.Headers["Location"] = location
 		r.Content[jsonContentType].Schema = operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[ledger.Run](), true, "Run")
 	}
-	all := responses(there, badRequestResponse, notAcceptableResponse, requestTimeoutResponse, contentTooLargeResponse, unsupportedMediaResponse,
-		invalidResponse, internalResponse, unavailableResponse)
+	all := responses(there, requestTimeoutResponse, unsupportedMediaResponse, unavailableResponse)
 	all["202"] = entered
 	huma.Register(operations, huma.Operation{
 		OperationID:   "requestRun",

@@ -12,9 +12,8 @@ const (
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
-	// Headers are refused with a problem past the first size, which leaves room for the
-	// ids of 1000 users in the address. Past the second, net/http does not read on, and
-	// answers in plain text.
+	// Headers are refused past the first size, which leaves room for the ids of 1000 users
+	// in the address. Past the second, net/http does not read on.
 	maxHeaderBytes       = 32 << 10
 	maxServerHeaderBytes = 64 << 10
 	maxBodyBytes         = 64 << 10

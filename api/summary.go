@@ -83,8 +83,7 @@ func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
 	ok.Headers["Last-Modified"] = header("When the last load that changed the summary began; a second later than any before it, and left out while that is still to come.", "Tue, 02 Jan 2024 00:00:05 GMT")
 	ok.Headers[runHeader] = number("The run that last changed the summary, by its id in the ledger.")
 
-	all := responses(ok, noTransactionsResponse, notAcceptableResponse, preconditionResponse,
-		invalidResponse, internalResponse, unavailableResponse)
+	all := responses(ok, noTransactionsResponse, preconditionResponse, unavailableResponse)
 	all["304"] = &huma.Response{
 		Description: "The client has the summary already.",
 		Headers: map[string]*huma.Header{

@@ -91,8 +91,7 @@ func (s *service) registerTotals(operations huma.API) {
 		Tags:        []string{tagTransactions},
 		Summary:     "Sum all transactions by day or month",
 		Description: "Count and exact sum of all users' transactions by day or month, in order of time, by pages. Periods without transactions are left out.",
-		Responses: responses(success("A page of totals.", nil),
-			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   responses(success("A page of totals.", nil), unavailableResponse),
 	}, answering(s, func(ctx context.Context, in *totalsInput) (*pageOutput[Total], error) {
 		out, _, err := s.totals(ctx, 0, "totals", in.TotalsQuery)
 		return out, err
@@ -104,8 +103,7 @@ func (s *service) registerTotals(operations huma.API) {
 		Tags:        []string{tagTransactions},
 		Summary:     "Sum a user's transactions by day or month",
 		Description: "Count and exact sum of a user's transactions by day or month, in order of time, by pages. Periods without transactions are left out; the list of a user who has none in the whole range is empty.",
-		Responses: responses(success("A page of totals.", nil),
-			noTransactionsResponse, notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   responses(success("A page of totals.", nil), noTransactionsResponse, unavailableResponse),
 	}, answering(s, s.userTotals))
 }
 
@@ -173,8 +171,7 @@ func (s *service) registerSummaries(operations huma.API) {
 		Tags:        []string{tagTransactions},
 		Summary:     "Summarise several users' transactions",
 		Description: "The summaries of up to 1000 users, all as of the same moment.",
-		Responses: responses(success("The summaries.", nil),
-			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   responses(success("The summaries.", nil), unavailableResponse),
 	}, answering(s, s.listSummaries))
 	// huma has no tag for what the items of a list may be.
 	ids := operations.OpenAPI().Paths["/summaries"].Get.Parameters[0].Schema.Items
@@ -224,8 +221,7 @@ func (s *service) registerTop(operations huma.API) {
 		Tags:        []string{tagTransactions},
 		Summary:     "List the users with the greatest totals",
 		Description: "The users with the greatest sums or the most transactions, all as of the same moment. The time it takes grows with the number of users: some 0.2 s for a million.",
-		Responses: responses(success("The users.", nil),
-			notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   responses(success("The users.", nil), unavailableResponse),
 	}, answering(s, func(ctx context.Context, in *topInput) (*topOutput, error) {
 		top, err := s.summaries.Top(ctx, summaries.Order(in.By), in.Limit)
 		if err != nil {

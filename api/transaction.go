@@ -37,8 +37,7 @@ func (s *service) registerTransactions(operations huma.API) {
 		Tags:        []string{tagTransactions},
 		Summary:     "List a user's transactions",
 		Description: "A user's transactions in order of date and id, by pages. A page stays right while files are loaded: no transaction comes twice, and one that is loaded meanwhile comes if its place is still ahead.",
-		Responses: responses(success("A page of transactions.", nil),
-			noTransactionsResponse, notAcceptableResponse, invalidResponse, internalResponse, unavailableResponse),
+		Responses:   responses(success("A page of transactions.", nil), noTransactionsResponse, unavailableResponse),
 	}, answering(s, s.transactions))
 }
 

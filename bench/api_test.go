@@ -41,15 +41,15 @@ func BenchmarkAPI(b *testing.B) {
 		body, cached := answers[0].body, newCachedStore(b, pool, roundRequests/2)
 		alternate(b, []peer{
 			{"constant", listen(b, &http.Server{Handler: constant(body)}, plainListener, []answer{get("/", body)})},
-			{"tally", listen(b, tally(b, cached, slog.LevelInfo), api.Listener, answers)},
-			{"quiet", listen(b, tally(b, cached, slog.LevelWarn), api.Listener, answers)}, // without the access log
+			{"tally", listen(b, tally(b, cached, slog.LevelInfo), served, answers)},
+			{"quiet", listen(b, tally(b, cached, slog.LevelWarn), served, answers)}, // without the access log
 		})
 	})
 	b.Run("uncached", func(b *testing.B) {
 		alternate(b, []peer{
 			{"minimal", listen(b, &http.Server{Handler: minimal(pool)}, plainListener, answers)},
-			{"tally", listen(b, tally(b, store, slog.LevelInfo), api.Listener, answers)},
-			{"bun", listen(b, tally(b, bunStore{store, postgres.Bun(pool)}, slog.LevelInfo), api.Listener, answers)},
+			{"tally", listen(b, tally(b, store, slog.LevelInfo), served, answers)},
+			{"bun", listen(b, tally(b, bunStore{store, postgres.Bun(pool)}, slog.LevelInfo), served, answers)},
 		})
 	})
 }

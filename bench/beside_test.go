@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -29,7 +28,7 @@ func BenchmarkBesideLoad(b *testing.B) {
 	pool, runID := s.tally(b)
 	loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
 	store, users := summaries.NewStore(pool), someUsers(b, pool)
-	server := listen(b, tally(b, newCachedStore(b, pool, 1), slog.LevelInfo), api.Listener, nil)
+	server := listen(b, tally(b, newCachedStore(b, pool, 1), slog.LevelInfo), served, nil)
 	var idleTimes, loadTimes []float64
 	for i := range b.N {
 		dirty := dirtyFile(b, n, uint64(2+i), n/10)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/opentax/tally/api"
 )
 
 // connections is the number of concurrent clients, each with a persistent connection.
@@ -27,6 +29,9 @@ type listening struct {
 	address string
 	answers []answer
 }
+
+// served accepts connections as the program does.
+func served(l net.Listener) net.Listener { return api.Listener(l, nil) }
 
 func listen(b *testing.B, server *http.Server, accept func(net.Listener) net.Listener, answers []answer) *listening {
 	b.Helper()

@@ -194,7 +194,7 @@ func (a *application) serve(ctx context.Context) error {
 		<-ctx.Done()
 		done <- drain(a.server.Shutdown)
 	}()
-	if err := a.server.Serve(api.Listener(a.listener)); !errors.Is(err, http.ErrServerClosed) {
+	if err := a.server.Serve(api.Listener(a.listener, a.logger)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return <-done

@@ -1,0 +1,98 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Listener accepts connections that answer with problems where net/http's server answers
+// by itself: to what is no request it writes plain text straight to the connection,
+// before there is anything that a handler could see. The deadlines of these connections
+// are cheap as well; see [patientListener]. A nil logger discards the line that each such
+// answer gets.
+func Listener(l net.Listener, logger *slog.Logger) net.Listener {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return problemListener{patientListener{l}, logger}
+}
+
+type problemListener struct {
+	net.Listener
+	logger *slog.Logger
+}
+
+func (l problemListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &problemConn{conn, l.logger}, nil
+}
+
+type problemConn struct {
+	net.Conn
+	logger *slog.Logger
+}
+
+func (c *problemConn) Write(b []byte) (int, error) {
+	status := malformed(b)
+	if status == 0 {
+		return c.Conn.Write(b)
+	}
+	id := newRequestID()
+	c.logger.LogAttrs(context.Background(), slog.LevelInfo, "malformed request",
+		slog.String("request_id", id), slog.Int("status", status), slog.String("origin", c.RemoteAddr().String()))
+	if _, err := c.Conn.Write(plainAnswer(ofStatus(status).withRequestID(id))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// CloseWrite is called by the server after an answer that it has cut short.
+func (c *problemConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// malformed is the status of an answer that net/http's server made, and 0 of any other.
+// Those to a request that it cannot read have the same two headers, and no date; the one
+// to an Expect that it does not know has no body. Handlers answer neither way.
+func malformed(answer []byte) int {
+	const version = "HTTP/1.1 "
+	line, rest, _ := bytes.Cut(answer[:min(len(answer), 256)], []byte("\r\n"))
+	if len(line) < len(version)+3 || line[len(version)] < '4' || string(line[:len(version)]) != version {
+		return 0
+	}
+	status, err := strconv.Atoi(string(line[len(version) : len(version)+3]))
+	if err != nil || status != http.StatusExpectationFailed &&
+		!bytes.HasPrefix(rest, []byte("Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")) {
+		return 0
+	}
+	return status
+}
+
+// plainAnswer is a problem as it goes over a connection that is then closed.
+func plainAnswer(p *Problem) []byte {
+	header := http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}, requestIDHeader: {p.RequestID}, "Cache-Control": {"no-store"}}
+	security := newSecurityHeaders()
+	security.set(header, false)
+	header.Set("Content-Type", problemContentType)
+	body := p.body()
+	answer := http.Response{
+		StatusCode: p.Status, ProtoMajor: 1, ProtoMinor: 1, Header: header,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Close: true,
+	}
+	var out bytes.Buffer
+	_ = answer.Write(&out) // memory takes everything
+	return out.Bytes()
+}
