@@ -174,8 +174,7 @@ func (s *service) register(operations huma.API) {
 	s.registerLogs(operations)
 	s.registerHealth(operations)
 	secure(operations.OpenAPI())
-	explode(operations.OpenAPI())
-	illustrate(operations.OpenAPI())
+	completeParameters(operations.OpenAPI())
 }
 
 // answering gives an operation its errors: whatever it returns is turned into a

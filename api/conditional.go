@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -12,22 +13,36 @@ import (
 // section 13). They are our own and not huma's conditional package, which answers a
 // GET whose If-Match fails with 304, and reads one line of a header alone.
 type Conditions struct {
-	IfMatch           string `header:"If-Match" doc:"Answer only if the summary has one of these entity tags, else 412."`
-	IfNoneMatch       string `header:"If-None-Match" doc:"Answer 304 if the summary still has one of these entity tags."`
-	IfModifiedSince   string `header:"If-Modified-Since" doc:"Answer 304 if this is the summary's Last-Modified. Ignored beside If-None-Match, and where it is no date."`
-	IfUnmodifiedSince string `header:"If-Unmodified-Since" doc:"Answer only if the summary was not modified after this date, else 412. Ignored beside If-Match, and where it is no date."`
+	IfMatch           string `header:"If-Match" maxLength:"4096" doc:"Answer only if the summary has one of these entity tags, else 412."`
+	IfNoneMatch       string `header:"If-None-Match" maxLength:"4096" doc:"Answer 304 if the summary still has one of these entity tags."`
+	IfModifiedSince   string `header:"If-Modified-Since" maxLength:"4096" doc:"Answer 304 if this is the summary's Last-Modified. Ignored beside If-None-Match, and where it is no date."`
+	IfUnmodifiedSince string `header:"If-Unmodified-Since" maxLength:"4096" doc:"Answer only if the summary was not modified after this date, else 412. Ignored beside If-Match, and where it is no date."`
 }
 
-// Resolve joins the lines of lists; huma has read the first line alone.
-func (c *Conditions) Resolve(ctx huma.Context) []error {
+// maxCondition is the length that the description gives to a condition, in all its lines.
+const maxCondition = 4096
+
+// Resolve joins the lines of lists; huma has read the first line only.
+func (c *Conditions) Resolve(ctx huma.Context) (errs []error) {
 	if c.IfMatch == "" && c.IfNoneMatch == "" {
 		return nil
 	}
 	lines := map[string][]string{}
 	ctx.EachHeader(func(name, value string) { lines[name] = append(lines[name], value) })
-	c.IfMatch = strings.Join(lines["If-Match"], ",")
-	c.IfNoneMatch = strings.Join(lines["If-None-Match"], ",")
-	return nil
+	join := func(name string) string {
+		condition := strings.Join(lines[name], ",")
+		if utf8.RuneCountInString(condition) > maxCondition {
+			errs = append(errs, &huma.ErrorDetail{Location: "header." + name})
+		}
+		return condition
+	}
+	c.IfMatch, c.IfNoneMatch = join("If-Match"), join("If-None-Match")
+	return errs
+}
+
+// bounded reports whether all conditions are certainly within their bounds.
+func (c *Conditions) bounded() bool {
+	return max(len(c.IfMatch), len(c.IfNoneMatch), len(c.IfModifiedSince), len(c.IfUnmodifiedSince)) <= maxCondition
 }
 
 // status is 200 where the whole answer is due, 304 where the client has it, and 412

@@ -47,7 +47,9 @@ type declaredSchema struct {
 	Enum      []string        `json:"enum"`
 	Minimum   *int64          `json:"minimum"`
 	Maximum   *int64          `json:"maximum"`
+	MinLength int             `json:"minLength"`
 	MaxLength int             `json:"maxLength"`
+	Pattern   string          `json:"pattern"`
 	MaxItems  int             `json:"maxItems"`
 	Items     *declaredSchema `json:"items"`
 }
@@ -172,9 +174,10 @@ func (s declaredSchema) admits(text string) bool {
 		return slices.Contains(s.Enum, text)
 	case s.Format == "date":
 		day, err := time.Parse(time.DateOnly, text)
-		return err == nil && day.Year() > 0
+		return err == nil && day.Year() > 0 && regexp.MustCompile(s.Pattern).MatchString(text)
 	}
-	return s.MaxLength == 0 || utf8.RuneCountInString(text) <= s.MaxLength
+	length := utf8.RuneCountInString(text)
+	return length >= s.MinLength && length <= s.MaxLength && regexp.MustCompile(s.Pattern).MatchString(text)
 }
 
 func (s declaredSchema) bounds() (low, high int64) {

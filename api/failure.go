@@ -84,7 +84,7 @@ func expectation(op *huma.Operation, location string) ProblemError {
 	name, _, _ = strings.Cut(name, "[") // an item of a list
 	for _, p := range op.Parameters {
 		if p.In == in && p.Name == name {
-			return ProblemError{Location: in + "." + p.Name, Message: expected(p.Schema)}
+			return ProblemError{Location: in + "." + p.Name, Message: expectedOf(p)}
 		}
 	}
 	if properties, ok := op.Metadata[bodyProperties].(map[string]*huma.Schema); ok && in == "body" && properties[name] != nil {
@@ -94,6 +94,13 @@ func expectation(op *huma.Operation, location string) ProblemError {
 		in = "body"
 	}
 	return ProblemError{Location: in, Message: "is not as the API's description says"}
+}
+
+func expectedOf(p *huma.Param) string {
+	if p.Name == "cursor" {
+		return cursorMessage
+	}
+	return expected(p.Schema)
 }
 
 func expected(schema *huma.Schema) string {
@@ -112,6 +119,8 @@ func expected(schema *huma.Schema) string {
 		return fmt.Sprintf("must be an integer of 64 bits from %.0f up in plain digits", *schema.Minimum)
 	case schema.Type == huma.TypeArray && schema.MaxItems != nil && schema.Items.Minimum != nil && schema.Items.Maximum != nil:
 		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in plain digits", *schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
+	case schema.Type == huma.TypeString && schema.MaxLength != nil:
+		return fmt.Sprintf("must have at most %d characters", *schema.MaxLength)
 	case schema.Format == "date":
 		return "must be a day, as in 2024-01-31"
 	}

@@ -102,7 +102,7 @@ func readQuery(op *huma.Operation, raw string) (query url.Values, errs []Problem
 		if len(query[p.Name]) > 1 && p.Schema.Type != huma.TypeArray {
 			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: "must be given once"})
 		} else if !spelled(p.Schema, strings.Join(query[p.Name], ",")) {
-			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: expected(p.Schema)})
+			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: expectedOf(p)})
 		}
 	}
 	if unknown > 0 {
@@ -116,16 +116,16 @@ func readQuery(op *huma.Operation, raw string) (query url.Values, errs []Problem
 // integers with a sign or zeros in front. Whether the value is within its bounds is
 // left to huma.
 func spelled(schema *huma.Schema, value string) bool {
-	switch {
-	case schema.Type == huma.TypeArray:
+	switch schema.Type {
+	case huma.TypeArray:
 		for item := range strings.SplitSeq(value, ",") {
 			if !spelled(schema.Items, item) {
 				return false
 			}
 		}
-	case schema.Type == huma.TypeInteger:
+	case huma.TypeInteger:
 		return plain(value)
-	case len(schema.Enum) > 0 || schema.Format != "":
+	case huma.TypeString:
 		return value != ""
 	}
 	return true

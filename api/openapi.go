@@ -199,32 +199,38 @@ func secure(document *huma.OpenAPI) {
 	}
 }
 
-// explode says of lists in a query that their name is repeated: what the generators of
-// clients write where nothing else is said, and some (openapi-python-client) whatever is
-// said. The comma-separated form, which OpenAPI cannot describe beside it, is in words.
-func explode(document *huma.OpenAPI) {
+// completeParameters adds to the description what huma has no tag for.
+func completeParameters(document *huma.OpenAPI) {
 	for _, item := range document.Paths {
 		for _, op := range operationsOf(item) {
 			for _, p := range op.Parameters {
-				if p.In == "query" && p.Schema.Type == huma.TypeArray {
-					repeated := true // huma goes by the flag that p.Explode points to
-					p.Explode = &repeated
+				explode(p)
+				bound(p.Schema)
+				if len(p.Schema.Examples) > 0 {
+					p.Example = p.Schema.Examples[0] // where Swagger UI looks for it
 				}
 			}
 		}
 	}
 }
 
-// illustrate repeats the examples of parameters where Swagger UI looks for them.
-func illustrate(document *huma.OpenAPI) {
-	for _, item := range document.Paths {
-		for _, op := range operationsOf(item) {
-			for _, p := range op.Parameters {
-				if len(p.Schema.Examples) > 0 {
-					p.Example = p.Schema.Examples[0]
-				}
-			}
-		}
+// explode says of a list in a query that its name is repeated: what the generators of
+// clients write where nothing else is said, and some (openapi-python-client) whatever is
+// said. The comma-separated form, which OpenAPI cannot describe beside it, is in words.
+func explode(p *huma.Param) {
+	if p.In == "query" && p.Schema.Type == huma.TypeArray {
+		repeated := true // huma goes by the flag that p.Explode points to
+		p.Explode = &repeated
+	}
+}
+
+// maxInt64 as a text: huma has the bounds of integers as floats, which cannot hold it.
+const maxInt64 = "9223372036854775807"
+
+// bound declares the maximum of an integer that has none but its format's.
+func bound(schema *huma.Schema) {
+	if schema.Format == "int64" && schema.Maximum == nil {
+		schema.Extensions = map[string]any{"maximum": json.Number(maxInt64)}
 	}
 }
 
@@ -367,12 +373,14 @@ func render(document *huma.OpenAPI) ([]rendering, error) {
 	return out, nil
 }
 
-// downgraded mends what huma writes for 3.0, where the format of base64 is byte.
+// downgraded fixes what huma writes for 3.0: the format of base64 is byte there, and the
+// largest integer went through a float.
 func downgraded(write func() ([]byte, error)) func() ([]byte, error) {
 	base64 := regexp.MustCompile(`(?m)("format":"|^ +format: )base64("|$)`)
 	return func() ([]byte, error) {
 		body, err := write()
-		return base64.ReplaceAll(body, []byte("${1}byte${2}")), err
+		body = base64.ReplaceAll(body, []byte("${1}byte${2}"))
+		return bytes.ReplaceAll(body, []byte("9223372036854776000"), []byte(maxInt64)), err
 	}
 }
 

@@ -12,7 +12,7 @@ const defaultLimit = 100
 // PageQuery is the parameters of every list.
 type PageQuery struct {
 	Limit  int    `query:"limit" format:"int32" minimum:"1" maximum:"1000" default:"100" doc:"How many items a page has at most."`
-	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page starts: next_cursor of the page before. Left out, the list starts at its beginning. A cursor belongs to its list, filters included."`
+	Cursor string `query:"cursor" minLength:"1" maxLength:"200" pattern:"^[A-Za-z0-9_-]+$" doc:"Where the page starts: next_cursor of the page before. Left out, the list starts at its beginning. A cursor belongs to its list, filters included."`
 }
 
 // start is the place that the page starts after; the zero place without cursor.
@@ -27,8 +27,10 @@ func (in PageQuery) start(list string) (place, error) {
 	return p, nil
 }
 
+const cursorMessage = "must be the next_cursor of a page of this very list"
+
 func badCursor() *Problem {
-	return invalid(ProblemError{Location: "query.cursor", Message: "must be the next_cursor of a page of this very list"})
+	return invalid(ProblemError{Location: "query.cursor", Message: cursorMessage})
 }
 
 // Page is one page of a list.

@@ -28,7 +28,7 @@ type Problem struct {
 
 // ProblemError is one thing that is wrong with a request.
 type ProblemError struct {
-	Location string `json:"location" example:"path.user_id" doc:"Where in the request: path, query or body, and the name of a parameter of this operation."`
+	Location string `json:"location" example:"path.user_id" doc:"Where in the request: path, query, header or body, and the name of a parameter of this operation."`
 	Message  string `json:"message" example:"must be an integer from 1 to 2147483647 in plain digits" doc:"What is expected there."`
 }
 
@@ -170,7 +170,7 @@ var (
 		name: "invalid-request", status: http.StatusUnprocessableEntity,
 		title:  "The request is not valid",
 		detail: "A part of the request is not as the API's description says.",
-		help:   "A path or query parameter is outside what the API's description allows, is unknown, is given twice, or is a cursor that belongs to another list. \"errors\" names each one and what is expected there.",
+		help:   "A path or query parameter is outside what the API's description allows, is unknown, is given twice, or is a cursor that belongs to another list; or the body is not as it should be. \"errors\" names each one and what is expected there.",
 	}
 	kindUnauthorized = kind{
 		name: "unauthorized", status: http.StatusUnauthorized,

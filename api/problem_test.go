@@ -172,7 +172,8 @@ func TestQueryIsChecked(t *testing.T) {
 		"limit=%zz":           {"query", "cannot be read as name=value pairs"},
 		"cursor=AQ":           {"query.cursor", "must be the next_cursor of a page of this very list"},
 		"cursor=%27%3B--":     {"query.cursor", "must be the next_cursor of a page of this very list"},
-		"cursor=" + long(300): {"query.cursor", "is not as the API's description says"},
+		"cursor=":             {"query.cursor", "must be the next_cursor of a page of this very list"},
+		"cursor=" + long(300): {"query.cursor", "must be the next_cursor of a page of this very list"},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/transactions/123", nil)
 		r.URL.RawQuery = query

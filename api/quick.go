@@ -28,13 +28,14 @@ func (m shortcuts) HandleFunc(pattern string, handler func(http.ResponseWriter, 
 func (s *service) quickSummary(slow http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		user, ok := plainUser(r.PathValue("user_id"))
-		if !ok || r.URL.RawQuery != "" || !acceptsJSON(first(r.Header["Accept"])) {
+		conditions := conditionsOf(r.Header)
+		if !ok || r.URL.RawQuery != "" || !conditions.bounded() || !acceptsJSON(first(r.Header["Accept"])) {
 			slow(w, r)
 			return
 		}
 		ctx := &deadlineContext{Context: r.Context(), at: time.Now().Add(s.timeout)}
 		defer ctx.end()
-		answer, err := summaryAnswerOf(ctx, s.summaries.Get, user, conditionsOf(r.Header))
+		answer, err := summaryAnswerOf(ctx, s.summaries.Get, user, conditions)
 		if err != nil {
 			s.problemOf(ctx, err).withRequestID(requestID(ctx)).write(w)
 			return

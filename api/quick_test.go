@@ -82,6 +82,10 @@ func TestQuickAnswersAreHumas(t *testing.T) {
 		headers = append(headers, []string{"If-Modified-Since: " + date}, []string{"If-Unmodified-Since: " + date},
 			[]string{"If-Match: " + tag, "If-Unmodified-Since: " + date}, []string{"If-Modified-Since: x", "If-Modified-Since: " + date})
 	}
+	for _, name := range []string{"If-Match: ", "If-None-Match: ", "If-Modified-Since: ", "If-Unmodified-Since: "} {
+		headers = append(headers, []string{name + long(maxCondition)}, []string{name + long(maxCondition+1)}, []string{name + long(maxCondition), name},
+			[]string{name + strings.Repeat("é", maxCondition)}, []string{name + strings.Repeat("é", maxCondition), name + tag})
+	}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		if method != http.MethodGet {
 			queries = queries[:1] // they have no say in what another method does

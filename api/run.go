@@ -67,7 +67,7 @@ func (s *service) registerRuns(operations huma.API) {
 
 // RunRequest asks for a run.
 type RunRequest struct {
-	LogicalDate string `json:"logical_date,omitempty" format:"date" example:"2024-01-31" doc:"The day that the run is for; left out, the day that has just ended in the schedule's time zone."`
+	LogicalDate Day `json:"logical_date,omitempty" example:"2024-01-31" doc:"The day that the run is for; left out, the day that has just ended in the schedule's time zone."`
 }
 
 type (
@@ -107,7 +107,7 @@ func (s *service) registerRunRequest(operations huma.API) {
 func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*requestRunOutput, error) {
 	var date *civil.Date
 	if in.Body != nil && in.Body.LogicalDate != "" {
-		day, err := parseDay("body.logical_date", in.Body.LogicalDate)
+		day, err := in.Body.LogicalDate.parse("body.logical_date", 0)
 		if err != nil {
 			return nil, err
 		}

@@ -26,22 +26,17 @@ type Total struct {
 // RangeQuery bounds what is looked at. It is exported since huma passes over embedded
 // types that are not.
 type RangeQuery struct {
-	From string `query:"from" format:"date" example:"2024-01-01" doc:"The first day that counts; left out, there is no bound."`
-	To   string `query:"to" format:"date" example:"2024-12-31" doc:"The last day that counts; left out, there is no bound."`
+	From Day `query:"from" example:"2024-01-01" doc:"The first day that counts; left out, there is no bound."`
+	To   Day `query:"to" example:"2024-12-31" doc:"The last day that counts; left out, there is no bound."`
 }
 
 // days are the days asked for: all of them where there is no bound.
 func (q RangeQuery) days() (days summaries.Days, err error) {
-	days = summaries.AllDays()
-	if q.From != "" {
-		if days.From, err = parseDay("query.from", q.From); err != nil {
-			return days, err
-		}
+	if days.From, err = q.From.parse("query.from", civil.Min); err != nil {
+		return days, err
 	}
-	if q.To != "" {
-		if days.To, err = parseDay("query.to", q.To); err != nil {
-			return days, err
-		}
+	if days.To, err = q.To.parse("query.to", civil.Max); err != nil {
+		return days, err
 	}
 	if days.From > days.To {
 		err = invalid(ProblemError{Location: "query.to", Message: "must not be before from"})
@@ -49,9 +44,23 @@ func (q RangeQuery) days() (days summaries.Days, err error) {
 	return days, err
 }
 
-// parseDay reads a day strictly: what is no day of the calendar is refused.
-func parseDay(location, text string) (civil.Date, error) {
-	day, err := civil.Parse(text)
+// Day is a day that a client gives; "" where it gives none.
+type Day string
+
+// Schema describes a day to huma, from 0001-01-01 to 9999-12-31.
+func (Day) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeString, Format: "date",
+		Pattern: "^(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
+	}
+}
+
+// parse reads a day strictly, "" as missing: what is no day of the calendar is refused.
+func (d Day) parse(location string, missing civil.Date) (civil.Date, error) {
+	if d == "" {
+		return missing, nil
+	}
+	day, err := civil.Parse(string(d))
 	if err != nil || day < civil.Min {
 		return day, invalid(ProblemError{Location: location, Message: "must be a day, as in 2024-01-31"})
 	}
@@ -68,10 +77,10 @@ type TotalsQuery struct {
 func (q TotalsQuery) values() url.Values {
 	v := url.Values{"by": {q.By}}
 	if q.From != "" {
-		v.Set("from", q.From)
+		v.Set("from", string(q.From))
 	}
 	if q.To != "" {
-		v.Set("to", q.To)
+		v.Set("to", string(q.To))
 	}
 	return v
 }
@@ -152,7 +161,7 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 }
 
 type summariesInput struct {
-	UserIDs []int32 `query:"user_id" required:"true" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, at most 1000: user_id=123&user_id=456, or comma-separated, user_id=123,456."`
+	UserIDs []int32 `query:"user_id" required:"true" nullable:"false" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, at most 1000: user_id=123&user_id=456, or comma-separated, user_id=123,456."`
 }
 
 // SummaryList is the answer of several users at once.
