@@ -75,7 +75,7 @@ func loadingWays() []string {
 	}
 }
 
-// plot shows a chart; the text says what is to be seen in it.
+// plot returns the image of a chart, with a description for readers without images.
 func (d *document) plot(name, description string) (string, error) {
 	if !slices.ContainsFunc(plots(), func(p plotted) bool { return p.name == name }) {
 		return "", fmt.Errorf("no plot %q", name)

@@ -88,7 +88,7 @@ func (s *sum) equals(of string, count int64, amount json.Number) error {
 func exact(amount json.Number) *big.Rat {
 	value, ok := new(big.Rat).SetString(amount.String())
 	if !ok {
-		log.Fatalf("%q is no amount", amount)
+		log.Fatalf("%q is not an amount", amount)
 	}
 	return value
 }

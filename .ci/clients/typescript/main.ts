@@ -1,6 +1,6 @@
-// This program uses the types that openapi-typescript makes of the API's
-// description, against a server that has loaded a file, and holds its answers
-// against one another. The step "clients" of .ci/run generates them beside it.
+// This program tests the types that openapi-typescript generates from the OpenAPI
+// document. It queries a server that has loaded a file, and checks that the answers are
+// consistent. .ci/run generates the types.
 //
 //     node main.js ADDRESS USER_ID
 
@@ -14,11 +14,11 @@ declare const process: { argv: string[] };
 const [, , address, user] = process.argv;
 if (!address || !user) throw new Error("usage: node main.js ADDRESS USER_ID");
 const user_id = Number(user);
-const nobody = 2147483647; // has no transactions
+const unknownUser = 2147483647; // a user without transactions
 
 const client = createClient<paths>({ baseUrl: address });
 
-// What must not compile: the types say what is there, and nothing is any.
+// Each of these must be a compile error, so that no type is any.
 // @ts-expect-error a summary has all of its keys
 export const incomplete: Summary = { user_id, total_transactions: 1, total_amount: 1 };
 // @ts-expect-error amounts are numbers
@@ -72,8 +72,8 @@ const transactions = await all(async (cursor) =>
 equal("transactions", transactions.length, summary.total_transactions);
 equal("their sum", sum(transactions.map((t) => t.amount)), summary.total_amount);
 
-const several = found(await client.GET("/summaries", { params: { query: { user_id: [nobody, user_id] } } }));
-equal("summaries", several, { items: [summary], missing: [nobody] });
+const several = found(await client.GET("/summaries", { params: { query: { user_id: [unknownUser, user_id] } } }));
+equal("summaries", several, { items: [summary], missing: [unknownUser] });
 
 const months = await all(async (cursor) =>
   found(await client.GET("/totals", { params: { query: { by: "month", limit: 5, ...(cursor && { cursor }) } } })),
@@ -84,7 +84,7 @@ const files = (await Promise.all(lists)).flat();
 equal("loaded rows", sum(files.map((f) => f.loaded)), sum(months.map((m) => m.total_transactions)));
 equal("their sum", sum(files.map((f) => f.total_amount)), sum(months.map((m) => m.total_amount)));
 
-const missing = await client.GET("/transactions/{user_id}/summary", { params: { path: { user_id: nobody } } });
+const missing = await client.GET("/transactions/{user_id}/summary", { params: { path: { user_id: unknownUser } } });
 equal("no user", [missing.error?.type, missing.error?.status], ["/problems/no-transactions", 404]);
 const refused = await client.GET("/runs", { params: { query: { limit: 0 } } });
 equal("no limit", refused.error?.errors?.[0]?.location, "query.limit");
