@@ -1,5 +1,4 @@
-// Package summaries owns the rollups of transactions: user_summary and
-// daily_totals.
+// Package summaries owns the rollups of transactions, which [Rollups] declares.
 //
 // Guarantees. A rollup equals a recomputation from transactions, digit for
 // digit, at every moment that another connection can see: [Refresh] moves it by

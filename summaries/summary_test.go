@@ -1,6 +1,7 @@
 package summaries_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -38,24 +39,33 @@ func TestAverageRoundsHalfAwayFromZero(t *testing.T) {
 func written(t *testing.T, statements ...string) *pgxpool.Pool {
 	t.Helper()
 	pool := testdb.New(t, migrations.Schema{})
-	write(t, pool, append([]string{
+	write(t, pool, append(run(), statements...)...)
+	return pool
+}
+
+// run is the run of the file that rows come from.
+func run() []string {
+	return []string{
 		`INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test')`,
 		`INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (1, 1, 'test', 'test')`,
-	}, statements...)...)
-	return pool
+	}
 }
 
 func write(t *testing.T, pool *pgxpool.Pool, statements ...string) {
 	t.Helper()
-	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+	require.NoError(t, asTally(t.Context(), pool, statements...))
+}
+
+// asTally carries statements out in one transaction that is not refused.
+func asTally(ctx context.Context, pool *pgxpool.Pool, statements ...string) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		for _, sql := range append([]string{"SET LOCAL tally.writer = 'tally'"}, statements...) {
-			if _, err := tx.Exec(t.Context(), sql); err != nil {
+			if _, err := tx.Exec(ctx, sql); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	require.NoError(t, err)
 }
 
 // rows are two users' transactions over three days, whole in every table.

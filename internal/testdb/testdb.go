@@ -2,6 +2,7 @@ package testdb
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,6 +31,27 @@ func New(tb testing.TB, s Schema) *pgxpool.Pool {
 	}
 	tb.Cleanup(pool.Close)
 	return pool
+}
+
+// Open is New for an example, which has no testing.TB. Release closes the pool and drops
+// the database.
+func Open(ctx context.Context, s Schema) (pool *pgxpool.Pool, release func(), err error) {
+	if err := process.acquire(ctx); err != nil {
+		return nil, nil, err
+	}
+	name, err := process.create(ctx, s)
+	if err == nil {
+		pool, err = postgres.Open(ctx, postgres.Config{URL: process.url(name), MaxConns: poolSize})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, process.release())
+	}
+	return pool, func() {
+		pool.Close()
+		if err := errors.Join(process.drop(ctx, name), process.release()); err != nil {
+			panic(err)
+		}
+	}, nil
 }
 
 // URL creates a database with the schema and returns its URL, which any process can use.
