@@ -7,7 +7,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=
-RUN CGO_ENABLED=0 go build -trimpath -tags disable_grpc_modules -ldflags "-s -w -X main.version=${VERSION}" -o /out/tally ./cmd/tally
+RUN CGO_ENABLED=0 go build -trimpath -tags allstores,disable_grpc_modules -ldflags "-s -w -X main.version=${VERSION}" -o /out/tally ./cmd/tally
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/tally /tally

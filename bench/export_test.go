@@ -75,12 +75,11 @@ func BenchmarkExport(b *testing.B) {
 
 func timeExport(b *testing.B, pool *pgxpool.Pool, dir string) parquet.Result {
 	b.Helper()
-	place, err := new(bucket.Stores).Target(b.Context(), bucket.Path(dir))
+	target, err := new(bucket.Stores).Target(b.Context(), bucket.Path(dir))
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer place.Close()
-	r, err := parquet.Export(b.Context(), parquet.Config{Pool: pool, Bucket: place.Bucket, Target: place.Name, Sync: place.Sync})
+	r, err := parquet.Export(b.Context(), parquet.Config{Pool: pool, Target: target})
 	if err != nil {
 		b.Fatal(err)
 	}

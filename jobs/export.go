@@ -57,16 +57,15 @@ func (s *Service) Export(ctx context.Context, req ExportRequest) (parquet.Result
 }
 
 // CheckExport holds an export against the database; see [parquet.Check].
-func (s *Service) CheckExport(ctx context.Context, to bucket.Location) (checked parquet.Checked, err error) {
-	place, err := s.openExport(ctx, to)
+func (s *Service) CheckExport(ctx context.Context, to bucket.Location) (parquet.Checked, error) {
+	target, err := s.openExport(ctx, to)
 	if err != nil {
-		return checked, err
+		return parquet.Checked{}, err
 	}
-	defer func() { err = errors.Join(err, place.Close()) }()
-	return parquet.Check(ctx, parquet.Config{Pool: s.pool, Bucket: place.Bucket, Target: place.Name, Logger: s.logger})
+	return parquet.Check(ctx, parquet.Config{Pool: s.pool, Target: target, Logger: s.logger})
 }
 
-func (s *Service) openExport(ctx context.Context, to bucket.Location) (*bucket.Place, error) {
+func (s *Service) openExport(ctx context.Context, to bucket.Location) (bucket.Target, error) {
 	if to = cmp.Or(to, s.config.ExportTo); to.IsZero() {
 		return nil, ErrNoExport
 	}
@@ -77,25 +76,20 @@ func (s *Service) openExport(ctx context.Context, to bucket.Location) (*bucket.P
 // noted.
 func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[exportArgs]) (result parquet.Result, end ending, err error) {
 	started := s.config.Clock.Now()
-	place, err := s.openExport(ctx, req.To)
+	target, err := s.openExport(ctx, req.To)
 	if errors.Is(err, ErrNoExport) {
 		return result, ending{}, err
 	}
-	target := cmp.Or(req.To, s.config.ExportTo).Clean().String()
 	if err == nil {
-		target = place.Name
-		result, err = parquet.Export(ctx, parquet.Config{
-			Pool: s.pool, Bucket: place.Bucket, Target: place.Name, Sync: place.Sync, WriteFile: place.WriteFile,
-			Replace: req.Replace, Progress: req.Progress, Logger: s.logger,
-		})
-		err = errors.Join(err, place.Close())
+		config := parquet.Config{Pool: s.pool, Target: target, Replace: req.Replace, Progress: req.Progress, Logger: s.logger}
+		result, err = parquet.Export(ctx, config)
 	}
-	err = bucket.Shown(err)
+	err = bucket.Redact(err)
 	if errors.Is(err, parquet.ErrBusy) {
 		return result, ending{ledger.StatusRetrying, err}, nil // the other one notes itself
 	}
 	end = judgeExport(ctx, err)
-	return result, end, s.noteExport(ctx, req, job, target, started, result, end)
+	return result, end, s.noteExport(ctx, req, job, cmp.Or(req.To, s.config.ExportTo).Clean().String(), started, result, end)
 }
 
 // judgeExport decides what an error means: what the data, another export or the settings
@@ -112,7 +106,7 @@ func judgeExport(ctx context.Context, err error) ending {
 		return ending{ledger.StatusRetrying, errTimeout}
 	case cause != nil:
 		return ending{ledger.StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
-	case parquet.Lasting(err), bucket.Refused(err):
+	case parquet.Lasting(err), bucket.Permanent(err):
 		return ending{ledger.StatusFailed, err}
 	}
 	return ending{ledger.StatusRetrying, err}

@@ -83,7 +83,7 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 	var away []error
 	for _, source := range a.sources {
 		err := s.loadSource(ctx, a, source, known, result, bad)
-		if bucket.Away(err) && ctx.Err() == nil {
+		if errors.Is(err, bucket.ErrUnavailable) && ctx.Err() == nil {
 			a.logger.WarnContext(ctx, "object store is away; the source is tried again later", slog.String("source", source.Name), slog.Any("error", err))
 			away = append(away, err)
 			continue

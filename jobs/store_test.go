@@ -39,7 +39,7 @@ func TestStoreAwayAtMidnight(t *testing.T) {
 	run, err := s.Ledger().Run(ctx, runs[0].ID)
 	require.NoError(t, err)
 	assert.Equal(t, ledger.StatusRetrying, run.Status)
-	assert.Contains(t, run.Error, "s3://tally/in/2024-05-10: the object store is away")
+	assert.Contains(t, run.Error, "s3://tally/in/2024-05-10: the object store is unavailable")
 	assert.NotContains(t, run.Error, "endpoint=")
 	assert.Equal(t, "disk", text(t, pool, "SELECT string_agg(source, ',') FROM etl_files"), "the other source is loaded, and nothing has failed")
 

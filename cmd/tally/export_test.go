@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -91,40 +90,36 @@ func TestExportUsage(t *testing.T) {
 // against it. It returns what the manifest says there is, and what it does not name.
 func whole(t *testing.T, lake string) (rows int64, sum string, stray []string) {
 	t.Helper()
-	place := target(t, lake)
-	content, err := place.ReadAll(t.Context(), parquet.ManifestName)
+	opened := target(t, lake)
+	content, err := bucket.ReadFile(t.Context(), opened, parquet.ManifestName)
 	require.NoError(t, err)
 	var m parquet.Manifest
 	require.NoError(t, json.Unmarshal(content, &m))
 	named := map[string]bool{parquet.ManifestName: true}
 	for _, f := range m.Files {
-		content, err := place.ReadAll(t.Context(), f.Path)
+		content, err := bucket.ReadFile(t.Context(), opened, f.Path)
 		require.NoError(t, err)
 		got := sha256.Sum256(content)
 		require.Equal(t, f.SHA256, hex.EncodeToString(got[:]), f.Path)
 		named[f.Path] = true
 	}
-	list := place.List(nil)
-	for {
-		object, err := list.Next(t.Context())
-		if errors.Is(err, io.EOF) {
-			return m.Tables[0].Rows, m.Tables[0].Sum, stray
-		}
-		require.NoError(t, err)
-		if !named[object.Key] {
-			stray = append(stray, object.Key)
+	files, err := opened.List(t.Context(), "")
+	require.NoError(t, err)
+	for name := range files {
+		if !named[name] {
+			stray = append(stray, name)
 		}
 	}
+	return m.Tables[0].Rows, m.Tables[0].Sum, stray
 }
 
-func target(t *testing.T, lake string) *bucket.Place {
+func target(t *testing.T, lake string) bucket.Target {
 	t.Helper()
 	l, err := bucket.Parse(lake)
 	require.NoError(t, err)
-	place, err := new(bucket.Stores).Target(t.Context(), l)
+	opened, err := new(bucket.Stores).Target(t.Context(), l)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, place.Close()) })
-	return place
+	return opened
 }
 
 // kill -9 at any moment of an export leaves the one before, or the new one, whole; the
@@ -207,7 +202,7 @@ func TestExportToStore(t *testing.T) {
 	assert.Equal(t, exitDone, first(p.process("export", "--to", "s3://tally/some/lake", "--check")))
 	local, err := os.ReadFile(filepath.Join(lake, parquet.ManifestName))
 	require.NoError(t, err)
-	stored, err := target(t, store.URL("some/lake")).ReadAll(t.Context(), parquet.ManifestName)
+	stored, err := bucket.ReadFile(t.Context(), target(t, store.URL("some/lake")), parquet.ManifestName)
 	require.NoError(t, err)
 	assert.Equal(t, string(local), string(stored), "checksums of every file among it")
 	assert.Equal(t, "s3://tally/some/lake", p.query("SELECT DISTINCT target FROM etl_exports WHERE target <> '"+lake+"'"))

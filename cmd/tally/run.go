@@ -17,7 +17,7 @@ import (
 )
 
 type runCmd struct {
-	Paths []bucket.Location `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://, gs://, azblob://); without any, the configured sources."`
+	Paths []bucket.Location `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://; gs:// and azblob:// where they are built in); without any, the configured sources."`
 	Date  string            `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the day that has just ended."`
 	JSON  bool              `help:"Print one JSON document."`
 	rulesFlags

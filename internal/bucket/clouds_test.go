@@ -1,3 +1,5 @@
+//go:build allstores
+
 package bucket_test
 
 import (
@@ -30,9 +32,9 @@ type clouds struct {
 	asked   map[string][]string // ranges
 }
 
-// withClouds runs the tests with the servers in place, which Google's client finds
-// by the environment alone.
-func withClouds(m *testing.M) int {
+// run runs the tests with the servers in place, which Google's client finds by the
+// environment only.
+func run(m *testing.M) int {
 	server := httptest.NewServer(cloud)
 	defer server.Close()
 	address := strings.TrimPrefix(server.URL, "http://")
@@ -122,4 +124,12 @@ func TestOtherStores(t *testing.T) {
 			require.NoError(t, o.Close())
 		}
 	}
+}
+
+// Not parallel: it sets the environment.
+func TestOpenSaysWhatToSetForAzure(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "")
+	_, err := new(bucket.Stores).Target(t.Context(), at(t, "azblob://container/a"))
+	require.ErrorIs(t, err, bucket.ErrSetup)
+	require.ErrorContains(t, err, "set AZURE_STORAGE_ACCOUNT")
 }

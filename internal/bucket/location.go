@@ -24,8 +24,7 @@ const (
 func parameters(scheme string) []string {
 	switch scheme {
 	case schemeS3:
-		return []string{"region", "endpoint", "use_path_style", "profile", "role", "anonymous", "dualstack", "fips", "accelerate",
-			"ssetype", "kmskeyid", "request_checksum_calculation", "response_checksum_validation"}
+		return []string{"region", "endpoint", "use_path_style", "profile", "role", "anonymous", "ssetype", "kmskeyid"}
 	case schemeGS:
 		return []string{"anonymous"}
 	case schemeAzure:
@@ -52,10 +51,9 @@ func Path(path string) Location { return Location{key: path} }
 
 // Parse reads a URL or a path; "" is no location. It refuses parameters that the store
 // does not have. For s3 they are region, endpoint, use_path_style (true by default for a
-// server with an endpoint of its own), profile, role, anonymous, dualstack, fips,
-// accelerate, ssetype and kmskeyid for writing, and request_checksum_calculation and
-// response_checksum_validation; for gs anonymous; for azblob storage_account, domain,
-// protocol, cdn and localemu.
+// server with an endpoint of its own), profile, role, anonymous, and ssetype and kmskeyid
+// for writing; for gs anonymous; for azblob storage_account, domain, protocol, cdn and
+// localemu.
 func Parse(text string) (Location, error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found || strings.ContainsAny(scheme, `/\`) {

@@ -36,6 +36,7 @@ func TestParse(t *testing.T) {
 		"s3://localhost:9000/b":               "names a server instead of a bucket",
 		"s3://b/100%.csv":                     "s3://b/100%.csv has a % in it that encodes nothing; write %25",
 		"s3://b/a?secret=hunter":              `s3://b/a has the parameter "secret"`,
+		"s3://b/a?accelerate=true":            `has the parameter "accelerate", want region, endpoint, use_path_style, profile, role, anonymous, ssetype, kmskeyid`,
 		"s3://b/a%FF.csv":                     "has a key that no store has",
 		"file:///a?x=1":                       `has the parameter "x", want none`,
 		"file://a/b":                          "three slashes",
@@ -112,13 +113,13 @@ func TestSplit(t *testing.T) {
 }
 
 // What an error says of a web address is without its parameters, which can be a signature.
-func TestShownErrorsHoldNoSecrets(t *testing.T) {
+func TestRedactedErrorsHoldNoSecrets(t *testing.T) {
 	t.Parallel()
 	inner := errors.New(`Get "https://acct.blob.core.windows.net/lake/manifest.json?sig=hunter2&sv=2020": dial tcp: refused`)
-	err := bucket.Shown(fmt.Errorf("read manifest.json: %w", inner))
+	err := bucket.Redact(fmt.Errorf("read manifest.json: %w", inner))
 	assert.Equal(t, `read manifest.json: Get "https://acct.blob.core.windows.net/lake/manifest.json": dial tcp: refused`, err.Error())
 	assert.ErrorIs(t, err, inner)
-	assert.NoError(t, bucket.Shown(nil))
+	assert.NoError(t, bucket.Redact(nil))
 }
 
 // The ledger looks exports up by the name, so it is one name however the target is written.
@@ -132,9 +133,8 @@ func TestNameOfATargetIsOne(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for _, location := range []string{dir + "/", "file://" + dir} {
-		place, err := new(bucket.Stores).Target(t.Context(), at(t, location))
+		target, err := new(bucket.Stores).Target(t.Context(), at(t, location))
 		require.NoError(t, err)
-		assert.Equal(t, place.Name, at(t, location).Clean().String())
-		require.NoError(t, place.Close())
+		assert.Equal(t, target.String(), at(t, location).Clean().String())
 	}
 }

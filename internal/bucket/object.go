@@ -6,27 +6,24 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"gocloud.dev/blob"
 )
 
-// errSilent is why an answer that stands still is given up.
-var errSilent = errors.New("nothing more has come")
+const (
+	resumptions = 2               // of a reading that makes no headway
+	firstWait   = time.Second / 4 // before the first one; it doubles
+)
 
 // Object is one version of an object, read from its first byte to its last. It is
 // for one goroutine.
 type Object struct {
-	ctx     context.Context // of the reading
-	name    string
-	bucket  *blob.Bucket
-	key     string
-	version version
-	size    int64
+	ctx      context.Context // of the reading
+	stores   *Stores
+	location Location
 
-	patience time.Duration
-	answer   *blob.Reader // the answer that is being read, nil: there is none
-	timer    *time.Timer  // ends an answer that stands still
-	cancel   context.CancelCauseFunc
+	request  *request
+	answer   answer // its reader is nil where there is none
+	version  version
+	size     int64
 	at       int64 // bytes read
 	failures int   // since the last byte
 	end      error // once there is nothing more to read
@@ -34,15 +31,9 @@ type Object struct {
 
 // Read opens an object. ctx holds for all of the reading. Close it after use.
 func (s *Stores) Read(ctx context.Context, l Location) (*Object, error) {
-	b, err := s.bucket(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	o := &Object{ctx: ctx, name: l.String(), bucket: b, key: l.key, patience: s.patience()}
+	o := &Object{ctx: ctx, stores: s, location: l}
 	if err := o.open(); err != nil {
-		if err = o.goOn(err); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	return o, nil
 }
@@ -51,14 +42,12 @@ func (s *Stores) Read(ctx context.Context, l Location) (*Object, error) {
 func (o *Object) Size() int64 { return o.size }
 
 // Read reads on. Errors are those of the package; they stay.
-func (o *Object) Read(p []byte) (int, error) {
-	if o.end != nil || len(p) == 0 {
-		return 0, o.end
-	}
-	for {
-		o.timer.Reset(o.patience)
-		n, err := o.answer.Read(p)
-		o.timer.Stop()
+func (o *Object) Read(p []byte) (n int, err error) {
+	for o.end == nil && len(p) > 0 {
+		err = o.request.wait(func() (err error) {
+			n, err = o.answer.Read(p)
+			return err
+		})
 		if o.at += int64(n); n > 0 {
 			o.failures = 0
 			if err == nil || o.at < o.size {
@@ -69,90 +58,69 @@ func (o *Object) Read(p []byte) (int, error) {
 		case err == nil:
 			continue
 		case o.at > o.size, o.at == o.size && !errors.Is(err, io.EOF): // the latter is a checksum that does not fit
-			o.end = &answer{o.name, ErrChanged, err}
+			o.end = &storeError{o.location, ErrChanged, err}
 		case o.at == o.size:
 			o.end = io.EOF
 		default:
-			if err = o.goOn(err); err == nil {
+			if o.end = o.resume(err); o.end == nil {
 				continue
 			}
-			o.end = err
 		}
 		return n, o.end
 	}
+	return 0, o.end
 }
 
 // open asks for the object from where the reading is. The first answer decides on
 // the version.
-func (o *Object) open() error {
+func (o *Object) open() (err error) {
 	o.hangUp()
-	ctx, cancel := context.WithCancelCause(o.ctx)
-	o.cancel, o.timer = cancel, time.AfterFunc(o.patience, func() { cancel(errSilent) })
-	got, err := o.bucket.NewRangeReader(ctx, o.key, o.at, -1, &blob.ReaderOptions{BeforeRead: o.version.pin})
-	o.timer.Stop()
-	if err != nil {
-		o.hangUp()
+	if o.request, err = o.stores.request(o.ctx, o.location, silence); err != nil {
 		return err
 	}
-	o.answer = got
-	switch v := versionOf(got); {
-	case o.version == version{}:
-		o.version, o.size = v, got.Size()
-	case v != o.version || got.Size() != o.size:
-		return &answer{o.name, ErrChanged, errors.New("another version is there")}
+	r, resumed := o.request, o.version != version{}
+	err = r.do(func() (err error) {
+		o.answer, err = r.store.get(r.ctx, o.location.key, o.version.tag, o.at)
+		return err
+	})
+	switch {
+	case err != nil:
+		if known, ok := errors.AsType[*storeError](err); ok && resumed && Permanent(err) {
+			known.kind = ErrChanged // it was there, and could be read
+		}
+		o.hangUp()
+		return err
+	case !resumed:
+		o.version, o.size = o.answer.version, o.answer.size
+	case o.answer.version != o.version || o.answer.size != o.size:
+		return &storeError{o.location, ErrChanged, errors.New("another version is there")}
 	}
 	return nil
 }
 
-// goOn takes the reading up where it broke off, after waiting a little longer each
+// resume takes the reading up where it broke off, after waiting a little longer each
 // time that it gives nothing.
-func (o *Object) goOn(broken error) error {
-	for {
-		heard := o.answer != nil
-		err := o.judge(broken, heard)
-		if !Away(err) {
-			return err
-		}
-		if o.failures == tries-1 {
-			if heard {
-				return &answer{o.name, ErrShort, fmt.Errorf("it ends at byte %d of %d: %w", o.at, o.size, broken)}
-			}
-			return err
-		}
-		if err := wait(o.ctx, o.failures); err != nil {
-			return fmt.Errorf("%s: %w", o.name, err)
-		}
-		o.failures++
-		if broken = o.open(); broken == nil {
-			return nil
-		}
+func (o *Object) resume(broken error) error {
+	if o.failures == resumptions && o.ctx.Err() == nil {
+		return &storeError{o.location, ErrShort, fmt.Errorf("it ends at byte %d of %d: %w", o.at, o.size, broken)}
 	}
-}
-
-// judge says what it means that a request failed, or an answer broke off.
-func (o *Object) judge(broken error, heard bool) error {
-	if _, known := errors.AsType[*answer](broken); known {
-		return broken
+	select {
+	case <-o.ctx.Done():
+		return fmt.Errorf("%s: %w", o.location, context.Cause(o.ctx))
+	case <-time.After(firstWait << o.failures):
 	}
-	if heard && o.ctx.Err() == nil {
-		return &AwayError{o.name, broken} // it has answered, so that nothing but the way is at fault
-	}
-	err := explain(o.ctx, o.name, broken)
-	if known, ok := errors.AsType[*answer](err); ok && o.version != (version{}) {
-		known.kind = ErrChanged // it was there, and could be read
-	}
-	return err
+	o.failures++
+	return o.open()
 }
 
 // hangUp ends the answer that is being read.
 func (o *Object) hangUp() {
-	if o.cancel != nil {
-		o.timer.Stop()
-		o.cancel(nil)
+	if o.request != nil {
+		o.request.cancel(nil)
 	}
-	if o.answer != nil {
+	if o.answer.ReadCloser != nil {
 		_ = o.answer.Close() // it was only read
-		o.answer = nil
+		o.answer.ReadCloser = nil
 	}
 }
 
@@ -160,7 +128,7 @@ func (o *Object) hangUp() {
 func (o *Object) Close() error {
 	o.hangUp()
 	if o.end == nil {
-		o.end = fmt.Errorf("%s: the reading is over", o.name)
+		o.end = fmt.Errorf("%s: the reading is over", o.location)
 	}
 	return nil
 }

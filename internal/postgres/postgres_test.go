@@ -47,8 +47,8 @@ func TestRetryable(t *testing.T) {
 		fmt.Errorf("x: %w", context.Canceled):                     false,
 		fmt.Errorf("copy: %w", net.ErrClosed):                     true,
 		&net.DNSError{Err: "no", IsTimeout: true}:                 true,
-		fmt.Errorf("list: %w", &bucket.AwayError{Err: io.EOF}):    true,
-		&bucket.AwayError{Err: errors.New("503")}:                 true,
+		fmt.Errorf("list: %w", bucket.ErrUnavailable):             true,
+		fmt.Errorf("%w: %w", bucket.ErrUnavailable, io.EOF):       true,
 	} {
 		assert.Equal(t, want, postgres.Retryable(err), err)
 	}

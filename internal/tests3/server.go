@@ -56,6 +56,7 @@ type Server struct {
 	dir     string
 	address string
 	process *exec.Cmd
+	stores  bucket.Stores // for what the test writes
 }
 
 // New starts a server with an empty bucket, and stops it when the test ends.
@@ -175,12 +176,11 @@ func (s *Server) Env() []string {
 func (s *Server) Put(key string, content []byte) {
 	s.tb.Helper()
 	ctx := context.Background()
-	place, err := new(bucket.Stores).Target(ctx, s.At(""))
+	target, err := s.stores.Target(ctx, s.At(""))
 	if err != nil {
 		s.tb.Fatalf("S3 server: %v", err)
 	}
-	defer func() { _ = place.Close() }() // a store has nothing to close
-	if err := place.WriteAll(ctx, key, content, nil); err != nil {
+	if err := bucket.WriteFile(ctx, target, key, content); err != nil {
 		s.tb.Fatalf("S3 server: write %s: %v", key, err)
 	}
 }

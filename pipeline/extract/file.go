@@ -80,7 +80,7 @@ func identify(ctx context.Context, stores *bucket.Stores, location bucket.Locati
 // and Zstandard are told by their first bytes, not by the name; a byte order mark
 // decides between UTF-8 and UTF-16 and is not part of the text. The file is opened
 // for reading only. Errors of Read and Open are *FileError, but for a store that
-// is unavailable (see [bucket.Away]) or not set up, and for a context that is over.
+// is unavailable (see [bucket.ErrUnavailable]) or not set up, and for a context that is over.
 type File struct {
 	ctx         context.Context // of the reading
 	path        string
@@ -265,7 +265,7 @@ func (f *File) explain(err error) error {
 	var path *fs.PathError
 	e := &FileError{Path: f.path, Err: err}
 	switch {
-	case errors.As(err, &known), bucket.Away(err), errors.Is(err, bucket.ErrSetup), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
+	case errors.As(err, &known), errors.Is(err, bucket.ErrUnavailable), errors.Is(err, bucket.ErrSetup), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
 		return err
 	case errors.Is(err, bucket.ErrChanged):
 		e.Code, e.Hint = CodeFileChanged, "write it under another name, and under this one when it is complete"

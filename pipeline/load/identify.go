@@ -89,7 +89,7 @@ func (l *load) changedInstead(file *extract.File, err error) error {
 		return err
 	}
 	if err != nil {
-		if _, drainErr := io.Copy(io.Discard, file); bucket.Away(drainErr) {
+		if _, drainErr := io.Copy(io.Discard, file); errors.Is(drainErr, bucket.ErrUnavailable) {
 			return drainErr // whether the file changed is not known yet
 		} else if drainErr != nil {
 			return err

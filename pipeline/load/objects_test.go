@@ -149,7 +149,7 @@ func TestStoreThatGoesAwayIsNoBadFile(t *testing.T) {
 		})
 		_, err := f.loader.Load(t.Context(), f.request(p.URL("a.csv")))
 		require.Error(t, err, reading)
-		assert.True(t, bucket.Away(err), "reading %d: %v", reading, err)
+		assert.ErrorIs(t, err, bucket.ErrUnavailable, "reading %d: %v", reading, err)
 		assert.True(t, postgres.Retryable(err))
 		_, bad := errors.AsType[*extract.FileError](err)
 		assert.False(t, bad, err)
@@ -177,7 +177,7 @@ func TestStoppingWhileAnObjectIsRead(t *testing.T) {
 		})
 		_, err := f.loader.Load(ctx, f.request(p.URL("a.csv")))
 		require.ErrorIs(t, err, context.Canceled, reading)
-		assert.False(t, bucket.Away(err), err)
+		assert.NotErrorIs(t, err, bucket.ErrUnavailable)
 		cancel(nil)
 	}
 	assert.Zero(t, one[int64](f, "SELECT count(*) FROM etl_files"))

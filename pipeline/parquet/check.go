@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"gocloud.dev/gcerrors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/opentax/tally/internal/bucket"
@@ -73,7 +72,7 @@ func Check(ctx context.Context, c Config) (Checked, error) {
 			continue
 		}
 		if err != nil {
-			return checked, fmt.Errorf("check the export at %s: %w", c.Target, bucket.Shown(err))
+			return checked, fmt.Errorf("check the export at %s: %w", c.Target, bucket.Redact(err))
 		}
 		return checked, nil
 	}
@@ -83,7 +82,7 @@ func Check(ctx context.Context, c Config) (Checked, error) {
 const checkTries = 3
 
 func (k *check) run(ctx context.Context) (checked Checked, err error) {
-	checked.Target = k.Target
+	checked.Target = k.Target.String()
 	if k.encoder, err = newEncoder(); err != nil {
 		return checked, err
 	}
@@ -156,8 +155,8 @@ func (k *check) strays() {
 
 // readBack holds a file against what the manifest says was written.
 func (k *check) readBack(ctx context.Context, f ManifestFile) error {
-	r, err := k.Bucket.NewReader(ctx, f.Path, nil)
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	r, err := k.Target.Open(ctx, f.Path)
+	if errors.Is(err, fs.ErrNotExist) {
 		k.drift(f, Missing, "the manifest names it, and it is not there: export again")
 		return nil
 	}

@@ -31,8 +31,7 @@ func (l *lake) whole() map[string]bool {
 }
 
 // An export that fails at any of its steps leaves the one before, whole; the next one
-// cleans up. Steps are counted by the files that are made to outlast a power cut, each
-// right after it has appeared.
+// cleans up. Steps are counted by the files, each right after it has appeared.
 func TestFailureAtEveryStep(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -46,7 +45,8 @@ func TestFailureAtEveryStep(t *testing.T) {
 		var mu sync.Mutex
 		left := step
 		published := false
-		l.config.Sync = func(path string) error {
+		plain := l.config.Target
+		l.config.Target = &watched{Target: plain, appeared: func(path string) error {
 			mu.Lock()
 			defer mu.Unlock()
 			published = published || path == tally.ManifestName
@@ -54,9 +54,9 @@ func TestFailureAtEveryStep(t *testing.T) {
 				return broken
 			}
 			return nil
-		}
+		}}
 		_, err := tally.Export(t.Context(), l.config)
-		l.config.Sync = nil
+		l.config.Target = plain
 		if err == nil {
 			require.Greater(t, step, filesOf(2), "every file of two months, and the manifest")
 			break
@@ -109,19 +109,18 @@ func TestTwoExportsAtOnce(t *testing.T) {
 	l.load("A,1,1,2024-01-15\n")
 	other := l.config
 	dir := t.TempDir()
-	other.Bucket, other.Target = folder(t, dir), dir
+	other.Target = folder(t, dir)
+	same := l.config
 	var once sync.Once
-	l.config.Sync = func(string) error {
+	l.config.Target = &watched{Target: same.Target, appeared: func(string) error {
 		once.Do(func() {
-			same := l.config
-			same.Sync = nil
 			_, err := tally.Export(t.Context(), same)
 			assert.ErrorIs(t, err, tally.ErrBusy)
 			_, err = tally.Export(t.Context(), other)
 			assert.NoError(t, err)
 		})
 		return nil
-	}
+	}}
 	l.export()
 	assert.True(t, l.check().Clean())
 }
@@ -182,7 +181,7 @@ func TestOvertakenExport(t *testing.T) {
 	l.load("B,1,2,2024-02-15\n")
 	other := l.config
 	var once sync.Once
-	l.config.Sync = func(string) error {
+	l.config.Target = &watched{Target: other.Target, appeared: func(string) error {
 		once.Do(func() {
 			config := l.pool.Config()
 			pool, err := pgxpool.NewWithConfig(t.Context(), config)
@@ -199,7 +198,7 @@ func TestOvertakenExport(t *testing.T) {
 			}, 10*time.Second, 10*time.Millisecond)
 		})
 		return nil
-	}
+	}}
 	_, err := tally.Export(t.Context(), l.config)
 	require.Error(t, err)
 	assert.False(t, tally.Lasting(err))
@@ -217,10 +216,10 @@ func TestManifestThatAnotherHasWritten(t *testing.T) {
 	l.load("A,1,1,2024-01-15\n")
 	theirs := []byte(`{"format": 1, "database": "another"}`)
 	var once sync.Once
-	l.config.Sync = func(string) error {
+	l.config.Target = &watched{Target: l.config.Target, appeared: func(string) error {
 		once.Do(func() { assert.NoError(t, os.WriteFile(filepath.Join(l.dir, tally.ManifestName), theirs, 0o600)) })
 		return nil
-	}
+	}}
 	_, err := tally.Export(t.Context(), l.config)
 	require.ErrorContains(t, err, "another export was made here meanwhile")
 	assert.Equal(t, string(theirs), l.contents()[tally.ManifestName])
@@ -232,13 +231,15 @@ func TestExportLocksNothingWhileItWrites(t *testing.T) {
 	l := newLake(t)
 	l.load("A,1,1,2024-01-15\n")
 	held := -1
-	l.config.WriteFile = func(ctx context.Context, path string, content []byte) error {
-		err := l.pool.QueryRow(ctx, `SELECT count(*) FROM pg_locks k JOIN pg_class c ON c.oid = k.relation
+	l.config.Target = &watched{Target: l.config.Target, creating: func(path string) {
+		if path != tally.ManifestName {
+			return
+		}
+		err := l.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks k JOIN pg_class c ON c.oid = k.relation
 			WHERE c.relnamespace = 'public'::regnamespace AND k.pid <> pg_backend_pid()
 			AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&held)
 		assert.NoError(t, err)
-		return l.config.Bucket.WriteAll(ctx, path, content, nil)
-	}
+	}}
 	l.export()
 	assert.Zero(t, held)
 	assert.True(t, l.check().Clean())

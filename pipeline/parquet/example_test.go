@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	location "github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
@@ -40,17 +40,17 @@ func ExampleExport() {
 	if err := os.WriteFile(source, []byte(header+"T1,7,10.50,2024-01-05\nT2,7,-0.25,2024-01-06\nT3,8,3,2024-02-01\n"), 0o600); err != nil {
 		panic(err)
 	}
-	if _, err := load.New(pool, nil).Load(ctx, load.Request{RunID: 1, Attempt: 1, Source: "example", Path: location.Path(source), CodeVersion: "v1"}); err != nil {
+	if _, err := load.New(pool, nil).Load(ctx, load.Request{RunID: 1, Attempt: 1, Source: "example", Path: bucket.Path(source), CodeVersion: "v1"}); err != nil {
 		panic(err)
 	}
 
-	var stores location.Stores
+	var stores bucket.Stores
 	defer stores.Close()
-	target, err := stores.Target(ctx, location.Path(filepath.Join(dir, "lake")))
+	target, err := stores.Target(ctx, bucket.Path(filepath.Join(dir, "lake")))
 	if err != nil {
 		panic(err)
 	}
-	result, err := tally.Export(ctx, tally.Config{Pool: pool, Bucket: target.Bucket, Target: target.Name, Sync: target.Sync, WriteFile: target.WriteFile})
+	result, err := tally.Export(ctx, tally.Config{Pool: pool, Target: target})
 	if err != nil {
 		panic(err)
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/klauspost/compress/zstd"
-	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/opentax/tally/internal/bucket"
@@ -28,15 +27,8 @@ var ErrBusy = errors.New("another export to the same place is going on")
 // Config says what is exported and where to.
 type Config struct {
 	Pool *pgxpool.Pool
-	// Bucket is the target; it stays the caller's to close.
-	Bucket *blob.Bucket
-	// Target is how the target is called in errors and results.
-	Target string
-	// Sync, if not nil, makes a file of the bucket, or with "" the names in it, outlast
-	// a power cut.
-	Sync func(path string) error
-	// WriteFile, if not nil, writes the manifest in one piece that outlasts a power cut.
-	WriteFile func(ctx context.Context, path string, content []byte) error
+	// Target is the folder or the prefix of a bucket to export to.
+	Target bucket.Target
 	// Replace writes every file anew, and takes the place of an export of another
 	// database, or of one that cannot be read.
 	Replace bool
@@ -95,16 +87,16 @@ func Export(ctx context.Context, c Config) (Result, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &export{Config: c, started: time.Now(), done: map[string]ManifestFile{}, result: Result{Target: c.Target}}
+	e := &export{Config: c, started: time.Now(), done: map[string]ManifestFile{}, result: Result{Target: c.Target.String()}}
 	err := e.run(ctx)
 	e.result.Seconds = time.Since(e.started).Seconds()
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-		return e.result, fmt.Errorf("export to %s: %w", c.Target, bucket.Shown(err))
+		return e.result, fmt.Errorf("export to %s: %w", c.Target, bucket.Redact(err))
 	}
-	c.Logger.InfoContext(ctx, "exported", "target", c.Target, "files", e.result.Files, "written", e.result.Written,
+	c.Logger.InfoContext(ctx, "exported", "target", c.Target.String(), "files", e.result.Files, "written", e.result.Written,
 		"removed", e.result.Removed, "rows", e.result.Rows, "bytes_written", e.result.BytesWritten, "seconds", e.result.Seconds)
 	return e.result, nil
 }
@@ -113,7 +105,7 @@ func (e *export) run(ctx context.Context) (err error) {
 	if e.encoder, err = newEncoder(); err != nil {
 		return err
 	}
-	if e.snapshot, err = openSnapshot(ctx, e.Pool, e.Target); err != nil {
+	if e.snapshot, err = openSnapshot(ctx, e.Pool, e.Target.String()); err != nil {
 		return err
 	}
 	defer e.snapshot.close(ctx)
@@ -178,7 +170,7 @@ func (e *export) write(ctx context.Context) error {
 		return err
 	}
 	for _, u := range e.waiting {
-		if err := e.finish(u); err != nil {
+		if err := u.finish(); err != nil {
 			return err
 		}
 	}
@@ -255,7 +247,7 @@ func (e *export) wrote(p partition, f ManifestFile) {
 	e.weight += p.weight
 	if e.Progress != nil {
 		e.Progress(pipeline.Progress{
-			Path: e.Target, Stage: pipeline.StageExport, Rows: e.rows,
+			Path: e.Target.String(), Stage: pipeline.StageExport, Rows: e.rows,
 			Share: float64(e.weight) / float64(max(e.all, 1)), Seconds: time.Since(e.started).Seconds(),
 		})
 	}

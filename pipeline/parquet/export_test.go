@@ -250,7 +250,7 @@ func TestTheSameDataIsTheSameBytes(t *testing.T) {
 	assert.Equal(t, before, l.contents())
 
 	other := t.TempDir()
-	l.config.Bucket, l.config.Target = folder(t, other), other
+	l.config.Target = folder(t, other)
 	l.export()
 	assert.Equal(t, before, contents(t, other))
 

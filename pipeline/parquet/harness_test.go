@@ -2,8 +2,10 @@ package parquet_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -15,10 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/parquet-go/parquet-go"
 	"github.com/stretchr/testify/require"
-	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
 
-	location "github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
@@ -49,16 +49,45 @@ func newLake(t *testing.T) *lake {
 	require.NoError(t, pool.QueryRow(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by)
 		VALUES ('manual', '2024-01-01', 'test') RETURNING id`).Scan(&l.runID))
 	l.exec(`INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')`, l.runID)
-	l.config = tally.Config{Pool: pool, Bucket: folder(t, l.dir), Target: l.dir}
+	l.config = tally.Config{Pool: pool, Target: folder(t, l.dir)}
 	return l
 }
 
-func folder(t *testing.T, dir string) *blob.Bucket {
+func folder(t *testing.T, dir string) bucket.Target {
 	t.Helper()
-	bucket, err := fileblob.OpenBucket(dir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	target, err := new(bucket.Stores).Target(t.Context(), bucket.Path(dir))
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, bucket.Close()) })
-	return bucket
+	return target
+}
+
+// watched is a target that tells of each file, before it is begun and after it has
+// appeared.
+type watched struct {
+	bucket.Target
+	creating func(path string)
+	appeared func(path string) error
+}
+
+func (w *watched) Create(ctx context.Context, path string) (io.WriteCloser, error) {
+	if w.creating != nil {
+		w.creating(path)
+	}
+	u, err := w.Target.Create(ctx, path)
+	return &watchedUpload{u, w, path}, err
+}
+
+type watchedUpload struct {
+	io.WriteCloser
+	target *watched
+	path   string
+}
+
+func (u *watchedUpload) Close() error {
+	err := u.WriteCloser.Close()
+	if err == nil && u.target.appeared != nil {
+		err = u.target.appeared(u.path)
+	}
+	return err
 }
 
 func (l *lake) exec(sql string, args ...any) {
@@ -94,7 +123,7 @@ func (l *lake) load(rows string) load.Result {
 	l.loads++
 	path := filepath.Join(l.t.TempDir(), fmt.Sprintf("%d.csv", l.loads))
 	require.NoError(l.t, os.WriteFile(path, []byte(header+rows), 0o600))
-	request := load.Request{RunID: l.runID, Attempt: 1, Source: "test", Path: location.Path(path), Rules: l.rules, CodeVersion: "test"}
+	request := load.Request{RunID: l.runID, Attempt: 1, Source: "test", Path: bucket.Path(path), Rules: l.rules, CodeVersion: "test"}
 	result, err := l.loader.Load(l.t.Context(), request)
 	require.NoError(l.t, err)
 	require.Equal(l.t, load.StatusLoaded, result.Status, result.Error)

@@ -6,11 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 
-	"gocloud.dev/gcerrors"
-
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 )
 
@@ -117,11 +118,8 @@ const replaceHint = "export to another place, or replace the export with --repla
 
 // readManifest is the target's manifest as it stands there, nil where there is none.
 func (e *export) readManifest(ctx context.Context) (content []byte, err error) {
-	err = patiently(ctx, func(ctx context.Context) (err error) {
-		content, err = e.Bucket.ReadAll(ctx, ManifestName)
-		return err
-	})
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	content, err = bucket.ReadFile(ctx, e.Target, ManifestName)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {

@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"time"
-
-	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
+	"io/fs"
+	"maps"
 
 	"github.com/opentax/tally/internal/bucket"
 )
@@ -21,16 +18,16 @@ func (e *export) lookAround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.before, err = decodeManifest(e.raw, e.Target)
+	e.before, err = decodeManifest(e.raw, e.Target.String())
 	if bad, ok := errors.AsType[*ManifestError](err); ok && e.Replace {
-		e.Logger.WarnContext(ctx, "the manifest is replaced", "target", e.Target, "reason", bad.Reason)
+		e.Logger.WarnContext(ctx, "the manifest is replaced", "target", e.Target.String(), "reason", bad.Reason)
 		err = nil
 	}
 	if err != nil {
 		return err
 	}
 	if e.before != nil && e.before.Database != e.state.database && !e.Replace {
-		return &ManifestError{e.Target, "it is of another database (" + e.before.Database + ")", replaceHint}
+		return &ManifestError{e.Target.String(), "it is of another database (" + e.before.Database + ")", replaceHint}
 	}
 	if err := e.list(ctx); err != nil {
 		return err
@@ -65,21 +62,11 @@ func (e *export) list(ctx context.Context) error {
 		prefixes = append(prefixes, t.name+"/")
 	}
 	for _, prefix := range prefixes {
-		list := e.Bucket.List(&blob.ListOptions{Prefix: prefix})
-		for {
-			var object *blob.ListObject
-			err := patiently(ctx, func(ctx context.Context) (err error) {
-				object, err = list.Next(ctx)
-				return err
-			})
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("list %s: %w", prefix, err)
-			}
-			e.there[object.Key] = object.Size
+		files, err := e.Target.List(ctx, prefix)
+		if err != nil {
+			return fmt.Errorf("list %s: %w", prefix, err)
 		}
+		maps.Copy(e.there, files)
 	}
 	return nil
 }
@@ -102,19 +89,10 @@ func (e *export) publish(ctx context.Context, m *Manifest) error {
 	if err := e.unchallenged(ctx); err != nil {
 		return err
 	}
-	if err := e.sync(""); err != nil {
-		return err
-	}
-	write := e.WriteFile
-	if write == nil {
-		write = func(ctx context.Context, path string, content []byte) error {
-			return e.Bucket.WriteAll(ctx, path, content, &blob.WriterOptions{ContentType: "application/json"})
-		}
-	}
-	if err := patiently(ctx, func(ctx context.Context) error { return write(ctx, ManifestName, content) }); err != nil {
+	if err := bucket.WriteFile(ctx, e.Target, ManifestName, content); err != nil {
 		return fmt.Errorf("write %s: %w", ManifestName, err)
 	}
-	return e.sync(ManifestName)
+	return nil
 }
 
 // errOvertaken is for who has lost the target to another export; the next try sees what
@@ -138,16 +116,6 @@ func (e *export) unchallenged(ctx context.Context) error {
 	return nil
 }
 
-func (e *export) sync(path string) error {
-	if e.Sync == nil {
-		return nil
-	}
-	if err := e.Sync(path); err != nil {
-		return fmt.Errorf("sync %s: %w", path, err)
-	}
-	return nil
-}
-
 // cleanUp removes what was there before and is in the manifest no more. What cannot be
 // removed is left to the next export: this one stands.
 func (e *export) cleanUp(ctx context.Context, m *Manifest) {
@@ -155,32 +123,16 @@ func (e *export) cleanUp(ctx context.Context, m *Manifest) {
 		if _, named := m.file(path); named || path == ManifestName || !ours.MatchString(path) {
 			continue
 		}
-		err := patiently(ctx, func(ctx context.Context) error { return e.Bucket.Delete(ctx, path) })
+		err := e.Target.Remove(ctx, path)
 		switch {
 		case err == nil:
 			e.result.Removed++
-		case gcerrors.Code(err) != gcerrors.NotFound:
+		case !errors.Is(err, fs.ErrNotExist):
 			e.result.Left++
-			e.Logger.WarnContext(ctx, "the export does not need this file any more, and cannot remove it", "target", e.Target, "path", path, "error", bucket.Shown(err))
+			e.Logger.WarnContext(ctx, "the export does not need this file any more, and cannot remove it", "target", e.Target.String(), "path", path, "error", bucket.Redact(err))
 		}
 		if ctx.Err() != nil {
 			return
 		}
 	}
-}
-
-// silence is how long a store may say nothing before it counts as away.
-const silence = 90 * time.Second
-
-var errSilent = errors.New("the store has said nothing for a minute and a half")
-
-// patiently does what ought to be short.
-func patiently(ctx context.Context, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, silence, errSilent)
-	defer cancel()
-	err := do(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
-		return fmt.Errorf("%w: %w", errSilent, err)
-	}
-	return err
 }

@@ -1,0 +1,191 @@
+package bucket
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	silence     = 60 * time.Second // the longest wait for the next byte of an answer
+	partSilence = 90 * time.Second // and for a part of a file to be taken
+)
+
+// errSilent ends an answer that stands still.
+var errSilent = errors.New("nothing more has come")
+
+// store is one bucket. Its client retries requests by itself.
+type store interface {
+	// get opens an object from a byte on, of the version with that tag; "" is any.
+	get(ctx context.Context, key, tag string, from int64) (answer, error)
+	// list calls found with each object below a prefix. Shallow, folders come for what is
+	// below them, with a / at their end.
+	list(ctx context.Context, prefix string, shallow bool, found func(key string, size int64)) error
+	create(ctx context.Context, key, contentType string) (io.WriteCloser, error)
+	remove(ctx context.Context, key string) error
+	// status is the HTTP status that an error tells of, or 0.
+	status(err error) int
+	close() error
+}
+
+// answer is an opened object.
+type answer struct {
+	io.ReadCloser
+	version version
+	size    int64 // of the whole object
+}
+
+// version distinguishes one content of an object from the next one.
+type version struct {
+	tag      string // the store's own
+	modified int64  // Unix time in ns
+}
+
+// Stores are the stores in use. Each is opened once, so that not every object looks for
+// credentials. The zero value is ready; it is safe for concurrent use.
+type Stores struct {
+	mu      sync.Mutex
+	open    map[Location]store
+	silence time.Duration // the default, except in a test
+}
+
+// Close closes the connections. The stores must not be in use.
+func (s *Stores) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, opened := range s.open {
+		errs = append(errs, opened.close())
+	}
+	s.open = nil
+	return errors.Join(errs...)
+}
+
+// store is the bucket of a location.
+func (s *Stores) store(ctx context.Context, l Location) (store, error) {
+	l.key = ""
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if opened := s.open[l]; opened != nil {
+		return opened, nil
+	}
+	open := openCloud
+	if l.scheme == schemeS3 {
+		open = openS3
+	}
+	opened, err := open(ctx, l)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", l, context.Cause(ctx))
+	case errors.Is(err, ErrUnavailable):
+		return nil, &storeError{l, ErrUnavailable, err}
+	default:
+		return nil, &storeError{l, ErrSetup, err}
+	}
+	if s.open == nil {
+		s.open = map[Location]store{}
+	}
+	s.open[l] = opened
+	return opened, nil
+}
+
+// Exists reports whether there is an object of that name. A folder is none.
+func (s *Stores) Exists(ctx context.Context, l Location) (bool, error) {
+	if l.folder() == l {
+		return false, nil
+	}
+	o, err := s.Read(ctx, l) // of which next to nothing arrives
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, o.Close()
+}
+
+// List gives the objects in a folder, and not in those below it, whose names are
+// wanted, in order of their names. A folder of which nothing at all is there is
+// fs.ErrNotExist.
+func (s *Stores) List(ctx context.Context, folder Location, want func(name string) bool) ([]Location, error) {
+	folder = folder.folder()
+	var objects []Location
+	empty := true
+	err := s.list(ctx, folder, true, func(key string, _ int64) {
+		empty = false
+		// Some tools make an object of a folder's own name.
+		if name := strings.TrimPrefix(key, folder.key); name != "" && !strings.HasSuffix(name, "/") && want(name) {
+			objects = append(objects, folder.Join(name))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %w", err)
+	}
+	if empty && folder.key != "" {
+		return nil, fmt.Errorf("%s: %w", folder, fs.ErrNotExist)
+	}
+	slices.SortFunc(objects, func(a, b Location) int { return strings.Compare(a.key, b.key) })
+	return objects, nil
+}
+
+func (s *Stores) list(ctx context.Context, l Location, shallow bool, found func(key string, size int64)) error {
+	r, err := s.request(ctx, l, silence)
+	if err != nil {
+		return err
+	}
+	defer r.cancel(nil)
+	return r.do(func() error {
+		return r.store.list(r.ctx, l.key, shallow, func(key string, size int64) {
+			r.heard()
+			found(key, size)
+		})
+	})
+}
+
+// request is something asked of a store, which is given up when the store is silent.
+type request struct {
+	ctx      context.Context
+	caller   context.Context
+	store    store
+	location Location
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer
+	silence  time.Duration
+}
+
+func (s *Stores) request(ctx context.Context, l Location, limit time.Duration) (*request, error) {
+	opened, err := s.store(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	r := &request{caller: ctx, store: opened, location: l, silence: cmp.Or(s.silence, limit)}
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	r.timer = time.AfterFunc(r.silence, func() { r.cancel(errSilent) })
+	r.timer.Stop()
+	return r, nil
+}
+
+// heard starts the wait for an answer anew.
+func (r *request) heard() { r.timer.Reset(r.silence) }
+
+// wait does something that waits for the store.
+func (r *request) wait(do func() error) error {
+	r.heard()
+	err := do()
+	r.timer.Stop()
+	if err != nil && errors.Is(context.Cause(r.ctx), errSilent) {
+		err = fmt.Errorf("%w for %s: %w", errSilent, r.silence, err)
+	}
+	return err
+}
+
+// do is wait, and explains the error.
+func (r *request) do(do func() error) error { return r.explain(r.wait(do)) }

@@ -1,0 +1,142 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Target is a folder, or a prefix of a bucket, that files are written to. Names are
+// relative to it, with slashes. What has been written outlasts a power cut.
+type Target interface {
+	// String is how the target is called in messages and in the ledger.
+	String() string
+	// List gives the files below a prefix, with their lengths in bytes.
+	List(ctx context.Context, prefix string) (map[string]int64, error)
+	// Open reads a file. One that is not there is fs.ErrNotExist.
+	Open(ctx context.Context, name string) (io.ReadCloser, error)
+	// Create begins a file. It appears when it is closed, in another one's place if there
+	// is one, unless ctx is done: then Close removes what there is of it.
+	Create(ctx context.Context, name string) (io.WriteCloser, error)
+	// Remove removes a file. One that is not there is fs.ErrNotExist, or no error.
+	Remove(ctx context.Context, name string) error
+}
+
+// Target opens a folder, which is made where it is missing, or a prefix of a bucket. The
+// error says what to set where credentials or a region are missing. That a bucket can be
+// reached shows when it is used.
+func (s *Stores) Target(ctx context.Context, l Location) (Target, error) {
+	l = l.Clean()
+	if dir, ok := l.Local(); ok {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("open %s: %w", dir, err)
+		}
+		return folder(dir), nil
+	}
+	if _, err := s.store(ctx, l); err != nil {
+		return nil, fmt.Errorf("open %w", err)
+	}
+	return prefix{s, l}, nil
+}
+
+// ReadFile reads all of a file.
+func ReadFile(ctx context.Context, t Target, name string) ([]byte, error) {
+	r, err := t.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(r)
+	return content, errors.Join(err, r.Close())
+}
+
+// WriteFile writes a file: readers see all of it or what was there before.
+func WriteFile(ctx context.Context, t Target, name string, content []byte) error {
+	ctx, discard := context.WithCancel(ctx)
+	defer discard()
+	w, err := t.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err = w.Write(content); err != nil {
+		discard()
+	}
+	return errors.Join(err, w.Close())
+}
+
+// prefix is a target in a bucket.
+type prefix struct {
+	stores *Stores
+	Location
+}
+
+// List lists the objects below.
+func (p prefix) List(ctx context.Context, below string) (map[string]int64, error) {
+	objects := map[string]int64{}
+	err := p.stores.list(ctx, p.Join(below), false, func(key string, size int64) {
+		objects[strings.TrimPrefix(key, p.folder().key)] = size
+	})
+	return objects, err
+}
+
+// Open opens an object.
+func (p prefix) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	return p.stores.Read(ctx, p.Join(name))
+}
+
+// Create begins an object.
+func (p prefix) Create(ctx context.Context, name string) (io.WriteCloser, error) {
+	kind := mime.TypeByExtension(filepath.Ext(name))
+	if filepath.Ext(name) == ".parquet" {
+		kind = "application/vnd.apache.parquet"
+	}
+	r, err := p.stores.request(ctx, p.Join(name), partSilence)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{request: r}
+	err = r.do(func() (err error) {
+		u.to, err = r.store.create(r.ctx, r.location.key, kind)
+		return err
+	})
+	if err != nil {
+		r.cancel(nil)
+		return nil, err
+	}
+	return u, nil
+}
+
+// Remove removes an object.
+func (p prefix) Remove(ctx context.Context, name string) error {
+	r, err := p.stores.request(ctx, p.Join(name), silence)
+	if err != nil {
+		return err
+	}
+	defer r.cancel(nil)
+	return r.do(func() error { return r.store.remove(r.ctx, r.location.key) })
+}
+
+// upload is an object that is written, in one long request.
+type upload struct {
+	*request
+	to io.WriteCloser
+}
+
+// Write writes on.
+func (u *upload) Write(b []byte) (n int, err error) {
+	err = u.do(func() (err error) {
+		n, err = u.to.Write(b)
+		return err
+	})
+	return n, err
+}
+
+// Close has the object appear.
+func (u *upload) Close() error {
+	defer u.cancel(nil)
+	return u.do(u.to.Close)
+}
