@@ -42,6 +42,8 @@
 //
 // A run by hand, of paths that may exist on one machine alone, is never taken
 // over; when its process is killed it is noted as lost, to be run again by hand.
+// [Service.Enqueue] gives such a run to the workers, which all have to reach its
+// paths.
 // A run that an operator cancels in River UI fails; one that is retried there
 // gets another attempt.
 //

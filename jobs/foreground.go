@@ -96,12 +96,18 @@ func (s *Service) tryForeground(ctx context.Context, req RunRequest, runID int64
 		a.known = knownOfRun
 	}
 	result, end := s.attempt(ctx, a)
+	s.flushLogs(ctx)
+	return result, end, nil
+}
+
+// flushLogs has this process's part of a run's log in the database when the run is
+// reported, if that takes no longer than a moment.
+func (s *Service) flushLogs(ctx context.Context) {
 	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushAtEnd)
 	defer cancel()
 	if err := s.logs.Flush(flushing); err != nil {
 		s.logger.WarnContext(ctx, "the run's log is not all in the database yet", slog.Any("error", err))
 	}
-	return result, end, nil
 }
 
 // pause waits before the next try and tells whether there is to be one.
@@ -185,21 +191,34 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 }
 
 func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.Date) (int64, error) {
+	q, err := s.enterManual(ctx, req, date, false)
+	return q.RunID, err
+}
+
+// enterManual writes a run of paths to the ledger, with a River job where it is for the
+// workers.
+func (s *Service) enterManual(ctx context.Context, req RunRequest, date civil.Date, enqueue bool) (q Queued, err error) {
 	r := ledger.Run{Kind: ledger.KindManual, LogicalDate: date}
 	names := make([]string, len(req.Paths))
 	for i, path := range req.Paths {
 		names[i] = path.String()
 	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
 		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, names).Scan(&r.ID); err != nil {
 			return err
+		}
+		if enqueue {
+			if q.JobID, err = s.insertJob(ctx, tx, r.ID, date); err != nil {
+				return err
+			}
 		}
 		return s.announce(ctx, tx, r, newRuns{kind: ledger.KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})
 	})
 	if err != nil {
-		return 0, fmt.Errorf("create a run: %w", err)
+		return Queued{}, fmt.Errorf("create a run: %w", err)
 	}
-	return r.ID, nil
+	q.RunID = r.ID
+	return q, nil
 }
 
 func (s *Service) checkEnded(d civil.Date) error {

@@ -82,7 +82,7 @@ func (s *Service) attend(ctx context.Context, tx pgx.Tx) ([]int64, error) {
 		if cancelled {
 			err = s.noteCancelled(ctx, tx, u)
 		} else {
-			err = s.insertJob(ctx, tx, u.id, u.date)
+			_, err = s.insertJob(ctx, tx, u.id, u.date)
 			given = append(given, u.id)
 		}
 		if err != nil {

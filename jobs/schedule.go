@@ -235,7 +235,7 @@ func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]ledge
 
 func (s *Service) announce(ctx context.Context, tx pgx.Tx, r ledger.Run, n newRuns) error {
 	if n.enqueue {
-		if err := s.insertJob(ctx, tx, r.ID, r.LogicalDate); err != nil {
+		if _, err := s.insertJob(ctx, tx, r.ID, r.LogicalDate); err != nil {
 			return err
 		}
 	}
@@ -246,11 +246,12 @@ func (s *Service) announce(ctx context.Context, tx pgx.Tx, r ledger.Run, n newRu
 }
 
 // insertJob gives a run to River, in the transaction that decides it.
-func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, runID int64, date civil.Date) error {
-	if _, err := s.river.InsertTx(ctx, tx, runArgs{RunID: runID, LogicalDate: date.String()}, nil); err != nil {
-		return fmt.Errorf("insert the job of run %d: %w", runID, err)
+func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, runID int64, date civil.Date) (jobID int64, err error) {
+	inserted, err := s.river.InsertTx(ctx, tx, runArgs{RunID: runID, LogicalDate: date.String()}, nil)
+	if err != nil {
+		return 0, fmt.Errorf("insert the job of run %d: %w", runID, err)
 	}
-	return nil
+	return inserted.Job.ID, nil
 }
 
 // keepTime ticks until ctx is done: at once, at every midnight of the zone, and

@@ -41,7 +41,7 @@ func (s *Service) UI(prefix string) (http.Handler, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := handler.Start(ctx); err != nil {
 		cancel()
-		return nil, fmt.Errorf("start make River UI: %w", err)
+		return nil, fmt.Errorf("start River UI: %w", err)
 	}
 	s.halt = append(s.halt, cancel)
 	return http.NewCrossOriginProtection().Handler(s.audited(handler)), nil

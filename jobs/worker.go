@@ -138,7 +138,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 		return err
 	}
 	a.logger = slog.New(slog.NewMultiHandler(a.logger.Handler(), above))
-	a.sources, a.known = s.config.Sources, knownToJob(a)
+	a.sources, a.known = s.queuedSources(a), knownToJob(a)
 	result, end := s.attempt(ctx, a)
 	if err := river.RecordOutput(ctx, result); err != nil {
 		a.logger.WarnContext(ctx, "output for River UI", slog.Any("error", err))

@@ -20,6 +20,8 @@ const (
 	riverPrefix  = "/riverui"
 	// scheduleGrace is what a worker may take to decide on a day that has ended.
 	scheduleGrace = 5 * time.Minute
+	// startGrace is what the parts of a process may take to start.
+	startGrace = 5 * time.Second
 )
 
 // application is what a process of Tally is made of. openApplication wires it from top
@@ -33,6 +35,7 @@ type application struct {
 	jobs     *jobs.Service
 	cache    *summaries.Cache
 	server   *http.Server
+	started  time.Time // of serving
 	closers  []func() error
 }
 
@@ -133,8 +136,9 @@ func (env *environment) runApplication(ctx context.Context, p parts) (err error)
 		return err
 	}
 	defer closing(&err, a.Close)
-	if a.sample {
-		if err := a.loadSample(ctx); err != nil {
+	var sample jobs.Queued
+	if a.sample { // before the workers start, so that it is the first thing they do
+		if sample, err = a.enqueueSample(ctx); err != nil {
 			return err
 		}
 	}
@@ -143,6 +147,11 @@ func (env *environment) runApplication(ctx context.Context, p parts) (err error)
 			return err
 		}
 		a.logger.InfoContext(ctx, "schedule and workers started")
+	}
+	if a.sample {
+		if err := a.awaitSample(ctx, sample); err != nil {
+			return err
+		}
 	}
 	if a.server == nil {
 		<-ctx.Done()
@@ -179,6 +188,7 @@ func (a *application) listen(ctx context.Context) (err error) {
 // serve answers requests until ctx is done. Those that are in progress then are still
 // answered from memory; the cache's connection is closed before the database is.
 func (a *application) serve(ctx context.Context) error {
+	a.started = time.Now()
 	listening, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	var cache sync.WaitGroup
 	cache.Go(func() { a.cache.Listen(listening) })
@@ -245,9 +255,7 @@ func (c cached) Get(ctx context.Context, userID int32) (summaries.Summary, error
 	return c.cache.Get(ctx, userID)
 }
 
-// ready is what /readyz asks: the database answers and has this program's schema. What
-// else does not work though the API does is degraded: the schedule, which may be another
-// process's to keep, and the memory of summaries.
+// ready is what /readyz asks: the database answers and has this program's schema.
 func (a *application) ready(ctx context.Context) error {
 	pending, err := pendingMigrations(ctx, a.database)
 	if err != nil {
@@ -257,6 +265,17 @@ func (a *application) ready(ctx context.Context) error {
 	if len(pending) > 0 {
 		errs = append(errs, api.NotReady("migrations", fmt.Errorf("%s is still to come", pending[0])))
 	}
+	return errors.Join(append(errs, a.degraded(ctx, time.Since(a.started)))...)
+}
+
+// degraded reports what does not work though the API does: the schedule, which may be
+// another process's to keep, and the memory of summaries. It reports nothing while they
+// may still be starting.
+func (a *application) degraded(ctx context.Context, up time.Duration) error {
+	if up < startGrace {
+		return nil
+	}
+	var errs []error
 	if err := a.jobs.CheckSchedule(ctx, scheduleGrace); errors.Is(err, jobs.ErrScheduleLate) {
 		errs = append(errs, api.Degraded("schedule", err))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/jobs"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
@@ -25,6 +27,7 @@ import (
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/summaries"
 )
 
 // asTally makes the test binary the program itself, so that tests can start it
@@ -68,7 +71,7 @@ func (p *program) start(args ...string) (command *exec.Cmd, stderr *bytes.Buffer
 	stderr = &bytes.Buffer{}
 	command = exec.Command(os.Args[0], append(args, "--database-url", p.url, "--data", p.dir)...)
 	command.Env = slices.Concat(os.Environ(), []string{asTally + "=1"}, p.env)
-	command.Stderr = stderr
+	command.Stdout, command.Stderr = &bytes.Buffer{}, stderr
 	require.NoError(p.t, command.Start())
 	p.t.Cleanup(func() {
 		_ = command.Process.Kill() // gone already, if all went well
@@ -266,6 +269,7 @@ func TestUpServesTheSample(t *testing.T) {
 	up, stderr := p.start("up", "--sample", "--listen", address)
 	status, body := get(t, "http://"+address+"/readyz")
 	assert.Equal(t, http.StatusOK, status, body)
+	assert.JSONEq(t, `{"status":"ready"}`, body, "what is still starting is not missing")
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	status, body = get(t, "http://"+address+"/transactions/1001/summary")
@@ -276,6 +280,12 @@ func TestUpServesTheSample(t *testing.T) {
 	status, body = get(t, "http://"+address+"/riverui/")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Contains(t, body, "<html")
+	status, body = get(t, "http://"+address+"/riverui/api/jobs?state=completed")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, body, `"kind":"etl_run"`, "the sample is a job of the workers, with its output")
+	status, body = get(t, "http://"+address+"/riverui/api/jobs/1")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Regexp(t, `read\W+10000\b`, body)
 	status, body = get(t, "http://"+address+"/runs/1/files")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Contains(t, body, `"read":10000`)
@@ -285,9 +295,32 @@ func TestUpServesTheSample(t *testing.T) {
 
 	require.NoError(t, up.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, up.Wait(), stderr.String())
+	assert.NotContains(t, stderr.String(), "not ready")
+	assert.Contains(t, stdout(up), "run 1, ")
+	assert.Contains(t, stdout(up), "rejected of ")
 	code, out, _ := p.run("verify")
 	assert.Equal(t, exitDone, code, out)
 }
+
+// Parts that are missing count as degraded once they have had the time to start.
+func TestDegradedLeavesPartsTimeToStart(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, migrations.Schema{})
+	service, err := jobs.New(pool, jobs.Config{})
+	require.NoError(t, err)
+	cache, err := summaries.NewCache(summaries.CacheConfig{Store: summaries.NewStore(pool), Connect: func(context.Context) (*pgx.Conn, error) {
+		return nil, errors.New("nobody listens")
+	}})
+	require.NoError(t, err)
+	a := &application{jobs: service, cache: cache}
+	require.NoError(t, a.degraded(t.Context(), startGrace-1))
+	err = a.degraded(t.Context(), startGrace)
+	require.ErrorContains(t, err, "schedule")
+	require.ErrorContains(t, err, "listener")
+}
+
+// stdout is what a process that has ended has printed.
+func stdout(command *exec.Cmd) string { return command.Stdout.(*bytes.Buffer).String() }
 
 // Invariants 3 and 6, for real: the process is killed in the middle of the
 // night's load, and the next one finishes it within a minute.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -26,7 +27,7 @@ type listenFlags struct {
 
 type upCmd struct {
 	listenFlags
-	Sample bool `help:"Load a generated sample first."`
+	Sample bool `help:"Have the workers load a generated sample first."`
 }
 
 func (cmd upCmd) Run(ctx context.Context, env *environment) error {
@@ -45,18 +46,31 @@ func (workCmd) Run(ctx context.Context, env *environment) error {
 	return env.runApplication(ctx, parts{work: true})
 }
 
-// loadSample generates the sample into the data folder and loads it. The same
-// bytes every time, so the second time finds it loaded.
-func (a *application) loadSample(ctx context.Context) error {
+// enqueueSample generates the sample into the data folder and gives it to the workers.
+// The same bytes every time, so the second time finds it loaded.
+func (a *application) enqueueSample(ctx context.Context) (jobs.Queued, error) {
 	dir, err := a.dataDir()
 	if err != nil {
-		return err
+		return jobs.Queued{}, err
 	}
 	path := filepath.Join(dir, sampleFileName)
 	if err := writeSample(ctx, path); err != nil {
-		return fmt.Errorf("sample: %w", err)
+		return jobs.Queued{}, fmt.Errorf("sample: %w", err)
 	}
-	return a.process(ctx, a.jobs, jobs.RunRequest{Paths: []bucket.Location{bucket.Path(path)}, RequestedBy: requestedBy()}, a.printText)
+	return a.jobs.Enqueue(ctx, []bucket.Location{bucket.Path(path)}, requestedBy())
+}
+
+// awaitSample shows what the workers did with the sample. A run that is interrupted goes
+// on when the workers are next started.
+func (a *application) awaitSample(ctx context.Context, sample jobs.Queued) error {
+	result, err := a.jobs.Await(ctx, sample)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	if len(result.Files) > 0 {
+		err = errors.Join(err, a.printText(result))
+	}
+	return err
 }
 
 func writeSample(ctx context.Context, path string) (err error) {
