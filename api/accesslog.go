@@ -3,21 +3,12 @@ package api
 import (
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
 
-// accessLog writes a line for each request. It keeps a handler for each outcome that
-// comes often, in which what all its lines have in common is formatted already.
-type accessLog struct {
-	logger   *slog.Logger
-	outcomes sync.Map // outcome: slog.Handler
-}
-
-// outcome is what lines have in common. There are not many, as routes are the
-// program's own; methods are the client's, so only some of them are kept.
+// outcome is what became of a request.
 type outcome struct {
 	method, route string
 	status        int
@@ -32,34 +23,20 @@ func (o outcome) usual() bool {
 	return false
 }
 
-func (l *accessLog) handler(o outcome) slog.Handler {
-	if kept, ok := l.outcomes.Load(o); ok {
-		return kept.(slog.Handler) //nolint:forcetypeassert // nothing else is stored
-	}
-	handler := l.logger.Handler().WithAttrs([]slog.Attr{
-		slog.String("method", o.method), slog.String("route", o.route), slog.Int("status", o.status),
-	})
-	if o.usual() {
-		l.outcomes.Store(o, handler)
-	}
-	return handler
-}
-
-// write writes the line of an answer. It names the route and not the path, which holds
-// the ids of people.
-func (l *accessLog) write(w *response, o outcome, start, end time.Time) {
+// logRequest writes the line of an answer. It names the route and not the path, which
+// holds the ids of people.
+func logRequest(logger *slog.Logger, w *response, o outcome, took time.Duration) {
 	level := slog.LevelInfo
 	if probe(o.route) {
 		level = slog.LevelDebug
 	}
 	ctx := w.request.Context()
-	if !l.logger.Enabled(ctx, level) {
-		return
+	attrs := []slog.Attr{
+		slog.String("method", o.method), slog.String("route", o.route), slog.Int("status", o.status),
+		slog.String("request_id", w.known.id), slog.String("actor", w.known.actor), slog.Int64("bytes", w.bytes), slog.Duration("duration", took),
 	}
-	line := slog.NewRecord(end, level, "request", 0) // without a place in the source, which LogAttrs would look for
-	line.AddAttrs(slog.String("request_id", w.known.id), slog.String("actor", w.known.actor), slog.Int64("bytes", w.bytes), slog.Duration("duration", end.Sub(start)))
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
-		line.AddAttrs(slog.String("trace_id", span.TraceID().String()))
+		attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
 	}
-	_ = l.handler(o).Handle(ctx, line) // nobody can be told, as in LogAttrs
+	logger.LogAttrs(ctx, level, "request", attrs...)
 }

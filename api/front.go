@@ -2,9 +2,9 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -40,21 +40,6 @@ func Actor(ctx context.Context) string { return requestOf(ctx).actor }
 // origin is the network address that the request of a context came from.
 func origin(ctx context.Context) string { return requestOf(ctx).origin }
 
-// newRequestID tells requests apart, as rand.Text of crypto/rand would in ten times the
-// time. It is no secret.
-func newRequestID() string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	var id [26]byte
-	var bits uint64
-	for i := range id {
-		if i%12 == 0 { // 60 bits
-			bits = rand.Uint64() //nolint:gosec // see above
-		}
-		id[i], bits = letters[bits&31], bits>>5
-	}
-	return string(id[:])
-}
-
 // front stands before the router: it gives each request an id of our own (a
 // client's would let it write into problems and the log), lets in who may come in,
 // logs it, turns a panic into a problem, and puts problems in place of the router's
@@ -64,7 +49,7 @@ type front struct {
 	mounts   map[string]http.Handler
 	access   *Access // nil lets everyone in
 	logger   *slog.Logger
-	log      *accessLog
+	log      *slog.Logger
 	metrics  *metrics
 	tracer   trace.Tracer // nil makes no spans
 	security securityHeaders
@@ -82,7 +67,7 @@ func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) (*front, error)
 	}
 	f := &front{
 		next: next, mounts: c.Mounts, access: c.Access, logger: logger,
-		log: &accessLog{logger: c.AccessLog}, metrics: m, security: newSecurityHeaders(),
+		log: c.AccessLog, metrics: m, security: newSecurityHeaders(),
 	}
 	if c.Tracer != nil {
 		f.tracer = c.Tracer.Tracer(tracerName)
@@ -92,7 +77,7 @@ func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) (*front, error)
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	known := &request{id: newRequestID(), actor: anonymous, origin: r.RemoteAddr}
+	known := &request{id: rand.Text(), actor: anonymous, origin: r.RemoteAddr}
 	ctx := context.WithValue(r.Context(), requestKey{}, known)
 	if f.tracer != nil && !probe(r.URL.Path) {
 		ctx = f.begin(ctx, r)
@@ -112,13 +97,13 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // end notes how a request was answered.
 func (f *front) end(w *response, start time.Time) {
-	now := time.Now()
 	o := outcome{w.request.Method, w.route(), w.status}
 	if o.status == 0 {
 		o.status = http.StatusOK
 	}
-	f.metrics.observe(o, now.Sub(start))
-	f.log.write(w, o, start, now)
+	took := time.Since(start)
+	f.metrics.observe(o, took)
+	logRequest(f.log, w, o, took)
 	if f.tracer != nil && !probe(o.route) {
 		endSpan(w, o)
 	}

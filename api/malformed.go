@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"log/slog"
@@ -14,14 +15,13 @@ import (
 
 // Listener accepts connections that answer with problems where net/http's server answers
 // by itself: to what is no request it writes plain text straight to the connection,
-// before there is anything that a handler could see. The deadlines of these connections
-// are cheap as well; see [patientListener]. A nil logger discards the line that each such
-// answer gets.
+// before there is anything that a handler could see. A nil logger discards the line that
+// each such answer gets.
 func Listener(l net.Listener, logger *slog.Logger) net.Listener {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return problemListener{patientListener{l}, logger}
+	return problemListener{l, logger}
 }
 
 type problemListener struct {
@@ -47,7 +47,7 @@ func (c *problemConn) Write(b []byte) (int, error) {
 	if status == 0 {
 		return c.Conn.Write(b)
 	}
-	id := newRequestID()
+	id := rand.Text()
 	c.logger.LogAttrs(context.Background(), slog.LevelInfo, "malformed request",
 		slog.String("request_id", id), slog.Int("status", status), slog.String("origin", c.RemoteAddr().String()))
 	if _, err := c.Conn.Write(plainAnswer(ofStatus(status).withRequestID(id))); err != nil {

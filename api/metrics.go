@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,7 +35,6 @@ type Figures struct {
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
-	kept     sync.Map // outcome: prometheus.Observer
 }
 
 func newMetrics(f Figures, version string) *metrics {
@@ -66,11 +64,7 @@ func (m *metrics) observe(o outcome, took time.Duration) {
 	if !o.usual() {
 		o.method = "other"
 	}
-	kept, ok := m.kept.Load(o)
-	if !ok {
-		kept, _ = m.kept.LoadOrStore(o, m.requests.WithLabelValues(o.method, o.route, strconv.Itoa(o.status)))
-	}
-	kept.(prometheus.Observer).Observe(took.Seconds()) //nolint:forcetypeassert // nothing else is stored
+	m.requests.WithLabelValues(o.method, o.route, strconv.Itoa(o.status)).Observe(took.Seconds())
 }
 
 // figures collects what others count.
