@@ -10,7 +10,9 @@ package chart
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // for the drawing
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -56,15 +58,15 @@ type Tick struct {
 
 // WriteSVG draws the chart.
 func (c Chart) WriteSVG(w io.Writer) error {
-	if err := c.check(); err != nil {
-		return fmt.Errorf("chart %q: %w", c.Title, err)
-	}
 	shapes, err := template.New("chart").Parse(source)
 	if err != nil {
 		return fmt.Errorf("parse the drawing of charts: %w", err)
 	}
 	var out bytes.Buffer
-	if err := shapes.Execute(&out, c.layOut()); err != nil {
+	if err = c.check(); err == nil {
+		err = shapes.Execute(&out, c.layOut())
+	}
+	if err != nil {
 		return fmt.Errorf("chart %q: %w", c.Title, err)
 	}
 	_, err = w.Write(bytes.Map(inXML, out.Bytes()))
@@ -82,9 +84,9 @@ func inXML(r rune) rune {
 func (c Chart) check() error {
 	switch {
 	case len(c.Lines) == 0 && len(c.Bars) == 0:
-		return fmt.Errorf("there is nothing to draw")
+		return errors.New("there is nothing to draw")
 	case len(c.Lines) > 0 && len(c.Bars) > 0:
-		return fmt.Errorf("lines and bars in one chart")
+		return errors.New("lines and bars in one chart")
 	case len(c.Lines) > maxLines:
 		return fmt.Errorf("%d lines, more than can be told apart", len(c.Lines))
 	}
@@ -92,29 +94,26 @@ func (c Chart) check() error {
 		if len(l.X) != len(l.Y) || len(l.X) == 0 {
 			return fmt.Errorf("line %q has %d x and %d y", l.Name, len(l.X), len(l.Y))
 		}
-		for i := range l.X {
-			if err := fits(l.X[i], c.LogX); err != nil {
-				return fmt.Errorf("line %q, x of point %d: %w", l.Name, i+1, err)
-			}
-			if err := fits(l.Y[i], c.LogY); err != nil {
-				return fmt.Errorf("line %q, y of point %d: %w", l.Name, i+1, err)
-			}
+		if err := cmp.Or(fit(l.X, c.LogX, "x"), fit(l.Y, c.LogY, "y")); err != nil {
+			return fmt.Errorf("line %q, %w", l.Name, err)
 		}
 	}
 	for _, b := range c.Bars {
-		if err := fits(b.Value, c.LogX); err != nil {
-			return fmt.Errorf("bar %q: %w", b.Name, err)
+		if err := fit([]float64{b.Value}, c.LogX, "value"); err != nil {
+			return fmt.Errorf("bar %q, %w", b.Name, err)
 		}
 	}
 	return nil
 }
 
-func fits(x float64, log bool) error {
-	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return fmt.Errorf("%v is no number", x)
-	}
-	if log && x <= 0 {
-		return fmt.Errorf("%v has no place on a logarithmic axis", x)
+func fit(values []float64, log bool, axis string) error {
+	for i, x := range values {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Errorf("%s of point %d: %v is no number", axis, i+1, x)
+		}
+		if log && x <= 0 {
+			return fmt.Errorf("%s of point %d: %v has no place on a logarithmic axis", axis, i+1, x)
+		}
 	}
 	return nil
 }

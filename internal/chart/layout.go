@@ -1,8 +1,11 @@
 package chart
 
-import "unicode"
+import (
+	"cmp"
+	"unicode"
+)
 
-// drawing is a chart with the place of each of its parts, as the template takes it.
+// drawing is a chart with the place of each of its parts, for the template.
 type drawing struct {
 	Chart
 
@@ -43,10 +46,7 @@ const (
 )
 
 func (c Chart) layOut() drawing {
-	d := drawing{Chart: c, Width: 680, Top: titleHeight}
-	if c.Width > 0 {
-		d.Width = px(c.Width)
-	}
+	d := drawing{Chart: c, Width: px(cmp.Or(c.Width, 680)), Top: titleHeight}
 	if len(c.Lines) > 0 {
 		d.addLines()
 	} else {
@@ -56,16 +56,12 @@ func (c Chart) layOut() drawing {
 	return d
 }
 
-// addLines places the legend and the name of the Y axis above the data, so that they
-// never cover it.
+// addLines places the legend and the name of the Y axis above the data, so that they never cover it.
 func (d *drawing) addLines() {
 	d.addLegend()
 	d.Top += lineHeight + 4
 	d.Left, d.Right = valueWidth, d.Width-valueWidth
-	d.Bottom = d.Top + 240
-	if d.Chart.Height > 0 {
-		d.Bottom = d.Top + px(d.Chart.Height)
-	}
+	d.Bottom = d.Top + px(cmp.Or(d.Chart.Height, 240))
 	var xs, ys []float64
 	for _, l := range d.Lines {
 		xs, ys = append(xs, l.X...), append(ys, l.Y...)
@@ -102,8 +98,8 @@ func (d *drawing) addLegend() {
 	}
 }
 
-// addBars places the names in a column of their own. On a logarithmic axis a bar's
-// length means nothing, so there is a dot where it would end.
+// addBars places the names in a column of their own. On a logarithmic axis a bar's length means nothing, so there is a dot where
+// it would end.
 func (d *drawing) addBars() {
 	values := make([]float64, len(d.Bars))
 	for i, b := range d.Bars {
@@ -119,14 +115,11 @@ func (d *drawing) addBars() {
 		if !d.LogX {
 			from = x.at(0)
 		}
-		d.Rows = append(d.Rows, row{
-			Name: b.Name, Label: short(b.Value), Y: d.Top + barHeight*(px(i)+0.5), From: min(from, to), To: max(from, to), Dot: d.LogX,
-		})
+		d.Rows = append(d.Rows, row{b.Name, short(b.Value), d.Top + barHeight*(px(i)+0.5), min(from, to), max(from, to), d.LogX})
 	}
 }
 
-// widthOf is at least the width of a text in the charts' size, whichever of their fonts
-// there is.
+// widthOf is at least the width of a text in any of the charts' fonts.
 func widthOf(text string) (wide px) {
 	for _, r := range text {
 		switch {
@@ -143,5 +136,5 @@ func widthOf(text string) (wide px) {
 	return wide
 }
 
-// Middle is that of the data's area.
+// Middle is the middle of the data's area.
 func (d drawing) Middle() px { return (d.Left + d.Right) / 2 }

@@ -31,9 +31,7 @@ func scaleOf(log bool, values []float64) scale {
 	return s
 }
 
-// rounded begins and ends at a power of ten where it is logarithmic, and includes zero
-// where it is not: the height of a line, or the length of a bar, is read as its
-// distance from zero.
+// rounded extends a logarithmic scale to powers of ten, and any other to zero, from which heights and lengths are read.
 func (s scale) rounded() scale {
 	if s.log {
 		s.min, s.max = math.Pow(10, math.Floor(math.Log10(s.min))), math.Pow(10, math.Ceil(math.Log10(s.max)))
@@ -85,13 +83,12 @@ func (s scale) linear() (values []float64) {
 	return values
 }
 
-// powers are the powers of ten; of a short scale twos and fives as well, of a long one
-// not all.
+// powers are the powers of ten; of a short scale twos and fives as well, of a long one not all.
 func (s scale) powers() (values []float64) {
 	first, last := int(math.Floor(math.Log10(s.min)+1e-9)), int(math.Ceil(math.Log10(s.max)-1e-9))
-	steps := []float64{1}
-	if last-first <= 2 {
-		steps = []float64{1, 2, 5}
+	steps := []float64{1, 2, 5}
+	if last-first > 2 {
+		steps = steps[:1]
 	}
 	for e := first; e <= last; e += 1 + (last-first)/9 {
 		for _, step := range steps {

@@ -1,12 +1,10 @@
 // Package otlp sends spans to an OpenTelemetry collector, as protobuf over HTTP.
 //
-// A batch that the collector cannot take now (429, 502, 503, 504) is sent again, after
-// its Retry-After where it names one, until the batch's context ends. Any other failure
-// drops the batch with an error.
+// A batch that the collector cannot take now (429, 502, 503, 504) is sent again, after its Retry-After if it names one, until
+// the batch's context ends. Any other failure drops the batch with an error.
 //
-// OpenTelemetry has a client that does the same. It imports the generated service of
-// the collector, and with it gRPC and its gateway: a hundred packages that nothing here
-// calls.
+// OpenTelemetry's own client does the same, but imports the generated service of the collector, and with it gRPC and its
+// gateway: a hundred packages that nothing here calls.
 package otlp
 
 import (
@@ -19,7 +17,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
@@ -33,7 +30,7 @@ const (
 	maxMessage = 4096 // bytes of a collector's answer that an error quotes
 )
 
-// Config says where spans go. URL is needed.
+// Config is the collector's. URL is required.
 type Config struct {
 	URL     string // of the collector's traces, path included
 	Headers map[string]string
@@ -59,7 +56,7 @@ func New(c Config) *Client {
 // Start does nothing.
 func (*Client) Start(context.Context) error { return nil }
 
-// Stop closes the connections that no request uses.
+// Stop closes the idle connections.
 func (c *Client) Stop(context.Context) error {
 	c.http.CloseIdleConnections()
 	return nil
@@ -72,15 +69,14 @@ func (c *Client) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpan
 		return fmt.Errorf("encode spans: %w", err)
 	}
 	for wait := minWait; ; wait = min(2*wait, maxWait) {
-		err := c.send(ctx, body)
-		busy, again := errors.AsType[busyError](err)
-		if !again {
+		busy, after, err := c.send(ctx, body)
+		if err == nil || !busy {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(max(wait, busy.after)):
+		case <-time.After(max(wait, after)):
 		}
 	}
 }
@@ -98,10 +94,11 @@ func (c *Client) encode(spans []*tracepb.ResourceSpans) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-func (c *Client) send(ctx context.Context, body []byte) error {
+// send reports whether a collector is busy, and how long.
+func (c *Client) send(ctx context.Context, body []byte) (busy bool, after time.Duration, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.URL, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return false, 0, err
 	}
 	for name, value := range c.config.Headers {
 		request.Header.Set(name, value)
@@ -112,25 +109,17 @@ func (c *Client) send(ctx context.Context, body []byte) error {
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("send spans: %w", err)
+		return false, 0, fmt.Errorf("send spans: %w", err)
 	}
 	defer answer.Body.Close() //nolint:errcheck // it was read as far as it matters
 	message, _ := io.ReadAll(io.LimitReader(answer.Body, maxMessage))
+	if answer.StatusCode < 300 {
+		return false, 0, nil
+	}
 	switch answer.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
-		return busyError{answer.Status, time.Duration(seconds) * time.Second}
+		busy, after = true, time.Duration(seconds)*time.Second
 	}
-	if answer.StatusCode >= 300 {
-		return fmt.Errorf("send spans: the collector answered %s: %s", answer.Status, strings.TrimSpace(string(message)))
-	}
-	return nil
+	return busy, after, fmt.Errorf("send spans: the collector answered %s: %s", answer.Status, bytes.TrimSpace(message))
 }
-
-// busyError is of a collector that may take the batch later.
-type busyError struct {
-	status string
-	after  time.Duration
-}
-
-func (e busyError) Error() string { return "send spans: the collector answered " + e.status }
