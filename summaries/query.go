@@ -21,7 +21,7 @@ func Queries(s explain.Sample) []explain.Query {
 }
 
 func reads(s explain.Sample) []explain.Query {
-	summary := explain.Expectation{Indexes: []string{"user_summary_pkey"}, MostBuffers: 16}
+	summary := explain.Expectation{Indexes: []string{"user_summary_pkey"}, MaxBuffers: 16}
 	user := []string{"transactions_pkey"}
 	db := bun.NewDB(nil, pgdialect.New()) // which only writes statements
 	list := []explain.Query{
@@ -29,7 +29,7 @@ func reads(s explain.Sample) []explain.Query {
 		{Name: "summaries/look_up_epoch", Purpose: "each summary that the cache keeps", SQL: readingQuery, Args: []any{s.UserID}, Expect: summary},
 		{
 			Name: "summaries/run_of_file", Purpose: "once for each file that a look-up meets", SQL: runQuery, Args: []any{s.FileID},
-			Expect: explain.Expectation{Indexes: []string{"etl_files_pkey"}, MostBuffers: 8},
+			Expect: explain.Expectation{Indexes: []string{"etl_files_pkey"}, MaxBuffers: 8},
 		},
 		{Name: "summaries/epoch", Purpose: "each time that a cache begins to listen", SQL: epochQuery},
 		{
@@ -58,8 +58,8 @@ func ranges(s explain.Sample) []explain.Query {
 	whole, wholeArgs := rangeStatement(s.UserID, Days{first.First(), (first + 2).Last()})
 	cut, cutArgs := rangeStatement(s.UserID, Days{s.From, s.To})
 	// At most the two months that are cut are read from transactions.
-	cutMonths := explain.Expectation{Indexes: append(months.Indexes, "transactions_pkey"), MostPartitions: 2}
-	months.MostBuffers = 32
+	cutMonths := explain.Expectation{Indexes: append(months.Indexes, "transactions_pkey"), MaxPartitions: 2}
+	months.MaxBuffers = 32
 	return []explain.Query{
 		{Name: "summaries/range_whole", Purpose: "each summary of whole months", SQL: whole, Args: wholeArgs, Expect: months},
 		{Name: "summaries/range_cut", Purpose: "each summary of a range that cuts a month", SQL: cut, Args: cutArgs, Expect: cutMonths},
@@ -72,7 +72,7 @@ func totalsOf(s explain.Sample) []explain.Query {
 		sql, args := q.statement(), q.args()
 		return explain.Query{Name: "summaries/" + name, Purpose: purpose, SQL: sql, Args: args, Expect: e}
 	}
-	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MostPartitions: int(s.To.Month()-s.From.Month()) + 1}
+	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MaxPartitions: int(s.To.Month()-s.From.Month()) + 1}
 	days := Days{s.From, s.To}
 	return []explain.Query{
 		of("totals_by_day", "each page of totals of all users by day", TotalsQuery{By: Day, Days: days}, explain.Expectation{}),
@@ -111,7 +111,7 @@ func refreshes(s explain.Sample) []explain.Query {
 		empty, _ := r.statement(statements, "empty", 0)
 		list = append(list, explain.Query{
 			Name: "summaries/" + r.Table + "/empty", Purpose: "each load", SQL: empty, Before: before,
-			Expect: explain.Expectation{MostBuffers: 8},
+			Expect: explain.Expectation{MaxBuffers: 8},
 		})
 		for _, name := range []string{"delete", "update", "upsert"} {
 			q := explain.Query{Name: "summaries/" + r.Table + "/" + name, Purpose: "each load", Before: before, Writes: true}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
 
@@ -32,7 +30,7 @@ func (cmd *reportCmd) Run(ctx context.Context, env *environment) (err error) {
 	if cmd.Within <= 0 {
 		return usageError{fmt.Errorf("--within is %s; it takes a time above 0", cmd.Within)}
 	}
-	if cmd.Out != "" { // before the database is asked for a minute
+	if cmd.Out != "" { // a wrong folder fails before the report has taken a minute
 		if err := os.MkdirAll(filepath.Join(cmd.Out, "plans"), 0o755); err != nil {
 			return fmt.Errorf("--out: %w", err)
 		}
@@ -46,7 +44,7 @@ func (cmd *reportCmd) Run(ctx context.Context, env *environment) (err error) {
 	if err != nil {
 		return err
 	}
-	env.logger.InfoContext(ctx, "looking at the database", "within", cmd.Within)
+	env.logger.InfoContext(ctx, "reporting on the database", "within", cmd.Within)
 	made, err := report.Make(ctx, report.Config{
 		Pool: db.pool, Queries: queries, Rollups: rollups(), Pending: pending, Within: cmd.Within,
 		Machine: env.machineOf(db), Version: codeVersion(),
@@ -62,7 +60,7 @@ func (cmd *reportCmd) Run(ctx context.Context, env *environment) (err error) {
 	}
 	switch {
 	case cmd.JSON:
-		return reportJSON(env.stdout, made)
+		return writeJSON(env.stdout, made)
 	case cmd.Out == "":
 		return report.WriteMarkdown(env.stdout, made)
 	}
@@ -79,18 +77,12 @@ func pendingMigrations(ctx context.Context, db *database) (pending []string, err
 	return pending, err
 }
 
-func reportJSON(w io.Writer, r *report.Report) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(r)
-}
-
-// writeReport writes each file beside its place first, so that a reader never finds
-// half of one. Plans of an earlier report that has them are overwritten.
+// writeReport replaces each file at once, so that a reader never finds half of one. Plans of an earlier report are
+// overwritten.
 func writeReport(dir string, r *report.Report) error {
 	for name, write := range map[string]func(io.Writer, *report.Report) error{
-		"report.html": report.WriteHTML, "report.md": report.WriteMarkdown, "report.json": reportJSON,
+		"report.html": report.WriteHTML, "report.md": report.WriteMarkdown,
+		"report.json": func(w io.Writer, r *report.Report) error { return writeJSON(w, r) },
 	} {
 		var content bytes.Buffer
 		if err := write(&content, r); err != nil {
@@ -120,10 +112,11 @@ func replaceFile(path string, content []byte) error {
 	return os.Rename(next, path)
 }
 
-// machineOf is what the database has to work with, where it is on this machine. What
-// cannot be found out is 0, which says that it is not known.
+// machineOf returns the resources of a database on this machine, as far as they are known. A forwarded port looks local as
+// well; then the figures are those of this end.
 func (env *environment) machineOf(db *database) (m report.Machine) {
-	if !onThisMachine(&db.pool.Config().ConnConfig.Config) {
+	host := db.pool.Config().ConnConfig.Host
+	if !strings.HasPrefix(host, "/") && host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		return m
 	}
 	m.CPUs = runtime.NumCPU()
@@ -136,14 +129,4 @@ func (env *environment) machineOf(db *database) (m report.Machine) {
 		}
 	}
 	return m
-}
-
-// onThisMachine says whether a connection goes over a socket or to a loopback address.
-// A forwarded port looks the same; then the machine's figures are those of this end.
-func onThisMachine(c *pgconn.Config) bool {
-	if strings.HasPrefix(c.Host, "/") || c.Host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(c.Host)
-	return ip != nil && ip.IsLoopback()
 }

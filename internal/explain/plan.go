@@ -2,23 +2,23 @@ package explain
 
 import (
 	"encoding/json"
+	"fmt"
 	"iter"
 	"regexp"
 	"slices"
+	"strings"
 )
 
-// Plan is what EXPLAIN says of a statement.
+// Plan is the output of EXPLAIN for a statement.
 type Plan struct {
-	JSON      json.RawMessage   `json:"-"` // as EXPLAIN gives it
-	Analyzed  bool              `json:"-"` // it was carried out: times, rows, pages and WAL are measured
-	Root      Node              `json:"Plan"`
-	Planning  float64           `json:"Planning Time"`  // milliseconds; analyzed ones only
-	Execution float64           `json:"Execution Time"` // milliseconds; analyzed ones only
-	Settings  map[string]string `json:"Settings"`       // of the planner, that differ from its defaults
+	JSON      json.RawMessage `json:"-"` // unchanged
+	Analyzed  bool            `json:"-"` // it was executed: times, rows, pages and WAL are measured
+	Root      Node            `json:"Plan"`
+	Planning  float64         `json:"Planning Time"`  // milliseconds; only if analyzed
+	Execution float64         `json:"Execution Time"` // milliseconds; only if analyzed
 }
 
-// Node is one step of a plan. What was measured is 0 where the plan was not carried
-// out; pages include those of the steps below.
+// Node is one step of a plan. Measurements are 0 if the plan was not executed; pages include those of the steps below.
 type Node struct {
 	Type            string   `json:"Node Type"`
 	Operation       string   `json:"Operation"` // of a ModifyTable: Insert, Update or Delete
@@ -36,27 +36,22 @@ type Node struct {
 	PlanRows        float64  `json:"Plan Rows"`
 	Rows            float64  `json:"Actual Rows"`       // a loop
 	Time            float64  `json:"Actual Total Time"` // milliseconds a loop
-	Loops           float64  `json:"Actual Loops"`      // 0: never carried out
+	Loops           float64  `json:"Actual Loops"`      // 0: never executed
 	Hit             int64    `json:"Shared Hit Blocks"`
 	Read            int64    `json:"Shared Read Blocks"`
-	Dirtied         int64    `json:"Shared Dirtied Blocks"`
-	Written         int64    `json:"Shared Written Blocks"`
 	WAL             int64    `json:"WAL Bytes"`
 	FilterRemoved   float64  `json:"Rows Removed by Filter"` // a loop
-	SubplansRemoved int      `json:"Subplans Removed"`       // partitions that were not looked at, as the arguments said
+	SubplansRemoved int      `json:"Subplans Removed"`       // partitions that were pruned by the arguments
 	Children        []Node   `json:"Plans"`
 }
 
-// Buffers are the pages that the step touched, in the cache or not.
+// Buffers returns the number of pages that the step touched, in the cache or not.
 func (n *Node) Buffers() int64 { return n.Hit + n.Read }
 
-// Buffers are the pages that the statement touched, in the cache or not.
+// Buffers returns the number of pages that the statement touched, in the cache or not.
 func (p Plan) Buffers() int64 { return p.Root.Buffers() }
 
-// WAL is how many bytes of WAL the statement wrote.
-func (p Plan) WAL() int64 { return p.Root.WAL }
-
-// Nodes are all steps, each before those below it.
+// Nodes returns all steps, each before those below it.
 func (p Plan) Nodes() iter.Seq[*Node] {
 	return func(yield func(*Node) bool) { p.Root.walk(yield) }
 }
@@ -73,12 +68,11 @@ func (n *Node) walk(yield func(*Node) bool) bool {
 	return true
 }
 
-// partitionName is how Tally calls a month's partition of transactions, and the
-// beginning of what its index is called.
+// partitionName matches a month's partition of transactions, and the beginning of its index's name.
 var partitionName = regexp.MustCompile(`^transactions_[0-9]{4}_[0-9]{2}`)
 
-// Partitions are the partitions of transactions that the statement scans, by name;
-// of an analyzed one those that it came to.
+// Partitions returns the names of the partitions of transactions that the statement scans; of an analyzed one, those that it
+// reached.
 func (p Plan) Partitions() []string {
 	var names []string
 	for n := range p.Nodes() {
@@ -88,4 +82,77 @@ func (p Plan) Partitions() []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Text formats the plan like EXPLAIN's own text.
+func (p Plan) Text() string {
+	var b strings.Builder
+	p.Root.text(&b, p.Analyzed, 0)
+	if p.Analyzed {
+		fmt.Fprintf(&b, "Planning: %.3f ms, execution: %.3f ms, pages: %d (%d read)", p.Planning, p.Execution, p.Buffers(), p.Root.Read)
+		if wal := p.Root.WAL; wal > 0 {
+			fmt.Fprintf(&b, ", WAL: %d bytes", wal)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func (n *Node) text(b *strings.Builder, analyzed bool, depth int) {
+	indent := strings.Repeat("  ", depth)
+	fmt.Fprintf(b, "%s%s  (rows=%.0f", indent, n.Title(), n.PlanRows)
+	switch {
+	case !analyzed:
+		fmt.Fprintf(b, " cost=%.2f)\n", n.Cost)
+	case n.Loops == 0:
+		b.WriteString(", never executed)\n")
+	default:
+		fmt.Fprintf(b, ", actual rows=%g loops=%.0f time=%.3f ms pages=%d)\n", n.Rows, n.Loops, n.Time, n.Buffers())
+	}
+	for _, line := range []struct{ name, text string }{{"Index Cond", n.Condition}, {"Filter", n.Filter}} {
+		if line.text != "" {
+			fmt.Fprintf(b, "%s    %s: %s\n", indent, line.name, line.text)
+		}
+	}
+	if n.FilterRemoved > 0 {
+		fmt.Fprintf(b, "%s    Rows Removed by Filter: %.0f\n", indent, n.FilterRemoved)
+	}
+	for i := range n.Children {
+		n.Children[i].text(b, analyzed, depth+1)
+	}
+}
+
+// Title names the step, its relation and its index.
+func (n *Node) Title() string {
+	words := []string{n.Type}
+	if n.Operation != "" {
+		words[0] = n.Operation
+	}
+	if n.Strategy != "" && n.Strategy != "Plain" {
+		words = append(words, strings.ToLower(n.Strategy))
+	}
+	if n.Join != "" && n.Join != "Inner" {
+		words = append(words, strings.ToLower(n.Join))
+	}
+	if n.Direction == "Backward" {
+		words = append(words, "backward")
+	}
+	if n.Index != "" {
+		words = append(words, "using "+n.Index)
+	}
+	if on := n.Relation + n.CTE; on != "" {
+		words = append(words, "on "+on)
+	}
+	if len(n.Arbiters) > 0 {
+		words = append(words, "by "+strings.Join(n.Arbiters, ", "))
+	}
+	if n.SubplansRemoved > 0 {
+		words = append(words, fmt.Sprintf("(%d removed)", n.SubplansRemoved))
+	}
+	if n.Subplan != "" {
+		// "InitPlan 1 (returns $0)" until PostgreSQL 16, "InitPlan 1" from 17 on.
+		subplan, _, _ := strings.Cut(n.Subplan, " (")
+		words = append([]string{subplan + ":"}, words...)
+	}
+	return strings.Join(words, " ")
 }

@@ -15,7 +15,7 @@ import (
 // pages and on dark ones.
 func TestContrast(t *testing.T) {
 	t.Parallel()
-	themes := strings.Split(sheet, "@media (prefers-color-scheme: dark)")
+	themes := strings.Split(styleSheet, "@media (prefers-color-scheme: dark)")
 	require.Len(t, themes, 2)
 	for at, theme := range themes {
 		colors := map[string]float64{}

@@ -1,15 +1,23 @@
 package report
 
 import (
-	"bytes"
+	_ "embed"
 	"fmt"
+	"html/template"
+	"io"
+	"strings"
 
 	"github.com/opentax/tally/internal/chart"
 )
 
-// document is a report laid out. HTML and Markdown are written from it, so that they
-// say the same in the same order; all its texts are plain ones that whoever writes
-// them escapes.
+//go:embed report.html.tmpl
+var htmlTemplate string
+
+//go:embed report.css
+var styleSheet string
+
+// document is a report laid out. HTML and Markdown are written from it, so that they have the same content in the same
+// order. Its texts are plain: each writer escapes them.
 type document struct {
 	Title    string
 	Verdict  verdict
@@ -17,7 +25,7 @@ type document struct {
 	Sections []section
 }
 
-// tone is what a badge says beside its text; no tone is told by colour alone.
+// tone colors a badge, whose text has the same meaning.
 type tone string
 
 const (
@@ -25,7 +33,6 @@ const (
 	toneWarning tone = "warning"
 	toneNote    tone = "note"
 	toneGood    tone = "good"
-	toneNone    tone = ""
 )
 
 type verdict struct {
@@ -33,7 +40,7 @@ type verdict struct {
 	Text string
 }
 
-// fact is a name and its value in the head of the report.
+// fact is a name and its value.
 type fact struct{ Name, Value string }
 
 type section struct {
@@ -52,25 +59,29 @@ type block struct {
 	Fold    *fold
 }
 
-// code is a statement or a plan, as it is.
+// code is a statement or a plan, unchanged.
 type code struct {
-	Label    string // what a screen reader calls it
+	Label    string // for screen readers
 	Language string // sql, json, or empty
 	Text     string
 }
 
-// remark is a finding with what was seen and what would mend it.
+// remark is a finding with its place in the list.
 type remark struct {
-	Number   int
-	Tone     tone
-	Severity string
-	Title    string
-	Facts    []fact
-	Evidence []string
-	Fix      *code
+	Finding
+
+	Number int
 }
 
-// fold is shown when it is asked for; Markdown has it at the end of its section.
+// Tone is the severity's.
+func (f remark) Tone() tone { return f.Severity.tone() }
+
+// Code is the suggested fix.
+func (f remark) Code() code {
+	return code{fmt.Sprintf("Suggested SQL for finding %d", f.Number), "sql", f.Fix}
+}
+
+// fold is closed at first; Markdown shows it in full.
 type fold struct {
 	Summary cell
 	Aside   string
@@ -85,15 +96,14 @@ type table struct {
 	Rows    [][]cell
 }
 
-// column is of figures, which are set to the right, of sentences, which may wrap, or of
-// names, which may not.
+// column has figures, which are set to the right, prose, which may wrap, or names, which may not.
 type column struct {
 	Name    string
 	Figures bool
 	Prose   bool
 }
 
-// cell is a text, or the name of something in the database (Code), or a judgement.
+// cell is a text, the name of something in the database (Code), or a badge (Tone).
 type cell struct {
 	Text string
 	Code bool
@@ -106,16 +116,77 @@ type picture struct {
 	Figures *table
 }
 
-func text(format string, args ...any) cell { return cell{Text: fmt.Sprintf(format, args...)} }
-
 func named(name string) cell { return cell{Text: name, Code: true} }
 
-func judged(t tone, says string) cell { return cell{Text: says, Tone: t} }
+func badge(t tone, text string) cell { return cell{Text: text, Tone: t} }
 
 func paragraph(format string, args ...any) block { return block{Text: fmt.Sprintf(format, args...)} }
 
-func (p *picture) svg() (string, error) {
-	var out bytes.Buffer
-	err := p.Chart.WriteSVG(&out)
-	return out.String(), err
+// newTable takes the columns' names: ">" in front is for figures, "~" for prose.
+func newTable(caption string, columns ...string) *table {
+	t := &table{Caption: caption}
+	for _, c := range columns {
+		name := strings.TrimLeft(c, ">~")
+		kind := c[:len(c)-len(name)]
+		t.Columns = append(t.Columns, column{Name: name, Figures: strings.Contains(kind, ">"), Prose: strings.Contains(kind, "~")})
+	}
+	return t
+}
+
+// add appends a row of cells and strings.
+func (t *table) add(cells ...any) {
+	row := make([]cell, len(cells))
+	for i, of := range cells {
+		switch of := of.(type) {
+		case cell:
+			row[i] = of
+		case string:
+			row[i].Text = of
+		}
+	}
+	t.Rows = append(t.Rows, row)
+}
+
+// blocks returns the table, or nothing if it has no rows.
+func (t *table) blocks() []block {
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	return []block{{Table: t}}
+}
+
+// folded hides the table behind its number of rows.
+func (t *table) folded(one, many string) []block {
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	return []block{{Fold: &fold{Summary: cell{Text: plural(len(t.Rows), one, many)}, Blocks: t.blocks()}}}
+}
+
+// WriteHTML writes the report as one file that needs neither a network nor a script, and that follows the reader's colors and
+// width. All texts are escaped.
+func WriteHTML(w io.Writer, r *Report) error {
+	return writeHTML(w, layOut(r))
+}
+
+func writeHTML(w io.Writer, d document) error {
+	page, err := template.New("report").Funcs(template.FuncMap{
+		"css": func() template.CSS { return template.CSS(styleSheet) },
+		"svg": func(p *picture) (template.HTML, error) {
+			var drawing strings.Builder
+			err := p.Chart.WriteSVG(&drawing)
+			return template.HTML(drawing.String()), err // chart escapes the texts in it
+		},
+	}).Parse(htmlTemplate)
+	if err != nil {
+		return fmt.Errorf("parse the report's page: %w", err)
+	}
+	var out strings.Builder
+	if err := page.Execute(&out, d); err != nil {
+		return fmt.Errorf("fill in the report's page: %w", err)
+	}
+	if _, err := io.WriteString(w, visible(out.String(), "\n\t")); err != nil {
+		return fmt.Errorf("write the report as HTML: %w", err)
+	}
+	return nil
 }

@@ -22,7 +22,7 @@ const hostile = "</code><script>alert(1)</script>|x`` `y`\x1b[31m**b** \u202e_z_
 func hostileDocument() document {
 	cells := &table{
 		Caption: hostile, Columns: []column{{Name: hostile}, {Name: hostile, Figures: true}},
-		Rows: [][]cell{{named(hostile), {Text: hostile}}, {{Text: hostile}, judged(toneBad, hostile)}},
+		Rows: [][]cell{{named(hostile), {Text: hostile}}, {{Text: hostile}, badge(toneBad, hostile)}},
 	}
 	lines := &code{Label: hostile, Language: "sql", Text: "SELECT 1;\n```\n" + hostile}
 	return document{
@@ -30,7 +30,7 @@ func hostileDocument() document {
 		Sections: []section{{ID: "a", Title: hostile, Blocks: []block{
 			{Text: hostile}, {List: []string{hostile}}, {Code: lines}, {Table: cells},
 			{Charts: []*picture{{Chart: chart.Chart{Title: hostile, XLabel: hostile, YLabel: hostile, Bars: []chart.Bar{{Name: hostile, Value: 1}}}, Figures: cells}}},
-			{Finding: &remark{Number: 1, Tone: toneBad, Severity: hostile, Title: hostile, Facts: []fact{{hostile, hostile}}, Evidence: []string{hostile}, Fix: lines}},
+			{Finding: &remark{Finding{ID: hostile, Severity: hostile, Subject: hostile, Title: hostile, Cost: hostile, Evidence: []string{hostile}, Fix: lines.Text}, 1}},
 			{Fold: &fold{Summary: named(hostile), Aside: hostile, Blocks: []block{{Text: hostile}}}},
 		}}},
 	}

@@ -1,11 +1,9 @@
-// Package report looks at a live database with the eyes of whoever wrote Tally: every
-// statement with its plan, what stands between the schema and its purpose, how it
-// grows, and what that costs, ranked.
+// Package report reports on a live database: the plan of every statement, faults of the schema, the statistics and the
+// settings, its growth, and the cost of each, most severe first.
 //
-// It reads alone: one connection, one read-only transaction, with a limit on every
-// statement and on the whole. What took too long, or what the role may not see, is
-// named in [Report].Skipped; the rest of the report is whole all the same. What a
-// finding says would mend it is never executed.
+// It only reads: one connection, one read-only transaction, with a limit on every statement and on the whole. [Report].Skipped
+// lists what took too long or what the role may not see; the rest of the report is complete all the same. Suggested fixes are
+// never executed.
 package report
 
 import (
@@ -13,8 +11,7 @@ import (
 	"time"
 )
 
-// Report is what was found. Bytes are bytes, times are in the unit that their name
-// ends with; lists are in the order in which they are to be read.
+// Report is the result. Times are in the unit that their name ends with; lists are in reading order.
 type Report struct {
 	Version    string      `json:"version"` // Tally's
 	At         time.Time   `json:"at"`
@@ -35,7 +32,7 @@ type Report struct {
 	Skipped    []Skip      `json:"skipped"`
 }
 
-// Server is the database and what serves it.
+// Server is the database and its server.
 type Server struct {
 	Version    string     `json:"version" db:"version"`
 	Number     int        `json:"version_number" db:"number"` // 150018 for 15.18
@@ -46,34 +43,33 @@ type Server struct {
 	Replica    bool       `json:"replica" db:"replica"`
 }
 
-// Machine is what the database has to work with; 0 is not known, as where it is on
-// another machine.
+// Machine has the resources of the database; 0 is not known, as for a database on another machine.
 type Machine struct {
 	Memory   int64 `json:"memory_bytes"`
 	CPUs     int   `json:"cpus"`
 	FreeDisk int64 `json:"free_disk_bytes"`
 }
 
-// Severity orders findings before their weight does.
+// Severity is compared before the weight.
 type Severity string
 
-// The severities, the worst first.
+// The severities, the most severe first.
 const (
 	Critical Severity = "critical" // money is missing, or would be after a crash
 	Warning  Severity = "warning"  // it costs time or room already, or will soon
 	Note     Severity = "note"     // good to know
 )
 
-// Finding is one thing that is not as it should be.
+// Finding is a fault or a risk.
 type Finding struct {
 	ID       string   `json:"id"` // of its kind, such as missing-index
 	Severity Severity `json:"severity"`
 	Subject  string   `json:"subject"` // the relation, setting or query
 	Title    string   `json:"title"`
-	Cost     string   `json:"cost"`     // what it costs, with a figure where there is one
-	Weight   float64  `json:"weight"`   // by which findings of one severity are ranked
-	Evidence []string `json:"evidence"` // what was seen
-	Fix      string   `json:"fix"`      // SQL, or comments of it; never executed
+	Cost     string   `json:"cost"`   // with a figure where there is one
+	Weight   float64  `json:"weight"` // sorts findings of one severity
+	Evidence []string `json:"evidence"`
+	Fix      string   `json:"fix"` // SQL, or comments of it; never executed
 }
 
 // Night is one day's loads, by the day (UTC) on which they ended.
@@ -87,7 +83,7 @@ type Night struct {
 	Seconds  float64   `json:"seconds" db:"seconds"` // all loads' time, added up
 }
 
-// Growth is how a table grows, its partitions and indexes included.
+// Growth is the growth of a table, its partitions and indexes included.
 type Growth struct {
 	Table         string  `json:"table"`
 	Bytes         int64   `json:"bytes"`
@@ -98,11 +94,11 @@ type Growth struct {
 
 // Forecast is the day on which a limit is met if nights go on as they have.
 type Forecast struct {
-	Limit string     `json:"limit"` // what would be met
-	Now   string     `json:"now"`   // how far it is, with units
-	At    string     `json:"at"`    // the limit itself, with units
-	Day   *time.Time `json:"day"`   // nil: not within a hundred years, or not known
-	Why   string     `json:"why"`   // how the day was computed, or why there is none
+	Limit string     `json:"limit"`
+	Now   string     `json:"now"` // with units
+	At    string     `json:"at"`  // the limit's value, with units
+	Day   *time.Time `json:"day"` // nil: not within a hundred years, or not known
+	Why   string     `json:"why"` // how the day was computed, or why there is none
 }
 
 // Query is one of Tally's statements and its plan on this database.
@@ -110,18 +106,18 @@ type Query struct {
 	Name      string          `json:"name"`
 	Purpose   string          `json:"purpose"`
 	SQL       string          `json:"sql"`
-	Executed  bool            `json:"executed"` // false: planned alone, as it writes or reads whole tables
+	Executed  bool            `json:"executed"` // false: only planned, as it writes or reads whole tables
 	Planning  float64         `json:"planning_ms"`
 	Execution float64         `json:"execution_ms"`
 	Buffers   int64           `json:"buffers"`  // pages touched
-	Expected  []string        `json:"expected"` // what its plan was held against
-	Denied    []string        `json:"denied"`   // what of that does not hold
+	Expected  []string        `json:"expected"` // compared with its plan
+	Denied    []string        `json:"denied"`   // expectations that do not hold
 	Plan      json.RawMessage `json:"plan"`     // as EXPLAIN (FORMAT JSON) gave it
-	Text      string          `json:"text"`     // the same for people
+	Text      string          `json:"text"`     // the same, to read
 	Skipped   string          `json:"skipped"`  // why there is no plan; empty where there is one
 }
 
-// Table is a table or a partition, or a partitioned table with the sizes of none.
+// Table is a table, a partition, or a partitioned table without sizes of its own.
 type Table struct {
 	Name         string     `json:"name" db:"name"`
 	PartitionOf  string     `json:"partition_of" db:"partition_of"`
@@ -160,8 +156,7 @@ type Index struct {
 	Scans      int64  `json:"scans" db:"scans"`
 }
 
-// Partition is one month of transactions: what its table holds, and what daily_totals
-// counts in it.
+// Partition is one month of transactions: the rows of its table, and those that daily_totals counts.
 type Partition struct {
 	Month   time.Time `json:"month" db:"month"`
 	Name    string    `json:"name" db:"name"` // empty: there is none
@@ -172,7 +167,7 @@ type Partition struct {
 	Amount  string    `json:"amount" db:"amount"`
 }
 
-// Setting is one of the server's settings that matter here.
+// Setting is a setting of the server that matters here.
 type Setting struct {
 	Name    string `json:"name" db:"name"`
 	Value   string `json:"value" db:"value"`   // with its unit, as SHOW gives it
@@ -190,7 +185,7 @@ type Statement struct {
 	Rows  int64   `json:"rows" db:"rows"`
 }
 
-// Skip is something that was not looked at.
+// Skip is a part that the report lacks, with the reason.
 type Skip struct {
 	What string `json:"what"`
 	Why  string `json:"why"`

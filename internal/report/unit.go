@@ -9,46 +9,67 @@ import (
 )
 
 // count writes a number with commas between its thousands.
-func count[N ~int | ~int32 | ~int64](n N) string {
-	return grouped(strconv.FormatInt(int64(n), 10))
-}
+func count[N ~int | ~int64 | ~float64](n N) string { return grouped(strconv.FormatInt(int64(n), 10)) }
 
-// grouped is a decimal with commas between its thousands, and every digit that it had.
+// grouped writes a decimal with commas between its thousands, and with every digit that it had.
 func grouped(decimal string) string {
 	var out strings.Builder
-	if strings.HasPrefix(decimal, "-") {
+	if positive, negative := strings.CutPrefix(decimal, "-"); negative {
 		out.WriteRune('−')
-		decimal = decimal[1:]
+		decimal = positive
 	}
-	whole, decimals, _ := strings.Cut(decimal, ".")
+	whole, _, _ := strings.Cut(decimal, ".")
 	for i, d := range whole {
 		if i > 0 && (len(whole)-i)%3 == 0 {
 			out.WriteByte(',')
 		}
 		out.WriteRune(d)
 	}
-	if decimals != "" {
-		out.WriteString("." + decimals)
+	return out.String() + decimal[len(whole):]
+}
+
+// estimate writes the planner's number of rows, which is below zero where it has none.
+func estimate(rows float64) string {
+	if rows < 0 {
+		return "not known"
 	}
-	return out.String()
+	return count(rows)
+}
+
+// brief writes a number of rows with two or three digits.
+func brief(rows float64) string {
+	if rows < 0 {
+		return "?"
+	}
+	unit, decimals := "", 0
+	for _, larger := range []string{"k", "M", "G"} {
+		if rows < 999.5 {
+			break
+		}
+		rows, unit = rows/1000, larger
+	}
+	if unit != "" && rows < 9.95 {
+		decimals = 1
+	}
+	return strconv.FormatFloat(rows, 'f', decimals, 64) + unit
 }
 
 // size writes bytes in the unit in which they have one to four digits.
 func size(bytes int64) string {
-	x, unit := float64(bytes), 0
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
-	for math.Abs(x) >= 1024 && unit < len(units)-1 {
-		x, unit = x/1024, unit+1
+	x, unit, decimals := float64(bytes), "B", 1
+	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
+		if math.Abs(x) < 1024 {
+			break
+		}
+		x, unit = x/1024, larger
 	}
-	decimals := 1
-	if unit == 0 || math.Abs(x) >= 100 {
+	if unit == "B" || math.Abs(x) >= 100 {
 		decimals = 0
 	}
-	return strings.Replace(strconv.FormatFloat(x, 'f', decimals, 64), "-", "−", 1) + " " + units[unit]
+	return strings.Replace(strconv.FormatFloat(x, 'f', decimals, 64), "-", "−", 1) + " " + unit
 }
 
-// took writes a duration with two or three digits that count, and days where there
-// are days.
+// took writes a duration with two or three significant digits, and in days where there are days.
 func took(d time.Duration) string {
 	switch abs := d.Abs(); {
 	case abs == 0:
@@ -66,23 +87,26 @@ func took(d time.Duration) string {
 		d = d.Round(time.Minute)
 		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 	default:
-		return fmt.Sprintf("%s days", count(int64(math.Round(d.Hours()/24))))
+		return count(math.Round(d.Hours()/24)) + " days"
 	}
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+func milliseconds(ms float64) string { return took(time.Duration(ms * float64(time.Millisecond))) }
 
 // significant writes a positive number below a thousand with three digits.
 func significant(x float64) string {
 	decimals := 2
-	if math.Abs(x) >= 9.995 {
-		decimals = 1
-	}
 	if math.Abs(x) >= 99.95 {
 		decimals = 0
+	} else if math.Abs(x) >= 9.995 {
+		decimals = 1
 	}
 	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
 
-// share writes a share of one in per cent.
+// share writes a part of one in per cent.
 func share(x float64) string {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return "–"
@@ -94,7 +118,7 @@ func share(x float64) string {
 	return strconv.FormatFloat(math.Floor(x*1e4+1e-9)/100, 'f', decimals, 64) + " %"
 }
 
-// moment writes a time as a reader of logs knows it, in UTC.
+// moment writes a time in UTC, as a log does.
 func moment(t time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -102,10 +126,18 @@ func moment(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// day writes the date of a time.
-func day(t time.Time) string {
-	if t.IsZero() {
-		return "–"
+func when(t *time.Time) string {
+	if t == nil {
+		return "never"
 	}
-	return t.Format(time.DateOnly)
+	return t.UTC().Format("2006-01-02 15:04")
+}
+
+func day(t time.Time) string { return t.Format(time.DateOnly) }
+
+func plural[N ~int | ~int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return count(n) + " " + many
 }

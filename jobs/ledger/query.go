@@ -26,7 +26,7 @@ func lists(sample explain.Sample) []explain.Query {
 	}
 	// of a page that holds whatever comes next: a page of the table a row, and the way there
 	paged := func(q explain.Query) explain.Query {
-		q.Expect.MostBuffers = 10 * rows
+		q.Expect.MaxBuffers = 10 * rows
 		return q
 	}
 	ofRun := RejectQuery{RunID: sample.RunID, Limit: rows}

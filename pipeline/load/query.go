@@ -28,7 +28,7 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 	}
 	known, knownArgs := knownRows(s)
 	list := []explain.Query{
-		{Name: "no_keys", Purpose: "each load", Before: lookUp[:1], Expect: explain.Expectation{MostBuffers: 8}},
+		{Name: "no_keys", Purpose: "each load", Before: lookUp[:1], Expect: explain.Expectation{MaxBuffers: 8}},
 		{Name: "known_keys", Purpose: "each thousand rows of a load", Before: lookUp, Args: []any{s.TransactionIDs}, Expect: uses("transaction_keys_pkey")},
 		{
 			Name: "stored", Purpose: "each load of ids that are stored already", Before: lookUp[:1],
@@ -38,7 +38,7 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 		{Name: "prefetch_months", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("user_months_pkey")},
 		{Name: "prefetch_users", Purpose: "each small load", Before: lookUp, Args: []any{users}, Expect: uses("user_summary_pkey")},
 		{Name: "missing_months", Purpose: "each load", Before: lookUp[:1], Args: []any{slices.Compact(months)}},
-		{Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256}, Expect: explain.Expectation{Indexes: []string{"etl_files_content_once"}, MostBuffers: 8}},
+		{Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256}, Expect: explain.Expectation{Indexes: []string{"etl_files_content_once"}, MaxBuffers: 8}},
 		{Name: "fence", Purpose: "each load, right before its commit", Before: lookUp[:1], Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey", "etl_attempts_pkey")},
 	}
 	return named(list, statements)

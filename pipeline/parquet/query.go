@@ -26,7 +26,7 @@ func Queries(s explain.Sample) []explain.Query {
 		switch t.by {
 		case month:
 			q.Name = t.name
-			q.Args, q.Expect.MostPartitions, q.Purpose = []any{one.First(), (one + 1).First()}, 1, "each month that is exported"
+			q.Args, q.Expect.MaxPartitions, q.Purpose = []any{one.First(), (one + 1).First()}, 1, "each month that is exported"
 		case months:
 			q.Args = []any{firsts}
 		}

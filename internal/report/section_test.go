@@ -44,7 +44,7 @@ func sample() *Report {
 				Fix:      "ALTER TABLE transaction_keys ADD PRIMARY KEY (transaction_id);"},
 			{ID: "stale-statistics", Severity: Warning, Subject: "transactions_2024_02", Title: "Statistics are older than a third of the rows", Cost: "plans are made for 600,000 rows, there are 900,000",
 				Evidence: []string{"changed since ANALYZE: 300,000"}, Fix: "ANALYZE transactions_2024_02;"},
-			{ID: "unused-index", Severity: Note, Subject: "etl_files_note", Title: "An index that nobody reads", Cost: "24 MiB"},
+			{ID: "unused-index", Severity: Note, Subject: "etl_files_note", Title: "An index without readers", Cost: "24 MiB"},
 		},
 		Growth: []Growth{
 			{Table: "transactions", Bytes: 1 << 30, Rows: 10_000_000, BytesPerRow: 107, BytesPerNight: 12 << 20},
@@ -123,20 +123,20 @@ func TestVerdict(t *testing.T) {
 	t.Parallel()
 	says := sample().verdict()
 	assert.Equal(t, verdict{toneBad, "1 critical finding, 1 warning and 1 note. First: transaction_keys has no primary key. Not looked at: 1 thing."}, says)
-	assert.Equal(t, verdict{toneNote, "Nothing was ever loaded, so plans and sizes say little. Nothing was found that wants mending."}, empty().verdict())
+	assert.Equal(t, verdict{toneNote, "Nothing was ever loaded, so plans and sizes say little. Nothing was found that needs action."}, empty().verdict())
 	assert.Equal(t, toneGood, (&Report{}).verdict().Tone)
 	assert.Equal(t, toneNote, (&Report{Skipped: []Skip{{"tables", "timeout"}}}).verdict().Tone)
 	noted := &Report{Findings: []Finding{{Severity: Note, Title: "a."}, {Severity: Note, Title: "b"}}}
 	assert.Equal(t, verdict{toneNote, "2 notes. First: a."}, noted.verdict())
 }
 
-func TestJudgement(t *testing.T) {
+func TestOutcome(t *testing.T) {
 	t.Parallel()
 	var says []string
 	for _, q := range sample().Queries {
-		says = append(says, fmt.Sprint(q.judgement().Text, ", ", q.time(), ", ", q.pages()))
+		says = append(says, fmt.Sprint(q.outcome().Text, ", ", q.time(), ", ", q.pages()))
 	}
-	assert.Equal(t, []string{"proven, 34.0 µs, 4", "denied, 2.35 s, 12,345", "not judged, planned alone, –", "not looked at, –, –"}, says)
+	assert.Equal(t, []string{"proven, 34.0 µs, 4", "denied, 2.35 s, 12,345", "not checked, only planned, –", "not looked at, –, –"}, says)
 }
 
 // What a reader could take for the whole table is the sum of its partitions.

@@ -11,15 +11,15 @@ import (
 // moment in which the machine was busy.
 func TestSlowQueries(t *testing.T) {
 	t.Parallel()
-	g := &gathering{Report: &Report{Queries: []Query{
+	c := &collector{Report: &Report{Queries: []Query{
 		{Name: "busy", Executed: true, Execution: 900, Buffers: 40},
 		{Name: "short", Executed: true, Execution: 40, Buffers: 492_006},
 		{Name: "planned", Buffers: 492_006},
 		{Name: "slow", Executed: true, Execution: 2617, Buffers: 492_006},
 	}}}
-	g.judgeQueries()
-	require.Len(t, g.found, 1)
-	assert.Equal(t, "slow-query", g.found[0].ID)
-	assert.Equal(t, "slow", g.found[0].Subject)
-	assert.Contains(t, g.found[0].Cost, "492,006 pages")
+	c.checkQueries()
+	require.Len(t, c.Findings, 1)
+	assert.Equal(t, "slow-query", c.Findings[0].ID)
+	assert.Equal(t, "slow", c.Findings[0].Subject)
+	assert.Contains(t, c.Findings[0].Cost, "492,006 pages")
 }

@@ -1,0 +1,99 @@
+package report
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/opentax/tally/internal/sqlfile"
+)
+
+// findingWords has the title, cost, evidence and fix of each kind of finding, a template a line.
+//
+//go:embed finding.tmpl
+var findingWords string
+
+// facts are what the words of a finding are filled in with.
+type facts map[string]any
+
+// find adds a finding in the words of its kind; behind a comma the kind names one of several wordings. Each line is filled
+// in by itself, so that a name with a line end in it cannot add a fix.
+func (c *collector) find(kind string, s Severity, weight float64, subject string, about facts) {
+	id, _, _ := strings.Cut(kind, ",")
+	f := Finding{ID: id, Severity: s, Subject: subject, Weight: weight, Evidence: []string{}}
+	if about == nil {
+		about = facts{}
+	}
+	about["subject"] = subject
+	for line := range strings.SplitSeq(sqlfile.Parse(findingWords)[kind], "\n") {
+		part, words, _ := strings.Cut(line, ": ")
+		text, err := filledIn(words, about)
+		if err != nil {
+			c.skip("the words of "+kind, err.Error())
+		}
+		switch part {
+		case "title":
+			f.Title = text
+		case "cost":
+			f.Cost = text
+		case "seen":
+			f.Evidence = append(f.Evidence, text)
+		case "fix":
+			f.Fix = strings.TrimPrefix(f.Fix+"\n"+text, "\n")
+		}
+	}
+	c.Findings = append(c.Findings, f)
+}
+
+func filledIn(words string, about facts) (string, error) {
+	t, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
+		"count": count[int64], "rows": func(n float64) string { return count(max(n, 0)) }, "size": size, "share": share, "when": when, "day": day,
+		"month": func(t time.Time) string { return t.Format("2006-01") }, "took": func(s float64) string { return took(seconds(s)) },
+	}).Parse(words)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	err = t.Execute(&out, about)
+	return out.String(), err
+}
+
+// sortFindings puts the most severe first.
+func (c *collector) sortFindings() {
+	order := []Severity{Critical, Warning, Note}
+	slices.SortStableFunc(c.Findings, func(a, b Finding) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(order, a.Severity), slices.Index(order, b.Severity)),
+			cmp.Compare(b.Weight, a.Weight),
+			strings.Compare(a.ID+a.Subject, b.ID+b.Subject),
+		)
+	})
+}
+
+// rollupTotal is the sum of a rollup.
+type rollupTotal struct{ Rollup, Transactions, Amount string }
+
+// failedRun is a night that failed permanently.
+type failedRun struct {
+	ID          int64
+	Date, Error string
+}
+
+// checkData compares the rollups' sums and reads the ledger. It recomputes nothing: tally verify does.
+func (c *collector) checkData(totals []rollupTotal, failed []failedRun) {
+	for _, t := range totals {
+		if first := totals[0]; t.Transactions != first.Transactions || t.Amount != first.Amount {
+			c.find("rollups-disagree", Critical, 110, t.Rollup, facts{"first": first, "total": t})
+		}
+	}
+	for _, run := range failed {
+		c.find("failed-run", Warning, 60, fmt.Sprintf("run %d", run.ID), facts{"run": run})
+	}
+	if c.Empty {
+		c.find("nothing-loaded", Note, 1, c.Server.Database, nil)
+	}
+}

@@ -1,0 +1,103 @@
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// schemaText has every index that migrations make, a line each, but for the primary keys of rollups: table, index and
+// definition, separated by tabs. A test compares it with a migrated database.
+//
+//go:embed schema.txt
+var schemaText string
+
+// ownIndex is an index that migrations make.
+type ownIndex struct{ table, name, definition string }
+
+func (c *collector) ownIndexes() (all []ownIndex) {
+	for _, r := range c.config.Rollups {
+		name := r.Table + "_pkey"
+		definition := fmt.Sprintf("CREATE UNIQUE INDEX %s ON public.%s USING btree (%s)", name, r.Table, strings.Join(r.Keys, ", "))
+		all = append(all, ownIndex{r.Table, name, definition})
+	}
+	for line := range strings.Lines(schemaText) {
+		parts := strings.SplitN(strings.TrimSpace(line), "\t", 3)
+		all = append(all, ownIndex{parts[0], parts[1], parts[2]})
+	}
+	return all
+}
+
+func (c *collector) isOwn(name string) bool {
+	return slices.ContainsFunc(c.ownIndexes(), func(own ownIndex) bool { return own.name == name })
+}
+
+// checkSchema compares indexes and partitions with those that migrations make.
+func (c *collector) checkSchema() {
+	for _, name := range c.config.Pending {
+		c.find("pending-migration", Warning, 90, name, nil)
+	}
+	if len(c.Indexes) == 0 {
+		return // they could not be read, and Skipped has the reason
+	}
+	for _, own := range c.ownIndexes() {
+		if !slices.ContainsFunc(c.Indexes, func(i Index) bool { return i.Name == own.name }) {
+			c.missingIndex(own)
+		}
+	}
+	for _, i := range c.Indexes {
+		if !i.Valid && (!i.Partition || c.isOwn(i.Name)) {
+			c.find("invalid-index", Warning, 70, i.Name, facts{"table": i.Table})
+		}
+	}
+	c.checkPartitions()
+}
+
+// missingIndex is critical for a unique index, without which duplicate keys are accepted.
+func (c *collector) missingIndex(own ownIndex) {
+	t := c.table(own.table)
+	kind, severity := "missing-index", Warning
+	unique := strings.HasPrefix(own.definition, "CREATE UNIQUE")
+	if unique {
+		severity = Critical
+	}
+	if strings.HasSuffix(own.name, "_pkey") {
+		kind = "missing-index, primary key"
+	}
+	t.Name = own.table // also where its table was not seen
+	c.find(kind, severity, 80+pagesWeight(t), own.name, facts{
+		"table": t, "unique": unique, "definition": own.definition, "columns": own.definition[strings.Index(own.definition, "("):],
+		"concurrently": strings.Replace(own.definition, "INDEX ", "INDEX CONCURRENTLY ", 1),
+	})
+}
+
+// checkPartitions looks for months whose rows are counted but not there, and for mistyped years.
+func (c *collector) checkPartitions() {
+	const maxEstimateError = 0.5
+	for i, p := range c.Partitions {
+		counted := float64(p.Counted)
+		switch {
+		case p.Name == "" && p.Counted > 0:
+			c.find("missing-partition", Critical, 100+counted/1e6, "transactions, "+p.Month.Format("2006-01"), facts{"p": p, "next": p.Month.AddDate(0, 1, 0)})
+		case p.Name != "" && p.Held >= 0 && p.Held < maxEstimateError*counted: // emptied, or lost and made anew by a later load
+			c.find("short-partition", Critical, 99+counted/1e6, p.Name, facts{"p": p})
+		}
+		if p.Counted > 0 && c.standsApart(i) {
+			c.find("lone-month", Note, 5, p.Name, facts{"p": p})
+		}
+	}
+}
+
+// standsApart reports whether a month is years away from all others: its year may be mistyped, and within the window of dates.
+func (c *collector) standsApart(i int) bool {
+	const apart = 36
+	months := func(a, b Partition) int {
+		return (b.Month.Year()-a.Month.Year())*12 + int(b.Month.Month()-a.Month.Month())
+	}
+	return len(c.Partitions) > 2 && (i == 0 || months(c.Partitions[i-1], c.Partitions[i]) >= apart) &&
+		(i+1 == len(c.Partitions) || months(c.Partitions[i], c.Partitions[i+1]) >= apart)
+}
+
+// pagesWeight sorts large tables before small ones; it is below 10.
+func pagesWeight(t Table) float64 { return min(9.9, float64(t.Bytes)/(1<<30)) }
