@@ -84,19 +84,20 @@ WHERE user_id = $1 AND transaction_date BETWEEN $2::date AND $3::date ORDER BY t
 // takeKeys reads the first rows of the key table as they are stored: in any order of the ids, and without its index, which may
 // be missing.
 func (s *Sample) takeKeys(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, "SELECT transaction_id, user_id, transaction_date FROM transaction_keys LIMIT $1", pgx.QueryExecModeDescribeExec, sampleIDs)
+	const first = "SELECT transaction_id, user_id, transaction_date FROM transaction_keys LIMIT $1"
+	rows, err := tx.Query(ctx, first, pgx.QueryExecModeDescribeExec, sampleIDs)
 	if err != nil {
 		return err
 	}
 	type key struct {
-		TransactionID   string
-		UserID          int32
-		TransactionDate civil.Date
+		ID   string
+		User int32
+		Date civil.Date
 	}
 	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[key])
-	slices.SortFunc(keys, func(a, b key) int { return cmp.Compare(a.TransactionID, b.TransactionID) })
+	slices.SortFunc(keys, func(a, b key) int { return cmp.Compare(a.ID, b.ID) })
 	for _, k := range keys {
-		s.TransactionIDs, s.UserIDs, s.Dates = append(s.TransactionIDs, k.TransactionID), append(s.UserIDs, k.UserID), append(s.Dates, k.TransactionDate)
+		s.TransactionIDs, s.UserIDs, s.Dates = append(s.TransactionIDs, k.ID), append(s.UserIDs, k.User), append(s.Dates, k.Date)
 	}
 	return err
 }

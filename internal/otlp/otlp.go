@@ -49,7 +49,9 @@ var _ otlptrace.Client = (*Client)(nil)
 
 // New makes a client. It connects when it has spans to send.
 func New(c Config) *Client {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: c.TLS, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: c.TLS, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second,
+	}
 	return &Client{c, &http.Client{Transport: transport, Timeout: c.Timeout}}
 }
 

@@ -70,13 +70,13 @@ func expected(e explain.Expectation) []string {
 // may still read its index from end to end. Time by itself is no finding: the query may have waited for its machine.
 func (c *collector) checkQueries() {
 	for _, q := range c.Queries {
-		about := facts{"q": q, "seconds": (q.Planning + q.Execution) / 1000}
+		about := facts{"q": q, "seconds": (q.Planning + q.Execution) / 1000, "limit": slowMilliseconds, "small": int64(smallTable)}
 		switch {
 		case len(q.Denied) > 0:
 			c.find("plan", Warning, 28+min(10, q.Execution/1000), q.Name, about)
 			c.Findings[len(c.Findings)-1].Evidence = q.Denied
 		case q.Executed && q.Execution >= slowMilliseconds && q.Buffers*pageSize >= smallTable:
-			about["seconds"], about["bytes"], about["limit"], about["small"] = q.Execution/1000, q.Buffers*pageSize, slowMilliseconds, int64(smallTable)
+			about["seconds"], about["bytes"] = q.Execution/1000, q.Buffers*pageSize
 			c.find("slow-query", Warning, 27+min(10, q.Execution/1000), q.Name, about)
 		}
 	}

@@ -79,7 +79,8 @@ func (c *collector) checkPartitions() {
 		counted := float64(p.Counted)
 		switch {
 		case p.Name == "" && p.Counted > 0:
-			c.find("missing-partition", Critical, 100+counted/1e6, "transactions, "+p.Month.Format("2006-01"), facts{"p": p, "next": p.Month.AddDate(0, 1, 0)})
+			month := "transactions, " + p.Month.Format("2006-01")
+			c.find("missing-partition", Critical, 100+counted/1e6, month, facts{"p": p, "next": p.Month.AddDate(0, 1, 0)})
 		case p.Name != "" && p.Held >= 0 && p.Held < maxEstimateError*counted: // emptied, or lost and made anew by a later load
 			c.find("short-partition", Critical, 99+counted/1e6, p.Name, facts{"p": p})
 		}

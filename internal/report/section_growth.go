@@ -106,7 +106,8 @@ func (r *Report) sizeChart() *picture {
 }
 
 func (r *Report) forecastTable() *table {
-	t := newTable("Limits, and the day on which each is met if nights go on as they have", "~limit", ">~now", ">at", ">day", "~how this was computed")
+	t := newTable("Limits, and the day on which each is met if nights go on as they have",
+		"~limit", ">~now", ">at", ">day", "~how this was computed")
 	for _, f := range r.Forecasts {
 		on := "–" // the last column has the reason
 		if f.Day != nil {

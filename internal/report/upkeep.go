@@ -46,7 +46,9 @@ func (c *collector) checkStatistics(t Table) {
 	case t.Analyzed == nil && !t.HasStats:
 		c.find("stale-statistics, none", Warning, 40+pagesWeight(t), t.Name, facts{"t": t})
 	case float64(t.Modified) > minStaleShare*rows:
-		c.find("stale-statistics", Warning, 30+pagesWeight(t), t.Name, facts{"t": t, "rows": rows, "share": min(1, float64(t.Modified)/max(rows, 1))})
+		c.find("stale-statistics", Warning, 30+pagesWeight(t), t.Name, facts{
+			"t": t, "rows": rows, "share": min(1, float64(t.Modified)/max(rows, 1)),
+		})
 	}
 }
 
@@ -54,7 +56,9 @@ func (c *collector) checkStatistics(t Table) {
 func (c *collector) checkRows(t Table) {
 	dead, all := float64(t.Dead), float64(t.Dead+t.Live)
 	if t.Bytes >= smallTable && dead > minDeadShare*all {
-		c.find("dead-rows", Warning, 39+pagesWeight(t)/10, t.Name, facts{"t": t, "share": dead / all, "bytes": int64(float64(t.Bytes) * dead / all)})
+		c.find("dead-rows", Warning, 39+pagesWeight(t)/10, t.Name, facts{
+			"t": t, "share": dead / all, "bytes": int64(float64(t.Bytes) * dead / all),
+		})
 	}
 	if t.Bytes >= smallTable && float64(t.Bloat) > minBloatShare*float64(t.Bytes) {
 		c.find("bloat", Warning, 39+pagesWeight(t)/10, t.Name, facts{"t": t})
@@ -81,7 +85,8 @@ func (c *collector) checkReads(t Table) {
 
 // checkUse finds indexes that are never read and that no migration makes: Tally's own may serve once a year.
 func (c *collector) checkUse(i Index) {
-	if i.Scans == 0 && !i.Constraint && !i.Partition && i.Bytes >= minUnusedIndex && !strings.HasPrefix(i.Table, "river_") && !c.isOwn(i.Name) {
+	needed := i.Scans > 0 || i.Constraint || i.Partition || strings.HasPrefix(i.Table, "river_") || c.isOwn(i.Name)
+	if !needed && i.Bytes >= minUnusedIndex {
 		c.find("unused-index", Note, 14, i.Name, facts{"index": i})
 	}
 }
