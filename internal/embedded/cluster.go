@@ -1,3 +1,5 @@
+//go:build unix
+
 package embedded
 
 import (
@@ -18,61 +20,41 @@ import (
 const scratchCluster = "pgdata.new-"
 
 // clusterMajor returns the major version of the cluster, 0 if there is none.
-func (s *Server) clusterMajor() (int, error) {
-	path := filepath.Join(s.layout.data(), "PG_VERSION")
+func (s *Server) clusterMajor() (major int, err error) {
+	path := s.path("pgdata/PG_VERSION")
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, &Error{Op: "read", Path: path, Err: err}
+	if err == nil {
+		major, err = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
-	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 0, &Error{Op: "read", Path: path, Err: err}
-	}
-	return major, nil
+	return major, failed("read", path, err)
 }
 
-// initCluster creates the cluster if there is none.
-func (s *Server) initCluster(ctx context.Context) error {
-	major, err := s.clusterMajor()
-	if err != nil {
-		return err
+func (s *Server) createCluster(ctx context.Context) error {
+	s.config.Logger.InfoContext(ctx, "creating a database cluster", "folder", s.data(), "postgres", s.programs.major)
+	unfinished, err := filepath.Glob(s.path(scratchCluster + "*")) // of killed processes
+	for _, dir := range unfinished {
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := s.readPassword(major != 0); err != nil || major != 0 {
-		return err
+	if err != nil { // it only takes disk space
+		s.config.Logger.DebugContext(ctx, "could not remove an incomplete cluster", "error", err)
 	}
-	s.config.Logger.InfoContext(ctx, "creating a database cluster", "folder", s.layout.data(), "postgres", s.programs.major)
-	s.removeUnfinished(ctx)
 	// The initdb of a killed process may still be running: a random name keeps it
 	// out of this folder.
-	scratch := s.layout.path(scratchCluster + strings.ToLower(rand.Text()))
+	scratch := s.path(scratchCluster + strings.ToLower(rand.Text()))
 	if err := s.owner.mkdir(scratch); err != nil {
 		return err
 	}
 	if err := s.initdb(ctx, scratch); err != nil {
 		return err
 	}
-	if err := os.Rename(scratch, s.layout.data()); err != nil {
-		return &Error{Op: "rename the cluster to", Path: s.layout.data(), Err: err}
-	}
-	return syncDir(s.layout.dir)
-}
-
-// removeUnfinished removes the incomplete clusters of killed processes.
-func (s *Server) removeUnfinished(ctx context.Context) {
-	left, err := filepath.Glob(s.layout.path(scratchCluster + "*"))
-	for _, dir := range left {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
-	if err != nil { // it only takes disk space
-		s.config.Logger.DebugContext(ctx, "could not remove an incomplete cluster", "error", err)
-	}
+	return renameDurably(scratch, s.data())
 }
 
 func (s *Server) initdb(ctx context.Context, target string) error {
-	secret := s.layout.path("password.initdb") // the server's user may not be able to read the password file
+	secret := s.path("password.initdb") // the server's user may not be able to read the password file
 	if err := s.owner.writeSecret(secret, s.password); err != nil {
 		return err
 	}
@@ -83,16 +65,17 @@ func (s *Server) initdb(ctx context.Context, target string) error {
 		args = append(args, "--no-sync")
 	}
 	command := s.owner.command(ctx, s.programs.path("initdb"), args...)
-	command.Dir = s.layout.dir
-	if out, err := command.CombinedOutput(); err != nil {
-		return &Error{Op: "initdb in", Path: target, Err: fmt.Errorf("%w\n%s", errors.Join(ctx.Err(), err), lastLines(string(out)))}
+	command.Dir = s.dir
+	out, err := command.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", errors.Join(ctx.Err(), err), lastLines(string(out)))
 	}
-	return nil
+	return failed("initdb in", target, err)
 }
 
 // readPassword reads the folder's password, or generates one for a new cluster.
 func (s *Server) readPassword(needed bool) error {
-	path := s.layout.password()
+	path := s.path("password")
 	text, err := os.ReadFile(path)
 	if s.password = strings.TrimSpace(string(text)); s.password != "" {
 		return nil
@@ -102,7 +85,7 @@ func (s *Server) readPassword(needed bool) error {
 	}
 	if needed || !errors.Is(err, fs.ErrNotExist) {
 		return &Error{Op: "read the superuser's password from", Path: path, Err: err,
-			Hint: "restore it (one line), or move " + s.layout.data() + " away to create a new cluster"}
+			Hint: "restore it (one line), or move " + s.data() + " away to create a new cluster"}
 	}
 	s.password = rand.Text()
 	return writeDurably(path, s.password+"\n")
@@ -112,51 +95,35 @@ func (s *Server) readPassword(needed bool) error {
 // the password, without which the cluster is unusable.
 func writeDurably(path, text string) error {
 	scratch := path + ".new"
-	err := func() (err error) {
-		file, err := os.OpenFile(scratch, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, file.Close()) }()
-		if _, err := file.WriteString(text); err != nil {
-			return err
-		}
-		return file.Sync()
-	}()
+	file, err := os.OpenFile(scratch, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err == nil {
-		err = os.Rename(scratch, path)
+		_, err = file.WriteString(text)
+		err = errors.Join(err, file.Sync(), file.Close())
 	}
 	if err != nil {
-		return &Error{Op: "write", Path: path, Err: err}
+		return failed("write", path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return renameDurably(scratch, path)
 }
 
-func syncDir(path string) error {
-	dir, err := os.Open(path)
+func renameDurably(from, to string) error {
+	err := os.Rename(from, to)
 	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
+		var dir *os.File
+		if dir, err = os.Open(filepath.Dir(to)); err == nil {
+			err = errors.Join(dir.Sync(), dir.Close())
+		}
 	}
-	if err != nil {
-		return &Error{Op: "sync", Path: path, Err: err}
-	}
-	return nil
+	return failed("create", to, err)
 }
 
 // ensureDatabase creates the database tally if it is missing. It runs on every
 // start, since a process may have been killed after initdb.
-func (s *Server) ensureDatabase(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, s.endpoint.url(s.password, maintenance))
-	if err != nil {
-		return &Error{Op: "connect to", Path: s.endpoint.host, Err: err}
-	}
+func ensureDatabase(ctx context.Context, conn *pgx.Conn) error {
 	var exists bool
-	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", databaseName).Scan(&exists)
+	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", databaseName).Scan(&exists)
 	if err == nil && !exists {
-		_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{databaseName}.Sanitize())
+		_, err = conn.Exec(ctx, "CREATE DATABASE "+databaseName)
 	}
-	if err = errors.Join(err, conn.Close(ctx)); err != nil {
-		return &Error{Op: "create the database", Path: databaseName, Err: err}
-	}
-	return nil
+	return failed("create the database", databaseName, errors.Join(err, conn.Close(ctx)))
 }

@@ -99,7 +99,7 @@ func killServer(t *testing.T, server *Server) {
 	pid := server.PID()
 	require.NotZero(t, pid)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	awaitExit(t, server.layout.dir, pid)
+	awaitExit(t, server.dir, pid)
 }
 
 func TestIncompleteClusterIsRecreated(t *testing.T) {
@@ -123,7 +123,7 @@ func TestIncompleteClusterIsRecreated(t *testing.T) {
 // sleeps before it reports that there is no file.
 func slowRecovery(t *testing.T, server *Server, seconds int) map[string]string {
 	t.Helper()
-	path := filepath.Join(server.layout.data(), "recovery.signal")
+	path := filepath.Join(server.data(), "recovery.signal")
 	require.NoError(t, server.owner.writeSecret(path, ""))
 	return map[string]string{"restore_command": fmt.Sprintf("sleep %d; false", seconds)}
 }

@@ -85,7 +85,7 @@ func longFolder(t *testing.T) string {
 
 // running returns the process ID of the folder's server, or 0.
 func running(dir string) int {
-	s := Server{layout: layout{dir}}
+	s := Server{dir: dir}
 	return s.PID()
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 package embedded
 
 import (
@@ -5,33 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// downloadVersion returns the release to download for a major version.
+// downloadVersion returns the release to download for a supported major version.
 func downloadVersion(major int) embeddedpostgres.PostgresVersion {
-	switch major {
-	case 15:
-		return embeddedpostgres.V15
-	case 16:
-		return embeddedpostgres.V16
-	case 17:
-		return embeddedpostgres.V17
-	default:
-		return embeddedpostgres.V18
-	}
+	releases := []embeddedpostgres.PostgresVersion{embeddedpostgres.V15, embeddedpostgres.V16, embeddedpostgres.V17, embeddedpostgres.V18}
+	return releases[major-oldestMajor]
 }
 
 // obtain downloads server programs into DIR/postgres/MAJOR unless they are there. It
 // unpacks them into a temporary folder and renames that, so that a killed process
 // leaves no incomplete installation.
 func (s *Server) obtain(ctx context.Context, major int) (programs, error) {
-	target := filepath.Join(s.layout.path("postgres"), strconv.Itoa(major))
+	target := filepath.Join(s.path("postgres"), strconv.Itoa(major))
 	bin := filepath.Join(target, "bin")
 	if p, err := s.owner.inspect(ctx, bin); err == nil && p.major == major {
 		return p, nil
@@ -65,7 +59,7 @@ func (s *Server) obtain(ctx context.Context, major int) (programs, error) {
 // fails right after it has unpacked the programs. Success is determined by the
 // programs, not by the error of Start.
 func (s *Server) download(target string, major int) error {
-	scratch, err := os.MkdirTemp(s.layout.dir, "download-")
+	scratch, err := os.MkdirTemp(s.dir, "download-")
 	if err != nil {
 		return err
 	}
@@ -84,36 +78,15 @@ func (s *Server) download(target string, major int) error {
 	if _, err := os.Stat(filepath.Join(unpacked, "bin", "initdb")); err != nil {
 		return errors.Join(startErr, err)
 	}
-	if err := readableByAll(unpacked); err != nil {
-		return fmt.Errorf("make the programs readable for the server's user: %w", err)
+	// A strict umask removed permissions that the server's user needs.
+	if out, err := exec.CommandContext(context.Background(), "chmod", "-R", "a+rX", unpacked).CombinedOutput(); err != nil {
+		return fmt.Errorf("make the programs readable for the server's user: %w: %s", err, out)
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
-	if err := os.Chmod(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // the server's user has to read it
+	if err := mkdirAll(filepath.Dir(target)); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(target); err != nil {
 		return err
 	}
 	return os.Rename(unpacked, target)
-}
-
-// readableByAll adds the permissions that a strict umask removed from the unpacked
-// programs.
-func readableByAll(root string) error {
-	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.Type()&fs.ModeSymlink != 0 {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		mode := info.Mode().Perm() | 0o444
-		if entry.IsDir() || mode&0o100 != 0 {
-			mode |= 0o111
-		}
-		return os.Chmod(path, mode)
-	})
 }

@@ -72,7 +72,7 @@ func TestDownloadIfNoProgramsFit(t *testing.T) {
 	first := start(t, config(dir)) // creates a cluster; later starts need its version
 	require.NoError(t, first.Close())
 
-	r := newRepository(t, first.BinDir())
+	r := newRepository(t, first.programs.dir)
 	c := Config{Dir: dir, Settings: fastSettings(), DownloadURL: r.URL, binDirs: noDirs}
 	r.broken = true
 	_, err := Start(t.Context(), c)
@@ -84,9 +84,9 @@ func TestDownloadIfNoProgramsFit(t *testing.T) {
 
 	server := start(t, c)
 	assert.Equal(t, 1, ask[int](t, connect(t, server), "SELECT 1"))
-	assert.Equal(t, filepath.Join(dir, "postgres", fmt.Sprint(first.Version()), "bin"), server.BinDir())
+	assert.Equal(t, filepath.Join(dir, "postgres", fmt.Sprint(first.programs.major), "bin"), server.programs.dir)
 	require.Len(t, r.downloads(), before+1)
-	assert.Contains(t, r.downloads()[before], fmt.Sprintf("/%s/", downloadVersion(first.Version())))
+	assert.Contains(t, r.downloads()[before], fmt.Sprintf("/%s/", downloadVersion(first.programs.major)))
 	require.NoError(t, server.Close())
 	left, err := filepath.Glob(filepath.Join(dir, "download-*"))
 	require.NoError(t, err)

@@ -1,14 +1,27 @@
+//go:build unix
+
 package embedded
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// stopTimeout bounds the wait for a fast shutdown, which writes a checkpoint.
+const stopTimeout = 2 * time.Minute
 
 // postmaster is the content of a running server's postmaster.pid.
 type postmaster struct {
@@ -16,51 +29,80 @@ type postmaster struct {
 	endpoint endpoint // zero before the server listens
 }
 
-// The lines of postmaster.pid, counted from 0.
-const (
-	pidLine = iota
-	_       // data folder
-	_       // start time
-	portLine
-	socketLine
-	addressLine
-	pidLines
-)
-
 // postmaster returns the folder's running server. It returns zero if there is none:
 // if postmaster.pid is missing or stale, also if its process ID was reused.
 func (s *Server) postmaster() postmaster {
-	p, err := readPidFile(s.pidFile())
-	if err != nil || p.pid <= 1 || !isPostmaster(p.pid, s.layout.data()) {
+	text, err := os.ReadFile(s.pidFile())
+	if err != nil {
 		return postmaster{}
 	}
-	return p
-}
-
-func (s *Server) pidFile() string { return filepath.Join(s.layout.data(), "postmaster.pid") }
-
-func readPidFile(path string) (postmaster, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return postmaster{}, err
-	}
-	lines := make([]string, pidLines)
+	// The lines: process ID, data folder, start time, port, socket folder, address.
+	lines := make([]string, 6)
 	copy(lines, strings.Split(string(text), "\n"))
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	var p postmaster
-	if p.pid, err = strconv.Atoi(lines[pidLine]); err != nil {
-		return p, err
+	pid, err := strconv.Atoi(lines[0])
+	if err != nil || pid <= 1 || !isPostmaster(pid, s.data()) {
+		return postmaster{}
 	}
-	host := lines[socketLine]
-	if host == "" {
-		host = lines[addressLine]
+	p := postmaster{pid: pid}
+	if host := cmp.Or(lines[4], lines[5]); host != "" && lines[3] != "" {
+		p.endpoint = endpoint{host: host, port: lines[3]}
 	}
-	if port, err := strconv.Atoi(lines[portLine]); err == nil && host != "" {
-		p.endpoint = endpoint{host: host, port: port}
+	return p
+}
+
+func (s *Server) pidFile() string { return s.path("pgdata/postmaster.pid") }
+
+// isPostmaster reports whether pid is the server of the cluster and not another program
+// that reuses the process ID. A server's working directory is its cluster. Systems
+// without /proc show only the program's name.
+func isPostmaster(pid int, data string) bool {
+	if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return false
 	}
-	return p, nil
+	if _, err := os.Stat("/proc/self/cwd"); err != nil {
+		name, err := exec.CommandContext(context.Background(), "ps", "-o", "ucomm=", "-p", strconv.Itoa(pid)).Output()
+		return err == nil && strings.TrimSpace(string(name)) == "postgres"
+	}
+	working, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", pid))
+	if errors.Is(err, fs.ErrPermission) {
+		// Root in a container may lack the capability to follow the link; the arguments
+		// are readable by all users.
+		arguments, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return err == nil && slices.ContainsFunc(bytes.Split(arguments, []byte{0}), func(argument []byte) bool {
+			return string(argument) == data
+		})
+	}
+	cluster, dataErr := os.Stat(data)
+	return err == nil && dataErr == nil && os.SameFile(working, cluster)
+}
+
+// endOrphans terminates backends of a crashed server that have not noticed its exit:
+// PostgreSQL does not start a new server while they run. Without /proc they exit when
+// they have finished their statement.
+func (s *Server) endOrphans() {
+	cluster, err := os.Stat(s.data())
+	programs, globErr := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil || globErr != nil {
+		return
+	}
+	for _, link := range programs {
+		// Another program, such as a shell, may have this working directory.
+		program, err := os.Readlink(link)
+		if err != nil || filepath.Base(program) != "postgres" {
+			continue
+		}
+		process := filepath.Dir(link)
+		working, err := os.Stat(filepath.Join(process, "cwd"))
+		if err != nil || !os.SameFile(working, cluster) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(process)); err == nil {
+			_ = unix.Kill(pid, unix.SIGTERM) // an error means that it has exited
+		}
+	}
 }
 
 // clearStale prepares the start of a server after a crash, and reports whether there
@@ -74,7 +116,7 @@ func (s *Server) clearStale() (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, &Error{Op: "read", Path: s.pidFile(), Err: err}
+		return false, failed("read", s.pidFile(), err)
 	}
 	if _, rest, found := strings.Cut(string(text), "\n"); found {
 		err = os.WriteFile(s.pidFile(), fmt.Appendf(nil, "%d\n%s", os.Getpid(), rest), 0o600)
@@ -82,13 +124,34 @@ func (s *Server) clearStale() (bool, error) {
 		err = os.Remove(s.pidFile())
 	}
 	if err != nil {
-		return true, &Error{Op: "clear", Path: s.pidFile(), Err: err}
+		return true, failed("clear", s.pidFile(), err)
 	}
-	for _, dir := range s.layout.socketDirs() {
+	for _, dir := range s.socketDirs() {
 		err := os.Remove(filepath.Join(dir, socketName+".lock"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return true, &Error{Op: "clear", Path: dir, Err: err}
+			return true, failed("clear", dir, err)
 		}
 	}
 	return true, nil
+}
+
+// stop stops the server with a fast shutdown.
+func (s *Server) stop() error {
+	running := s.postmaster()
+	if running.pid == 0 {
+		return nil
+	}
+	err := unix.Kill(running.pid, unix.SIGINT)
+	if errors.Is(err, unix.ESRCH) {
+		err = nil
+	}
+	for began := time.Now(); err == nil && isPostmaster(running.pid, s.data()); time.Sleep(pollEvery) {
+		if time.Since(began) > stopTimeout {
+			err = errors.New("it is still shutting down; the next start will wait for it")
+		}
+	}
+	if err == nil && running.endpoint.host == s.shortDir() {
+		_ = os.Remove(running.endpoint.host) // the next start reuses it otherwise
+	}
+	return failed(fmt.Sprintf("stop the server, process %d; log:", running.pid), s.log(), err)
 }

@@ -1,6 +1,9 @@
+//go:build unix
+
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,14 +55,10 @@ func Installed(ctx context.Context, binDir string) (int, error) {
 var installHint = fmt.Sprintf("install PostgreSQL %d to %d", oldestMajor, newestMajor)
 
 // findPrograms selects the programs: those in the configured folder, otherwise installed
-// ones, otherwise downloaded ones. They must have the version of the cluster, if any.
-func (s *Server) findPrograms(ctx context.Context) error {
-	want, err := s.clusterMajor()
-	if err != nil {
-		return err
-	}
+// ones, otherwise downloaded ones. want is the version of the cluster, 0 if there is none.
+func (s *Server) findPrograms(ctx context.Context, want int) (err error) {
 	if want != 0 && !supported(want) {
-		return s.wrongVersion(want, "supported versions: "+strconv.Itoa(oldestMajor)+" to "+strconv.Itoa(newestMajor))
+		return s.wrongVersion(want, fmt.Sprintf("supported versions: %d to %d", oldestMajor, newestMajor))
 	}
 	if s.config.BinDir != "" {
 		if s.programs, err = s.owner.configured(ctx, s.config.BinDir); err != nil {
@@ -74,28 +73,18 @@ func (s *Server) findPrograms(ctx context.Context) error {
 	if s.programs, found = s.owner.newest(ctx, s.config.binDirs(ctx), want); s.programs.major != 0 {
 		return nil
 	}
-	version := want
-	if version == 0 {
-		version = newestMajor
-	}
-	if s.programs, err = s.obtain(ctx, version); err == nil || ctx.Err() != nil {
+	if s.programs, err = s.obtain(ctx, cmp.Or(want, newestMajor)); err == nil || ctx.Err() != nil {
 		return err
 	}
+	list := "found: " + cmp.Or(strings.Join(found, ", "), "none")
 	if want == 0 {
-		return errors.Join(err, &Error{Op: "search for server programs", Err: fmt.Errorf("%w; found: %s", ErrNotInstalled, list(found)), Hint: installHint})
+		return errors.Join(err, &Error{Op: "search for server programs", Err: fmt.Errorf("%w; %s", ErrNotInstalled, list), Hint: installHint})
 	}
-	return errors.Join(err, s.wrongVersion(want, "found: "+list(found)))
-}
-
-func list(found []string) string {
-	if len(found) == 0 {
-		return "none"
-	}
-	return strings.Join(found, ", ")
+	return errors.Join(err, s.wrongVersion(want, list))
 }
 
 func (s *Server) wrongVersion(want int, found string) error {
-	return &Error{Op: "run the cluster in", Path: s.layout.data(),
+	return &Error{Op: "run the cluster in", Path: s.data(),
 		Err:  fmt.Errorf("%w: the cluster requires PostgreSQL %d; %s", ErrWrongVersion, want, found),
 		Hint: fmt.Sprintf("install PostgreSQL %d, or choose another data folder with --data", want)}
 }
@@ -116,12 +105,13 @@ func installedDirs(ctx context.Context) []string {
 			dirs = append(dirs, found...)
 		}
 	}
-	seen := map[string]bool{}
-	return slices.DeleteFunc(dirs, func(dir string) bool {
-		skip := !filepath.IsAbs(dir) || seen[filepath.Clean(dir)]
-		seen[filepath.Clean(dir)] = true
-		return skip
-	})
+	var unique []string
+	for _, dir := range dirs {
+		if dir = filepath.Clean(dir); filepath.IsAbs(dir) && !slices.Contains(unique, dir) {
+			unique = append(unique, dir)
+		}
+	}
+	return unique
 }
 
 // newest searches folders for the wanted major version or, if want is 0, for the newest
@@ -148,11 +138,12 @@ func (o owner) newest(ctx context.Context, dirs []string, want int) (best progra
 // configured returns the programs in the configured folder.
 func (o owner) configured(ctx context.Context, dir string) (programs, error) {
 	dir, err := filepath.Abs(dir)
+	var p programs
 	if err == nil {
-		var p programs
-		if p, err = o.inspect(ctx, dir); err == nil {
-			return p, nil
-		}
+		p, err = o.inspect(ctx, dir)
+	}
+	if err == nil {
+		return p, nil
 	}
 	return programs{}, &Error{Op: "use the server programs in", Path: dir, Err: err,
 		Hint: fmt.Sprintf("give the folder that contains postgres and initdb, version %d to %d", oldestMajor, newestMajor)}

@@ -1,15 +1,17 @@
+//go:build unix
+
 package embedded
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,9 +21,9 @@ import (
 )
 
 const (
-	maintenance = "postgres" // the database that every cluster has
-	pingTimeout = 5 * time.Second
-	reportEvery = 10 * time.Second // log interval of a long wait
+	maintenance    = "postgres" // the database that every cluster has
+	connectTimeout = 5 * time.Second
+	reportEvery    = 10 * time.Second // log interval of a long wait
 	// silenceTimeout bounds the time without any response. A server in crash recovery
 	// responds with an error, so recovery itself is not bounded.
 	silenceTimeout = time.Minute
@@ -30,6 +32,12 @@ const (
 	launchPause    = 500 * time.Millisecond
 	logTail        = 20       // lines
 	logLimit       = 16 << 20 // bytes; a larger log is rotated by the next start
+
+	socketPort = "5432" // part of the socket's file name; it cannot conflict with another server's port
+	socketName = ".s.PGSQL." + socketPort
+	// maxSocketPath is the shortest sun_path of the supported systems without its
+	// terminating NUL: macOS has 104 bytes, Linux 108.
+	maxSocketPath = 103
 )
 
 // run shares the running server, or starts one.
@@ -66,21 +74,20 @@ func (s *Server) run(ctx context.Context) error {
 }
 
 // launch starts a server and waits until it accepts connections.
-func (s *Server) launch(ctx context.Context) (err error) {
+func (s *Server) launch(ctx context.Context) error {
 	args, err := s.arguments(ctx)
 	if err != nil {
 		return err
 	}
 	output, from, err := s.openLog()
 	if err != nil {
-		return err
+		return failed("open", s.log(), err)
 	}
-	defer func() { err = errors.Join(err, output.Close()) }()
 	// The server outlives the call that starts it.
 	command := s.owner.command(context.WithoutCancel(ctx), s.programs.path("postgres"), args...)
-	command.Dir, command.Stdout, command.Stderr = s.layout.dir, output, output
-	if err := command.Start(); err != nil {
-		return &Error{Op: "start", Path: command.Path, Err: err}
+	command.Dir, command.Stdout, command.Stderr = s.dir, output, output
+	if err := errors.Join(command.Start(), output.Close()); err != nil {
+		return failed("start", command.Path, err)
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -100,53 +107,55 @@ func (s *Server) launch(ctx context.Context) (err error) {
 // arguments returns the server's arguments. The caller's settings come last, so they
 // take precedence.
 func (s *Server) arguments(ctx context.Context) ([]string, error) {
-	listen, err := s.listen(ctx)
+	settings, err := s.listen(ctx)
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"-D", s.layout.data()}, listen...)
-	args = append(args, "-c", "cluster_name=tally", "-c", "timezone=UTC", "-c", "log_timezone=UTC",
-		"-c", "log_line_prefix=%m [%p] ", "-c", "max_connections=100")
+	settings = append(settings, "cluster_name=tally", "timezone=UTC", "log_timezone=UTC", "log_line_prefix=%m [%p] ", "max_connections=100")
 	for _, name := range slices.Sorted(maps.Keys(s.config.Settings)) {
-		args = append(args, "-c", name+"="+s.config.Settings[name])
+		settings = append(settings, name+"="+s.config.Settings[name])
+	}
+	args := []string{"-D", s.data()}
+	for _, setting := range settings {
+		args = append(args, "-c", setting)
 	}
 	return args, nil
 }
 
-// listen returns the arguments for the socket or, if no socket is possible, a port.
+// listen returns the settings for the socket or, if no socket is possible, a port.
 func (s *Server) listen(ctx context.Context) ([]string, error) {
 	var problems error
 	if !s.config.TCP {
-		for _, dir := range s.layout.socketDirs() {
+		for _, dir := range s.socketDirs() {
 			err := s.owner.mkdir(dir)
 			if err == nil {
-				return []string{"-c", "listen_addresses=", "-c", "unix_socket_permissions=0700",
-					"-c", "port=" + strconv.Itoa(socketPort), "-c", "unix_socket_directories=" + quoteList(dir)}, nil
+				quoted := `"` + strings.ReplaceAll(dir, `"`, `""`) + `"`
+				return []string{"listen_addresses=", "port=" + socketPort, "unix_socket_directories=" + quoted, "unix_socket_permissions=0700"}, nil
 			}
 			problems = errors.Join(problems, err)
 		}
 		s.config.Logger.DebugContext(ctx, "no Unix socket possible; listening on a port", "error", problems)
 	}
-	port, err := freePort(ctx)
+	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, errors.Join(problems, err)
+		return nil, errors.Join(problems, failed("find a free port", "", err))
 	}
-	return []string{"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "port=" + strconv.Itoa(port)}, nil
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	return []string{"listen_addresses=127.0.0.1", "port=" + port, "unix_socket_directories="}, errors.Join(err, free.Close())
 }
 
-// quoteList quotes a folder for a parameter that takes a list.
-func quoteList(dir string) string { return `"` + strings.ReplaceAll(dir, `"`, `""`) + `"` }
+// socketDirs returns the folders that can hold the socket, in order of preference. It
+// is empty if each path is too long or contains a comma.
+func (s *Server) socketDirs() []string {
+	return slices.DeleteFunc([]string{s.path("run"), s.shortDir()}, func(dir string) bool {
+		// A comma separates hosts in URLs and folders in unix_socket_directories.
+		return len(filepath.Join(dir, socketName)) > maxSocketPath || strings.Contains(dir, ",")
+	})
+}
 
-func freePort(ctx context.Context) (int, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, &Error{Op: "find a free port", Err: err}
-	}
-	address, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, &Error{Op: "find a free port", Err: fmt.Errorf("%v is not a TCP address", l.Addr())}
-	}
-	return address.Port, l.Close()
+func (s *Server) shortDir() string {
+	sum := sha256.Sum256([]byte(s.dir))
+	return filepath.Join(os.TempDir(), fmt.Sprintf("tally-%x", sum[:8]))
 }
 
 // wait waits until the server accepts connections. alive reports whether the process
@@ -155,25 +164,28 @@ func freePort(ctx context.Context) (int, error) {
 func (s *Server) wait(ctx context.Context, alive func() bool, from int64) error {
 	began, reported, answered := time.Now(), time.Now(), time.Now()
 	for {
-		running := alive() // before the ping: a server that exits after it has failed
-		err := s.ping(ctx)
+		running := alive() // before the connection: a server that exits after it has failed
+		conn, err := s.connect(ctx)
 		if err == nil {
-			return s.ensureDatabase(ctx)
+			return ensureDatabase(ctx, conn)
 		}
-		if isResponse(err) {
+		response, ok := errors.AsType[*pgconn.PgError](err)
+		if ok || errors.Is(err, errRecovering) {
 			answered = time.Now()
 		}
-		if isPermanent(err) || !running || time.Since(answered) > silenceTimeout {
-			return &Error{Op: "start the server; log:", Path: s.layout.log(), Err: fmt.Errorf("%w\n%s", err, s.tail(from))}
+		// Waiting does not help if authentication failed or the database does not exist.
+		permanent := ok && (pgerrcode.IsInvalidAuthorizationSpecification(response.Code) || response.Code == pgerrcode.InvalidCatalogName)
+		if permanent || !running || time.Since(answered) > silenceTimeout {
+			return failed("start the server; log:", s.log(), fmt.Errorf("%w\n%s", err, s.tail(from)))
 		}
 		if time.Since(reported) > reportEvery {
 			reported = time.Now()
 			s.config.Logger.InfoContext(ctx, "waiting for the server, which may be in crash recovery",
-				"waited", time.Since(began).Round(time.Second), "log", s.layout.log(), "error", err)
+				"waited", time.Since(began).Round(time.Second), "log", s.log(), "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return &Error{Op: "wait for the server; log:", Path: s.layout.log(), Err: errors.Join(ctx.Err(), err)}
+			return failed("wait for the server; log:", s.log(), errors.Join(ctx.Err(), err))
 		case <-time.After(pollEvery):
 		}
 	}
@@ -184,62 +196,46 @@ var (
 	errRecovering   = errors.New("the server is in recovery")
 )
 
-// ping connects to the running server and stores its endpoint. During archive recovery
-// a server accepts read-only connections; ping returns an error until recovery ends.
-func (s *Server) ping(ctx context.Context) error {
+// connect connects to the running server and stores its endpoint. During archive recovery
+// a server accepts read-only connections; connect returns an error until recovery ends.
+func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
 	s.endpoint = s.postmaster().endpoint
 	if s.endpoint == (endpoint{}) {
-		return errNotListening
+		return nil, errNotListening
 	}
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.endpoint.url(s.password, maintenance))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var recovering bool
 	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
 	if err == nil && recovering {
 		err = errRecovering
 	}
-	return errors.Join(err, conn.Close(ctx))
-}
-
-// isResponse reports whether err comes from the server, which is therefore running.
-func isResponse(err error) bool {
-	_, ok := errors.AsType[*pgconn.PgError](err)
-	return ok || errors.Is(err, errRecovering)
-}
-
-// isPermanent reports whether waiting cannot help: authentication failed (SQLSTATE class
-// 28), or the database does not exist (3D000).
-func isPermanent(err error) bool {
-	response, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pgerrcode.IsInvalidAuthorizationSpecification(response.Code) || response.Code == pgerrcode.InvalidCatalogName)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return conn, nil
 }
 
 // openLog opens the log for appending, and returns its current size.
-func (s *Server) openLog() (*os.File, int64, error) {
-	path := s.layout.log()
-	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
-		if err := os.Rename(path, path+".1"); err != nil {
-			return nil, 0, &Error{Op: "rotate", Path: path, Err: err}
+func (s *Server) openLog() (file *os.File, size int64, err error) {
+	if info, statErr := os.Stat(s.log()); statErr == nil {
+		if size = info.Size(); size > logLimit {
+			size, err = 0, os.Rename(s.log(), s.log()+".1")
 		}
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, 0, &Error{Op: "open", Path: path, Err: err}
+	if err == nil {
+		file, err = os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	}
-	size, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return nil, 0, errors.Join(&Error{Op: "open", Path: path, Err: err}, file.Close())
-	}
-	return file, size, nil
+	return file, size, err
 }
 
 // tail returns the last lines of the server's log after offset from.
 func (s *Server) tail(from int64) string {
-	text, err := os.ReadFile(s.layout.log())
+	text, err := os.ReadFile(s.log())
 	if err != nil {
 		return err.Error()
 	}

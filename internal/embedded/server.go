@@ -1,3 +1,5 @@
+//go:build unix
+
 package embedded
 
 import (
@@ -5,11 +7,13 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -18,35 +22,15 @@ const (
 	pollEvery    = 20 * time.Millisecond
 )
 
-// Config configures a server. Only Dir is required.
-type Config struct {
-	// Dir is the data folder. It is created if it is missing.
-	Dir string
-	// BinDir is the folder of the programs postgres and initdb. If it is empty,
-	// Start searches for installed programs, and downloads them if none fit.
-	BinDir string
-	// DownloadURL is the repository to download from. Default: the library's.
-	DownloadURL string
-	// Settings are additional server parameters, for tests. Like TCP, they apply
-	// only if this call starts the server.
-	Settings map[string]string
-	// TCP selects a free port of the loopback interface instead of a Unix socket.
-	TCP bool
-	// Logger receives messages about waits and downloads. Default: discard.
-	Logger *slog.Logger
-
-	binDirs func(context.Context) []string // folders to search for programs; set by tests
-}
-
 // Server is a handle on the folder's server, which other handles may share.
 type Server struct {
 	config   Config
-	layout   layout
+	dir      string // the data folder, without symbolic links
 	owner    owner
 	programs programs
 	password string
 	endpoint endpoint
-	users    *lock
+	users    *os.File // locked while this handle is open
 
 	closing sync.Mutex
 	closed  bool
@@ -57,11 +41,7 @@ type Server struct {
 // when ctx is done. Errors are of type [*Error].
 func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.Dir == "" {
-		return nil, &Error{Op: "start", Err: errors.New("no data folder given")}
-	}
-	dir, err := filepath.Abs(c.Dir)
-	if err != nil {
-		return nil, &Error{Op: "start in", Path: c.Dir, Err: err}
+		return nil, failed("start", "", errors.New("no data folder given"))
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -69,7 +49,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.binDirs == nil {
 		c.binDirs = installedDirs
 	}
-	s := &Server{config: c, layout: layout{dir}}
+	s := &Server{config: c}
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
@@ -77,15 +57,15 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context) (err error) {
-	if s.layout.dir, s.owner, err = prepareFolder(ctx, s.layout.dir); err != nil {
+	if err := s.prepareFolder(ctx); err != nil {
 		return err
 	}
-	starting, err := s.lockStart(ctx)
+	starting, err := acquire(ctx, s.path("start.lock"), unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, starting.release()) }()
-	if s.users, err = acquire(ctx, s.layout.path("users.lock"), shared); err != nil {
+	defer func() { err = errors.Join(err, release(starting)) }()
+	if s.users, err = acquire(ctx, s.path("users.lock"), unix.LOCK_SH); err != nil {
 		return err
 	}
 	if err := s.bringUp(ctx); err != nil {
@@ -95,17 +75,22 @@ func (s *Server) start(ctx context.Context) (err error) {
 }
 
 func (s *Server) bringUp(ctx context.Context) error {
-	if err := s.findPrograms(ctx); err != nil {
+	major, err := s.clusterMajor()
+	if err != nil {
 		return err
 	}
-	if err := s.initCluster(ctx); err != nil {
+	if err := s.findPrograms(ctx, major); err != nil {
 		return err
+	}
+	if err := s.readPassword(major != 0); err != nil {
+		return err
+	}
+	if major == 0 {
+		if err := s.createCluster(ctx); err != nil {
+			return err
+		}
 	}
 	return s.run(ctx)
-}
-
-func (s *Server) lockStart(ctx context.Context) (*lock, error) {
-	return acquire(ctx, s.layout.path("start.lock"), exclusive)
 }
 
 // Close stops using the server. If no other handle uses it, Close stops the server
@@ -117,43 +102,85 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
-	stopping, err := s.lockStart(context.Background())
+	stopping, err := acquire(context.Background(), s.path("start.lock"), unix.LOCK_EX)
 	if err != nil {
-		return errors.Join(err, s.users.release())
+		return errors.Join(err, release(s.users))
 	}
-	return errors.Join(s.leave(), stopping.release())
+	return errors.Join(s.leave(), release(stopping))
 }
 
 // leave releases this handle's lock and stops the server if it was the last one. The
 // caller holds start.lock, so that no process shares a server that is being stopped.
 func (s *Server) leave() error {
-	last, err := s.users.upgrade()
-	if err == nil && last {
+	last, err := tryLock(s.users, unix.LOCK_EX)
+	if last {
 		err = s.stop()
 	}
-	return errors.Join(err, s.users.release())
+	return errors.Join(err, release(s.users))
+}
+
+// acquire opens and locks a file. The kernel releases the lock when the process ends.
+// acquire polls, since a blocking flock ignores the context.
+func acquire(ctx context.Context, path string, kind int) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, &Error{Op: "open", Path: path, Err: err, Hint: dataHint}
+	}
+	for {
+		locked, err := tryLock(file, kind)
+		if locked {
+			return file, nil
+		}
+		if err != nil {
+			return nil, errors.Join(failed("lock", path, err), file.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(&Error{Op: "wait for", Path: path, Err: ctx.Err(),
+				Hint: "another Tally process is starting or stopping the server"}, file.Close())
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// tryLock reports whether it locked the file, or changed the kind of its lock. It cannot
+// while another process holds a lock that excludes this one.
+func tryLock(file *os.File, kind int) (bool, error) {
+	for {
+		err := unix.Flock(int(file.Fd()), kind|unix.LOCK_NB)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return false, nil
+		default:
+			return err == nil, err
+		}
+	}
+}
+
+// release unlocks and closes the file. Closing it is not enough: a child process that
+// another goroutine is starting inherits the file, and the lock with it, until it calls
+// exec.
+func release(file *os.File) error {
+	return errors.Join(unix.Flock(int(file.Fd()), unix.LOCK_UN), file.Close())
 }
 
 // URL returns the connection URL of the database tally as its superuser, for pgx and
 // libpq.
 func (s *Server) URL() string { return s.endpoint.url(s.password, databaseName) }
 
-// Version returns the server's major version.
-func (s *Server) Version() int { return s.programs.major }
-
-// BinDir returns the folder of the server programs. It may not contain psql.
-func (s *Server) BinDir() string { return s.programs.dir }
-
 // PID returns the process ID of the postmaster, 0 if the server is not running.
 func (s *Server) PID() int { return s.postmaster().pid }
 
-// LogPath returns the path of the server's log.
-func (s *Server) LogPath() string { return s.layout.log() }
+// path returns the path of a file in the data folder.
+func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
+func (s *Server) data() string            { return s.path("pgdata") }
+func (s *Server) log() string             { return s.path("postgres.log") }
 
 // endpoint is the address of a running server.
 type endpoint struct {
 	host string // an IP address, or the folder of the socket
-	port int
+	port string
 }
 
 func (e endpoint) url(password, database string) string {
@@ -161,9 +188,9 @@ func (e endpoint) url(password, database string) string {
 	query := url.Values{"sslmode": {"disable"}}
 	if filepath.IsAbs(e.host) { // the host part of a URL cannot be a path
 		query.Set("host", e.host)
-		query.Set("port", strconv.Itoa(e.port))
+		query.Set("port", e.port)
 	} else {
-		u.Host = e.host + ":" + strconv.Itoa(e.port)
+		u.Host = e.host + ":" + e.port
 	}
 	// Encode writes a space as "+", which neither pgx nor libpq decodes.
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")

@@ -26,7 +26,7 @@ func TestStartServesAndCloseStops(t *testing.T) {
 	conn := connect(t, server)
 	assert.Equal(t, "tally", ask[string](t, conn, "SELECT current_database()"))
 	assert.Equal(t, "tally", ask[string](t, conn, "SELECT current_user"))
-	assert.Equal(t, server.Version(), ask[int](t, conn, "SELECT current_setting('server_version_num')::int / 10000"))
+	assert.Equal(t, server.programs.major, ask[int](t, conn, "SELECT current_setting('server_version_num')::int / 10000"))
 	assert.Equal(t, "C", ask[string](t, conn, "SELECT datcollate FROM pg_database WHERE datname = 'tally'"))
 	for setting, want := range map[string]string{
 		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "data_checksums": "on",
@@ -78,7 +78,7 @@ func TestPasswordIsRequired(t *testing.T) {
 func TestPsqlAcceptsURL(t *testing.T) {
 	t.Parallel()
 	server := start(t, config(folder(t)))
-	psql, err := exec.LookPath(filepath.Join(server.BinDir(), "psql"))
+	psql, err := exec.LookPath(filepath.Join(server.programs.dir, "psql"))
 	if err != nil {
 		if psql, err = exec.LookPath("psql"); err != nil {
 			t.Skip("psql is not installed")
@@ -202,7 +202,7 @@ func TestAnyFolderName(t *testing.T) {
 	for name, inside := range map[string]bool{`a+b c "d" & é%20`: true, "a, b": false} {
 		server := start(t, config(filepath.Join(parent, name)))
 		assert.Equal(t, "tally", ask[string](t, connect(t, server), "SELECT current_database()"), name)
-		assert.Equal(t, inside, server.layout.path("run") == server.endpoint.host, name)
+		assert.Equal(t, inside, server.path("run") == server.endpoint.host, name)
 		if psql, err := exec.LookPath("psql"); err == nil {
 			out, err := exec.Command(psql, "-d", server.URL(), "-Atc", "SELECT 1").CombinedOutput()
 			assert.NoError(t, err, string(out))
@@ -214,7 +214,7 @@ func TestAnyFolderName(t *testing.T) {
 func TestSocketFolderOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	dir := longFolder(t)
-	squatted := layout{dir}.short()
+	squatted := (&Server{dir: dir}).shortDir()
 	elsewhere := folder(t)                                                           // the target that must not be used
 	squat := []func() error{func() error { return os.Symlink(elsewhere, squatted) }} // any user can do that in a shared folder
 	if os.Geteuid() == 0 {
@@ -302,7 +302,7 @@ func TestServersUserNeedsAccessToFolder(t *testing.T) {
 	require.NoError(t, err)
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	require.True(t, ok)
-	assert.Equal(t, server.owner.uid, int(owner.Uid))
+	assert.Equal(t, server.owner.credential.Uid, owner.Uid)
 	assert.NotZero(t, owner.Uid)
 }
 

@@ -1,0 +1,178 @@
+//go:build unix
+
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// killDelay bounds the wait for the output of a canceled program's children.
+	killDelay = 5 * time.Second
+	dataHint  = "choose another data folder with --data, such as /var/lib/tally"
+)
+
+// owner is the user that the server runs as and that owns the cluster: the current
+// user, or an unprivileged user if that is root.
+type owner struct {
+	credential *syscall.Credential // nil for the current user
+	name       string
+}
+
+// serverOwner returns the owner of the existing cluster or, if there is none, of a new
+// one.
+func serverOwner(data string) (owner, error) {
+	if os.Geteuid() != 0 {
+		return owner{}, nil
+	}
+	var stat unix.Stat_t
+	if unix.Stat(data, &stat) == nil && stat.Uid != 0 {
+		return owner{&syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}, fmt.Sprintf("with uid %d", stat.Uid)}, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		var c syscall.Credential
+		u, err := user.Lookup(name)
+		if err == nil {
+			_, err = fmt.Sscan(u.Uid+" "+u.Gid, &c.Uid, &c.Gid)
+		}
+		if err == nil && c.Uid != 0 {
+			return owner{&c, name}, nil
+		}
+	}
+	return owner{}, &Error{Op: "find an unprivileged user", Err: errors.New(`neither "postgres" nor "nobody" exists`),
+		Hint: "PostgreSQL refuses to run as root; run Tally as another user"}
+}
+
+// prepareFolder creates the data folder, and checks that the server's user can access
+// it.
+func (s *Server) prepareFolder(ctx context.Context) error {
+	dir, err := filepath.Abs(s.config.Dir)
+	if err == nil {
+		err = mkdirAll(dir)
+	}
+	if err == nil {
+		s.dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return &Error{Op: "create the data folder", Path: dir, Err: err, Hint: dataHint}
+	}
+	if s.owner, err = serverOwner(s.data()); err != nil || s.owner.credential == nil {
+		return err
+	}
+	if err = allowTraversal(s.dir); err == nil {
+		err = s.owner.checkAccess(ctx, s.dir)
+	}
+	if err != nil {
+		return &Error{Op: "access the data folder", Path: s.dir, Err: err, Hint: dataHint}
+	}
+	return nil
+}
+
+// mkdirAll creates the missing folders. All users may traverse them, whatever the
+// umask.
+func mkdirAll(dir string) error {
+	err := os.Mkdir(dir, 0o711)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := mkdirAll(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o711)
+	}
+	if err != nil {
+		return os.MkdirAll(dir, 0o711) // no error if the folder exists
+	}
+	return os.Chmod(dir, 0o711)
+}
+
+// allowTraversal lets other users traverse the data folder itself if root owns it:
+// mktemp creates folders with mode 0700.
+func allowTraversal(dir string) error {
+	var stat unix.Stat_t
+	err := unix.Stat(dir, &stat)
+	if err == nil && stat.Uid == 0 && stat.Mode&0o011 != 0o011 {
+		err = os.Chmod(dir, fs.FileMode(stat.Mode&0o777|0o011))
+	}
+	return err
+}
+
+// checkAccess returns an error that names the topmost blocking folder if the server's
+// user cannot enter dir. It runs a program there, since permission bits do not show
+// access control lists.
+func (o owner) checkAccess(ctx context.Context, dir string) error {
+	if o.credential == nil {
+		return nil
+	}
+	enter := func(dir string) error {
+		probe := o.command(ctx, "/bin/sh", "-c", ":")
+		probe.Dir = dir
+		return probe.Run()
+	}
+	err := enter(dir)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	for dir != "/" && enter(filepath.Dir(dir)) != nil {
+		dir = filepath.Dir(dir)
+	}
+	return fmt.Errorf("%w: PostgreSQL runs as the user %s, and %s keeps it out: %w", ErrNoAccess, o.name, dir, err)
+}
+
+// mkdir creates a folder that only the server's user can access. It accepts an existing
+// one only if this process's or the server's user owns it: in a shared temporary folder
+// another user may have created it.
+func (o owner) mkdir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		var stat unix.Stat_t
+		err = unix.Lstat(dir, &stat)
+		own := int(stat.Uid) == os.Geteuid() || o.credential != nil && stat.Uid == o.credential.Uid
+		if err == nil && (stat.Mode&unix.S_IFMT != unix.S_IFDIR || !own) {
+			err = errors.New("it exists and belongs to another user")
+		}
+		if err == nil {
+			err = os.Chmod(dir, 0o700)
+		}
+	}
+	if err == nil {
+		err = o.chown(dir)
+	}
+	return failed("create the folder", dir, err)
+}
+
+// writeSecret writes a file that only the server's user can read.
+func (o owner) writeSecret(path, secret string) error {
+	err := os.WriteFile(path, []byte(secret+"\n"), 0o600)
+	if err == nil {
+		err = o.chown(path)
+	}
+	return failed("write", path, err)
+}
+
+func (o owner) chown(path string) error {
+	if o.credential == nil {
+		return nil
+	}
+	return os.Lchown(path, int(o.credential.Uid), int(o.credential.Gid))
+}
+
+// command returns a command that runs as the server's user in its own session, so that
+// the terminal's Ctrl-C does not reach it. Cancellation kills its children too.
+func (o owner) command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, path, args...)
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: o.credential}
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "HOME=/"}
+	command.Cancel = func() error { return unix.Kill(-command.Process.Pid, unix.SIGKILL) }
+	command.WaitDelay = killDelay
+	return command
+}
