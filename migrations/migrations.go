@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -32,7 +33,7 @@ import (
 var files embed.FS
 
 // lockKey identifies the advisory lock of migrations: "tally" in ASCII.
-const lockKey = 0x74616c6c79
+const lockKey int64 = 0x74616c6c79
 
 // A Migration is a migration of Tally's or River's schema.
 type Migration struct {
@@ -48,182 +49,113 @@ func (m Migration) Applied() bool { return !m.AppliedAt.IsZero() }
 
 // Up applies all pending migrations and returns their names. If a migration fails, the
 // preceding ones stay applied, and Up returns them with the error.
-func Up(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
-	var applied []string
-	err := locked(ctx, pool, func() error {
-		tally, err := upTally(ctx, pool)
-		applied = append(applied, tally...)
-		if err != nil {
-			return err
-		}
-		river, err := upRiver(ctx, pool)
-		applied = append(applied, river...)
-		return err
-	})
-	return applied, err
-}
-
-// locked runs fn while it holds the lock, so that only this process migrates.
-func locked(ctx context.Context, pool *pgxpool.Pool, fn func() error) (err error) {
+func Up(ctx context.Context, pool *pgxpool.Pool) (applied []string, err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return nil, fmt.Errorf("migrate: %w", err)
 	}
 	defer conn.Release()
-	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(lockKey)); err != nil {
-		return fmt.Errorf("migrate: wait for the lock: %w", err)
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockKey); err != nil {
+		return nil, fmt.Errorf("migrate: wait for the lock: %w", err)
 	}
 	defer func() {
 		// Not canceled with ctx: a locked connection must not return to the pool.
-		_, unlockErr := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(lockKey))
+		_, unlockErr := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", lockKey)
 		if unlockErr != nil {
 			err = errors.Join(err, fmt.Errorf("migrate: release the lock: %w", unlockErr))
 		}
 	}()
-	return fn()
-}
-
-func upTally(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
-	migrator, err := newMigrator(pool)
-	if err != nil {
-		return nil, err
-	}
-	defer migrator.DB().Close() //nolint:errcheck // see newMigrator
-	if err := migrator.Init(ctx); err != nil {
-		return nil, fmt.Errorf("migrate: create bun's tables: %w", err)
-	}
-	group, err := migrator.Migrate(ctx)
-	var applied []string
-	for _, m := range group.Migrations {
-		if err != nil && m.Name == group.Migrations[len(group.Migrations)-1].Name {
-			break // the last migration of the group failed
-		}
-		applied = append(applied, m.String())
-	}
-	if err != nil {
+	if applied, err = upTally(ctx, pool); err != nil {
 		return applied, fmt.Errorf("migrate: %w", err)
 	}
-	return applied, nil
+	river, err := upRiver(ctx, pool)
+	if err != nil {
+		return applied, fmt.Errorf("migrate River: %w", err)
+	}
+	return append(applied, river...), nil
 }
 
-func upRiver(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+func upTally(ctx context.Context, pool *pgxpool.Pool) (applied []string, err error) {
+	all := migrate.NewMigrations()
+	if err := all.Discover(files); err != nil {
+		return nil, err
+	}
+	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
+	defer db.Close() //nolint:errcheck // it only stops a goroutine of database/sql, and leaves the pool open
+	// Bun's lock is a row that survives a crash, so it is not used. WithUpsert is
+	// needed because each migration also records itself.
+	migrator := migrate.NewMigrator(db, all, migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true))
+	if err := migrator.Init(ctx); err != nil {
+		return nil, fmt.Errorf("create bun's tables: %w", err)
+	}
+	group, err := migrator.Migrate(ctx)
+	for _, m := range group.Migrations {
+		applied = append(applied, m.String())
+	}
+	if err != nil && len(applied) > 0 {
+		applied = applied[:len(applied)-1] // the last migration of the group failed
+	}
+	return applied, err
+}
+
+func upRiver(ctx context.Context, pool *pgxpool.Pool) (applied []string, err error) {
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {
-		return nil, fmt.Errorf("migrate River: %w", err)
+		return nil, err
 	}
 	result, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	if err != nil {
-		return nil, fmt.Errorf("migrate River: %w", err)
+		return nil, err
 	}
-	applied := make([]string, len(result.Versions))
-	for i, v := range result.Versions {
-		applied[i] = riverName(v.Version)
+	for _, v := range result.Versions {
+		applied = append(applied, riverName(v.Version))
 	}
 	return applied, nil
-}
-
-// Status lists all migrations, applied and pending. It is read-only, and works on an
-// empty database.
-func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
-	status, err := statusTally(ctx, pool)
-	if err != nil {
-		return nil, err
-	}
-	river, err := statusRiver(ctx, pool)
-	return append(status, river...), err
-}
-
-func statusTally(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
-	var initialized bool
-	const initializedQuery = "SELECT to_regclass('bun_migrations') IS NOT NULL"
-	if err := pool.QueryRow(ctx, initializedQuery).Scan(&initialized); err != nil {
-		return nil, fmt.Errorf("migration status: %w", err)
-	}
-	all, err := tallyMigrations(ctx, pool, initialized)
-	if err != nil {
-		return nil, err
-	}
-	status := make([]Migration, len(all))
-	for i, m := range all {
-		status[i] = Migration{Name: m.String(), AppliedAt: m.MigratedAt}
-	}
-	return status, nil
-}
-
-// tallyMigrations returns the migrations of the SQL files and, if bun's tables exist,
-// when they were applied.
-func tallyMigrations(ctx context.Context, pool *pgxpool.Pool, initialized bool) (migrate.MigrationSlice, error) {
-	if !initialized {
-		all, err := registered()
-		if err != nil {
-			return nil, err
-		}
-		return all.Sorted(), nil
-	}
-	migrator, err := newMigrator(pool)
-	if err != nil {
-		return nil, err
-	}
-	defer migrator.DB().Close() //nolint:errcheck // see newMigrator
-	all, err := migrator.MigrationsWithStatus(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("migration status: %w", err)
-	}
-	return all, nil
-}
-
-func statusRiver(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
-	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
-	if err != nil {
-		return nil, fmt.Errorf("migration status of River: %w", err)
-	}
-	applied := map[int]time.Time{}
-	rows, err := pool.Query(ctx, "SELECT version, created_at FROM river_migration WHERE line = 'main'")
-	if err == nil {
-		var version int
-		var at time.Time
-		_, err = pgx.ForEachRow(rows, []any{&version, &at}, func() error { applied[version] = at; return nil })
-	}
-	if err != nil && !undefinedTable(err) {
-		return nil, fmt.Errorf("migration status of River: %w", err)
-	}
-	var status []Migration
-	for _, v := range migrator.AllVersions() {
-		status = append(status, Migration{Name: riverName(v.Version), AppliedAt: applied[v.Version]})
-	}
-	return status, nil
 }
 
 func riverName(version int) string { return fmt.Sprintf("river_main_%03d", version) }
 
-func undefinedTable(err error) bool {
-	state, ok := errors.AsType[interface {
-		error
-		SQLState() string
-	}](err)
-	return ok && (state.SQLState() == pgerrcode.UndefinedTable || state.SQLState() == pgerrcode.UndefinedColumn)
-}
-
-func registered() (*migrate.Migrations, error) {
+// Status lists all migrations, applied and pending. It is read-only, and works on an
+// empty database.
+func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	all := migrate.NewMigrations()
-	if err := all.Discover(files); err != nil {
+	river, err := rivermigrate.New(riverpgxv5.New(pool), nil)
+	if err := errors.Join(err, all.Discover(files)); err != nil {
 		return nil, fmt.Errorf("read the migrations: %w", err)
 	}
-	return all, nil
-}
-
-// newMigrator returns a migrator whose DB must be closed after use, which stops a
-// goroutine of database/sql and leaves the pool open. Every readiness probe calls Status,
-// so a leaked goroutine would add up.
-func newMigrator(pool *pgxpool.Pool) (*migrate.Migrator, error) {
-	all, err := registered()
+	tallyAt, err := appliedAt(ctx, pool, "SELECT name, migrated_at FROM bun_migrations")
 	if err != nil {
 		return nil, err
 	}
-	db := bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New())
-	// Bun's lock is a row that survives a crash, so it is not used. WithUpsert is
-	// needed because each migration also records itself.
-	return migrate.NewMigrator(db, all, migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true)), nil
+	riverAt, err := appliedAt(ctx, pool, "SELECT version::text, created_at FROM river_migration WHERE line = 'main'")
+	if err != nil {
+		return nil, err
+	}
+	var status []Migration
+	for _, m := range all.Sorted() {
+		status = append(status, Migration{Name: m.String(), AppliedAt: tallyAt[m.Name]})
+	}
+	for _, v := range river.AllVersions() {
+		status = append(status, Migration{Name: riverName(v.Version), AppliedAt: riverAt[fmt.Sprint(v.Version)]})
+	}
+	return status, nil
+}
+
+// appliedAt returns when each migration was applied, none if their table does not exist.
+func appliedAt(ctx context.Context, pool *pgxpool.Pool, query string) (map[string]time.Time, error) {
+	applied := map[string]time.Time{}
+	var name string
+	var at time.Time
+	rows, _ := pool.Query(ctx, query) // ForEachRow returns its error
+	_, err := pgx.ForEachRow(rows, []any{&name, &at}, func() error { applied[name] = at; return nil })
+	if missing, ok := errors.AsType[*pgconn.PgError](err); ok &&
+		(missing.Code == pgerrcode.UndefinedTable || missing.Code == pgerrcode.UndefinedColumn) {
+		return applied, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("migration status: %w", err)
+	}
+	return applied, nil
 }
 
 // Schema creates the schema of test databases.
