@@ -52,14 +52,16 @@ func TestEveryTypeArrives(t *testing.T) {
 		w.Date(-1)
 		w.Text("é\n")
 		w.Bytes([]byte{0, 0xff})
-		rest := pgcopy.AppendTexts(nil, []string{"a", "b,c"})
-		rest = pgcopy.AppendNumeric(rest, money.FromWords(0, 1))
-		rest = pgcopy.AppendRow(rest, 8)
+		w.Texts([]string{"a", "b,c"})
+		w.Numeric(money.FromWords(0, 1))
+		var rest pgcopy.Fields
+		rest.Row(8)
 		for range 6 {
-			rest = pgcopy.AppendNull(rest)
+			rest.Null()
 		}
-		rest = pgcopy.AppendTexts(rest, nil)
-		return w.Encoded(pgcopy.AppendNull(rest))
+		rest.Texts(nil)
+		rest.Null()
+		return w.Encoded(rest)
 	})
 	require.NoError(t, err)
 	assert.Equal(t, int64(2), n)

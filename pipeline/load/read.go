@@ -83,8 +83,8 @@ type rows struct {
 	fileID  int64
 	read    int64
 	faults  faultCounts
-	valid   []byte // packed, each after its length in two bytes
-	rejects []byte // encoded for etl_rejects
+	valid   []byte        // packed, each after its length in two bytes
+	rejects pgcopy.Fields // encoded for etl_rejects
 }
 
 func (l *load) newRows() *rows { return &rows{fileID: l.fileID} }
@@ -99,7 +99,7 @@ func (r *rows) Add(_ *extract.Record, row *transform.Row) {
 	r.read++
 	r.faults[row.Faults.First()]++
 	if row.Faults != 0 {
-		r.rejects = appendRejected(r.rejects, r.fileID, row)
+		appendRejected(&r.rejects, r.fileID, row)
 		return
 	}
 	from := len(r.valid)

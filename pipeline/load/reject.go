@@ -30,37 +30,35 @@ const (
 )
 
 // appendRejected encodes a row that has faults.
-func appendRejected(b []byte, fileID int64, r *transform.Row) []byte {
-	b = pgcopy.AppendRow(b, rejectColumnCount)
-	b = pgcopy.AppendInt64(b, fileID)
-	b = pgcopy.AppendInt64(b, r.Line)
-	b = pgcopy.AppendBytes(b, outcomeRejected)
-	b = pgcopy.AppendTexts(b, r.Faults.Strings())
-	if len(r.ID) > 0 {
-		b = appendStorable(b, r.ID)
-	} else {
-		b = pgcopy.AppendNull(b)
+func appendRejected(f *pgcopy.Fields, fileID int64, r *transform.Row) {
+	f.Row(rejectColumnCount)
+	f.Int64(fileID)
+	f.Int64(r.Line)
+	f.Text(outcomeRejected)
+	f.Texts(r.Faults.Strings())
+	switch {
+	case len(r.ID) == 0:
+		f.Null()
+	case storable(r.ID):
+		f.Bytes(r.ID)
+	default:
+		f.Text(postgres.Text(string(r.ID)))
 	}
-	b = pgcopy.AppendNull(b)
-	b = pgcopy.AppendNull(b)
-	return appendRaw(b, r.Raw, r.RawLength)
+	f.Null()
+	f.Null()
+	appendRaw(f, r.Raw, r.RawLength)
 }
 
 // appendRaw encodes the three columns of a row's text.
-func appendRaw(b, raw []byte, length int64) []byte {
+func appendRaw(f *pgcopy.Fields, raw []byte, length int64) {
 	if storable(raw) {
-		b = pgcopy.AppendNull(pgcopy.AppendBytes(b, raw))
+		f.Bytes(raw)
+		f.Null()
 	} else {
-		b = pgcopy.AppendBytes(appendStorable(b, raw), raw)
+		f.Text(postgres.Text(string(raw)))
+		f.Bytes(raw)
 	}
-	return pgcopy.AppendInt64(b, length)
-}
-
-func appendStorable(b, text []byte) []byte {
-	if storable(text) {
-		return pgcopy.AppendBytes(b, text)
-	}
-	return pgcopy.AppendBytes(b, postgres.Text(string(text)))
+	f.Int64(length)
 }
 
 // storable reports whether PostgreSQL's text can hold it: no NUL byte and nothing but
@@ -77,7 +75,7 @@ func (l *load) keepFirstRejects(ctx context.Context) error {
 	_, err := pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
 		return l.reread(ctx, func(reader *extract.Reader, cleaner *transform.Cleaner) error {
 			var row transform.Row
-			var encoded []byte
+			var encoded pgcopy.Fields
 			for kept := 0; kept < maxFailedRejects; {
 				record, err := reader.Next()
 				if err != nil {
@@ -87,7 +85,8 @@ func (l *load) keepFirstRejects(ctx context.Context) error {
 					continue
 				}
 				kept++
-				encoded = appendRejected(encoded[:0], l.fileID, &row)
+				encoded = encoded[:0]
+				appendRejected(&encoded, l.fileID, &row)
 				if err := w.Encoded(encoded); err != nil {
 					return err
 				}
@@ -179,6 +178,6 @@ func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte)
 	w.Bytes(d[duplicateID:])
 	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
 	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
-	w.Append(func(b []byte) []byte { return appendRaw(b, record.Raw(), record.Length) })
+	appendRaw(&w.Fields, record.Raw(), record.Length)
 	return nil
 }
