@@ -16,9 +16,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// scratchCluster prefixes the folder in which initdb creates a cluster.
-const scratchCluster = "pgdata.new-"
-
 // clusterMajor returns the major version of the cluster, 0 if there is none.
 func (s *Server) clusterMajor() (major int, err error) {
 	path := s.path("pgdata/PG_VERSION")
@@ -34,16 +31,14 @@ func (s *Server) clusterMajor() (major int, err error) {
 
 func (s *Server) createCluster(ctx context.Context) error {
 	s.config.Logger.InfoContext(ctx, "creating a database cluster", "folder", s.data(), "postgres", s.programs.major)
-	unfinished, err := filepath.Glob(s.path(scratchCluster + "*")) // of killed processes
+	scratch := s.path("pgdata.new-")
+	unfinished, _ := filepath.Glob(scratch + "*") // of killed processes
 	for _, dir := range unfinished {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
-	if err != nil { // it only takes disk space
-		s.config.Logger.DebugContext(ctx, "could not remove an incomplete cluster", "error", err)
+		_ = os.RemoveAll(dir) // it only takes disk space
 	}
 	// The initdb of a killed process may still be running: a random name keeps it
 	// out of this folder.
-	scratch := s.path(scratchCluster + strings.ToLower(rand.Text()))
+	scratch += strings.ToLower(rand.Text())
 	if err := s.owner.mkdir(scratch); err != nil {
 		return err
 	}

@@ -43,9 +43,6 @@ func (s *Server) obtain(ctx context.Context, major int) (programs, error) {
 	if err == nil {
 		p, err = s.owner.inspect(ctx, bin)
 	}
-	if err == nil && p.major != major {
-		err = fmt.Errorf("%w: the download contains %d", ErrWrongVersion, p.major)
-	}
 	if err != nil {
 		return programs{}, &Error{Op: "download the server programs into", Path: target, Err: err,
 			Hint: installHint + ", or set DATABASE_URL to use another database"}

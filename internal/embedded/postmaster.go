@@ -66,7 +66,7 @@ func isPostmaster(pid int, data string) bool {
 		name, err := exec.CommandContext(context.Background(), "ps", "-o", "ucomm=", "-p", strconv.Itoa(pid)).Output()
 		return err == nil && strings.TrimSpace(string(name)) == "postgres"
 	}
-	working, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", pid))
+	same, err := sameFolder(fmt.Sprintf("/proc/%d/cwd", pid), data)
 	if errors.Is(err, fs.ErrPermission) {
 		// Root in a container may lack the capability to follow the link; the arguments
 		// are readable by all users.
@@ -75,31 +75,27 @@ func isPostmaster(pid int, data string) bool {
 			return string(argument) == data
 		})
 	}
-	cluster, dataErr := os.Stat(data)
-	return err == nil && dataErr == nil && os.SameFile(working, cluster)
+	return same
+}
+
+func sameFolder(a, b string) (bool, error) {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false, err
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second), err
 }
 
 // endOrphans terminates backends of a crashed server that have not noticed its exit:
 // PostgreSQL does not start a new server while they run. Without /proc they exit when
 // they have finished their statement.
 func (s *Server) endOrphans() {
-	cluster, err := os.Stat(s.data())
-	programs, globErr := filepath.Glob("/proc/[0-9]*/exe")
-	if err != nil || globErr != nil {
-		return
-	}
-	for _, link := range programs {
-		// Another program, such as a shell, may have this working directory.
-		program, err := os.Readlink(link)
-		if err != nil || filepath.Base(program) != "postgres" {
-			continue
-		}
-		process := filepath.Dir(link)
-		working, err := os.Stat(filepath.Join(process, "cwd"))
-		if err != nil || !os.SameFile(working, cluster) {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(process)); err == nil {
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, process := range processes {
+		same, _ := sameFolder(process+"/cwd", s.data())
+		program, _ := os.Readlink(process + "/exe") // another program, such as a shell, may have this working directory
+		if pid, err := strconv.Atoi(filepath.Base(process)); err == nil && same && filepath.Base(program) == "postgres" {
 			_ = unix.Kill(pid, unix.SIGTERM) // an error means that it has exited
 		}
 	}

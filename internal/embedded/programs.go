@@ -101,9 +101,8 @@ func installedDirs(ctx context.Context) []string {
 		"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin",
 		"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin",
 	} {
-		if found, err := filepath.Glob(pattern); err == nil {
-			dirs = append(dirs, found...)
-		}
+		found, _ := filepath.Glob(pattern)
+		dirs = append(dirs, found...)
 	}
 	var unique []string
 	for _, dir := range dirs {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgerrcode"
@@ -89,19 +90,12 @@ func (s *Server) launch(ctx context.Context) error {
 	if err := errors.Join(command.Start(), output.Close()); err != nil {
 		return failed("start", command.Path, err)
 	}
-	exited := make(chan struct{})
+	var exited atomic.Bool
 	go func() {
-		defer close(exited)
 		_ = command.Wait() // the log has the reason
+		exited.Store(true)
 	}()
-	return s.wait(ctx, func() bool {
-		select {
-		case <-exited:
-			return false
-		default:
-			return true
-		}
-	}, from)
+	return s.wait(ctx, func() bool { return !exited.Load() }, from)
 }
 
 // arguments returns the server's arguments. The caller's settings come last, so they

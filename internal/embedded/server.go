@@ -31,9 +31,7 @@ type Server struct {
 	password string
 	endpoint endpoint
 	users    *os.File // locked while this handle is open
-
-	closing sync.Mutex
-	closed  bool
+	closing  sync.Once
 }
 
 // Start starts the folder's server, or shares the one that is running there. It
@@ -95,18 +93,16 @@ func (s *Server) bringUp(ctx context.Context) error {
 
 // Close stops using the server. If no other handle uses it, Close stops the server
 // with a fast shutdown, which disconnects all clients. A second Close does nothing.
-func (s *Server) Close() error {
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	stopping, err := acquire(context.Background(), s.path("start.lock"), unix.LOCK_EX)
-	if err != nil {
-		return errors.Join(err, release(s.users))
-	}
-	return errors.Join(s.leave(), release(stopping))
+func (s *Server) Close() (err error) {
+	s.closing.Do(func() {
+		stopping, lockErr := acquire(context.Background(), s.path("start.lock"), unix.LOCK_EX)
+		if lockErr != nil {
+			err = errors.Join(lockErr, release(s.users))
+			return
+		}
+		err = errors.Join(s.leave(), release(stopping))
+	})
+	return err
 }
 
 // leave releases this handle's lock and stops the server if it was the last one. The
@@ -185,13 +181,8 @@ type endpoint struct {
 
 func (e endpoint) url(password, database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(superuser, password), Path: "/" + database}
-	query := url.Values{"sslmode": {"disable"}}
-	if filepath.IsAbs(e.host) { // the host part of a URL cannot be a path
-		query.Set("host", e.host)
-		query.Set("port", e.port)
-	} else {
-		u.Host = e.host + ":" + e.port
-	}
+	// The host part of a URL cannot be a path.
+	query := url.Values{"host": {e.host}, "port": {e.port}, "sslmode": {"disable"}}
 	// Encode writes a space as "+", which neither pgx nor libpq decodes.
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 	return u.String()
