@@ -9,8 +9,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -61,19 +64,14 @@ type Sorter struct {
 	size    int      // of the newest chunk
 	memory  []*chunk // sorted, or being sorted
 	held    int      // capacity of memory in bytes
-	files   []*runFile
+	files   []*os.File
 	free    chan *chunk
 	count   int64
 }
 
 // New returns a sorter. It allocates its first chunk with the first record.
 func New(ctx context.Context, order Order, limits Limits) *Sorter {
-	if limits.Chunk == 0 {
-		limits.Chunk = defaultChunk
-	}
-	if limits.Memory == 0 {
-		limits.Memory = defaultMemory
-	}
+	limits = Limits{Chunk: cmp.Or(limits.Chunk, defaultChunk), Memory: cmp.Or(limits.Memory, defaultMemory)}
 	s := &Sorter{order: order, limits: limits, free: make(chan *chunk, maxSorting)}
 	s.sorting, s.ctx = errgroup.WithContext(ctx)
 	s.sorting.SetLimit(min(runtime.GOMAXPROCS(0), maxSorting))
@@ -130,16 +128,12 @@ func (s *Sorter) seal() error {
 	}
 	c := s.filling
 	s.filling = nil
+	sorted := sync.OnceFunc(func() { c.sort(s.order) }) // a chunk may be spilled before its sort starts
+	c.sorted = sorted
 	s.memory = append(s.memory, c)
 	s.held += cap(c.records)
 	if s.held <= s.limits.Memory && len(s.files) == 0 {
-		sorted := make(chan struct{})
-		c.sorted = sorted
-		s.sorting.Go(func() error {
-			defer close(sorted)
-			c.sort(s.order)
-			return nil
-		})
+		s.sorting.Go(func() error { sorted(); return nil })
 		return context.Cause(s.ctx)
 	}
 	for _, c := range s.memory {
@@ -152,27 +146,23 @@ func (s *Sorter) seal() error {
 }
 
 func (s *Sorter) spill(c *chunk) error {
-	f, err := newRunFile()
+	f, err := createFile()
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	s.files = append(s.files, f)
 	free, size := s.free, s.size
 	s.sorting.Go(func() error {
-		if c.sorted != nil {
-			<-c.sorted
-		} else {
-			c.sort(s.order)
-		}
-		err := f.write(c)
+		c.sorted()
+		err := c.write(f)
 		if cap(c.records) == size { // reuse it
-			c.records, c.entries, c.sorted = c.records[:0], c.entries[:0], nil
+			c.records, c.entries = c.records[:0], c.entries[:0]
 			select {
 			case free <- c:
 			default:
 			}
 		}
-		return err
+		return explain(err)
 	})
 	return nil
 }
@@ -185,23 +175,15 @@ func (s *Sorter) Sorted() (*Merge, error) {
 	if err := s.sorting.Wait(); err != nil {
 		return nil, err
 	}
-	s.free = nil
-	m := &Merge{order: s.order}
+	var runs []run
 	for _, c := range s.memory {
-		if err := m.add(&memoryRun{chunk: c}); err != nil {
-			return nil, err
-		}
+		runs = append(runs, c.read())
 	}
-	s.memory = nil // each run releases its chunk when it has been read
+	s.free, s.memory = nil, nil // each run releases its chunk when it has been read
 	for _, f := range s.files {
-		if err := f.rewind(); err != nil {
-			return nil, err
-		}
-		if err := m.add(f); err != nil {
-			return nil, err
-		}
+		runs = append(runs, readFile(f))
 	}
-	return m, nil
+	return merge(s.order, runs)
 }
 
 // Close waits for the background sorts and releases memory and files. It may be called
@@ -209,7 +191,8 @@ func (s *Sorter) Sorted() (*Merge, error) {
 func (s *Sorter) Close() {
 	_ = s.sorting.Wait() // Sorted returned the error, or was not called
 	for _, f := range s.files {
-		f.close()
+		_ = f.Close()           // the data is temporary
+		_ = os.Remove(f.Name()) // usually already removed
 	}
 	s.memory, s.files, s.filling = nil, nil, nil
 }
@@ -218,7 +201,7 @@ func (s *Sorter) Close() {
 type chunk struct {
 	records []byte // each prefixed with its length in two bytes
 	entries []entry
-	sorted  <-chan struct{} // closed when sorting in memory has finished; nil if it was not started
+	sorted  func() // sorts the records, or waits until they are sorted
 }
 
 type entry struct {
@@ -229,6 +212,16 @@ type entry struct {
 func (c *chunk) record(at uint32) []byte {
 	n := uint32(binary.LittleEndian.Uint16(c.records[at:]))
 	return c.records[at+2 : at+2+n : at+2+n]
+}
+
+func (c *chunk) read() run {
+	i := -1
+	return func() ([]byte, error) {
+		if i++; i == len(c.entries) {
+			return nil, io.EOF
+		}
+		return c.record(c.entries[i].at), nil
+	}
 }
 
 func (c *chunk) sort(order Order) {

@@ -10,8 +10,6 @@ import (
 	"strings"
 )
 
-const marker = "-- name: "
-
 // Statements are the statements of a file, by name.
 type Statements map[string]string
 
@@ -19,14 +17,12 @@ type Statements map[string]string
 // repeated, since the files are compiled into the program.
 func Parse(text string) Statements {
 	s := Statements{}
-	for i, part := range strings.Split("\n"+text, "\n"+marker) {
+	parts := strings.Split("\n"+text, "\n-- name: ")
+	if strings.TrimSpace(parts[0]) != "" {
+		panic(fmt.Sprintf("sqlfile: text before the first name: %.40q", parts[0]))
+	}
+	for _, part := range parts[1:] {
 		name, body, _ := strings.Cut(part, "\n")
-		if i == 0 {
-			if strings.TrimSpace(part) != "" {
-				panic(fmt.Sprintf("sqlfile: text before the first name: %.40q", part))
-			}
-			continue
-		}
 		name = strings.TrimSpace(name)
 		if _, repeated := s[name]; name == "" || repeated {
 			panic(fmt.Sprintf("sqlfile: name %q is empty or repeated", name))
