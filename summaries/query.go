@@ -2,9 +2,7 @@ package summaries
 
 import (
 	"fmt"
-
-	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/pgdialect"
+	"slices"
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/explain"
@@ -23,7 +21,6 @@ func Queries(s explain.Sample) []explain.Query {
 func reads(s explain.Sample) []explain.Query {
 	summary := explain.Expectation{Indexes: []string{"user_summary_pkey"}, MaxBuffers: 16}
 	user := []string{"transactions_pkey"}
-	db := bun.NewDB(nil, pgdialect.New()) // which only writes statements
 	list := []explain.Query{
 		{Name: "summaries/look_up", Purpose: "each summary that is asked for past the cache", SQL: summaryQuery, Args: []any{s.UserID}, Expect: summary},
 		{Name: "summaries/look_up_epoch", Purpose: "each summary that the cache keeps", SQL: readingQuery, Args: []any{s.UserID}, Expect: summary},
@@ -36,52 +33,8 @@ func reads(s explain.Sample) []explain.Query {
 			Name: "summaries/transactions", Purpose: "each page of a user's rows", SQL: transactionsQuery,
 			Args: []any{s.UserID, civil.Min, int64(0), page}, Expect: explain.Expectation{Indexes: user},
 		},
-		{
-			Name: "summaries/many", Purpose: "each list of summaries by ids", SQL: selectMany(db, s.UserIDs).String(),
-			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey"}},
-		},
-		{
-			Name: "summaries/top_by_amount", Purpose: "each list of the top users", SQL: selectTop(db, ByAmount, page).String(),
-			Expect: explain.Expectation{WholeTable: true},
-		},
-		{
-			Name: "summaries/top_by_transactions", Purpose: "each list of the top users", SQL: selectTop(db, ByTransactions, page).String(),
-			Expect: explain.Expectation{WholeTable: true},
-		},
 	}
-	return append(append(list, ranges(s)...), totalsOf(s)...)
-}
-
-func ranges(s explain.Sample) []explain.Query {
-	months := explain.Expectation{Indexes: []string{"user_summary_pkey", "user_months_pkey"}}
-	first := s.From.Month()
-	whole, wholeArgs := rangeStatement(s.UserID, Days{first.First(), (first + 2).Last()})
-	cut, cutArgs := rangeStatement(s.UserID, Days{s.From, s.To})
-	// At most the two months that are cut are read from transactions.
-	cutMonths := explain.Expectation{Indexes: append(months.Indexes, "transactions_pkey"), MaxPartitions: 2}
-	months.MaxBuffers = 32
-	return []explain.Query{
-		{Name: "summaries/range_whole", Purpose: "each summary of whole months", SQL: whole, Args: wholeArgs, Expect: months},
-		{Name: "summaries/range_cut", Purpose: "each summary of a range that cuts a month", SQL: cut, Args: cutArgs, Expect: cutMonths},
-	}
-}
-
-func totalsOf(s explain.Sample) []explain.Query {
-	of := func(name, purpose string, q TotalsQuery, e explain.Expectation) explain.Query {
-		q.Limit = page
-		sql, args := q.statement(), q.args()
-		return explain.Query{Name: "summaries/" + name, Purpose: purpose, SQL: sql, Args: args, Expect: e}
-	}
-	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MaxPartitions: int(s.To.Month()-s.From.Month()) + 1}
-	days := Days{s.From, s.To}
-	return []explain.Query{
-		of("totals_by_day", "each page of totals of all users by day", TotalsQuery{By: Day, Days: days}, explain.Expectation{}),
-		of("totals_by_month", "each page of totals of all users by month", TotalsQuery{By: Month, Days: days}, explain.Expectation{}),
-		of("user_totals_by_day", "each page of a user's totals by day", TotalsQuery{UserID: s.UserID, By: Day, Days: days}, rows),
-		of("user_totals_by_month", "each page of a user's totals by whole months", TotalsQuery{UserID: s.UserID, By: Month, Days: AllDays()},
-			explain.Expectation{Indexes: []string{"user_months_pkey"}}),
-		of("user_totals_by_cut_month", "each page of a user's totals by months that a range cuts", TotalsQuery{UserID: s.UserID, By: Month, Days: days}, rows),
-	}
+	return slices.Concat(list, rangeReads(s), listReads(s), totalReads(s))
 }
 
 func verifications() []explain.Query {

@@ -7,8 +7,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/explain"
 )
 
 // The statements of a range, past Bun since their plan is the point: one over whole months, which are in a rollup, and one for
@@ -95,6 +97,21 @@ func (s *Store) Range(ctx context.Context, userID int32, days Days) (Summary, er
 	return sum, err
 }
 
+// rangeReads are the statements of [Store.Range].
+func rangeReads(s explain.Sample) []explain.Query {
+	months := explain.Expectation{Indexes: []string{"user_summary_pkey", "user_months_pkey"}}
+	first := s.From.Month()
+	whole, wholeArgs := rangeStatement(s.UserID, Days{first.First(), (first + 2).Last()})
+	cut, cutArgs := rangeStatement(s.UserID, Days{s.From, s.To})
+	// At most the two months that are cut are read from transactions.
+	cutMonths := explain.Expectation{Indexes: append(months.Indexes, "transactions_pkey"), MaxPartitions: 2}
+	months.MaxBuffers = 32
+	return []explain.Query{
+		{Name: "summaries/range_whole", Purpose: "each summary of whole months", SQL: whole, Args: wholeArgs, Expect: months},
+		{Name: "summaries/range_cut", Purpose: "each summary of a range that cuts a month", SQL: cut, Args: cutArgs, Expect: cutMonths},
+	}
+}
+
 // Order is what a list of users goes by.
 type Order string
 
@@ -119,4 +136,23 @@ func (s *Store) Top(ctx context.Context, by Order, limit int) (list []Summary, e
 		return nil, fmt.Errorf("list the top users: %w", err)
 	}
 	return list, nil
+}
+
+// listReads are the lists of summaries, from a database that only writes statements.
+func listReads(s explain.Sample) []explain.Query {
+	db := bun.NewDB(nil, pgdialect.New())
+	return []explain.Query{
+		{
+			Name: "summaries/many", Purpose: "each list of summaries by ids", SQL: selectMany(db, s.UserIDs).String(),
+			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey"}},
+		},
+		{
+			Name: "summaries/top_by_amount", Purpose: "each list of the top users", SQL: selectTop(db, ByAmount, page).String(),
+			Expect: explain.Expectation{WholeTable: true},
+		},
+		{
+			Name: "summaries/top_by_transactions", Purpose: "each list of the top users", SQL: selectTop(db, ByTransactions, page).String(),
+			Expect: explain.Expectation{WholeTable: true},
+		},
+	}
 }

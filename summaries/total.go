@@ -8,6 +8,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/money"
 )
 
@@ -119,6 +120,25 @@ func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 		return nil, fmt.Errorf("sum by %s: %w", q.By, err)
 	}
 	return totals, nil
+}
+
+// totalReads are the statements of [Store.Totals].
+func totalReads(s explain.Sample) []explain.Query {
+	of := func(name, purpose string, q TotalsQuery, e explain.Expectation) explain.Query {
+		q.Limit = page
+		sql, args := q.statement(), q.args()
+		return explain.Query{Name: "summaries/" + name, Purpose: purpose, SQL: sql, Args: args, Expect: e}
+	}
+	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MaxPartitions: int(s.To.Month()-s.From.Month()) + 1}
+	days := Days{s.From, s.To}
+	return []explain.Query{
+		of("totals_by_day", "each page of totals of all users by day", TotalsQuery{By: Day, Days: days}, explain.Expectation{}),
+		of("totals_by_month", "each page of totals of all users by month", TotalsQuery{By: Month, Days: days}, explain.Expectation{}),
+		of("user_totals_by_day", "each page of a user's totals by day", TotalsQuery{UserID: s.UserID, By: Day, Days: days}, rows),
+		of("user_totals_by_month", "each page of a user's totals by whole months", TotalsQuery{UserID: s.UserID, By: Month, Days: AllDays()},
+			explain.Expectation{Indexes: []string{"user_months_pkey"}}),
+		of("user_totals_by_cut_month", "each page of a user's totals by months that a range cuts", TotalsQuery{UserID: s.UserID, By: Month, Days: days}, rows),
+	}
 }
 
 // selectSummaries is a list of whole summaries, each with the run that last changed it.
