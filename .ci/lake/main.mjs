@@ -24,7 +24,7 @@ async function rows(sql) {
 }
 
 // The first statements of the section on the export, with the path of this export.
-const section = readFileSync(operations, "utf8").split("\n## The lake\n")[1];
+const section = readFileSync(operations, "utf8").split("\n## Parquet export\n")[1];
 const printed = section.match(/```sql\n(SET VARIABLE lake[^`]*)```/)[1];
 assert.match(printed, /'\/data\/lake'/);
 const here = (sql) => sql.replace("'/data/lake'", `'${lake}'`);
