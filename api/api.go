@@ -16,28 +16,9 @@ import (
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs/ledger"
-	"github.com/opentax/tally/summaries"
 )
 
 const defaultRequestTimeout = 10 * time.Second
-
-// Summaries is what the API reads of the rollups. [summaries.Store] is one.
-type Summaries interface {
-	// Get returns a user's summary, or [summaries.ErrNotFound].
-	Get(ctx context.Context, userID int32) (summaries.Summary, error)
-	// Transactions returns at most limit of a user's transactions after a place,
-	// in order of date and id.
-	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
-	// Many returns the summaries of those users that have one, in order of their ids.
-	Many(ctx context.Context, userIDs []int32) ([]summaries.Summary, error)
-	// Range returns the summary of a user's transactions of some days, or
-	// [summaries.ErrNotFound].
-	Range(ctx context.Context, userID int32, days summaries.Days) (summaries.Summary, error)
-	// Top returns the users who come first in an order.
-	Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error)
-	// Totals returns totals by day or month, in order of time.
-	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
-}
 
 // Config is what the API serves. Summaries, Runs and Request are required; the zero value
 // of the rest works.

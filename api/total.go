@@ -16,6 +16,24 @@ import (
 	"github.com/opentax/tally/summaries"
 )
 
+// Summaries is what the API reads of the rollups. [summaries.Store] is one.
+type Summaries interface {
+	// Get returns a user's summary, or [summaries.ErrNotFound].
+	Get(ctx context.Context, userID int32) (summaries.Summary, error)
+	// Transactions returns at most limit of a user's transactions after a place,
+	// in order of date and id.
+	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
+	// Many returns the summaries of those users that have one, in order of their ids.
+	Many(ctx context.Context, userIDs []int32) ([]summaries.Summary, error)
+	// Range returns the summary of a user's transactions of some days, or
+	// [summaries.ErrNotFound].
+	Range(ctx context.Context, userID int32, days summaries.Days) (summaries.Summary, error)
+	// Top returns the users who come first in an order.
+	Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error)
+	// Totals returns totals by day or month, in order of time.
+	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
+}
+
 // Total is the count and sum of a day or month in which there are transactions.
 type Total struct {
 	Start             civil.Date `json:"start" doc:"The day, or the first day of the month."`
