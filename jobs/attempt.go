@@ -22,12 +22,12 @@ import (
 // noted it as lost.
 const statusFenced = "fenced"
 
-// noteTimeout bounds the writing of an outcome, which outlives the work's own
+// recordTimeout bounds the writing of an outcome, which outlives the work's own
 // context.
-const noteTimeout = 10 * time.Second
+const recordTimeout = 10 * time.Second
 
 var (
-	errRunOver   = errors.New("the run is over")
+	errRunFinished   = errors.New("the run is finished")
 	errTimeout   = errors.New("the attempt took longer than its timeout")
 	errCancelled = errors.New("cancelled through River")
 )
@@ -49,14 +49,14 @@ type attempt struct {
 	progress func(pipeline.Progress)
 }
 
-// ending is how an attempt ended; err says why it did not succeed.
-type ending struct {
+// outcome is how an attempt ended; err says why it did not succeed.
+type outcome struct {
 	status string
 	err    error
 }
 
 // text is the reason as the ledger keeps it, "" where there is none.
-func (e ending) text() string {
+func (e outcome) text() string {
 	if e.err == nil {
 		return ""
 	}
@@ -65,7 +65,7 @@ func (e ending) text() string {
 
 // begin starts an attempt at a run: it takes the run's lock, notes an earlier
 // attempt that left no word as lost, and writes the new attempt to the ledger,
-// from which moment no earlier attempt can commit. For a job, errRunOver says
+// from which moment no earlier attempt can commit. For a job, errRunFinished says
 // that there is nothing left to do.
 func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attempt, error) {
 	a := &attempt{runID: runID, lost: make(chan error, 1)}
@@ -96,11 +96,11 @@ func (s *Service) enter(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64
 	if err := tx.QueryRow(ctx, s.sql.Get("last_attempt"), a.runID).Scan(&a.before, &last, &lastJob); err != nil {
 		return err
 	}
-	if over(a.before, jobID, lastJob) {
-		return errRunOver
+	if finished(a.before, jobID, lastJob) {
+		return errRunFinished
 	}
 	if a.before == ledger.StatusRunning {
-		if _, err := tx.Exec(ctx, s.sql.Get("note_lost"), a.runID, last); err != nil {
+		if _, err := tx.Exec(ctx, s.sql.Get("record_lost"), a.runID, last); err != nil {
 			return fmt.Errorf("note attempt %d as lost: %w", last, err)
 		}
 		a.before = ledger.StatusLost
@@ -110,10 +110,10 @@ func (s *Service) enter(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64
 	return err
 }
 
-// over tells whether a job finds nothing to do. A job that failed and comes back
+// finished reports whether a job finds nothing to do. A job that failed and comes back
 // was retried by hand in River UI; any other was overtaken, or rescued by River
 // long after the ledger knew better. A run in the foreground was asked for.
-func over(status string, job, lastJob *int64) bool {
+func finished(status string, job, lastJob *int64) bool {
 	if job == nil {
 		return false
 	}
@@ -123,7 +123,7 @@ func over(status string, job, lastJob *int64) bool {
 
 // attempt does the work of an attempt and notes its outcome. It gives the run's
 // lock back.
-func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, ending) {
+func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) {
 	defer a.lock.release(ctx)
 	working, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -137,16 +137,16 @@ func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, ending) {
 	a.logger.InfoContext(ctx, "run started", slog.String("kind", a.kind), slog.String("logical_date", a.date.String()),
 		slog.String("worker", s.config.Worker), slog.String("code_version", s.config.CodeVersion), slog.String("before", a.before))
 	result := RunResult{RunID: a.runID, Attempt: a.number, LogicalDate: a.date, Files: []load.Result{}}
-	err := s.safely(working, a, &result)
-	end := judge(working, err)
-	end = s.conclude(ctx, a, end)
+	err := s.recovered(working, a, &result)
+	end := classify(working, err)
+	end = s.recordOutcome(ctx, a, end)
 	result.Status, result.Error = end.status, end.text()
 	return result, end
 }
 
-// safely keeps a panic, which is a bug, from taking the run with it: the run
+// recovered keeps a panic, which is a bug, from taking the run with it: the run
 // fails and says so.
-func (s *Service) safely(ctx context.Context, a *attempt, result *RunResult) (err error) {
+func (s *Service) recovered(ctx context.Context, a *attempt, result *RunResult) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.logger.ErrorContext(ctx, "panic", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
@@ -156,41 +156,41 @@ func (s *Service) safely(ctx context.Context, a *attempt, result *RunResult) (er
 	return s.loadSources(ctx, a, result)
 }
 
-// judge decides once what an error means for the run.
-func judge(ctx context.Context, err error) ending {
+// classify decides once what an error means for the run.
+func classify(ctx context.Context, err error) outcome {
 	cause := context.Cause(ctx)
 	if files, ok := errors.AsType[*FilesError](err); ok {
-		return ending{ledger.StatusFailed, files} // it went through all of them
+		return outcome{ledger.StatusFailed, files} // it went through all of them
 	}
 	switch {
 	case err == nil:
-		return ending{status: ledger.StatusSucceeded}
+		return outcome{status: ledger.StatusSucceeded}
 	case errors.Is(err, load.ErrFenced):
-		return ending{statusFenced, err}
+		return outcome{statusFenced, err}
 	case errors.Is(cause, errLockLost):
-		return ending{ledger.StatusRetrying, cause}
+		return outcome{ledger.StatusRetrying, cause}
 	case errors.Is(cause, river.ErrJobCancelledRemotely):
-		return ending{ledger.StatusFailed, errCancelled}
+		return outcome{ledger.StatusFailed, errCancelled}
 	case errors.Is(cause, context.DeadlineExceeded):
-		return ending{ledger.StatusFailed, errTimeout}
+		return outcome{ledger.StatusFailed, errTimeout}
 	case cause != nil:
-		return ending{ledger.StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
+		return outcome{ledger.StatusInterrupted, fmt.Errorf("interrupted: %w", cause)}
 	case postgres.Retryable(err):
-		return ending{ledger.StatusRetrying, err}
+		return outcome{ledger.StatusRetrying, err}
 	default:
-		return ending{ledger.StatusFailed, err}
+		return outcome{ledger.StatusFailed, err}
 	}
 }
 
-// conclude writes the outcome down, although the work's context may be over. An
+// recordOutcome writes the outcome down, although the work's context may be over. An
 // outcome that cannot be written is not one: the attempt counts as lost and is
 // made again, which does nothing to files that are loaded.
-func (s *Service) conclude(ctx context.Context, a *attempt, end ending) ending {
-	logEnding(ctx, a.logger, end)
+func (s *Service) recordOutcome(ctx context.Context, a *attempt, end outcome) outcome {
+	logOutcome(ctx, a.logger, end)
 	if end.status == statusFenced {
 		return end
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	var noted int64
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -198,18 +198,18 @@ func (s *Service) conclude(ctx context.Context, a *attempt, end ending) ending {
 		if noted = tag.RowsAffected(); err != nil || noted == 0 {
 			return err
 		}
-		return s.exportDue(ctx, tx, a, end)
+		return s.insertExport(ctx, tx, a, end)
 	})
 	if err != nil {
-		return ending{ledger.StatusRetrying, fmt.Errorf("note the outcome of run %d: %w", a.runID, err)}
+		return outcome{ledger.StatusRetrying, fmt.Errorf("record the outcome of run %d: %w", a.runID, err)}
 	}
 	if noted == 0 {
-		return ending{statusFenced, load.ErrFenced} // somebody has noted it as lost
+		return outcome{statusFenced, load.ErrFenced} // somebody has noted it as lost
 	}
 	return end
 }
 
-func logEnding(ctx context.Context, logger *slog.Logger, end ending) {
+func logOutcome(ctx context.Context, logger *slog.Logger, end outcome) {
 	level, attrs := slog.LevelInfo, []slog.Attr{slog.String("status", end.status)}
 	if end.err != nil {
 		level = slog.LevelWarn

@@ -27,7 +27,7 @@
 //	                    │                      again only when asked       │
 //	                    ├──────▶ retrying      database or object store    │
 //	                    │                      away: back-off ─────────────┤
-//	                    ├──────▶ interrupted   told to stop: at once ──────┤
+//	                    ├──────▶ interrupted   interrupted: at once ──────┤
 //	                    └─ ─ ─ ▶ lost          killed; noted by the next ──┘
 //
 // Crashes. An attempt holds a session's advisory lock on its run for as long as

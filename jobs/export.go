@@ -74,11 +74,11 @@ func (s *Service) openExport(ctx context.Context, to bucket.Location) (bucket.Ta
 
 // export makes an export and notes its end. The error is of what kept it from being
 // noted.
-func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[exportArgs]) (result parquet.Result, end ending, err error) {
+func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[exportArgs]) (result parquet.Result, end outcome, err error) {
 	started := s.config.Clock.Now()
 	target, err := s.openExport(ctx, req.To)
 	if errors.Is(err, ErrNoExport) {
-		return result, ending{}, err
+		return result, outcome{}, err
 	}
 	if err == nil {
 		config := parquet.Config{Pool: s.pool, Target: target, Replace: req.Replace, Progress: req.Progress, Logger: s.logger}
@@ -86,36 +86,36 @@ func (s *Service) export(ctx context.Context, req ExportRequest, job *river.Job[
 	}
 	err = bucket.Redact(err)
 	if errors.Is(err, parquet.ErrBusy) {
-		return result, ending{ledger.StatusRetrying, err}, nil // the other one notes itself
+		return result, outcome{ledger.StatusRetrying, err}, nil // the other one notes itself
 	}
-	end = judgeExport(ctx, err)
-	return result, end, s.noteExport(ctx, req, job, cmp.Or(req.To, s.config.ExportTo).Clean().String(), started, result, end)
+	end = classifyExport(ctx, err)
+	return result, end, s.recordExport(ctx, req, job, cmp.Or(req.To, s.config.ExportTo).Clean().String(), started, result, end)
 }
 
-// judgeExport decides what an error means: what the data, another export or the settings
+// classifyExport decides what an error means: what the data, another export or the settings
 // are to blame for stays as it is, and anything else may be gone the next time, as a
 // store that is away.
-func judgeExport(ctx context.Context, err error) ending {
+func classifyExport(ctx context.Context, err error) outcome {
 	cause := context.Cause(ctx)
 	switch {
 	case err == nil:
-		return ending{status: ledger.StatusSucceeded}
+		return outcome{status: ledger.StatusSucceeded}
 	case errors.Is(cause, river.ErrJobCancelledRemotely):
-		return ending{ledger.StatusFailed, errCancelled}
+		return outcome{ledger.StatusFailed, errCancelled}
 	case errors.Is(cause, context.DeadlineExceeded):
-		return ending{ledger.StatusRetrying, errTimeout}
+		return outcome{ledger.StatusRetrying, errTimeout}
 	case cause != nil:
-		return ending{ledger.StatusInterrupted, fmt.Errorf("told to stop: %w", cause)}
+		return outcome{ledger.StatusInterrupted, fmt.Errorf("interrupted: %w", cause)}
 	case parquet.Lasting(err), bucket.Permanent(err):
-		return ending{ledger.StatusFailed, err}
+		return outcome{ledger.StatusFailed, err}
 	}
-	return ending{ledger.StatusRetrying, err}
+	return outcome{ledger.StatusRetrying, err}
 }
 
-func (s *Service) noteExport(
-	ctx context.Context, req ExportRequest, job *river.Job[exportArgs], target string, started time.Time, r parquet.Result, end ending,
+func (s *Service) recordExport(
+	ctx context.Context, req ExportRequest, job *river.Job[exportArgs], target string, started time.Time, r parquet.Result, end outcome,
 ) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	e := ledger.Export{
 		RequestedBy: req.RequestedBy, Target: postgres.Text(target), Status: end.status, Error: end.text(),
@@ -143,9 +143,9 @@ func (exportArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: exportQueue, MaxAttempts: jobAttempts}
 }
 
-// exportDue gives River the export of what a run has changed, in the transaction that
+// insertExport gives River the export of what a run has changed, in the transaction that
 // notes the run's end, so that neither is without the other.
-func (s *Service) exportDue(ctx context.Context, tx pgx.Tx, a *attempt, end ending) error {
+func (s *Service) insertExport(ctx context.Context, tx pgx.Tx, a *attempt, end outcome) error {
 	if s.config.ExportTo.IsZero() || end.status != ledger.StatusSucceeded && end.status != ledger.StatusFailed {
 		return nil
 	}
@@ -155,23 +155,23 @@ func (s *Service) exportDue(ctx context.Context, tx pgx.Tx, a *attempt, end endi
 	return nil
 }
 
-// attendExport gives River an export that is due and that nobody is at: its worker was
+// requeueExport gives River an export that is due and that nobody is at: its worker was
 // killed, its job was deleted or has used up its attempts, or exports were switched on
 // since the last run.
-func (s *Service) attendExport(ctx context.Context, tx pgx.Tx) error {
+func (s *Service) requeueExport(ctx context.Context, tx pgx.Tx) error {
 	if s.config.ExportTo.IsZero() {
 		return nil
 	}
 	a := attempt{}
-	err := tx.QueryRow(ctx, s.sql.Get("unattended_export"), s.config.ExportTo.Clean().String(), int64(parquet.LockClass), s.unattendedAfter.Seconds(), exportKind).Scan(&a.runID, &a.date)
+	err := tx.QueryRow(ctx, s.sql.Get("orphaned_export"), s.config.ExportTo.Clean().String(), int64(parquet.LockClass), s.orphanedAfter.Seconds(), exportKind).Scan(&a.runID, &a.date)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look for an export that nobody is at: %w", err)
+		return fmt.Errorf("look for an orphaned export: %w", err)
 	}
-	s.logger.WarnContext(ctx, "nobody was at this export; it has a new job", slog.Int64("run", a.runID))
-	return s.exportDue(ctx, tx, &a, ending{status: ledger.StatusSucceeded})
+	s.logger.WarnContext(ctx, "orphaned export requeued", slog.Int64("run", a.runID))
+	return s.insertExport(ctx, tx, &a, outcome{status: ledger.StatusSucceeded})
 }
 
 // exportWorker exports after a run.

@@ -54,7 +54,7 @@ func TestRunIsExported(t *testing.T) {
 	assert.Equal(t, int64(20), output.Rows, "River UI shows the result")
 }
 
-// A place that is away does not cost the night: the run is over, the export is tried
+// A place that is away does not cost the night: the run is finished, the export is tried
 // until it is back.
 func TestExportIsRetried(t *testing.T) {
 	t.Parallel()
@@ -97,7 +97,7 @@ func TestExportThatNobodyIsAt(t *testing.T) {
 	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
 	source := newSource(t, rows(20))
 	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
-	s.unattendedAfter = 0
+	s.orphanedAfter = 0
 	_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}})
 	require.NoError(t, err)
 	jobs := "SELECT count(*) FROM river_job WHERE kind = 'export'"
@@ -110,7 +110,7 @@ func TestExportThatNobodyIsAt(t *testing.T) {
 	assert.Zero(t, count(t, pool, jobs), "nobody exports here")
 
 	exporting := newService(t, pool, Config{ExportTo: bucket.Path(dir)})
-	exporting.unattendedAfter = 0
+	exporting.orphanedAfter = 0
 	reconcile(exporting)
 	assert.Equal(t, 1, count(t, pool, jobs), "switched on since the run")
 	reconcile(exporting)
@@ -198,7 +198,7 @@ func TestExportIsDueWithTheOutcome(t *testing.T) {
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(20))}, ExportTo: bucket.Path(t.TempDir())})
 	allow := refuse(t, pool, "river_job", "23000")
 	_, err := s.Run(ctx, RunRequest{Date: new(date(t, "2024-05-10"))})
-	require.ErrorContains(t, err, "note the outcome of run 1")
+	require.ErrorContains(t, err, "record the outcome of run 1")
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_outcomes"))
 	allow()
 	_, err = s.Run(ctx, RunRequest{Date: new(date(t, "2024-05-10"))})

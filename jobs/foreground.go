@@ -86,10 +86,10 @@ func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 	}
 }
 
-func (s *Service) tryForeground(ctx context.Context, req RunRequest, runID int64, sources []pipeline.Source, try int) (RunResult, ending, error) {
+func (s *Service) tryForeground(ctx context.Context, req RunRequest, runID int64, sources []pipeline.Source, try int) (RunResult, outcome, error) {
 	a, err := s.begin(ctx, runID, nil)
 	if err != nil {
-		return RunResult{RunID: runID, Files: []load.Result{}}, ending{}, err
+		return RunResult{RunID: runID, Files: []load.Result{}}, outcome{}, err
 	}
 	a.sources, a.progress = sources, req.Progress
 	if try > 1 {
@@ -182,7 +182,7 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
 		if len(created) > 0 {
 			return nil
 		}
-		return s.announce(ctx, tx, r, n) // asked for again
+		return s.recordRequest(ctx, tx, r, n) // asked for again
 	})
 	if err != nil {
 		return 0, fmt.Errorf("find the run of %s: %w", date, err)
@@ -212,7 +212,7 @@ func (s *Service) enterManual(ctx context.Context, req RunRequest, date civil.Da
 				return err
 			}
 		}
-		return s.announce(ctx, tx, r, newRuns{kind: ledger.KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})
+		return s.recordRequest(ctx, tx, r, newRuns{kind: ledger.KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})
 	})
 	if err != nil {
 		return Queued{}, fmt.Errorf("create a run: %w", err)

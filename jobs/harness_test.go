@@ -29,7 +29,7 @@ import (
 // patience is how long a test waits for what ought to happen at once.
 const patience = 20 * time.Second
 
-// fakeClock stands still until it is told to go on.
+// fakeClock stands still until it is advanced.
 type fakeClock struct {
 	mu       sync.Mutex
 	now      time.Time
@@ -122,7 +122,7 @@ func newService(t *testing.T, pool *pgxpool.Pool, c Config) *Service {
 	}
 	s, err := New(pool, c)
 	require.NoError(t, err)
-	s.unattendedAfter = time.Second
+	s.orphanedAfter = time.Second
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

@@ -13,7 +13,7 @@ SELECT kind, logical_date, paths FROM etl_runs WHERE id = $1 FOR UPDATE;
 -- name: last_attempt
 SELECT status, attempt, job_id FROM etl_run_status WHERE id = $1;
 
--- name: note_lost
+-- name: record_lost
 -- The attempt left no word and holds no lock: its process is gone.
 INSERT INTO etl_outcomes (run_id, attempt, status, error)
 VALUES ($1, $2, 'lost', 'the process went away')
@@ -36,7 +36,7 @@ FROM etl_files
 WHERE status = 'failed' AND sha256 IS NOT NULL AND code_version = $1
 ORDER BY id DESC;
 
--- name: unattended
+-- name: orphaned_runs
 -- Runs that are to be done and that nobody is doing: not over, the lock of no
 -- live process on them, nothing heard of them for the grace ($2), and no River
 -- job that will come to them by itself. A running job counts as long as it may
@@ -58,7 +58,7 @@ WHERE r.kind <> 'manual'
              OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $2)))
 ORDER BY r.logical_date;
 
--- name: cancelled_by_hand
+-- name: cancelled_by_operator
 -- The newest job of the run was cancelled through River since the last attempt
 -- started. Tally's own cancelling leaves no such mark, and a retry takes it away.
 SELECT j.metadata ? 'cancel_attempted_at'
@@ -68,7 +68,7 @@ FROM river_job j
 WHERE j.kind = $1 AND j.args @> jsonb_build_object('run_id', $2::bigint)
 ORDER BY j.id DESC LIMIT 1;
 
--- name: lost_by_hand
+-- name: lost_manual_runs
 -- Runs by hand whose process went away. Nobody takes them over: their paths may
 -- exist on that machine alone.
 INSERT INTO etl_outcomes (run_id, attempt, status, error)
@@ -82,7 +82,7 @@ WHERE r.kind = 'manual' AND r.status = 'running' AND r.started_at < now() - make
         AND l.classid = $1::bigint::oid AND l.objid = (r.id & 2147483647)::oid)
 ON CONFLICT DO NOTHING;
 
--- name: unattended_export
+-- name: orphaned_export
 -- The newest run that has ended, if no export to the target ($1) has begun since and come
 -- to an end, no live process is at one, nothing was heard of the run for the grace ($3),
 -- and no River job ($4) will come to it by itself.

@@ -84,7 +84,7 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 	for _, source := range a.sources {
 		err := s.loadSource(ctx, a, source, known, result, bad)
 		if errors.Is(err, bucket.ErrUnavailable) && ctx.Err() == nil {
-			a.logger.WarnContext(ctx, "object store is away; the source is tried again later", slog.String("source", source.Name), slog.Any("error", err))
+			a.logger.WarnContext(ctx, "object store unavailable, source will be retried", slog.String("source", source.Name), slog.Any("error", err))
 			away = append(away, err)
 			continue
 		}
@@ -221,7 +221,7 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 	}
 	rows, err := s.pool.Query(ctx, s.sql.Get("known_failures"), s.config.CodeVersion)
 	if err != nil {
-		return nil, fmt.Errorf("look failed files up: %w", err)
+		return nil, fmt.Errorf("look up failed files: %w", err)
 	}
 	var f failure
 	var source, path string
@@ -234,7 +234,7 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look failed files up: %w", err)
+		return nil, fmt.Errorf("look up failed files: %w", err)
 	}
 	return known, nil
 }

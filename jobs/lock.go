@@ -39,7 +39,7 @@ type runLock struct {
 	done chan struct{}
 }
 
-// runLockKey must agree with unattended and lost_by_hand in jobs.sql. Two runs
+// runLockKey must agree with orphaned_runs and lost_manual_runs in jobs.sql. Two runs
 // share a key after two thousand million runs; they would take turns.
 func runLockKey(runID int64) int32 { return int32(runID & (1<<31 - 1)) }
 

@@ -127,7 +127,7 @@ func (s *logSink) next() []ledger.LogLine {
 		for key, n := range s.dropped {
 			s.lines = append(s.lines, ledger.LogLine{
 				RunID: key.runID, Attempt: key.attempt, At: time.Now(), Level: slog.LevelWarn.String(),
-				Message: "log lines dropped while the database was away", Attrs: fmt.Appendf(nil, `{"count":%d}`, n),
+				Message: "log lines dropped while the database was unavailable", Attrs: fmt.Appendf(nil, `{"count":%d}`, n),
 			})
 			s.added++
 			delete(s.dropped, key)

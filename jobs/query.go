@@ -32,13 +32,13 @@ func changes(s explain.Sample) []explain.Query {
 	list := fromFile([]explain.Query{
 		{Name: "last_attempt", Purpose: "each attempt", Args: []any{s.RunID}, Expect: attempts},
 		{Name: "known_failures", Purpose: "each run", Args: []any{"v0"}, Expect: whole},
-		{Name: "unattended", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
-		{Name: "unattended_export", Purpose: "each tick of the schedule, where runs are exported", Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
-		{Name: "cancelled_by_hand", Purpose: "each run that nobody attends to", Args: []any{jobKind, s.RunID}},
-		{Name: "lost_by_hand", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
+		{Name: "orphaned_runs", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
+		{Name: "orphaned_export", Purpose: "each tick of the schedule, where runs are exported", Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
+		{Name: "cancelled_by_operator", Purpose: "each run that nobody attends to", Args: []any{jobKind, s.RunID}},
+		{Name: "lost_manual_runs", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
 		{Name: "create_runs", Purpose: "each night and each backfill", Args: []any{ledger.KindNightly, "schedule", []civil.Date{s.Date}}, Writes: true},
 		{Name: "lock_run", Purpose: "each attempt", Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey")},
-		{Name: "note_lost", Purpose: "each attempt after one that was killed", Args: []any{s.RunID, 1}, Writes: true},
+		{Name: "record_lost", Purpose: "each attempt after one that was killed", Args: []any{s.RunID, 1}, Writes: true},
 		{Name: "start_attempt", Purpose: "each attempt", Args: []any{s.RunID, attempt, nil, "worker", "v0"}, Writes: true},
 		{Name: "end_attempt", Purpose: "each attempt", Args: []any{s.RunID, 1, ledger.StatusSucceeded, ""}, Writes: true},
 	})

@@ -14,9 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// unattendedAfter is how long nothing must have been heard of a run. A job that
+// orphanedAfter is how long nothing must have been heard of a run. A job that
 // River has just fetched is on its way to the run's lock meanwhile.
-const unattendedAfter = 10 * time.Second
+const orphanedAfter = 10 * time.Second
 
 // Reconcile gives a River job to every run of a date that is to be done and that
 // nobody is doing: its worker was killed, its job was deleted or has used up its
@@ -36,25 +36,25 @@ func (s *Service) Reconcile(ctx context.Context) ([]int64, error) {
 		if err != nil || !taken {
 			return err
 		}
-		if _, err := tx.Exec(ctx, s.sql.Get("lost_by_hand"), int64(runLockClass), s.unattendedAfter.Seconds()); err != nil {
+		if _, err := tx.Exec(ctx, s.sql.Get("lost_manual_runs"), int64(runLockClass), s.orphanedAfter.Seconds()); err != nil {
 			return fmt.Errorf("runs by hand: %w", err)
 		}
-		if given, err = s.attend(ctx, tx); err != nil {
+		if given, err = s.requeue(ctx, tx); err != nil {
 			return err
 		}
-		return s.attendExport(ctx, tx)
+		return s.requeueExport(ctx, tx)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("take up unattended runs: %w", err)
+		return nil, fmt.Errorf("requeue orphaned runs: %w", err)
 	}
 	for _, id := range given {
-		s.logger.WarnContext(ctx, "nobody was at this run; it has a new job", slog.Int64("run", id))
+		s.logger.WarnContext(ctx, "orphaned run requeued", slog.Int64("run", id))
 	}
 	return given, nil
 }
 
-// unattended is a run that nobody is doing.
-type unattended struct {
+// orphan is a run that has neither a worker nor a job.
+type orphan struct {
 	id      int64
 	date    civil.Date
 	attempt int
@@ -62,12 +62,12 @@ type unattended struct {
 	hadJob  bool
 }
 
-func (s *Service) attend(ctx context.Context, tx pgx.Tx) ([]int64, error) {
-	rows, err := tx.Query(ctx, s.sql.Get("unattended"), int64(runLockClass), s.unattendedAfter.Seconds(), jobKind)
+func (s *Service) requeue(ctx context.Context, tx pgx.Tx) ([]int64, error) {
+	rows, err := tx.Query(ctx, s.sql.Get("orphaned_runs"), int64(runLockClass), s.orphanedAfter.Seconds(), jobKind)
 	if err != nil {
 		return nil, err
 	}
-	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (u unattended, err error) {
+	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (u orphan, err error) {
 		return u, row.Scan(&u.id, &u.date, &u.attempt, &u.status, &u.hadJob)
 	})
 	if err != nil {
@@ -75,12 +75,12 @@ func (s *Service) attend(ctx context.Context, tx pgx.Tx) ([]int64, error) {
 	}
 	var given []int64
 	for _, u := range runs {
-		cancelled, err := s.cancelledByHand(ctx, tx, u)
+		cancelled, err := s.cancelledByOperator(ctx, tx, u)
 		if err != nil {
 			return nil, err
 		}
 		if cancelled {
-			err = s.noteCancelled(ctx, tx, u)
+			err = s.recordCancelled(ctx, tx, u)
 		} else {
 			_, err = s.insertJob(ctx, tx, u.id, u.date)
 			given = append(given, u.id)
@@ -92,19 +92,19 @@ func (s *Service) attend(ctx context.Context, tx pgx.Tx) ([]int64, error) {
 	return given, nil
 }
 
-func (s *Service) cancelledByHand(ctx context.Context, tx pgx.Tx, u unattended) (cancelled bool, err error) {
-	err = tx.QueryRow(ctx, s.sql.Get("cancelled_by_hand"), jobKind, u.id).Scan(&cancelled)
+func (s *Service) cancelledByOperator(ctx context.Context, tx pgx.Tx, u orphan) (cancelled bool, err error) {
+	err = tx.QueryRow(ctx, s.sql.Get("cancelled_by_operator"), jobKind, u.id).Scan(&cancelled)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil // deleted, or never there
 	}
 	return cancelled, err
 }
 
-// noteCancelled ends a run that an operator cancelled before a worker came to
+// recordCancelled ends a run that an operator cancelled before a worker came to
 // it: with an attempt of its own, since an outcome belongs to one.
-func (s *Service) noteCancelled(ctx context.Context, tx pgx.Tx, u unattended) error {
+func (s *Service) recordCancelled(ctx context.Context, tx pgx.Tx, u orphan) error {
 	if u.status == ledger.StatusRunning {
-		if _, err := tx.Exec(ctx, s.sql.Get("note_lost"), u.id, u.attempt); err != nil {
+		if _, err := tx.Exec(ctx, s.sql.Get("record_lost"), u.id, u.attempt); err != nil {
 			return err
 		}
 	}

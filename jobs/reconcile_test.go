@@ -86,7 +86,7 @@ func TestReconcileLeavesAloneWhatIsAttended(t *testing.T) {
 		dueRun(t, s, fmt.Sprintf("2024-05-1%d", i+1))
 		execute(t, pool, "UPDATE river_job SET state = $1::river_job_state WHERE id = (SELECT max(id) FROM river_job)", state)
 	}
-	time.Sleep(s.unattendedAfter) // all of them are old enough now
+	time.Sleep(s.orphanedAfter) // all of them are old enough now
 	fresh := dueRun(t, s, "2024-05-15")
 	execute(t, pool, "DELETE FROM river_job WHERE (args ->> 'run_id')::bigint = $1", fresh.ID)
 	// River has just fetched this one; it is on its way to the lock.
@@ -104,7 +104,7 @@ func TestDeletedJobComesBackAndCancelledDoesNot(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{})
-	s.unattendedAfter = 0
+	s.orphanedAfter = 0
 	deleted, cancelled := dueRun(t, s, "2024-05-10"), dueRun(t, s, "2024-05-11")
 	execute(t, pool, "DELETE FROM river_job WHERE (args ->> 'run_id')::bigint = $1", deleted.ID)
 	_, err := s.river.JobCancel(ctx, int64(count(t, pool, "SELECT max(id)::int FROM river_job")))
@@ -160,7 +160,7 @@ func TestOldCancelledJobIsNoCancellation(t *testing.T) {
 	require.Equal(t, river.EventKindJobCancelled, work(t, pool, s, run, nil).EventKind)
 	execute(t, pool, "UPDATE river_job SET state = 'cancelled', finalized_at = now() WHERE state = 'available'")
 	execute(t, pool, "INSERT INTO etl_attempts (run_id, attempt, worker, code_version, started_at) VALUES ($1, 2, 'gone', 'test', now())", run.ID)
-	s.unattendedAfter = 0
+	s.orphanedAfter = 0
 	given, err := s.Reconcile(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, []int64{run.ID}, given)

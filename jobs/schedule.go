@@ -22,8 +22,8 @@ const (
 	tickAfterError = 2 * time.Second
 	// tickTimeout keeps a database that does not answer from holding the clock up.
 	tickTimeout = 15 * time.Second
-	// tickAtLeast keeps a clock that is a little early from spinning.
-	tickAtLeast = 10 * time.Millisecond
+	// minTick keeps a clock that is a little early from spinning.
+	minTick = 10 * time.Millisecond
 	// noneGrace is how late the policy none may find a midnight and not call it
 	// missed.
 	noneGrace = time.Hour
@@ -66,8 +66,8 @@ func (c CatchUp) Check() error {
 // watermark back.
 func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]ledger.Run, error) {
 	last := s.lastEnded(now)
-	behind, err := s.behind(ctx, last)
-	if err != nil || !behind {
+	due, err := s.hasDue(ctx, last)
+	if err != nil || !due {
 		return nil, err
 	}
 	var d decision
@@ -102,8 +102,8 @@ func (d decision) log(ctx context.Context, logger *slog.Logger) {
 // lastEnded is the newest logical date: the day that has just ended.
 func (s *Service) lastEnded(now time.Time) civil.Date { return civil.Of(now.In(s.config.TimeZone)) - 1 }
 
-// behind is the cheap look at the watermark that nearly every tick ends with.
-func (s *Service) behind(ctx context.Context, last civil.Date) (bool, error) {
+// hasDue is the cheap look at the watermark that nearly every tick ends with.
+func (s *Service) hasDue(ctx context.Context, last civil.Date) (bool, error) {
 	decided, begun, err := s.decided(ctx)
 	return err == nil && (!begun || decided < last), err
 }
@@ -226,14 +226,14 @@ func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]ledge
 		return nil, fmt.Errorf("create runs: %w", err)
 	}
 	for _, r := range runs {
-		if err := s.announce(ctx, tx, r, n); err != nil {
+		if err := s.recordRequest(ctx, tx, r, n); err != nil {
 			return nil, err
 		}
 	}
 	return runs, nil
 }
 
-func (s *Service) announce(ctx context.Context, tx pgx.Tx, r ledger.Run, n newRuns) error {
+func (s *Service) recordRequest(ctx context.Context, tx pgx.Tx, r ledger.Run, n newRuns) error {
 	if n.enqueue {
 		if _, err := s.insertJob(ctx, tx, r.ID, r.LogicalDate); err != nil {
 			return err
@@ -254,9 +254,9 @@ func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, runID int64, date ci
 	return inserted.Job.ID, nil
 }
 
-// keepTime ticks until ctx is done: at once, at every midnight of the zone, and
+// runSchedule ticks until ctx is done: at once, at every midnight of the zone, and
 // at least every tickEvery. A tick that failed is logged and comes back soon.
-func (s *Service) keepTime(ctx context.Context) {
+func (s *Service) runSchedule(ctx context.Context) {
 	for {
 		now := s.config.Clock.Now()
 		next := now.Add(s.untilNextTick(now))
@@ -267,14 +267,14 @@ func (s *Service) keepTime(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.config.Clock.After(max(tickAtLeast, next.Sub(s.config.Clock.Now()))):
+		case <-s.config.Clock.After(max(minTick, next.Sub(s.config.Clock.Now()))):
 		}
 	}
 }
 
 func (s *Service) untilNextTick(now time.Time) time.Duration {
 	today := civil.Of(now.In(s.config.TimeZone))
-	return max(tickAtLeast, min(tickEvery, (today+1).Start(s.config.TimeZone).Sub(now)))
+	return max(minTick, min(tickEvery, (today+1).Start(s.config.TimeZone).Sub(now)))
 }
 
 func (s *Service) tick(ctx context.Context, now time.Time) error {

@@ -34,10 +34,10 @@ const (
 	// rescueAfter is what River waits, past the timeout, before it takes a job
 	// for stuck. Reconcile is there long before; this only tidies up.
 	rescueAfter = time.Hour
-	// leastConns are what one worker holds at a time: River's listener, the run's
+	// minConns are what one worker holds at a time: River's listener, the run's
 	// lock, its load and its log, and one for everything short.
-	leastConns = 5
-	// hardStop bounds the wait for a load that was told to stop.
+	minConns = 5
+	// hardStop bounds the wait for a load that was interrupted.
 	hardStop = 15 * time.Second
 	// flushAtEnd bounds the wait for the last log lines.
 	flushAtEnd = 5 * time.Second
@@ -157,7 +157,7 @@ type Service struct {
 	logger *slog.Logger
 	logs   *logSink
 
-	unattendedAfter time.Duration
+	orphanedAfter time.Duration
 
 	mu       sync.Mutex
 	started  bool
@@ -180,7 +180,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 		sql:    sqlfile.Parse(jobsSQL),
 		logger: c.Logger,
 
-		unattendedAfter: unattendedAfter,
+		orphanedAfter: orphanedAfter,
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
@@ -207,7 +207,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.started {
 		return nil
 	}
-	want := int32(leastConns)
+	want := int32(minConns)
 	if !s.config.ExportTo.IsZero() {
 		want += exportConns
 	}
@@ -224,7 +224,7 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	ticking, stopTicking := context.WithCancel(lasting)
 	s.halt = append(s.halt, stopTicking)
-	s.schedule.Go(func() { s.keepTime(ticking) })
+	s.schedule.Go(func() { s.runSchedule(ticking) })
 	s.started = true
 	return nil
 }

@@ -40,7 +40,7 @@ func (t *tracing) InsertMany(ctx context.Context, jobs []*rivertype.JobInsertPar
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	if len(carrier) > 0 {
 		for _, job := range jobs {
-			if err := noteTrace(job, carrier); err != nil {
+			if err := storeTrace(job, carrier); err != nil {
 				return nil, err
 			}
 		}
@@ -50,7 +50,7 @@ func (t *tracing) InsertMany(ctx context.Context, jobs []*rivertype.JobInsertPar
 	return inserted, err
 }
 
-func noteTrace(job *rivertype.JobInsertParams, carrier propagation.MapCarrier) error {
+func storeTrace(job *rivertype.JobInsertParams, carrier propagation.MapCarrier) error {
 	metadata := map[string]any{}
 	if len(job.Metadata) > 0 {
 		if err := json.Unmarshal(job.Metadata, &metadata); err != nil {

@@ -22,9 +22,9 @@ const (
 	jobAttempts = 500
 	// busySnooze is when a job looks again at a run that another process has.
 	busySnooze = 5 * time.Second
-	// longestRetry bounds the back-off, so that a run goes on soon after an
+	// maxRetry bounds the back-off, so that a run goes on soon after an
 	// outage of hours.
-	longestRetry = time.Minute
+	maxRetry = time.Minute
 	// River keeps each attempt's log in the job's row; the whole log is in
 	// etl_logs.
 	riverLogBytes      = 256 << 10
@@ -106,8 +106,8 @@ type runWorker struct{ retried[runArgs] }
 
 // backOff is the pause after that many failures before this one.
 func backOff(failures int) time.Duration {
-	const doublings = 6 // 64 s is past longestRetry
-	return min(longestRetry, time.Second<<min(failures, doublings))
+	const doublings = 6 // 64 s is past maxRetry
+	return min(maxRetry, time.Second<<min(failures, doublings))
 }
 
 // Work makes one attempt at the run. What becomes of the job follows from what
@@ -125,8 +125,8 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	}
 	a, err := s.begin(ctx, job.Args.RunID, &job.ID)
 	switch {
-	case errors.Is(err, errRunOver):
-		slog.New(above).InfoContext(ctx, "nothing to do: the run is over", slog.Int64("run", job.Args.RunID))
+	case errors.Is(err, errRunFinished):
+		slog.New(above).InfoContext(ctx, "nothing to do: the run is finished", slog.Int64("run", job.Args.RunID))
 		return nil
 	case errors.Is(err, ledger.ErrRunNotFound):
 		return river.JobCancel(err)
@@ -147,7 +147,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 }
 
 // forRiver turns the end of an attempt into what River is told.
-func (e ending) forRiver() error {
+func (e outcome) forRiver() error {
 	switch e.status {
 	case ledger.StatusSucceeded, statusFenced:
 		return nil
