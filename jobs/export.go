@@ -106,7 +106,7 @@ func classifyExport(ctx context.Context, err error) outcome {
 		return outcome{ledger.StatusRetrying, errTimeout}
 	case cause != nil:
 		return outcome{ledger.StatusInterrupted, fmt.Errorf("interrupted: %w", cause)}
-	case parquet.Lasting(err), bucket.Permanent(err):
+	case parquet.Permanent(err), bucket.Permanent(err):
 		return outcome{ledger.StatusFailed, err}
 	}
 	return outcome{ledger.StatusRetrying, err}

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	promised        = "SET LOCAL tally.announced = 'yes'"
+	deferTrigger    = "SET LOCAL tally.announced = 'yes'"
 	announceChannel = "tally_summaries"
-	// mostNamed bounds the users that an announcement names: 600 numbers of ten
+	// maxNamedUsers bounds the users that an announcement names: 600 numbers of ten
 	// digits fit in the 8000 bytes of a notification.
-	mostNamed = 600
+	maxNamedUsers = 600
 )
 
 // announcement says that a commit has changed summaries.
@@ -24,10 +24,10 @@ type announcement struct {
 	users []int32 // nil: any
 }
 
-// promise keeps the trigger of user_summary from announcing every statement: the
+// deferAnnouncement keeps the trigger of user_summary from announcing every statement: the
 // caller will announce them together.
-func promise(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, promised); err != nil {
+func deferAnnouncement(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, deferTrigger); err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
 	return nil
@@ -40,7 +40,7 @@ func announce(ctx context.Context, tx pgx.Tx, fileID int64, users []int32) error
 	if len(users) == 0 {
 		return nil
 	}
-	if len(users) > mostNamed {
+	if len(users) > maxNamedUsers {
 		users = nil
 	}
 	if _, err := tx.Exec(ctx, "SELECT tally_announce($1, $2)", fileID, users); err != nil {

@@ -49,7 +49,7 @@ func (c CacheConfig) check() error {
 type Reader interface {
 	// Get returns a user's summary, or [ErrNotFound].
 	Get(ctx context.Context, userID int32) (Summary, error)
-	// Read is Get with what it takes to store the answer.
+	// Read is Get with the epoch, which the cache needs to store the answer.
 	Read(ctx context.Context, userID int32) (Reading, error)
 }
 
@@ -102,7 +102,7 @@ type session struct {
 // raise raises a mark, which never falls: announcements come in order, but the first
 // ones may be older than the epoch that the session began with.
 func raise(mark *atomic.Int64, epoch int64) {
-	if epoch > mark.Load() { // by the listener alone
+	if epoch > mark.Load() { // only the listener writes it
 		mark.Store(epoch)
 	}
 }
@@ -186,7 +186,7 @@ func (c *Cache) share(ctx context.Context, s *session, userID int32) (Reading, e
 		r, _ := done.Val.(Reading) // the zero value beside an error
 		return r, done.Err
 	case <-ctx.Done():
-		return Reading{}, fmt.Errorf("look a summary up: %w", ctx.Err())
+		return Reading{}, fmt.Errorf("look up a summary: %w", ctx.Err())
 	}
 }
 

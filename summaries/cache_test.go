@@ -67,8 +67,8 @@ func transactionsOf(t *testing.T, c *Cache, user int32) int64 {
 	return s.Transactions
 }
 
-// asked is transactionsOf for other goroutines than the test's; -1 for an error.
-func asked(c *Cache, user int32) int64 {
+// tryTransactionsOf is transactionsOf for other goroutines than the test's; -1 for an error.
+func tryTransactionsOf(c *Cache, user int32) int64 {
 	s, err := c.Get(context.Background(), user)
 	if err != nil {
 		return -1
@@ -88,7 +88,7 @@ func TestNewCacheNamesTheWrongField(t *testing.T) {
 	}
 }
 
-func TestCacheKeepsNothingWhileNobodyListens(t *testing.T) {
+func TestCacheStoresNothingWithoutListener(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
 	assert.Equal(t, int64(10), transactionsOf(t, c, 7))
@@ -98,7 +98,7 @@ func TestCacheKeepsNothingWhileNobodyListens(t *testing.T) {
 	assert.Equal(t, CacheStats{Past: 2}, c.Stats())
 }
 
-func TestCacheIsEmptiedBeforeItServesAgain(t *testing.T) {
+func TestCacheIsEmptyWhenActivatedAgain(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
 	c.activate(10)
@@ -106,7 +106,7 @@ func TestCacheIsEmptiedBeforeItServesAgain(t *testing.T) {
 	assert.Equal(t, int64(10), transactionsOf(t, c, 7))
 	assert.Equal(t, int64(1), r.reads.Load(), "the second one from memory")
 	c.deactivate()
-	epoch.Store(11) // whose announcement nobody hears
+	epoch.Store(11) // whose announcement is lost
 	assert.Equal(t, int64(11), transactionsOf(t, c, 7))
 	c.activate(11)
 	assert.Equal(t, int64(11), transactionsOf(t, c, 7))
@@ -118,7 +118,7 @@ func TestCacheIsEmptiedBeforeItServesAgain(t *testing.T) {
 	assert.Equal(t, reads+1, r.reads.Load())
 }
 
-func TestAnnouncementsDropWhatTheyOvertake(t *testing.T) {
+func TestAnnouncementsDropOlderEntries(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
 	s := c.activate(10)
@@ -149,7 +149,7 @@ func TestAnnouncementsDropWhatTheyOvertake(t *testing.T) {
 
 // The fill has read the row, the commit comes and is applied, and only then the fill
 // goes on.
-func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
+func TestReadingOlderThanACommitIsNotStored(t *testing.T) {
 	t.Parallel()
 	for name, users := range map[string][]int32{"named": {7}, "all": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
 				return reading, err
 			}
 			early := make(chan int64)
-			go func() { early <- asked(c, 7) }()
+			go func() { early <- tryTransactionsOf(c, 7) }()
 			<-begun
 			epoch.Store(11)
 			c.apply(s, announcement{epoch: 11, users: users})
@@ -177,7 +177,7 @@ func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
 			joined := make(chan struct{})
 			go func() {
 				close(joined)
-				late <- asked(c, 7)
+				late <- tryTransactionsOf(c, 7)
 			}()
 			<-joined
 			close(goOn)
@@ -189,7 +189,7 @@ func TestAFillThatACommitOvertakesIsNotKept(t *testing.T) {
 }
 
 // A caller that shares a reading which began before the last applied commit.
-func TestAJoinedReadingIsNotFromBeforeTheCaller(t *testing.T) {
+func TestSharedReadingIsNotOlderThanTheCaller(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
 	s := c.activate(10)
@@ -209,7 +209,7 @@ func TestAJoinedReadingIsNotFromBeforeTheCaller(t *testing.T) {
 	assert.Equal(t, int64(2), r.reads.Load())
 }
 
-func TestALaggingReplicaFillsNothing(t *testing.T) {
+func TestReadingOfALaggingReplicaIsNotStored(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
 	s := c.activate(10)
@@ -240,7 +240,7 @@ func TestCacheIsBounded(t *testing.T) {
 	assert.Positive(t, c.Stats().Entries)
 }
 
-func TestOneOfManyAsks(t *testing.T) {
+func TestConcurrentCallersShareARead(t *testing.T) {
 	t.Parallel()
 	c, r, _ := faked(t, 0)
 	c.activate(10)
@@ -261,7 +261,7 @@ func TestOneOfManyAsks(t *testing.T) {
 	<-begun
 	var group sync.WaitGroup
 	for range 50 {
-		group.Go(func() { assert.Equal(t, int64(10), asked(c, 7)) })
+		group.Go(func() { assert.Equal(t, int64(10), tryTransactionsOf(c, 7)) })
 	}
 	leave()
 	require.ErrorIs(t, <-left, context.Canceled)
@@ -270,7 +270,7 @@ func TestOneOfManyAsks(t *testing.T) {
 	assert.Equal(t, int64(1), r.reads.Load())
 }
 
-func TestErrorsAreNotKept(t *testing.T) {
+func TestErrorsAreNotStored(t *testing.T) {
 	t.Parallel()
 	c, r, _ := faked(t, 0)
 	c.activate(10)
@@ -368,7 +368,7 @@ func applied(t *testing.T, c *Cache, pool *pgxpool.Pool) {
 	}, 10*time.Second, time.Millisecond, "a commit that is never announced")
 }
 
-func TestCacheHearsOfEveryCommit(t *testing.T) {
+func TestCacheAppliesEveryCommit(t *testing.T) {
 	t.Parallel()
 	c, r, pool := live(t)
 	_, err := c.Get(t.Context(), 7)
@@ -392,10 +392,10 @@ func TestCacheHearsOfEveryCommit(t *testing.T) {
 	assert.Equal(t, int64(2), s.FileID)
 
 	many := []int32{8}
-	for user := int32(2_147_483_647); len(many) < 3*mostNamed; user-- {
+	for user := int32(2_147_483_647); len(many) < 3*maxNamedUsers; user-- {
 		many = append(many, user)
 	}
-	for _, n := range []int{mostNamed, mostNamed + 1, len(many)} { // the longest notification, and those that say all
+	for _, n := range []int{maxNamedUsers, maxNamedUsers + 1, len(many)} { // the longest notification, and those that say all
 		before := transactionsOf(t, c, 8)
 		commit(t, pool, 3, many[:n]...)
 		applied(t, c, pool)
@@ -412,7 +412,7 @@ func TestCacheHearsOfEveryCommit(t *testing.T) {
 	assert.Equal(t, reads, r.reads.Load())
 }
 
-func TestCacheHearsOfWritesByHand(t *testing.T) {
+func TestCacheAppliesManualWrites(t *testing.T) {
 	t.Parallel()
 	c, _, pool := live(t)
 	commit(t, pool, 1, 7)
@@ -437,10 +437,10 @@ func TestCacheHearsOfWritesByHand(t *testing.T) {
 		assert.Equal(t, wantErr, gotErr, statement)
 	}
 	_, err := pool.Exec(t.Context(), "UPDATE summary_epoch SET epoch = 0")
-	assert.Error(t, err, "the count is nobody else's")
+	assert.Error(t, err, "only the trigger counts")
 }
 
-func TestCacheOutlivesItsListener(t *testing.T) {
+func TestCacheReconnectsItsListener(t *testing.T) {
 	t.Parallel()
 	c, r, pool := live(t)
 	commit(t, pool, 1, 7)
@@ -466,7 +466,7 @@ func TestCacheOutlivesItsListener(t *testing.T) {
 }
 
 // A pooler gives LISTEN to some session and the next statement to another one.
-func TestAPoolerIsNoListener(t *testing.T) {
+func TestPoolerIsRejected(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, migrations.Schema{})
 	c, err := NewCache(CacheConfig{Store: NewStore(pool), Connect: func(ctx context.Context) (*pgx.Conn, error) {
@@ -482,7 +482,7 @@ func TestAPoolerIsNoListener(t *testing.T) {
 	require.ErrorIs(t, err, errPooler)
 }
 
-func TestSummaryAnswersAreTheSameEitherWay(t *testing.T) {
+func TestCacheAndStoreGiveTheSameSummary(t *testing.T) {
 	t.Parallel()
 	c, _, pool := live(t)
 	commit(t, pool, 1, 7)

@@ -85,23 +85,23 @@ func (d delta) transactions() int64 { return d.added - d.removed }
 // when there are too many, and in the end.
 type rollupDeltas struct {
 	Rollup
-	sums   []delta
-	places map[uint64]int32 // in sums, by key
-	sorter *extsort.Sorter
+	sums    []delta
+	indexes map[uint64]int32 // in sums, by key
+	sorter  *extsort.Sorter
 }
 
 // maxSums bounds the deltas in memory, of some 70 bytes each.
 const maxSums = 1 << 19
 
 func newRollupDeltas(ctx context.Context, r Rollup) *rollupDeltas {
-	return &rollupDeltas{Rollup: r, places: map[uint64]int32{}, sorter: extsort.New(ctx, byKey(), extsort.Limits{})}
+	return &rollupDeltas{Rollup: r, indexes: map[uint64]int32{}, sorter: extsort.New(ctx, byKey(), extsort.Limits{})}
 }
 
 func (r *rollupDeltas) add(d delta) error {
 	if r.large() { // there is next to nothing to sum
 		return r.sort(&d)
 	}
-	if i, ok := r.places[d.key]; ok {
+	if i, ok := r.indexes[d.key]; ok {
 		r.sums[i] = r.sums[i].plus(d)
 		return nil
 	}
@@ -110,7 +110,7 @@ func (r *rollupDeltas) add(d delta) error {
 			return err
 		}
 	}
-	r.places[d.key] = int32(len(r.sums))
+	r.indexes[d.key] = int32(len(r.sums))
 	r.sums = append(r.sums, d)
 	return nil
 }
@@ -122,7 +122,7 @@ func (r *rollupDeltas) spill() error {
 			return err
 		}
 	}
-	clear(r.places)
+	clear(r.indexes)
 	r.sums = r.sums[:0]
 	return nil
 }
@@ -138,7 +138,7 @@ func (r *rollupDeltas) each(yield func(delta) error) error {
 	if err := r.spill(); err != nil {
 		return err
 	}
-	r.sums, r.places = nil, nil
+	r.sums, r.indexes = nil, nil
 	merge, err := r.sorter.Sorted()
 	if err != nil {
 		return err

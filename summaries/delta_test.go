@@ -73,35 +73,35 @@ func TestKeysOfRollups(t *testing.T) {
 	for _, keys := range [][]Key{{ByUser}, {ByDay}, {ByMonth}, {ByUser, ByDay}, {ByUser, ByMonth}, {ByMonth, ByUser}, {ByDay, ByUser}} {
 		r := Rollup{Keys: keys}
 		require.LessOrEqual(t, len(r.Keys), 2)
-		type place struct {
+		type position struct {
 			user int32
 			date civil.Date
 		}
-		var places []place
+		var indexes []position
 		for _, user := range []int32{1, 2, 1<<31 - 1} {
 			for _, date := range []civil.Date{-25567, -1, 0, 1, 19782, 19783, 47482} {
-				places = append(places, place{user, date})
+				indexes = append(indexes, position{user, date})
 			}
 		}
-		columns := func(p place) []int32 {
+		columns := func(p position) []int32 {
 			var all []int32
 			for _, k := range r.Keys {
 				all = append(all, k.of(p.user, p.date))
 			}
 			return all
 		}
-		for _, p := range places {
+		for _, p := range indexes {
 			for i, want := range columns(p) {
 				assert.Equal(t, want, r.column(r.key(p.user, p.date), i))
 			}
-			for _, q := range places {
+			for _, q := range indexes {
 				assert.Equal(t, slices.Compare(columns(p), columns(q)), cmp.Compare(r.key(p.user, p.date), r.key(q.user, q.date)))
 			}
 		}
 	}
 }
 
-// The registry is what the code that ranges over it takes for granted.
+// The code that ranges over the registry relies on this.
 func TestRollups(t *testing.T) {
 	t.Parallel()
 	for _, r := range Rollups() {

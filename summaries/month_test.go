@@ -10,7 +10,7 @@ import (
 )
 
 // The parts of every range hold each of its days once, and no other day.
-func TestPartsOfARange(t *testing.T) {
+func TestSplitRange(t *testing.T) {
 	t.Parallel()
 	start, ok := civil.New(2023, 12, 28)
 	require.True(t, ok)

@@ -58,7 +58,7 @@ func verifications() []explain.Query {
 // table: for each of them the sample's rows stand in.
 func refreshes(s explain.Sample) []explain.Query {
 	statements := sqlfile.Parse(refreshSQL)
-	before := []string{"SET LOCAL jit = off", "SET LOCAL tally.writer = 'tally'", promised} // as the load does
+	before := []string{"SET LOCAL jit = off", "SET LOCAL tally.writer = 'tally'", deferTrigger} // as the load does
 	var list []explain.Query
 	for _, r := range Rollups() {
 		empty, _ := r.statement(statements, "empty", 0)

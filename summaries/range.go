@@ -115,7 +115,7 @@ func rangeReads(s explain.Sample) []explain.Query {
 // Order is what a list of users goes by.
 type Order string
 
-// The orders, each from the greatest down; users who are equal in it come by their ids.
+// The orders, each descending; equal users are in order of their ids.
 const (
 	ByAmount       Order = "total_amount"
 	ByTransactions Order = "total_transactions"

@@ -23,7 +23,7 @@ var refreshSQL string
 // the transaction must be short, since no other change of a summary can commit
 // meanwhile.
 func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int64, err error) {
-	if err := promise(ctx, tx); err != nil {
+	if err := deferAnnouncement(ctx, tx); err != nil {
 		return 0, err
 	}
 	var changed []int32 // users: all of them, or one more than can be named
@@ -34,7 +34,7 @@ func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int
 				if d.added > 0 {
 					users++
 				}
-				if len(changed) <= mostNamed {
+				if len(changed) <= maxNamedUsers {
 					changed = append(changed, r.column(d.key, 0))
 				}
 			}

@@ -16,8 +16,8 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 )
 
-// mostRuns bounds the files whose runs are remembered, at less than 1 MB.
-const mostRuns = 10_000
+// maxRuns bounds the files whose runs are remembered, at less than 1 MB.
+const maxRuns = 10_000
 
 // ErrNotFound says that a user has no transactions.
 var ErrNotFound = errors.New("the user has no transactions")
@@ -72,7 +72,7 @@ type Store struct {
 
 // NewStore reads through pool, which stays the caller's to close.
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: mostRuns})}
+	return &Store{pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns})}
 }
 
 const summaryColumns = `
@@ -99,7 +99,7 @@ func (s *Store) Get(ctx context.Context, userID int32) (Summary, error) {
 		return Summary{}, ErrNotFound
 	}
 	if err != nil {
-		return Summary{}, fmt.Errorf("look a summary up: %w", err)
+		return Summary{}, fmt.Errorf("look up a summary: %w", err)
 	}
 	sum.RunID, err = s.runOf(ctx, sum.FileID)
 	return sum, err
@@ -115,7 +115,7 @@ func (s *Store) Read(ctx context.Context, userID int32) (Reading, error) {
 	err := s.pool.QueryRow(ctx, readingQuery, pgx.QueryExecModeCacheStatement, userID).
 		Scan(&transactions, &total, &version, &file, &updated, &r.Epoch)
 	if err != nil {
-		return r, fmt.Errorf("look a summary up: %w", err)
+		return r, fmt.Errorf("look up a summary: %w", err)
 	}
 	if r.Found = transactions != nil; !r.Found {
 		return r, nil
@@ -137,7 +137,7 @@ func (s *Store) runOf(ctx context.Context, fileID int64) (run int64, err error) 
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look a file's run up: %w", err)
+		return 0, fmt.Errorf("look up the run of a file: %w", err)
 	}
 	s.runs.Set(fileID, run)
 	return run, nil

@@ -120,7 +120,7 @@ func TestVerifyNamesEveryDifference(t *testing.T) {
 	}
 }
 
-func TestRefreshMovesByTheDifference(t *testing.T) {
+func TestRefreshAddsAndRemoves(t *testing.T) {
 	t.Parallel()
 	pool := written(t, rows...)
 	refresh := func(change func(*summaries.Deltas) error, statements ...string) int64 {
@@ -176,7 +176,7 @@ func TestRefreshMovesByTheDifference(t *testing.T) {
 	require.ErrorIs(t, err, summaries.ErrNotFound)
 }
 
-func TestTransactionsComeInPages(t *testing.T) {
+func TestPagesOfTransactions(t *testing.T) {
 	t.Parallel()
 	pool := written(t, append(rows,
 		`SELECT tally_ensure_partition('1969-12-01')`,

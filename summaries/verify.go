@@ -41,7 +41,7 @@ func (v Verification) Clean() bool { return v.Drifts == 0 }
 
 // Verify recomputes every rollup, the key table and the ledger's counts from the
 // rows themselves, in one snapshot, and calls report with each difference, in
-// order of relation and key. It changes nothing and blocks nobody.
+// order of relation and key. It changes nothing and blocks nothing.
 func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (Verification, error) {
 	var v Verification
 	statements := sqlfile.Parse(verifySQL)

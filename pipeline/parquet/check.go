@@ -56,9 +56,9 @@ type check struct {
 	drifts []Drift // under mu
 }
 
-// Check holds an export against the database, in one snapshot: every file that the
-// manifest names is there and has the bytes that were written, and those are the bytes
-// that the database's rows of now would give. It writes nothing. That there is no
+// Check compares an export with the database, in one snapshot: every file that the
+// manifest names exists and has the bytes that were written, and those are the bytes
+// that the database's rows would give now. It writes nothing. That there is no
 // export is [fs.ErrNotExist].
 func Check(ctx context.Context, c Config) (Checked, error) {
 	if c.Logger == nil {
@@ -68,7 +68,7 @@ func Check(ctx context.Context, c Config) (Checked, error) {
 	for try := 1; ; try++ {
 		k := &check{export: export{Config: c, done: map[string]ManifestFile{}}}
 		checked, err := k.run(ctx)
-		if errors.Is(err, errOvertaken) && try < checkTries {
+		if errors.Is(err, errConcurrent) && try < checkTries {
 			continue
 		}
 		if err != nil {
@@ -93,13 +93,13 @@ func (k *check) run(ctx context.Context) (checked Checked, err error) {
 	if k.state, err = k.snapshot.state(ctx); err != nil {
 		return checked, err
 	}
-	if err := k.lookAround(ctx); err != nil {
+	if err := k.inspectTarget(ctx); err != nil {
 		return checked, err
 	}
-	if k.before == nil {
+	if k.previous == nil {
 		return checked, fmt.Errorf("%s: %w", ManifestName, fs.ErrNotExist)
 	}
-	for _, f := range k.before.Files {
+	for _, f := range k.previous.Files {
 		checked.Files++
 		checked.Bytes += f.Bytes
 		if f.Table == "transactions" {
@@ -109,7 +109,7 @@ func (k *check) run(ctx context.Context) (checked Checked, err error) {
 	if err := k.compare(ctx); err != nil {
 		return checked, err
 	}
-	if err := k.unchallenged(ctx); err != nil {
+	if err := k.checkOwnership(ctx); err != nil {
 		return checked, err
 	}
 	checked.Drifts = append([]Drift{}, k.drifts...)
@@ -128,7 +128,7 @@ func (k *check) compare(ctx context.Context) error {
 	k.strays()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		for _, f := range k.before.Files {
+		for _, f := range k.previous.Files {
 			if err := k.readBack(ctx, f); err != nil {
 				return err
 			}
@@ -136,16 +136,16 @@ func (k *check) compare(ctx context.Context) error {
 		return nil
 	})
 	k.read(ctx, group, k.rereads(), taskWriter{
-		create: func(table, partition) (io.WriteCloser, error) { return nowhere{io.Discard}, nil },
-		wrote:  k.judge,
+		create:  func(table, partition) (io.WriteCloser, error) { return discarded{io.Discard}, nil },
+		written: k.compareFile,
 	})
 	return group.Wait()
 }
 
 // strays reports what is at the target and in no export.
 func (k *check) strays() {
-	for path := range k.there {
-		if _, named := k.before.file(path); !named && path != ManifestName && strings.HasSuffix(path, ".parquet") {
+	for path := range k.existing {
+		if _, named := k.previous.file(path); !named && path != ManifestName && strings.HasSuffix(path, ".parquet") {
 			table, _, _ := strings.Cut(path, "/")
 			k.drift(ManifestFile{Table: table, Path: path}, Stray,
 				"the manifest does not name it: a reader of the folder would count its rows as well; the next export removes it if it was an export's")
@@ -153,7 +153,7 @@ func (k *check) strays() {
 	}
 }
 
-// readBack holds a file against what the manifest says was written.
+// readBack compares a file with its entry in the manifest.
 func (k *check) readBack(ctx context.Context, f ManifestFile) error {
 	r, err := k.Target.Open(ctx, f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -186,7 +186,7 @@ func (k *check) rereads() []task {
 		}
 		list = append(list, t.tasks(all)...)
 	}
-	for _, f := range k.before.Files {
+	for _, f := range k.previous.Files {
 		if !wanted[f.Table+f.Month] {
 			k.drift(f, Stale, "the export has %d rows with a sum of %s, and the database none: export again", f.Rows, f.Sum)
 		}
@@ -194,22 +194,22 @@ func (k *check) rereads() []task {
 	return list
 }
 
-// nowhere takes what would be written.
-type nowhere struct{ io.Writer }
+// discarded takes what would be written.
+type discarded struct{ io.Writer }
 
 // Close does nothing.
-func (nowhere) Close() error { return nil }
+func (discarded) Close() error { return nil }
 
-// judge holds a partition as it would be written now against what the manifest has.
-func (k *check) judge(_ partition, now ManifestFile) {
-	if f, ok := k.before.file(now.Path); ok {
+// compareFile compares a partition as it would be written now with the manifest.
+func (k *check) compareFile(_ partition, now ManifestFile) {
+	if f, ok := k.previous.file(now.Path); ok {
 		if f.SHA256 != now.SHA256 {
 			k.drift(f, Different, "the export has %d rows with a sum of %s, and the database %d with %s, though no load has changed them: "+
 				"run tally verify, then export with --replace", f.Rows, f.Sum, now.Rows, now.Sum)
 		}
 		return
 	}
-	for _, f := range k.before.Files {
+	for _, f := range k.previous.Files {
 		if f.Table == now.Table && f.Month == now.Month {
 			k.drift(f, Stale, "the export has %d rows with a sum of %s, and the database %d with %s: export again", f.Rows, f.Sum, now.Rows, now.Sum)
 			return

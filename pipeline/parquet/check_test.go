@@ -101,7 +101,7 @@ func TestCheckFinds(t *testing.T) {
 			l.config.Replace = strings.Contains(said, "--replace")
 			l.export()
 			l.config.Replace = false
-			assert.Empty(t, l.check().Drifts, "what it says to do mends it")
+			assert.Empty(t, l.check().Drifts, "the suggested fix works")
 		})
 	}
 }

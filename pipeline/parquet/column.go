@@ -14,7 +14,7 @@ import (
 	"github.com/opentax/tally/internal/pgcopy"
 )
 
-// A kind says what a column holds in PostgreSQL, and as what the file has it.
+// A kind is a column's type in PostgreSQL and in the file.
 type kind int
 
 const (
@@ -27,10 +27,10 @@ const (
 )
 
 const (
-	// decimals of amounts and totals, the most that an amount has.
+	// decimals of amounts and totals, as many as an amount has.
 	decimals = 4
-	// amountDigits is the most that 64 bits hold of any decimal, and what Spark reads
-	// such a column with.
+	// amountDigits is the precision of any decimal in 64 bits, and the one that Spark
+	// reads such a column with.
 	amountDigits = 18
 	// totalDigits is what Spark gives a sum of DECIMAL(18,4), and within BigQuery's
 	// NUMERIC.
@@ -40,7 +40,7 @@ const (
 	postgresEpoch = 10957
 )
 
-const mostAmount = 1_000_000_000_000_000_000 // first unscaled value of more than amountDigits
+const amountLimit = 1_000_000_000_000_000_000 // 10^amountDigits
 
 // column is one column's values of a page.
 type column struct {
@@ -111,7 +111,7 @@ func unscaledAmount(f float64) (int64, error) {
 	}
 	high, low := a.Sum().Words()
 	unscaled := int64(low)
-	if high != unscaled>>63 || unscaled >= mostAmount || unscaled <= -mostAmount {
+	if high != unscaled>>63 || unscaled >= amountLimit || unscaled <= -amountLimit {
 		return 0, fmt.Errorf("amount %s does not fit DECIMAL(%d,%d)", a, amountDigits, decimals)
 	}
 	return unscaled, nil
@@ -134,7 +134,7 @@ func (c *column) addTotal(value []byte) error {
 	return nil
 }
 
-// fits tells whether 128 bits are a decimal of at most totalDigits.
+// fits reports whether 128 bits are a decimal of at most totalDigits.
 func fits(high int64, low uint64) bool {
 	if high == int64(low)>>63 {
 		return true
@@ -166,9 +166,9 @@ func (c *column) encode(b []byte) []byte {
 	return b
 }
 
-// bounds are the least and the greatest value, as the library compares them: int32,
-// int64, or a string of bytes.
-func (c *column) bounds() (least, greatest any) {
+// bounds are the minimum and the maximum, as the library compares them: int32, int64, or
+// a string of bytes.
+func (c *column) bounds() (minimum, maximum any) {
 	switch c.kind {
 	case integer, date:
 		return slices.Min(c.ints), slices.Max(c.ints)
@@ -182,7 +182,7 @@ func (c *column) bounds() (least, greatest any) {
 	return nil, nil
 }
 
-func (c *column) textBounds() (least, greatest string) {
+func (c *column) textBounds() (minimum, maximum string) {
 	start := int32(0)
 	low, high := c.text[:c.ends[0]], c.text[:c.ends[0]]
 	for _, end := range c.ends {
@@ -198,7 +198,7 @@ func (c *column) textBounds() (least, greatest string) {
 	return string(low), string(high)
 }
 
-func (c *column) wideBounds() (least, greatest string) {
+func (c *column) wideBounds() (minimum, maximum string) {
 	low, high := c.wide[:totalBytes], c.wide[:totalBytes]
 	for v := range slices.Chunk(c.wide, totalBytes) {
 		if compareSigned(v, low) < 0 {

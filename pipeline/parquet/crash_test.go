@@ -19,7 +19,7 @@ import (
 	tally "github.com/opentax/tally/pipeline/parquet"
 )
 
-// whole holds every file that the manifest names against its checksum and its rows.
+// whole verifies every file that the manifest names: its checksum and its rows.
 func (l *lake) whole() map[string]bool {
 	l.t.Helper()
 	named := map[string]bool{tally.ManifestName: true}
@@ -37,7 +37,7 @@ func TestFailureAtEveryStep(t *testing.T) {
 	l := newLake(t)
 	l.generate(3_000, 1)
 	l.export()
-	broken := errors.New("the disk is gone")
+	broken := errors.New("the disk failed")
 	manifest := l.contents()[tally.ManifestName]
 	for step := 0; ; step++ {
 		require.Less(t, step, 1000)
@@ -75,8 +75,8 @@ func TestFailureAtEveryStep(t *testing.T) {
 	assert.True(t, l.check().Clean())
 }
 
-// What a killed process leaves behind is cleaned up, and what is not an export's is left
-// alone.
+// What a killed process leaves behind is cleaned up, and other files are
+// left as they are.
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -201,7 +201,7 @@ func TestOvertakenExport(t *testing.T) {
 	}}
 	_, err := tally.Export(t.Context(), l.config)
 	require.Error(t, err)
-	assert.False(t, tally.Lasting(err))
+	assert.False(t, tally.Permanent(err))
 	l.config = other
 	l.config.Pool = l.pool
 	l.whole()
@@ -291,9 +291,9 @@ func TestManifestsThatCannotBeUsed(t *testing.T) {
 	l.load("A,1,1,2024-01-15\n")
 	l.export()
 	for content, want := range map[string]string{
-		"{":                                    "manifest.json at " + l.dir + ": it cannot be read (unexpected end of JSON input): export to another place, or replace the export with --replace",
+		"{":                                    "manifest.json at " + l.dir + ": it cannot be read (unexpected end of JSON input): export to another target, or replace the export with --replace",
 		`{"format": 2}`:                        "it has format 2, and this version of Tally knows up to 1: use the newer version",
-		`{"format": 1, "database": "another"}`: "it is of another database (another): export to another place",
+		`{"format": 1, "database": "another"}`: "it is of another database (another): export to another target",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(l.dir, tally.ManifestName), []byte(content), 0o600))
 		_, err := tally.Export(t.Context(), l.config)

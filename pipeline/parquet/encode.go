@@ -41,11 +41,11 @@ func appendDeltas[T int32 | int64](b []byte, values []T) []byte {
 // appendDeltaBlock appends 1 to 128 differences. Of a last mini block that is not full
 // the rest is zeros; those that nothing is in have no bits at all.
 func appendDeltaBlock[T int32 | int64](b []byte, deltas []T) []byte {
-	least := deltas[0]
+	low := deltas[0]
 	for _, d := range deltas[1:] {
-		least = min(least, d)
+		low = min(low, d)
 	}
-	b = binary.AppendVarint(b, int64(least))
+	b = binary.AppendVarint(b, int64(low))
 	widths := len(b)
 	b = append(b, make([]byte, deltaMiniCount)...)
 	for i := 0; len(deltas) > 0; i++ {
@@ -53,7 +53,7 @@ func appendDeltaBlock[T int32 | int64](b []byte, deltas []T) []byte {
 		var packed [deltaMiniBlock]uint64
 		var all uint64
 		for j, d := range deltas[:n] {
-			packed[j] = above(d, least)
+			packed[j] = distance(d, low)
 			all |= packed[j]
 		}
 		width := bits.Len64(all)
@@ -64,9 +64,9 @@ func appendDeltaBlock[T int32 | int64](b []byte, deltas []T) []byte {
 	return b
 }
 
-// above is d - least without a sign, at the width of T.
-func above[T int32 | int64](d, least T) uint64 {
-	switch difference := any(d - least).(type) {
+// distance is d - low without a sign, at the width of T.
+func distance[T int32 | int64](d, low T) uint64 {
+	switch difference := any(d - low).(type) {
 	case int32:
 		return uint64(uint32(difference))
 	case int64:

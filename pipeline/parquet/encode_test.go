@@ -43,7 +43,7 @@ func TestDeltas(t *testing.T) {
 	}
 }
 
-// What is encoded is what the independent encoder makes of the same: not a byte more.
+// The independent encoder makes nothing shorter of the same values.
 func TestDeltasAreShort(t *testing.T) {
 	t.Parallel()
 	for _, n := range lengths()[1:] {
@@ -69,7 +69,7 @@ func TestUnscaledAmounts(t *testing.T) {
 		}
 		sum := money.NewSum(a.Unscaled, a.Scale)
 		got, err := unscaledAmount(a.Float64())
-		if high, low := sum.Words(); high != int64(low)>>63 || int64(low) >= mostAmount || int64(low) <= -mostAmount {
+		if high, low := sum.Words(); high != int64(low)>>63 || int64(low) >= amountLimit || int64(low) <= -amountLimit {
 			require.ErrorContains(t, err, "does not fit DECIMAL(18,4)")
 			continue
 		}

@@ -27,11 +27,11 @@ func (e *ValueError) Error() string { return e.Key + ": " + e.Err.Error() }
 
 func (e *ValueError) Unwrap() error { return e.Err }
 
-// Lasting tells whether an error of Export is one of the data or of the export that is
-// there, which trying again does not change.
-func Lasting(err error) bool {
+// Permanent reports whether an error of Export comes from the data or from the target's
+// manifest, so that a retry would fail as well.
+func Permanent(err error) bool {
 	_, sum := errors.AsType[*SumError](err)
 	_, value := errors.AsType[*ValueError](err)
 	_, manifest := errors.AsType[*ManifestError](err)
-	return sum || value || manifest || errors.Is(err, errStrayMonth)
+	return sum || value || manifest || errors.Is(err, errUnknownMonth)
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // ErrBusy says that another export to the same target is going on.
-var ErrBusy = errors.New("another export to the same place is going on")
+var ErrBusy = errors.New("another export to the same target is in progress")
 
 // Config says what is exported and where to.
 type Config struct {
@@ -32,8 +32,7 @@ type Config struct {
 	// Replace writes every file anew, and takes the place of an export of another
 	// database, or of one that cannot be read.
 	Replace bool
-	// Progress, if not nil, hears of each file that was written, from one goroutine at
-	// a time.
+	// Progress, if not nil, is called after each file, by one goroutine at a time.
 	Progress func(pipeline.Progress)
 	Logger   *slog.Logger // may be nil
 }
@@ -62,26 +61,26 @@ type export struct {
 	Config
 	snapshot *snapshot
 	state    state
-	before   *Manifest
+	previous *Manifest
 	raw      []byte // of before
-	lineage  lineage
-	there    map[string]int64 // what is at the target: bytes of each path
+	id       exportID
+	existing map[string]int64 // what is at the target: bytes of each path
 	encoder  *zstd.Encoder
 
 	started time.Time
 
-	mu      sync.Mutex
-	done    map[string]ManifestFile // written or kept, by path
-	waiting []*upload               // that take the place of another file
-	rows    int64                   // written
-	weight  int64                   // of the files that were written
-	all     int64                   // of those that are to be
-	result  Result
+	mu       sync.Mutex
+	done     map[string]ManifestFile // written or kept, by path
+	deferred []*upload               // that take the place of another file
+	rows     int64                   // written
+	weight   int64                   // of the files that were written
+	all      int64                   // of those that are to be
+	result   Result
 }
 
 // Export brings the target up to date with the database: it writes the files of what
 // has changed since the last export, then the manifest, then removes what that does not
-// name. It changes nothing in the database, and holds nobody up there. An error leaves
+// name. It changes nothing in the database and blocks nothing there. An error leaves
 // the last export as it was, and the next one cleans up.
 func Export(ctx context.Context, c Config) (Result, error) {
 	if c.Logger == nil {
@@ -112,10 +111,10 @@ func (e *export) run(ctx context.Context) (err error) {
 	if e.state, err = e.snapshot.state(ctx); err != nil {
 		return err
 	}
-	if err := e.lookAround(ctx); err != nil {
+	if err := e.inspectTarget(ctx); err != nil {
 		return err
 	}
-	defer e.abandon()
+	defer e.discard()
 	if err := e.write(ctx); err != nil {
 		return err
 	}
@@ -141,8 +140,8 @@ func (e *export) tasks() []task {
 	for _, t := range tables() {
 		var changed []partition
 		for _, p := range e.state.partitions(t) {
-			path := e.lineage.path(t, p)
-			if known, ok := e.before.file(path); ok && !e.Replace && e.there[path] == known.Bytes {
+			path := e.id.path(t, p)
+			if known, ok := e.previous.file(path); ok && !e.Replace && e.existing[path] == known.Bytes {
 				e.done[path] = known
 				continue
 			}
@@ -163,25 +162,25 @@ func (e *export) write(ctx context.Context) error {
 	e.result.Kept = len(e.done)
 	group, reading := errgroup.WithContext(ctx)
 	e.read(reading, group, tasks, taskWriter{
-		create: func(t table, p partition) (io.WriteCloser, error) { return e.create(ctx, t, p) },
-		wrote:  e.wrote,
+		create:  func(t table, p partition) (io.WriteCloser, error) { return e.create(ctx, t, p) },
+		written: e.written,
 	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, u := range e.waiting {
+	for _, u := range e.deferred {
 		if err := u.finish(); err != nil {
 			return err
 		}
 	}
-	e.waiting = nil
+	e.deferred = nil
 	return nil
 }
 
 // read has the group carry tasks out, as many at a time as there are readers, each with a
 // writer like this one.
 func (e *export) read(ctx context.Context, group *errgroup.Group, tasks []task, like taskWriter) {
-	like.lineage, like.encoder = e.lineage, e.encoder
+	like.id, like.encoder = e.id, e.encoder
 	queue := queued(tasks)
 	for reader := range e.snapshot.conns {
 		group.Go(func() error {
@@ -209,11 +208,11 @@ func queued[T any](list []T) <-chan T {
 
 // manifest is that of the files that are there now, once they add up.
 func (e *export) manifest() (*Manifest, error) {
-	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.lineage.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile}
+	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.id.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile}
 	for _, t := range tables() {
 		var all []ManifestFile
 		for _, p := range e.state.partitions(t) {
-			f, ok := e.done[e.lineage.path(t, p)]
+			f, ok := e.done[e.id.path(t, p)]
 			if !ok {
 				return nil, fmt.Errorf("%s of %s was not written", t.name, p.monthText())
 			}
@@ -233,11 +232,11 @@ func (e *export) manifest() (*Manifest, error) {
 		m.Files = append(m.Files, all...)
 		m.Tables = append(m.Tables, ManifestTable{Table: t.name, Files: len(all), Rows: rows, Sum: total.String()})
 	}
-	return m, m.addsUp()
+	return m, m.checkSums()
 }
 
 // wrote notes a file that is whole.
-func (e *export) wrote(p partition, f ManifestFile) {
+func (e *export) written(p partition, f ManifestFile) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.done[f.Path] = f

@@ -168,7 +168,7 @@ func TestStatisticsAreTrue(t *testing.T) {
 	assert.True(t, several, "a file of several pages")
 }
 
-// checkOffsets holds the places of a chunk's pages against the chunk: each begins where
+// checkOffsets compares the offsets of a chunk's pages with the chunk: each begins where
 // the one before it ends, header and all, and together they are the chunk.
 func checkOffsets(t *testing.T, f *parquet.File, group, column int, meta format.ColumnMetaData) {
 	t.Helper()
@@ -183,7 +183,7 @@ func checkOffsets(t *testing.T, f *parquet.File, group, column int, meta format.
 	assert.Equal(t, meta.DataPageOffset+meta.TotalCompressedSize, next)
 }
 
-// checkChunk holds the bounds of a column's chunk and of its pages against its values.
+// checkChunk compares the bounds of a column's chunk and of its pages with its values.
 func checkChunk(t *testing.T, f *parquet.File, group, column int, meta format.ColumnMetaData) (several bool) {
 	t.Helper()
 	chunk := f.RowGroups()[group].ColumnChunks()[column]
@@ -196,7 +196,7 @@ func checkChunk(t *testing.T, f *parquet.File, group, column int, meta format.Co
 	require.NoError(t, err)
 	pages := chunk.Pages()
 	defer pages.Close()
-	var least, greatest parquet.Value
+	var minimum, maximum parquet.Value
 	ascending := true
 	n := 0
 	for ; ; n++ {
@@ -212,14 +212,14 @@ func checkChunk(t *testing.T, f *parquet.File, group, column int, meta format.Co
 		assert.Equal(t, high.String(), index.MaxValue(n).String())
 		assert.Zero(t, index.NullCount(n))
 		assert.False(t, index.NullPage(n))
-		if n == 0 || compare(low, least) < 0 {
-			least = low.Clone()
+		if n == 0 || compare(low, minimum) < 0 {
+			minimum = low.Clone()
 		}
-		if n > 0 && compare(low, greatest) < 0 {
+		if n > 0 && compare(low, maximum) < 0 {
 			ascending = false
 		}
-		if n == 0 || compare(high, greatest) > 0 {
-			greatest = high.Clone()
+		if n == 0 || compare(high, maximum) > 0 {
+			maximum = high.Clone()
 		}
 	}
 	assert.Equal(t, n, index.NumPages())
@@ -227,8 +227,8 @@ func checkChunk(t *testing.T, f *parquet.File, group, column int, meta format.Co
 		assert.True(t, ascending)
 	}
 	assert.Zero(t, meta.Statistics.NullCount)
-	assert.Equal(t, least.Bytes(), meta.Statistics.MinValue)
-	assert.Equal(t, greatest.Bytes(), meta.Statistics.MaxValue)
+	assert.Equal(t, minimum.Bytes(), meta.Statistics.MinValue)
+	assert.Equal(t, maximum.Bytes(), meta.Statistics.MaxValue)
 	assert.Empty(t, meta.Statistics.Min)
 	assert.Len(t, meta.Encoding, 2, "the value's encoding, and that of the levels")
 	return n > 1

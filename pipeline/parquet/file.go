@@ -54,11 +54,11 @@ type file struct {
 	plain   []byte
 }
 
-// pageOf is what the indexes say of a page: its least and greatest value as the format
-// has them, and its length with the header, which the library's offset index leaves out.
+// pageOf is a page's entry in the indexes: minimum and maximum as the format has them, and
+// the length with the header, which the library's offset index leaves out.
 type pageOf struct {
-	least, greatest []byte
-	bytes           int32
+	minimum, maximum []byte
+	bytes            int32
 }
 
 // newFile begins a file of a table's rows, which come in the table's order.
@@ -183,8 +183,8 @@ func (f *file) endPage() error {
 func (f *file) page(i int, c *column) (*layout.Page, error) {
 	f.plain = c.encode(f.plain[:0])
 	compressed := f.zstd.EncodeAll(f.plain, nil)
-	least, greatest := c.bounds()
-	of := pageOf{least: plainBytes(least), greatest: plainBytes(greatest)}
+	minimum, maximum := c.bounds()
+	of := pageOf{minimum: plainBytes(minimum), maximum: plainBytes(maximum)}
 
 	header := parquet.NewPageHeader()
 	header.Type = parquet.PageType_DATA_PAGE
@@ -204,16 +204,16 @@ func (f *file) page(i int, c *column) (*layout.Page, error) {
 	page.Header, page.RawData = header, slices.Concat(raw, compressed)
 	page.Schema, page.CompressType = f.schema[i], parquet.CompressionCodec_ZSTD
 	page.Path = common.StrToPath(f.w.SchemaHandler.IndexMap[int32(i+1)])
-	page.MinVal, page.MaxVal, page.NullCount = least, greatest, new(int64)
+	page.MinVal, page.MaxVal, page.NullCount = minimum, maximum, new(int64)
 	of.bytes = int32(len(page.RawData))
 	f.pages[i] = append(f.pages[i], of)
 	return page, nil
 }
 
 // statistics are those that readers trust: not the old fields, which compare strings
-// and decimals in an order that nobody defined.
+// and decimals in an undefined order.
 func (p pageOf) statistics() *parquet.Statistics {
-	return &parquet.Statistics{MinValue: p.least, MaxValue: p.greatest, NullCount: new(int64)}
+	return &parquet.Statistics{MinValue: p.minimum, MaxValue: p.maximum, NullCount: new(int64)}
 }
 
 func (f *file) beginGroup() {
@@ -246,7 +246,7 @@ func (f *file) endGroup() error {
 		index := indexes[i]
 		index.NullCounts = make([]int64, len(f.pages[i]))
 		for page, of := range f.pages[i] {
-			index.MinValues[page], index.MaxValues[page] = of.least, of.greatest
+			index.MinValues[page], index.MaxValues[page] = of.minimum, of.maximum
 			offsets[i].PageLocations[page].CompressedPageSize = of.bytes
 		}
 		if i == f.sort[0] {

@@ -82,16 +82,17 @@ func (p partition) monthText() string {
 // without rows, of a table without any, so that its columns can be read.
 const noPartition = "__HIVE_DEFAULT_PARTITION__"
 
-// lineage is what the names of all files of an export depend on.
-type lineage struct {
+// exportID is part of the names of all files of an export: those of another database or
+// generation have other names.
+type exportID struct {
 	database   string
 	generation int
 }
 
 // path is where the partition's file is. Other content, that of another database among
 // it, has another name, so that no file takes the place of one that a manifest names.
-func (l lineage) path(t table, p partition) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s %s %s %s", Format, l.generation, l.database, p.table, p.monthText(), p.state))
+func (x exportID) path(t table, p partition) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s %s %s %s", Format, x.generation, x.database, p.table, p.monthText(), p.state))
 	name := "part-" + hex.EncodeToString(sum[:8]) + ".parquet"
 	switch {
 	case t.by == whole:
@@ -102,8 +103,8 @@ func (l lineage) path(t table, p partition) string {
 	return p.table + "/month=" + p.monthText() + "/" + name
 }
 
-// ours knows the files that exports write, those too that were never finished.
-var ours = regexp.MustCompile(`^([a-z_]+/(month=[^/]+/)?part-[0-9a-f]{16}\.parquet|manifest\.json)(\.[0-9a-f]+\.tmp)?$`)
+// ownFiles knows the files that exports write, those too that were never finished.
+var ownFiles = regexp.MustCompile(`^([a-z_]+/(month=[^/]+/)?part-[0-9a-f]{16}\.parquet|manifest\.json)(\.[0-9a-f]+\.tmp)?$`)
 
 // ManifestError is a manifest that cannot be used; Hint says what to do.
 type ManifestError struct {
@@ -114,7 +115,7 @@ func (e *ManifestError) Error() string {
 	return fmt.Sprintf("%s at %s: %s: %s", ManifestName, e.Target, e.Reason, e.Hint)
 }
 
-const replaceHint = "export to another place, or replace the export with --replace"
+const replaceHint = "export to another target, or replace the export with --replace"
 
 // readManifest is the target's manifest as it stands there, nil where there is none.
 func (e *export) readManifest(ctx context.Context) (content []byte, err error) {
@@ -164,8 +165,8 @@ func (m *Manifest) file(path string) (ManifestFile, bool) {
 	return ManifestFile{}, false
 }
 
-// addsUp holds the rollups' sums against those of the transactions, by month and whole.
-func (m *Manifest) addsUp() error {
+// checkSums compares the sums of the rollups with those of the transactions, by month and in total.
+func (m *Manifest) checkSums() error {
 	sums := map[string]string{}
 	for _, f := range m.Files {
 		if f.Table == "transactions" {

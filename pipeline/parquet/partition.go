@@ -45,14 +45,14 @@ type task struct {
 	weight int64
 }
 
-// mostOpen bounds the files that one reading writes, each of which holds some megabytes.
-const mostOpen = 16
+// maxOpenFiles bounds the files that one reading writes, each of which holds some megabytes.
+const maxOpenFiles = 16
 
 // tasks are the readings that give these partitions of the table.
 func (t table) tasks(partitions []partition) []task {
 	atOnce := 1
 	if t.by == months {
-		atOnce = mostOpen
+		atOnce = maxOpenFiles
 	}
 	var list []task
 	for files := range slices.Chunk(partitions, atOnce) {
@@ -68,10 +68,10 @@ func (t table) tasks(partitions []partition) []task {
 // taskWriter writes the rows of a task into its files.
 type taskWriter struct {
 	task
-	lineage lineage
+	id      exportID
 	create  func(table, partition) (io.WriteCloser, error)
 	encoder *zstd.Encoder
-	wrote   func(partition, ManifestFile)
+	written func(partition, ManifestFile)
 
 	open    []*partitionFile              // of the task's files
 	byMonth map[civil.Date]*partitionFile // by its first day, which the first column has
@@ -96,7 +96,7 @@ func (p *partitionFile) Write(b []byte) (int, error) {
 
 // write reads the task's rows and writes its files.
 func (w *taskWriter) write(ctx context.Context, s *snapshot, reader int) error {
-	defer w.abandon()
+	defer w.discard()
 	if err := w.begin(); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (w *taskWriter) begin() error {
 	return nil
 }
 
-var errStrayMonth = errors.New("a row of a month that has no transactions: run tally verify")
+var errUnknownMonth = errors.New("a row of a month that has no transactions: run tally verify")
 
 // addRow takes a row; where its first value is its month, the row goes to that one's
 // file.
@@ -138,7 +138,7 @@ func (w *taskWriter) addRow(values [][]byte) error {
 	}
 	f, ok := w.byMonth[first]
 	if !ok {
-		return errStrayMonth
+		return errUnknownMonth
 	}
 	return f.file.addRow(values[1:])
 }
@@ -147,26 +147,26 @@ func (w *taskWriter) addRow(values [][]byte) error {
 func (w *taskWriter) finish() error {
 	for _, f := range w.open {
 		if err := f.file.close(); err != nil {
-			return fmt.Errorf("%s: %w", w.lineage.path(w.table, f.partition), err)
+			return fmt.Errorf("%s: %w", w.id.path(w.table, f.partition), err)
 		}
 		to := f.to
 		f.to = nil
 		if err := to.Close(); err != nil {
 			return err
 		}
-		w.wrote(f.partition, ManifestFile{
-			Table: f.table, Month: f.monthText(), Path: w.lineage.path(w.table, f.partition),
+		w.written(f.partition, ManifestFile{
+			Table: f.table, Month: f.monthText(), Path: w.id.path(w.table, f.partition),
 			Rows: f.file.rows, Sum: f.file.sum().String(), Bytes: f.length, SHA256: hex.EncodeToString(f.hash.Sum(nil)),
 		})
 	}
 	return nil
 }
 
-// abandon lets go of the files that were not finished.
-func (w *taskWriter) abandon() {
+// discard lets go of the files that were not finished.
+func (w *taskWriter) discard() {
 	for _, f := range w.open {
-		if u, ok := f.to.(interface{ abandon() }); ok {
-			u.abandon()
+		if u, ok := f.to.(interface{ discard() }); ok {
+			u.discard()
 		}
 	}
 }

@@ -99,7 +99,7 @@ func (s *snapshot) close(ctx context.Context) {
 	}
 }
 
-// state is what the database is in this snapshot.
+// state is the state of the database in this snapshot.
 type state struct {
 	database string // a random id that it was given when its schema was made
 	epoch    int64  // counts the commits that changed user_summary
@@ -118,7 +118,7 @@ type monthState struct {
 }
 
 func (s *snapshot) state(ctx context.Context) (st state, err error) {
-	err = s.lockingNothing(ctx, 0, func() error {
+	err = s.withoutLocks(ctx, 0, func() error {
 		st, err = s.readState(ctx)
 		return err
 	})
@@ -151,10 +151,10 @@ func (s *snapshot) readState(ctx context.Context) (state, error) {
 	return st, nil
 }
 
-// lockingNothing does something in a part of the reader's transaction that is taken back
+// withoutLocks does something in a part of the reader's transaction that is taken back
 // afterwards, so that no lock on a table outlives the reading: a load that has to lock
 // one would wait for the whole export, and everybody else for the load.
-func (s *snapshot) lockingNothing(ctx context.Context, reader int, do func() error) error {
+func (s *snapshot) withoutLocks(ctx context.Context, reader int, do func() error) error {
 	conn := s.conns[reader]
 	if _, err := conn.Exec(ctx, "SAVEPOINT reading"); err != nil {
 		return err
@@ -166,8 +166,8 @@ func (s *snapshot) lockingNothing(ctx context.Context, reader int, do func() err
 	return err
 }
 
-// alive tells whether the snapshot, and with it the target's lock, is still held.
-func (s *snapshot) alive(ctx context.Context) error {
+// ping reports whether the snapshot, and with it the target's lock, still exists.
+func (s *snapshot) ping(ctx context.Context) error {
 	for _, conn := range s.conns {
 		if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
 			return fmt.Errorf("the snapshot is lost: %w", err)
@@ -185,7 +185,7 @@ func (s *snapshot) read(ctx context.Context, reader int, t task, row func([][]by
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	args := append([]any{pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.BinaryFormatCode}}, t.args()...)
-	return s.lockingNothing(ctx, reader, func() error {
+	return s.withoutLocks(ctx, reader, func() error {
 		rows, err := s.conns[reader].Query(ctx, t.table.sql, args...)
 		if err != nil {
 			return err

@@ -11,14 +11,14 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 )
 
-// lookAround reads the last manifest, and lists what is at the target.
-func (e *export) lookAround(ctx context.Context) error {
+// inspectTarget reads the last manifest, and lists what is at the target.
+func (e *export) inspectTarget(ctx context.Context) error {
 	var err error
 	e.raw, err = e.readManifest(ctx)
 	if err != nil {
 		return err
 	}
-	e.before, err = decodeManifest(e.raw, e.Target.String())
+	e.previous, err = decodeManifest(e.raw, e.Target.String())
 	if bad, ok := errors.AsType[*ManifestError](err); ok && e.Replace {
 		e.Logger.WarnContext(ctx, "the manifest is replaced", "target", e.Target.String(), "reason", bad.Reason)
 		err = nil
@@ -26,27 +26,27 @@ func (e *export) lookAround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.before != nil && e.before.Database != e.state.database && !e.Replace {
-		return &ManifestError{e.Target.String(), "it is of another database (" + e.before.Database + ")", replaceHint}
+	if e.previous != nil && e.previous.Database != e.state.database && !e.Replace {
+		return &ManifestError{e.Target.String(), "it is of another database (" + e.previous.Database + ")", replaceHint}
 	}
 	if err := e.list(ctx); err != nil {
 		return err
 	}
-	e.lineage = lineage{database: e.state.database}
-	if e.before != nil {
-		e.lineage.generation = e.before.Generation
+	e.id = exportID{database: e.state.database}
+	if e.previous != nil {
+		e.id.generation = e.previous.Generation
 	}
-	for e.Replace && e.taken() {
-		e.lineage.generation++
+	for e.Replace && e.nameTaken() {
+		e.id.generation++
 	}
 	return nil
 }
 
-// taken tells whether a file that is to be written is there already, under that name.
-func (e *export) taken() bool {
+// nameTaken reports whether a file that is to be written exists already.
+func (e *export) nameTaken() bool {
 	for _, t := range tables() {
 		for _, p := range e.state.partitions(t) {
-			if _, there := e.there[e.lineage.path(t, p)]; there {
+			if _, there := e.existing[e.id.path(t, p)]; there {
 				return true
 			}
 		}
@@ -56,7 +56,7 @@ func (e *export) taken() bool {
 
 // list notes what is at the target.
 func (e *export) list(ctx context.Context) error {
-	e.there = map[string]int64{}
+	e.existing = map[string]int64{}
 	prefixes := []string{ManifestName}
 	for _, t := range tables() {
 		prefixes = append(prefixes, t.name+"/")
@@ -66,7 +66,7 @@ func (e *export) list(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", prefix, err)
 		}
-		maps.Copy(e.there, files)
+		maps.Copy(e.existing, files)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (e *export) publish(ctx context.Context, m *Manifest) error {
 	if bytes.Equal(e.raw, content) {
 		return nil
 	}
-	if err := e.unchallenged(ctx); err != nil {
+	if err := e.checkOwnership(ctx); err != nil {
 		return err
 	}
 	if err := bucket.WriteFile(ctx, e.Target, ManifestName, content); err != nil {
@@ -95,15 +95,15 @@ func (e *export) publish(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
-// errOvertaken is for who has lost the target to another export; the next try sees what
+// errConcurrent is for who has lost the target to another export; the next try sees what
 // that one has left.
-var errOvertaken = errors.New("another export was made here meanwhile")
+var errConcurrent = errors.New("another export was made here meanwhile")
 
-// unchallenged makes sure that the target is still this export's, and its manifest the one
+// checkOwnership makes sure that the target is still this export's, and its manifest the one
 // that it began with: a session that was ended, by a failover or an administrator, has
 // lost its lock.
-func (e *export) unchallenged(ctx context.Context) error {
-	if err := e.snapshot.alive(ctx); err != nil {
+func (e *export) checkOwnership(ctx context.Context) error {
+	if err := e.snapshot.ping(ctx); err != nil {
 		return err
 	}
 	now, err := e.readManifest(ctx)
@@ -111,7 +111,7 @@ func (e *export) unchallenged(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(now, e.raw) {
-		return errOvertaken
+		return errConcurrent
 	}
 	return nil
 }
@@ -119,8 +119,8 @@ func (e *export) unchallenged(ctx context.Context) error {
 // cleanUp removes what was there before and is in the manifest no more. What cannot be
 // removed is left to the next export: this one stands.
 func (e *export) cleanUp(ctx context.Context, m *Manifest) {
-	for path := range e.there {
-		if _, named := m.file(path); named || path == ManifestName || !ours.MatchString(path) {
+	for path := range e.existing {
+		if _, named := m.file(path); named || path == ManifestName || !ownFiles.MatchString(path) {
 			continue
 		}
 		err := e.Target.Remove(ctx, path)
