@@ -7,14 +7,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
 // The major versions that Tally is tested with.
@@ -92,25 +94,20 @@ func (s *Server) wrongVersion(want int, found string) error {
 // installedDirs returns the folders that may contain installed programs: the folder that
 // pg_config prints, the PATH, and the folders of Debian, Red Hat and Homebrew.
 func installedDirs(ctx context.Context) []string {
+	printed, _ := exec.CommandContext(ctx, "pg_config", "--bindir").Output()
+	patterns := append([]string{strings.TrimSpace(string(printed))}, filepath.SplitList(os.Getenv("PATH"))...)
+	patterns = append(patterns, "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin",
+		"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin")
 	var dirs []string
-	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
-		dirs = append(dirs, strings.TrimSpace(string(out)))
-	}
-	dirs = append(dirs, filepath.SplitList(os.Getenv("PATH"))...)
-	for _, pattern := range []string{
-		"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin",
-		"/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin",
-	} {
+	for _, pattern := range patterns {
 		found, _ := filepath.Glob(pattern)
-		dirs = append(dirs, found...)
-	}
-	var unique []string
-	for _, dir := range dirs {
-		if dir = filepath.Clean(dir); filepath.IsAbs(dir) && !slices.Contains(unique, dir) {
-			unique = append(unique, dir)
+		for _, dir := range found {
+			if dir = filepath.Clean(dir); filepath.IsAbs(dir) && !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
 		}
 	}
-	return unique
+	return dirs
 }
 
 // newest searches folders for the wanted major version or, if want is 0, for the newest
@@ -135,20 +132,17 @@ func (o owner) newest(ctx context.Context, dirs []string, want int) (best progra
 }
 
 // configured returns the programs in the configured folder.
-func (o owner) configured(ctx context.Context, dir string) (programs, error) {
-	dir, err := filepath.Abs(dir)
-	var p programs
+func (o owner) configured(ctx context.Context, dir string) (p programs, err error) {
+	dir, err = filepath.Abs(dir)
 	if err == nil {
 		p, err = o.inspect(ctx, dir)
 	}
-	if err == nil {
-		return p, nil
+	if err != nil {
+		return programs{}, &Error{Op: "use the server programs in", Path: dir, Err: err,
+			Hint: fmt.Sprintf("give the folder that contains postgres and initdb, version %d to %d", oldestMajor, newestMajor)}
 	}
-	return programs{}, &Error{Op: "use the server programs in", Path: dir, Err: err,
-		Hint: fmt.Sprintf("give the folder that contains postgres and initdb, version %d to %d", oldestMajor, newestMajor)}
+	return p, nil
 }
-
-var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
 // inspect returns the version of an installation. It runs postgres as the server's user,
 // who may lack the permission.
@@ -168,12 +162,82 @@ func (o owner) inspect(ctx context.Context, dir string) (programs, error) {
 	if err != nil {
 		return p, fmt.Errorf("read its version: %w", err)
 	}
-	match := versionPattern.FindSubmatch(out)
-	if match == nil {
-		return p, fmt.Errorf("read its version: unexpected output %q", out)
+	if _, err := fmt.Sscanf(string(out), "postgres (PostgreSQL) %d", &p.major); err != nil {
+		return p, fmt.Errorf("read its version from %q: %w", out, err)
 	}
-	if p.major, err = strconv.Atoi(string(match[1])); err != nil || !supported(p.major) {
-		return p, fmt.Errorf("%w: %s (%d to %d are supported)", ErrWrongVersion, match[1], oldestMajor, newestMajor)
+	if !supported(p.major) {
+		return p, fmt.Errorf("%w: %d (%d to %d are supported)", ErrWrongVersion, p.major, oldestMajor, newestMajor)
 	}
 	return p, nil
+}
+
+// downloadVersion returns the release to download for a supported major version.
+func downloadVersion(major int) embeddedpostgres.PostgresVersion {
+	releases := []embeddedpostgres.PostgresVersion{embeddedpostgres.V15, embeddedpostgres.V16, embeddedpostgres.V17, embeddedpostgres.V18}
+	return releases[major-oldestMajor]
+}
+
+// obtain downloads server programs into DIR/postgres/MAJOR unless they are there. It
+// unpacks them into a temporary folder and renames that, so that a killed process
+// leaves no incomplete installation.
+func (s *Server) obtain(ctx context.Context, major int) (p programs, err error) {
+	target := filepath.Join(s.path("postgres"), strconv.Itoa(major))
+	bin := filepath.Join(target, "bin")
+	if p, err = s.owner.inspect(ctx, bin); err == nil && p.major == major {
+		return p, nil
+	}
+	s.config.Logger.InfoContext(ctx, "no suitable PostgreSQL is installed; downloading one", "version", string(downloadVersion(major)), "folder", target)
+	done := make(chan error, 1)
+	go func() { done <- s.download(target, major) }() // the library takes no context
+	select {
+	case <-ctx.Done():
+		err = ctx.Err()
+	case err = <-done:
+	}
+	if err == nil {
+		p, err = s.owner.inspect(ctx, bin)
+	}
+	if err != nil {
+		return programs{}, &Error{Op: "download the server programs into", Path: target, Err: err,
+			Hint: installHint + ", or set DATABASE_URL to use another database"}
+	}
+	return p, nil
+}
+
+// download uses the library to download and unpack the programs. The library has no
+// call for that: its Start continues with initdb and a server, which fails for root.
+// So its data path ends in a dot, which os.RemoveAll rejects as documented: Start then
+// fails right after it has unpacked the programs. Success is determined by the
+// programs, not by the error of Start.
+func (s *Server) download(target string, major int) error {
+	scratch, err := os.MkdirTemp(s.dir, "download-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover is only a scratch folder
+	unpacked := filepath.Join(scratch, "programs")
+	config := embeddedpostgres.DefaultConfig().Version(downloadVersion(major)).Port(0).Logger(io.Discard).
+		BinariesPath(unpacked).CachePath(filepath.Join(scratch, "cache")).
+		RuntimePath(filepath.Join(scratch, "run")).DataPath(scratch + "/.")
+	if s.config.DownloadURL != "" {
+		config = config.BinaryRepositoryURL(s.config.DownloadURL)
+	}
+	startErr := embeddedpostgres.NewDatabase(config).Start()
+	if startErr == nil {
+		return errors.New("the library started a server in an invalid folder")
+	}
+	if _, err := os.Stat(filepath.Join(unpacked, "bin", "initdb")); err != nil {
+		return errors.Join(startErr, err)
+	}
+	// A strict umask removed permissions that the server's user needs.
+	if out, err := exec.CommandContext(context.Background(), "chmod", "-R", "a+rX", unpacked).CombinedOutput(); err != nil {
+		return fmt.Errorf("make the programs readable for the server's user: %w: %s", err, out)
+	}
+	if err := mkdirAll(filepath.Dir(target)); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(target); err != nil {
+		return err
+	}
+	return os.Rename(unpacked, target)
 }

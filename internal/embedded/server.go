@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -41,9 +42,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.Dir == "" {
 		return nil, failed("start", "", errors.New("no data folder given"))
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.binDirs == nil {
 		c.binDirs = installedDirs
 	}
