@@ -114,11 +114,11 @@ func (f *Fields) Numeric(s money.Sum) {
 // returns an error for one that is not finite, has more than 4 decimals or does not fit.
 func ParseNumeric(b []byte) (money.Sum, error) {
 	if len(b) < 8 || len(b) != 8+2*int(binary.BigEndian.Uint16(b)) {
-		return money.Sum{}, errors.New("parse NUMERIC: wrong length")
+		return money.Sum{}, errors.New("a NUMERIC of the wrong length")
 	}
 	weight, sign := int(int16(binary.BigEndian.Uint16(b[2:]))), binary.BigEndian.Uint16(b[4:])
 	if sign != 0 && sign != numericNegative {
-		return money.Sum{}, errors.New("parse NUMERIC: not finite")
+		return money.Sum{}, errors.New("a NUMERIC that is not finite")
 	}
 	digits := b[8:]
 	var h, lo uint64
@@ -129,7 +129,7 @@ func ParseNumeric(b []byte) (money.Sum, error) {
 		}
 		if weight < -1 {
 			if digit != 0 {
-				return money.Sum{}, errors.New("parse NUMERIC: more than 4 decimals")
+				return money.Sum{}, errors.New("a NUMERIC of more than 4 decimals")
 			}
 			continue
 		}
@@ -139,7 +139,7 @@ func ParseNumeric(b []byte) (money.Sum, error) {
 		lo, more = bits.Add64(low, digit, 0)
 		h, more = bits.Add64(high, carry, more)
 		if over|more != 0 || h>>63 != 0 {
-			return money.Sum{}, errors.New("parse NUMERIC: more than 128 bits")
+			return money.Sum{}, errors.New("a NUMERIC of more than 128 bits")
 		}
 	}
 	s := money.FromWords(int64(h), lo)
