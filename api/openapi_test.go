@@ -77,7 +77,7 @@ func TestDocumentIsComplete(t *testing.T) {
 		var doc document
 		require.NoError(t, json.Unmarshal([]byte(all[path]), &doc))
 		assert.Equal(t, version, doc.OpenAPI)
-		assert.Len(t, doc.Paths, 13)
+		assert.Len(t, doc.Paths, strings.Count(all["/openapi.yaml"], "\n  /"), "the paths of the golden document")
 		ids := map[string]bool{}
 		for address, methods := range doc.Paths {
 			for _, op := range methods {
