@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -19,26 +18,25 @@ import (
 
 // Drift is one difference between an export and the database.
 type Drift struct {
-	Table string `json:"table"`
-	Month string `json:"month,omitempty"`
-	Path  string `json:"path"`
-	// Problem is what is wrong: missing, damaged, stale, different or stray.
-	Problem string `json:"problem"`
+	Table   string `json:"table"`
+	Month   string `json:"month,omitempty"`
+	Path    string `json:"path"`
+	Problem string `json:"problem"` // missing, damaged, stale, different or stray
 	Detail  string `json:"detail"`
 }
 
-// What can be wrong with a file of an export.
+// The problems of a file.
 const (
-	Missing   = "missing"   // the manifest names it, and it is not there
+	Missing   = "missing"   // the manifest names it, and it does not exist
 	Damaged   = "damaged"   // it has other bytes than were written
 	Stale     = "stale"     // the database has changed since, or has rows that are not exported
 	Different = "different" // the database has not changed, and still has other rows
-	Stray     = "stray"     // the manifest does not name it, so it is of no export
+	Stray     = "stray"     // the manifest does not name it
 )
 
 func (d Drift) String() string { return fmt.Sprintf("%s: %s: %s", d.Path, d.Problem, d.Detail) }
 
-// Checked is what Check looked at.
+// Checked is the result of Check.
 type Checked struct {
 	Target string  `json:"target"`
 	Files  int     `json:"files"`
@@ -47,103 +45,66 @@ type Checked struct {
 	Drifts []Drift `json:"drifts"`
 }
 
-// Clean says that nothing differs.
+// Clean reports whether the export has no drifts.
 func (c Checked) Clean() bool { return len(c.Drifts) == 0 }
 
 // check is one call of Check.
 type check struct {
 	export
-	drifts []Drift // under mu
+	checked Checked // Drifts under mu
 }
 
-// Check compares an export with the database, in one snapshot: every file that the
-// manifest names exists and has the bytes that were written, and those are the bytes
-// that the database's rows would give now. It writes nothing. That there is no
-// export is [fs.ErrNotExist].
-func Check(ctx context.Context, c Config) (Checked, error) {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+// maxCheckTries bounds the checks that restart since an export was made meanwhile.
+const maxCheckTries = 3
+
+// Check compares an export with the database, in one snapshot: every file that the manifest
+// names exists and has the bytes that were written, and those are the bytes that the database's
+// rows would give now. It writes nothing. Without an export the error is [fs.ErrNotExist].
+func Check(ctx context.Context, c Config) (checked Checked, err error) {
 	c.Replace = false
-	for try := 1; ; try++ {
-		k := &check{export: export{Config: c, done: map[string]ManifestFile{}}}
-		checked, err := k.run(ctx)
-		if errors.Is(err, errConcurrent) && try < checkTries {
-			continue
+	for range maxCheckTries {
+		k := &check{export: newExport(c), checked: Checked{Target: c.Target.String(), Drifts: []Drift{}}}
+		err = k.run(ctx)
+		if checked = k.checked; !errors.Is(err, errConcurrent) {
+			break
 		}
-		if err != nil {
-			return checked, fmt.Errorf("check the export at %s: %w", c.Target, bucket.Redact(err))
-		}
-		return checked, nil
 	}
+	if err != nil {
+		return checked, fmt.Errorf("check the export at %s: %w", c.Target, bucket.Redact(err))
+	}
+	return checked, nil
 }
 
-// checkTries is how often a check begins anew, since an export was made meanwhile.
-const checkTries = 3
-
-func (k *check) run(ctx context.Context) (checked Checked, err error) {
-	checked.Target = k.Target.String()
-	if k.encoder, err = newEncoder(); err != nil {
-		return checked, err
-	}
-	if k.snapshot, err = openSnapshot(ctx, k.Pool, ""); err != nil {
-		return checked, err
-	}
+func (k *check) run(ctx context.Context) error {
 	defer k.snapshot.close(ctx)
-	if k.state, err = k.snapshot.state(ctx); err != nil {
-		return checked, err
-	}
-	if err := k.inspectTarget(ctx); err != nil {
-		return checked, err
+	if err := k.open(ctx, ""); err != nil {
+		return err
 	}
 	if k.previous == nil {
-		return checked, fmt.Errorf("%s: %w", ManifestName, fs.ErrNotExist)
+		return fmt.Errorf("%s: %w", ManifestName, fs.ErrNotExist)
 	}
 	for _, f := range k.previous.Files {
-		checked.Files++
-		checked.Bytes += f.Bytes
+		k.checked.Files++
+		k.checked.Bytes += f.Bytes
 		if f.Table == "transactions" {
-			checked.Rows += f.Rows
+			k.checked.Rows += f.Rows
 		}
 	}
 	if err := k.compare(ctx); err != nil {
-		return checked, err
+		return err
 	}
-	if err := k.checkOwnership(ctx); err != nil {
-		return checked, err
-	}
-	checked.Drifts = append([]Drift{}, k.drifts...)
-	slices.SortFunc(checked.Drifts, func(a, b Drift) int { return strings.Compare(a.Path+a.Problem, b.Path+b.Problem) })
-	return checked, nil
+	slices.SortFunc(k.checked.Drifts, func(a, b Drift) int { return strings.Compare(a.Path+a.Problem, b.Path+b.Problem) })
+	return k.checkOwnership(ctx)
 }
 
 func (k *check) drift(f ManifestFile, problem, format string, args ...any) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.drifts = append(k.drifts, Drift{f.Table, f.Month, f.Path, problem, fmt.Sprintf(format, args...)})
+	k.checked.Drifts = append(k.checked.Drifts, Drift{f.Table, f.Month, f.Path, problem, fmt.Sprintf(format, args...)})
 }
 
-// compare reads the export and the database, side by side.
+// compare reads the files while the whole database is read as for an export.
 func (k *check) compare(ctx context.Context) error {
-	k.strays()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		for _, f := range k.previous.Files {
-			if err := k.readBack(ctx, f); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	k.read(ctx, group, k.rereads(), taskWriter{
-		create:  func(table, partition) (io.WriteCloser, error) { return discarded{io.Discard}, nil },
-		written: k.compareFile,
-	})
-	return group.Wait()
-}
-
-// strays reports what is at the target and in no export.
-func (k *check) strays() {
 	for path := range k.existing {
 		if _, named := k.previous.file(path); !named && path != ManifestName && strings.HasSuffix(path, ".parquet") {
 			table, _, _ := strings.Cut(path, "/")
@@ -151,22 +112,34 @@ func (k *check) strays() {
 				"the manifest does not name it: a reader of the folder would count its rows as well; the next export removes it if it was an export's")
 		}
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for _, f := range k.previous.Files {
+			if err := k.checkFile(ctx, f); err != nil {
+				return fmt.Errorf("read %s: %w", f.Path, err)
+			}
+		}
+		return nil
+	})
+	k.written = k.checkPartition
+	k.read(ctx, group, k.allTasks())
+	return group.Wait()
 }
 
-// readBack compares a file with its entry in the manifest.
-func (k *check) readBack(ctx context.Context, f ManifestFile) error {
+// checkFile compares a file with its entry in the manifest.
+func (k *check) checkFile(ctx context.Context, f ManifestFile) error {
 	r, err := k.Target.Open(ctx, f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		k.drift(f, Missing, "the manifest names it, and it is not there: export again")
+		k.drift(f, Missing, "the manifest names it, and it does not exist: export again")
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", f.Path, err)
+		return err
 	}
 	sum := sha256.New()
 	n, err := io.Copy(sum, r)
 	if err = errors.Join(err, r.Close()); err != nil {
-		return fmt.Errorf("read %s: %w", f.Path, err)
+		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); n != f.Bytes || got != f.SHA256 {
 		k.drift(f, Damaged, "it has %d bytes with checksum %s, and %d with %s were written: export again with --replace", n, got, f.Bytes, f.SHA256)
@@ -174,46 +147,35 @@ func (k *check) readBack(ctx context.Context, f ManifestFile) error {
 	return nil
 }
 
-// rereads are the readings of the whole database. What the export has of months that
-// the database has not is reported here.
-func (k *check) rereads() []task {
-	wanted := map[string]bool{}
+// allTasks read the whole database. Months that it no longer has are reported here.
+func (k *check) allTasks() []task {
+	current := map[string]bool{}
 	var list []task
-	for _, t := range tables() {
-		all := k.state.partitions(t)
+	for _, t := range k.tables {
+		all := k.partitions(t)
 		for _, p := range all {
-			wanted[p.table+p.monthText()] = true
+			current[p.Table+p.Month] = true
 		}
 		list = append(list, t.tasks(all)...)
 	}
 	for _, f := range k.previous.Files {
-		if !wanted[f.Table+f.Month] {
+		if !current[f.Table+f.Month] {
 			k.drift(f, Stale, "the export has %d rows with a sum of %s, and the database none: export again", f.Rows, f.Sum)
 		}
 	}
 	return list
 }
 
-// discarded takes what would be written.
-type discarded struct{ io.Writer }
-
-// Close does nothing.
-func (discarded) Close() error { return nil }
-
-// compareFile compares a partition as it would be written now with the manifest.
-func (k *check) compareFile(_ partition, now ManifestFile) {
-	if f, ok := k.previous.file(now.Path); ok {
-		if f.SHA256 != now.SHA256 {
-			k.drift(f, Different, "the export has %d rows with a sum of %s, and the database %d with %s, though no load has changed them: "+
-				"run tally verify, then export with --replace", f.Rows, f.Sum, now.Rows, now.Sum)
-		}
-		return
+// checkPartition compares a partition, as it would be written now, with the manifest.
+func (k *check) checkPartition(p partition) {
+	f, ok := k.previous.find(func(f ManifestFile) bool { return f.Table == p.Table && f.Month == p.Month })
+	both := fmt.Sprintf("the export has %d rows with a sum of %s, and the database %d with %s", f.Rows, f.Sum, p.Rows, p.Sum)
+	switch {
+	case !ok:
+		k.drift(p.ManifestFile, Stale, "the export has none, and the database %d rows with a sum of %s: export again", p.Rows, p.Sum)
+	case f.Path != p.Path:
+		k.drift(f, Stale, "%s: export again", both)
+	case f.SHA256 != p.SHA256:
+		k.drift(f, Different, "%s, though no load has changed them: run tally verify, then export with --replace", both)
 	}
-	for _, f := range k.previous.Files {
-		if f.Table == now.Table && f.Month == now.Month {
-			k.drift(f, Stale, "the export has %d rows with a sum of %s, and the database %d with %s: export again", f.Rows, f.Sum, now.Rows, now.Sum)
-			return
-		}
-	}
-	k.drift(now, Stale, "the export has none, and the database %d rows with a sum of %s: export again", now.Rows, now.Sum)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/big"
 	"slices"
 
 	"github.com/opentax/tally/internal/civil"
@@ -27,31 +26,32 @@ const (
 )
 
 const (
-	// decimals of amounts and totals, as many as an amount has.
+	// decimals of amounts and totals: an amount has no more.
 	decimals = 4
 	// amountDigits is the precision of any decimal in 64 bits, and the one that Spark
 	// reads such a column with.
 	amountDigits = 18
-	// totalDigits is what Spark gives a sum of DECIMAL(18,4), and within BigQuery's
-	// NUMERIC.
+	// totalDigits is the precision of Spark's sum of DECIMAL(18,4). BigQuery's NUMERIC holds it.
 	totalDigits = 28
 	totalBytes  = 12
-	// postgresEpoch is 2000-01-01, from which PostgreSQL counts days.
+	// postgresEpoch is 2000-01-01: PostgreSQL counts days from there.
 	postgresEpoch = 10957
 )
 
-const amountLimit = 1_000_000_000_000_000_000 // 10^amountDigits
+// The first unscaled values that do not fit.
+const (
+	amountLimit = 1_000_000_000_000_000_000
+	totalLimit  = 10_000_000_000_000_000_000_000_000_000
+)
 
-// column is one column's values of a page.
+// column holds one column's values of a page.
 type column struct {
 	name string
 	kind kind
 
-	ints  []int32 // integer, date
-	longs []int64 // bigint, amount
-	text  []byte  // text, one after the other
-	ends  []int32 // of each in text
-	wide  []byte  // total, totalBytes each
+	ints  []int64 // integer, bigint, date (days since 1970-01-01), amount (unscaled)
+	bytes []byte  // text and total, concatenated
+	ends  []int32 // of each value in bytes
 
 	sum money.Sum // of amount and total, over all pages
 }
@@ -63,14 +63,13 @@ func (c *column) add(value []byte) error {
 	}
 	switch c.kind {
 	case integer:
-		c.ints = append(c.ints, int32(binary.BigEndian.Uint32(value)))
+		c.ints = append(c.ints, int64(int32(binary.BigEndian.Uint32(value))))
+	case bigint:
+		c.ints = append(c.ints, int64(binary.BigEndian.Uint64(value)))
 	case date:
 		return c.addDate(int32(binary.BigEndian.Uint32(value)))
-	case bigint:
-		c.longs = append(c.longs, int64(binary.BigEndian.Uint64(value)))
 	case text:
-		c.text = append(c.text, value...)
-		c.ends = append(c.ends, int32(len(c.text)))
+		c.addBytes(value)
 	case amount:
 		return c.addAmount(math.Float64frombits(binary.BigEndian.Uint64(value)))
 	case total:
@@ -79,11 +78,16 @@ func (c *column) add(value []byte) error {
 	return nil
 }
 
+func (c *column) addBytes(value []byte) {
+	c.bytes = append(c.bytes, value...)
+	c.ends = append(c.ends, int32(len(c.bytes)))
+}
+
 func (c *column) addDate(days int32) error {
 	if days == math.MaxInt32 || days == math.MinInt32 {
 		return fmt.Errorf("column %s is infinite", c.name)
 	}
-	c.ints = append(c.ints, days+postgresEpoch)
+	c.ints = append(c.ints, int64(days+postgresEpoch))
 	return nil
 }
 
@@ -92,15 +96,15 @@ func (c *column) addAmount(f float64) error {
 	if err != nil {
 		return err
 	}
-	c.longs = append(c.longs, unscaled)
+	c.ints = append(c.ints, unscaled)
 	c.sum = c.sum.Plus(money.NewSum(unscaled, decimals))
 	return nil
 }
 
-// unscaledAmount is the decimal that a stored float stands for, in ten-thousandths.
+// unscaledAmount is the decimal that a stored float represents, in ten-thousandths.
 func unscaledAmount(f float64) (int64, error) {
-	// Below this the product is off by less than a half, and of the decimals of 15
-	// digits no two are one float, so the one that gives f back is it.
+	// Below this the product is off by less than a half. No two decimals of 15 digits are
+	// the same float, so a decimal that converts back to f is the right one.
 	const exact = 1e11
 	if rounded := math.Round(f * 1e4); math.Abs(f) < exact && rounded/1e4 == f {
 		return int64(rounded), nil
@@ -122,48 +126,45 @@ func (c *column) addTotal(value []byte) error {
 	if err != nil {
 		return fmt.Errorf("column %s: %w", c.name, err)
 	}
-	high, low := sum.Words()
-	var whole [16]byte
-	binary.BigEndian.PutUint64(whole[:], uint64(high))
-	binary.BigEndian.PutUint64(whole[8:], low)
-	if !fits(high, low) {
+	if !fits(sum) {
 		return fmt.Errorf("column %s: %s does not fit DECIMAL(%d,%d)", c.name, sum, totalDigits, decimals)
 	}
-	c.wide = append(c.wide, whole[len(whole)-totalBytes:]...)
+	high, low := sum.Words()
+	var words [16]byte
+	binary.BigEndian.PutUint64(words[:], uint64(high))
+	binary.BigEndian.PutUint64(words[8:], low)
+	c.addBytes(words[len(words)-totalBytes:])
 	c.sum = c.sum.Plus(sum)
 	return nil
 }
 
-// fits reports whether 128 bits are a decimal of at most totalDigits.
-func fits(high int64, low uint64) bool {
-	if high == int64(low)>>63 {
-		return true
+// fits reports whether a sum has at most totalDigits.
+func fits(s money.Sum) bool {
+	if high, _ := s.Words(); high < 0 {
+		s = s.Neg()
 	}
-	v := new(big.Int).Lsh(big.NewInt(high), 64)
-	v.Add(v, new(big.Int).SetUint64(low))
-	return v.CmpAbs(new(big.Int).Exp(big.NewInt(10), big.NewInt(totalDigits), nil)) < 0
+	const limitHigh, limitLow = totalLimit >> 64, totalLimit & math.MaxUint64
+	high, low := s.Words()
+	return uint64(high) < limitHigh || high == limitHigh && low < limitLow
 }
 
-// clear forgets the values, and keeps the sum.
-func (c *column) clear() {
-	c.ints, c.longs, c.text, c.ends, c.wide = c.ints[:0], c.longs[:0], c.text[:0], c.ends[:0], c.wide[:0]
-}
+// clear drops the values and keeps the sum.
+func (c *column) clear() { c.ints, c.bytes, c.ends = c.ints[:0], c.bytes[:0], c.ends[:0] }
 
 // encode appends the page's values.
 func (c *column) encode(b []byte) []byte {
 	switch c.kind {
 	case integer, date:
-		return appendDeltas(b, c.ints)
+		return appendDeltas(b, c.ints, 32)
 	case bigint:
-		return appendDeltas(b, c.longs)
-	case text:
-		return appendTexts(b, c.ends, c.text)
+		return appendDeltas(b, c.ints, 64)
 	case amount:
-		return appendPlain(b, c.longs)
-	case total:
-		return append(b, c.wide...)
+		return appendPlain(b, c.ints)
+	case text:
+		return appendTexts(b, c.ends, c.bytes)
+	default:
+		return append(b, c.bytes...)
 	}
-	return b
 }
 
 // bounds are the minimum and the maximum, as the library compares them: int32, int64, or
@@ -171,49 +172,34 @@ func (c *column) encode(b []byte) []byte {
 func (c *column) bounds() (minimum, maximum any) {
 	switch c.kind {
 	case integer, date:
-		return slices.Min(c.ints), slices.Max(c.ints)
+		return int32(slices.Min(c.ints)), int32(slices.Max(c.ints))
 	case bigint, amount:
-		return slices.Min(c.longs), slices.Max(c.longs)
-	case text:
-		return c.textBounds()
+		return slices.Min(c.ints), slices.Max(c.ints)
 	case total:
-		return c.wideBounds()
+		return c.byteBounds(compareSigned)
+	default:
+		return c.byteBounds(bytes.Compare)
 	}
-	return nil, nil
 }
 
-func (c *column) textBounds() (minimum, maximum string) {
-	start := int32(0)
-	low, high := c.text[:c.ends[0]], c.text[:c.ends[0]]
+func (c *column) byteBounds(compare func(a, b []byte) int) (minimum, maximum string) {
+	start, low, high := int32(0), c.bytes[:c.ends[0]], c.bytes[:c.ends[0]]
 	for _, end := range c.ends {
-		v := c.text[start:end]
+		v := c.bytes[start:end]
 		start = end
-		if bytes.Compare(v, low) < 0 {
+		if compare(v, low) < 0 {
 			low = v
 		}
-		if bytes.Compare(v, high) > 0 {
+		if compare(v, high) > 0 {
 			high = v
 		}
 	}
 	return string(low), string(high)
 }
 
-func (c *column) wideBounds() (minimum, maximum string) {
-	low, high := c.wide[:totalBytes], c.wide[:totalBytes]
-	for v := range slices.Chunk(c.wide, totalBytes) {
-		if compareSigned(v, low) < 0 {
-			low = v
-		}
-		if compareSigned(v, high) > 0 {
-			high = v
-		}
-	}
-	return string(low), string(high)
-}
-
-// compareSigned compares two's complements of one length, the highest byte first.
+// compareSigned compares two's complements of one length, most significant byte first.
 func compareSigned(a, b []byte) int {
-	if a[0]^b[0] >= 0x80 { // one is below zero
+	if a[0]^b[0] >= 0x80 { // one is negative
 		return int(int8(a[0])) - int(int8(b[0]))
 	}
 	return bytes.Compare(a, b)
@@ -221,7 +207,7 @@ func compareSigned(a, b []byte) int {
 
 func parseDate(value []byte) (civil.Date, error) {
 	if len(value) != 4 {
-		return 0, errors.New("a value that is no DATE")
+		return 0, errors.New("the value is not a DATE")
 	}
 	return civil.Date(binary.BigEndian.Uint32(value) + postgresEpoch), nil
 }

@@ -3,9 +3,10 @@ package parquet
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
-// Encodings of values, from the format's own description:
+// Encodings of values, see
 // https://github.com/apache/parquet-format/blob/master/Encodings.md
 
 const (
@@ -14,68 +15,51 @@ const (
 	deltaMiniCount = deltaBlock / deltaMiniBlock
 )
 
-// appendDeltas appends values as DELTA_BINARY_PACKED: a first value, then the
-// differences in as few bits as the widest of 32 takes. Differences wrap around at T's
-// own width, as the format wants it.
-func appendDeltas[T int32 | int64](b []byte, values []T) []byte {
+// appendDeltas appends values of size bits as DELTA_BINARY_PACKED: the first value, then the
+// differences, in as few bits as the widest of 32 needs. Differences wrap around at the size,
+// as the format requires.
+func appendDeltas(b []byte, values []int64, size int) []byte {
 	b = binary.AppendUvarint(b, deltaBlock)
 	b = binary.AppendUvarint(b, deltaMiniCount)
 	b = binary.AppendUvarint(b, uint64(len(values)))
 	if len(values) == 0 {
 		return append(b, 0)
 	}
-	b = binary.AppendVarint(b, int64(values[0]))
-	last := values[0]
-	var deltas [deltaBlock]T
-	for rest := values[1:]; len(rest) > 0; {
-		n := min(len(rest), deltaBlock)
-		for i, v := range rest[:n] {
-			deltas[i], last = v-last, v
+	b = binary.AppendVarint(b, values[0])
+	last, unused := values[0], 64-size
+	var deltas [deltaBlock]int64
+	for block := range slices.Chunk(values[1:], deltaBlock) {
+		for i, v := range block {
+			deltas[i], last = (v-last)<<unused>>unused, v
 		}
-		b = appendDeltaBlock(b, deltas[:n])
-		rest = rest[n:]
+		b = appendDeltaBlock(b, deltas[:len(block)], unused)
 	}
 	return b
 }
 
-// appendDeltaBlock appends 1 to 128 differences. Of a last mini block that is not full
-// the rest is zeros; those that nothing is in have no bits at all.
-func appendDeltaBlock[T int32 | int64](b []byte, deltas []T) []byte {
-	low := deltas[0]
-	for _, d := range deltas[1:] {
-		low = min(low, d)
-	}
-	b = binary.AppendVarint(b, int64(low))
+// appendDeltaBlock appends 1 to 128 differences. Zeros fill the last mini block; mini blocks
+// without differences have no bits at all.
+func appendDeltaBlock(b []byte, deltas []int64, unused int) []byte {
+	low := slices.Min(deltas)
+	b = binary.AppendVarint(b, low)
 	widths := len(b)
 	b = append(b, make([]byte, deltaMiniCount)...)
-	for i := 0; len(deltas) > 0; i++ {
-		n := min(len(deltas), deltaMiniBlock)
+	for mini := range slices.Chunk(deltas, deltaMiniBlock) {
 		var packed [deltaMiniBlock]uint64
 		var all uint64
-		for j, d := range deltas[:n] {
-			packed[j] = distance(d, low)
+		for j, d := range mini {
+			packed[j] = uint64(d-low) << unused >> unused
 			all |= packed[j]
 		}
 		width := bits.Len64(all)
-		b[widths+i] = byte(width)
+		b[widths] = byte(width)
+		widths++
 		b = appendBits(b, &packed, width)
-		deltas = deltas[n:]
 	}
 	return b
 }
 
-// distance is d - low without a sign, at the width of T.
-func distance[T int32 | int64](d, low T) uint64 {
-	switch difference := any(d - low).(type) {
-	case int32:
-		return uint64(uint32(difference))
-	case int64:
-		return uint64(difference)
-	}
-	return 0 // there is no third type
-}
-
-// appendBits appends the low bits of 32 values, the first one lowest.
+// appendBits appends width bits of each of 32 values, the first value lowest.
 func appendBits(b []byte, values *[deltaMiniBlock]uint64, width int) []byte {
 	if width == 0 {
 		return b

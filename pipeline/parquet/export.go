@@ -1,17 +1,17 @@
 package parquet
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/opentax/tally/internal/money"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/klauspost/compress/zstd"
@@ -21,23 +21,23 @@ import (
 	"github.com/opentax/tally/pipeline"
 )
 
-// ErrBusy says that another export to the same target is going on.
+// ErrBusy is returned while another export to the same target is in progress.
 var ErrBusy = errors.New("another export to the same target is in progress")
 
-// Config says what is exported and where to.
+// Config is the configuration of an export; Pool and Target are required.
 type Config struct {
 	Pool *pgxpool.Pool
 	// Target is the folder or the prefix of a bucket to export to.
 	Target bucket.Target
-	// Replace writes every file anew, and takes the place of an export of another
-	// database, or of one that cannot be read.
+	// Replace writes every file again, and replaces an export of another database, or one
+	// that cannot be read.
 	Replace bool
 	// Progress, if not nil, is called after each file, by one goroutine at a time.
 	Progress func(pipeline.Progress)
 	Logger   *slog.Logger // may be nil
 }
 
-// Result is what an export did.
+// Result describes an export that was made.
 type Result struct {
 	Target     string `json:"target"`
 	Epoch      int64  `json:"epoch"`
@@ -45,8 +45,8 @@ type Result struct {
 	Files      int    `json:"files"`   // of the export now
 	Written    int    `json:"written"` // of them by this export
 	Kept       int    `json:"kept"`
-	Removed    int    `json:"removed"` // that an earlier export needed, or a killed one left
-	Left       int    `json:"left"`    // that were to be removed, and could not be
+	Removed    int    `json:"removed"` // of an earlier or a killed export
+	Left       int    `json:"left"`    // could not be removed
 	Rows       int64  `json:"rows"`    // of transactions
 	// TotalAmount is the exact sum of transactions.
 	TotalAmount  string          `json:"total_amount"`
@@ -56,77 +56,99 @@ type Result struct {
 	Tables       []ManifestTable `json:"tables"`
 }
 
-// export is one call of Export.
+// export is one call of Export or Check.
 type export struct {
 	Config
-	snapshot *snapshot
-	state    state
-	previous *Manifest
-	raw      []byte // of before
-	id       exportID
-	existing map[string]int64 // what is at the target: bytes of each path
-	encoder  *zstd.Encoder
+	started    time.Time
+	tables     []table
+	encoder    *zstd.Encoder
+	snapshot   snapshot
+	state      state
+	content    []byte    // of the target's manifest
+	previous   *Manifest // nil: none
+	generation int
+	existing   map[string]int64 // the target's files, with their lengths in bytes
 
-	started time.Time
+	// create begins a file at the target. nil: files are only compared.
+	create  func(path string) (io.WriteCloser, context.CancelFunc, error)
+	written func(partition) // called after each file
 
 	mu       sync.Mutex
 	done     map[string]ManifestFile // written or kept, by path
-	deferred []*upload               // that take the place of another file
+	deferred []*partitionFile        // to be closed after all others
 	rows     int64                   // written
-	weight   int64                   // of the files that were written
-	all      int64                   // of those that are to be
+	weight   int64                   // of the written files
+	all      int64                   // of the files to write
 	result   Result
 }
 
-// Export brings the target up to date with the database: it writes the files of what
-// has changed since the last export, then the manifest, then removes what that does not
-// name. It changes nothing in the database and blocks nothing there. An error leaves
-// the last export as it was, and the next one cleans up.
-func Export(ctx context.Context, c Config) (Result, error) {
+func newExport(c Config) export {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &export{Config: c, started: time.Now(), done: map[string]ManifestFile{}, result: Result{Target: c.Target.String()}}
+	return export{
+		Config: c, started: time.Now(), tables: tables(), done: map[string]ManifestFile{}, existing: map[string]int64{},
+		result: Result{Target: c.Target.String()},
+	}
+}
+
+// Export brings the target up to date with the database: it writes the files of what changed
+// since the last export, then the manifest, then removes the files that it does not name. It
+// changes nothing in the database and blocks nothing there. After an error the last export is
+// as it was, and the next export cleans up.
+func Export(ctx context.Context, c Config) (Result, error) {
+	e := newExport(c)
 	err := e.run(ctx)
-	e.result.Seconds = time.Since(e.started).Seconds()
+	r := &e.result
+	r.Seconds = time.Since(e.started).Seconds()
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-		return e.result, fmt.Errorf("export to %s: %w", c.Target, bucket.Redact(err))
+		return *r, fmt.Errorf("export to %s: %w", c.Target, bucket.Redact(err))
 	}
-	c.Logger.InfoContext(ctx, "exported", "target", c.Target.String(), "files", e.result.Files, "written", e.result.Written,
-		"removed", e.result.Removed, "rows", e.result.Rows, "bytes_written", e.result.BytesWritten, "seconds", e.result.Seconds)
-	return e.result, nil
+	e.Logger.InfoContext(ctx, "exported", "target", r.Target, "files", r.Files, "written", r.Written,
+		"removed", r.Removed, "rows", r.Rows, "bytes_written", r.BytesWritten, "seconds", r.Seconds)
+	return *r, nil
 }
 
-func (e *export) run(ctx context.Context) (err error) {
-	if e.encoder, err = newEncoder(); err != nil {
-		return err
-	}
-	if e.snapshot, err = openSnapshot(ctx, e.Pool, e.Target.String()); err != nil {
-		return err
-	}
+func (e *export) run(ctx context.Context) error {
 	defer e.snapshot.close(ctx)
-	if e.state, err = e.snapshot.state(ctx); err != nil {
+	if err := e.open(ctx, e.Target.String()); err != nil {
 		return err
 	}
-	if err := e.inspectTarget(ctx); err != nil {
-		return err
-	}
-	defer e.discard()
+	defer func() {
+		for _, f := range e.deferred {
+			f.discard()
+		}
+	}()
 	if err := e.write(ctx); err != nil {
 		return err
 	}
-	manifest, err := e.manifest()
+	m, err := e.manifest()
 	if err != nil {
 		return err
 	}
-	if err := e.publish(ctx, manifest); err != nil {
+	if err := e.publish(ctx, m); err != nil {
 		return err
 	}
-	e.cleanUp(ctx, manifest)
+	e.cleanUp(ctx, m)
 	return nil
+}
+
+// open takes the snapshot and inspects the target. With a lock of that name no other export
+// takes it.
+func (e *export) open(ctx context.Context, lock string) (err error) {
+	if e.encoder, err = newEncoder(); err != nil {
+		return err
+	}
+	if err := e.snapshot.open(ctx, e.Pool, lock); err != nil {
+		return fmt.Errorf("take a snapshot: %w", err)
+	}
+	if e.state, err = e.snapshot.state(ctx); err != nil {
+		return err
+	}
+	return e.inspectTarget(ctx)
 }
 
 // newEncoder compresses on the caller's goroutine.
@@ -134,15 +156,14 @@ func newEncoder() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(readers), zstd.WithEncoderLevel(zstd.SpeedDefault))
 }
 
-// tasks are what is to be written; what is there already is noted as done.
+// tasks write what changed; unchanged files are done.
 func (e *export) tasks() []task {
 	var list []task
-	for _, t := range tables() {
+	for _, t := range e.tables {
 		var changed []partition
-		for _, p := range e.state.partitions(t) {
-			path := e.id.path(t, p)
-			if known, ok := e.previous.file(path); ok && !e.Replace && e.existing[path] == known.Bytes {
-				e.done[path] = known
+		for _, p := range e.partitions(t) {
+			if known, ok := e.previous.file(p.Path); ok && !e.Replace && e.existing[p.Path] == known.Bytes {
+				e.done[p.Path] = known
 				continue
 			}
 			changed = append(changed, p)
@@ -155,99 +176,88 @@ func (e *export) tasks() []task {
 	return list
 }
 
-// write carries the tasks out. Files that are held back are finished when all tasks are,
-// so that their context is the longer one.
+// write carries out the tasks, then closes the deferred files.
 func (e *export) write(ctx context.Context) error {
 	tasks := e.tasks()
-	e.result.Kept = len(e.done)
+	e.result.Kept, e.written = len(e.done), e.record
+	e.create = func(path string) (io.WriteCloser, context.CancelFunc, error) {
+		// Not with the group's context, which ends before deferred files are closed.
+		ctx, cancel := context.WithCancel(ctx)
+		w, err := e.Target.Create(ctx, path)
+		if err != nil {
+			cancel()
+		}
+		return w, cancel, err
+	}
 	group, reading := errgroup.WithContext(ctx)
-	e.read(reading, group, tasks, taskWriter{
-		create:  func(t table, p partition) (io.WriteCloser, error) { return e.create(ctx, t, p) },
-		written: e.written,
-	})
+	e.read(reading, group, tasks)
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, u := range e.deferred {
-		if err := u.finish(); err != nil {
+	for _, f := range e.deferred {
+		if err := f.close(); err != nil {
 			return err
 		}
 	}
-	e.deferred = nil
 	return nil
 }
 
-// read has the group carry tasks out, as many at a time as there are readers, each with a
-// writer like this one.
-func (e *export) read(ctx context.Context, group *errgroup.Group, tasks []task, like taskWriter) {
-	like.id, like.encoder = e.id, e.encoder
-	queue := queued(tasks)
-	for reader := range e.snapshot.conns {
-		group.Go(func() error {
-			for t := range queue {
-				w := like
-				w.task = t
-				if err := w.write(ctx, e.snapshot, reader); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-}
-
-// queued is a list for several to take from.
-func queued[T any](list []T) <-chan T {
-	queue := make(chan T, len(list))
-	for _, one := range list {
-		queue <- one
-	}
-	close(queue)
-	return queue
-}
-
-// manifest is that of the files that are there now, once they add up.
-func (e *export) manifest() (*Manifest, error) {
-	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.id.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile}
-	for _, t := range tables() {
-		var all []ManifestFile
-		for _, p := range e.state.partitions(t) {
-			f, ok := e.done[e.id.path(t, p)]
-			if !ok {
-				return nil, fmt.Errorf("%s of %s was not written", t.name, p.monthText())
-			}
-			if p.rows >= 0 && f.Rows != p.rows {
-				return nil, &SumError{t.name, p.monthText(), fmt.Sprint(f.Rows, " rows"), fmt.Sprint("the rollups count ", p.rows)}
-			}
-			all = append(all, f)
-		}
-		total, rows := money.Sum{}, int64(0)
-		for _, f := range all {
-			sum, err := money.Parse(f.Sum)
-			if err != nil {
-				return nil, fmt.Errorf("%s: sum: %w", f.Path, err)
-			}
-			total, rows = total.Plus(sum), rows+f.Rows
-		}
-		m.Files = append(m.Files, all...)
-		m.Tables = append(m.Tables, ManifestTable{Table: t.name, Files: len(all), Rows: rows, Sum: total.String()})
-	}
-	return m, m.checkSums()
-}
-
-// wrote notes a file that is whole.
-func (e *export) written(p partition, f ManifestFile) {
+// record records a complete file.
+func (e *export) record(p partition) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.done[f.Path] = f
+	e.done[p.Path] = p.ManifestFile
 	e.result.Written++
-	e.result.BytesWritten += f.Bytes
-	e.rows += f.Rows
+	e.result.BytesWritten += p.Bytes
+	e.rows += p.Rows
 	e.weight += p.weight
 	if e.Progress != nil {
 		e.Progress(pipeline.Progress{
 			Path: e.Target.String(), Stage: pipeline.StageExport, Rows: e.rows,
 			Share: float64(e.weight) / float64(max(e.all, 1)), Seconds: time.Since(e.started).Seconds(),
 		})
+	}
+}
+
+// publish writes the manifest, unless it is unchanged.
+func (e *export) publish(ctx context.Context, m *Manifest) error {
+	r := &e.result
+	r.Epoch, r.LastFileID, r.Files, r.Tables = m.Epoch, m.LastFileID, len(m.Files), m.Tables
+	r.Rows, r.TotalAmount = m.Tables[0].Rows, m.Tables[0].Sum
+	for _, f := range m.Files {
+		r.Bytes += f.Bytes
+	}
+	content, err := m.encode()
+	if err != nil || bytes.Equal(e.content, content) {
+		return err
+	}
+	if err := e.checkOwnership(ctx); err != nil {
+		return err
+	}
+	if err := bucket.WriteFile(ctx, e.Target, ManifestName, content); err != nil {
+		return fmt.Errorf("write %s: %w", ManifestName, err)
+	}
+	return nil
+}
+
+// cleanUp removes the files that the manifest does not name. The export is complete without it:
+// the next export removes what cannot be removed now.
+func (e *export) cleanUp(ctx context.Context, m *Manifest) {
+	for path := range e.existing {
+		if _, named := m.file(path); named || path == ManifestName || !ownFiles.MatchString(path) {
+			continue
+		}
+		err := e.Target.Remove(ctx, path)
+		switch {
+		case err == nil:
+			e.result.Removed++
+		case !errors.Is(err, fs.ErrNotExist):
+			e.result.Left++
+			e.Logger.WarnContext(ctx, "an obsolete file of the export could not be removed",
+				"target", e.Target.String(), "path", path, "error", bucket.Redact(err))
+		}
+		if ctx.Err() != nil {
+			return
+		}
 	}
 }

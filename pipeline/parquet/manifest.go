@@ -2,37 +2,33 @@ package parquet
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"regexp"
+	"slices"
 
-	"github.com/opentax/tally/internal/bucket"
-	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 )
 
-// Format is the version of layout, types and encodings: files of another one are
-// written anew. The same data under the same format gives the same bytes.
+// Format is the version of layout, types and encodings: files of another version are written
+// again. The same data under the same format gives the same bytes.
 const Format = 1
 
-// ManifestName is the object that makes the files around it an export.
+// ManifestName is the file that names all files of an export.
 const ManifestName = "manifest.json"
 
-// Manifest names every file of an export. It has no times and no versions of Tally, so
-// that an export of the same data is the same manifest.
+// Manifest names every file of an export. It has no times and no version of Tally, so that
+// the same data gives the same manifest.
 type Manifest struct {
 	Format int `json:"format"`
-	// Database is an id that the database was given when its schema was made.
+	// Database is the random id that a database gets with its schema.
 	Database string `json:"database"`
-	// Generation counts how often every file was written anew, each under another name.
+	// Generation counts the exports that wrote every file again, under another name.
 	Generation int `json:"generation"`
 	// Epoch counts the commits that have changed the database's summaries.
 	Epoch int64 `json:"epoch"`
-	// LastFileID is etl_files.id of the last file that the export has the rows of.
+	// LastFileID is etl_files.id of the last loaded file in the export.
 	LastFileID int64           `json:"last_file_id"`
 	Tables     []ManifestTable `json:"tables"`
 	Files      []ManifestFile  `json:"files"`
@@ -60,53 +56,10 @@ type ManifestFile struct {
 	SHA256 string `json:"sha256"` // of the file, hexadecimal
 }
 
-// partition is what of a table is in one file.
-type partition struct {
-	table string
-	month civil.Month // 0: a table without months, or without rows
-	// state tells one content of the partition from another.
-	state string
-	rows  int64 // as the rollups count them; -1: they do not
-	// weight is about how many rows there are to read.
-	weight int64
-}
-
-func (p partition) monthText() string {
-	if p.month == 0 {
-		return ""
-	}
-	return p.month.First().String()
-}
-
-// noPartition is Hive's own name for rows without a partition: here is the one file,
-// without rows, of a table without any, so that its columns can be read.
-const noPartition = "__HIVE_DEFAULT_PARTITION__"
-
-// exportID is part of the names of all files of an export: those of another database or
-// generation have other names.
-type exportID struct {
-	database   string
-	generation int
-}
-
-// path is where the partition's file is. Other content, that of another database among
-// it, has another name, so that no file takes the place of one that a manifest names.
-func (x exportID) path(t table, p partition) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %s %s %s %s", Format, x.generation, x.database, p.table, p.monthText(), p.state))
-	name := "part-" + hex.EncodeToString(sum[:8]) + ".parquet"
-	switch {
-	case t.by == whole:
-		return p.table + "/" + name
-	case p.month == 0:
-		return p.table + "/month=" + noPartition + "/" + name
-	}
-	return p.table + "/month=" + p.monthText() + "/" + name
-}
-
-// ownFiles knows the files that exports write, those too that were never finished.
+// ownFiles matches the files that exports write, unfinished ones included.
 var ownFiles = regexp.MustCompile(`^([a-z_]+/(month=[^/]+/)?part-[0-9a-f]{16}\.parquet|manifest\.json)(\.[0-9a-f]+\.tmp)?$`)
 
-// ManifestError is a manifest that cannot be used; Hint says what to do.
+// ManifestError is a manifest that cannot be used; Hint is the suggested fix.
 type ManifestError struct {
 	Target, Reason, Hint string
 }
@@ -115,21 +68,39 @@ func (e *ManifestError) Error() string {
 	return fmt.Sprintf("%s at %s: %s: %s", ManifestName, e.Target, e.Reason, e.Hint)
 }
 
-const replaceHint = "export to another target, or replace the export with --replace"
+// SumError is a difference between the tables of a snapshot, which the export would have, too.
+type SumError struct{ Table, Month, Read, Want string }
 
-// readManifest is the target's manifest as it stands there, nil where there is none.
-func (e *export) readManifest(ctx context.Context) (content []byte, err error) {
-	content, err = bucket.ReadFile(ctx, e.Target, ManifestName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func (e *SumError) Error() string {
+	of := e.Table
+	if e.Month != "" {
+		of += " of " + e.Month
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", ManifestName, err)
-	}
-	return content, nil
+	return fmt.Sprintf("%s has %s, but %s: run tally verify", of, e.Read, e.Want)
 }
 
-// decodeManifest is nil where there is none.
+// ValueError is a value that does not fit the export's types.
+type ValueError struct {
+	Key string // of the row, such as "user_id 7"
+	Err error
+}
+
+func (e *ValueError) Error() string { return e.Key + ": " + e.Err.Error() }
+
+func (e *ValueError) Unwrap() error { return e.Err }
+
+// Permanent reports whether an error of Export comes from the data or from the target's
+// manifest, so that a retry would fail as well.
+func Permanent(err error) bool {
+	_, sum := errors.AsType[*SumError](err)
+	_, value := errors.AsType[*ValueError](err)
+	_, manifest := errors.AsType[*ManifestError](err)
+	return sum || value || manifest || errors.Is(err, errUnknownMonth)
+}
+
+const replaceHint = "export to another target, or replace the export with --replace"
+
+// decodeManifest returns nil if there is none.
 func decodeManifest(content []byte, target string) (*Manifest, error) {
 	if content == nil {
 		return nil, nil //nolint:nilnil // none is no error
@@ -139,7 +110,8 @@ func decodeManifest(content []byte, target string) (*Manifest, error) {
 		return nil, &ManifestError{target, "it cannot be read (" + err.Error() + ")", replaceHint}
 	}
 	if m.Format > Format {
-		return nil, &ManifestError{target, fmt.Sprintf("it has format %d, and this version of Tally knows up to %d", m.Format, Format), "use the newer version, or " + replaceHint}
+		reason := fmt.Sprintf("it has format %d, and this version of Tally knows up to %d", m.Format, Format)
+		return nil, &ManifestError{target, reason, "use the newer version, or " + replaceHint}
 	}
 	return &m, nil
 }
@@ -154,18 +126,47 @@ func (m *Manifest) encode() ([]byte, error) {
 
 // file finds an entry by its path.
 func (m *Manifest) file(path string) (ManifestFile, bool) {
+	return m.find(func(f ManifestFile) bool { return f.Path == path })
+}
+
+func (m *Manifest) find(match func(ManifestFile) bool) (ManifestFile, bool) {
 	if m == nil {
 		return ManifestFile{}, false
 	}
-	for _, f := range m.Files {
-		if f.Path == path {
-			return f, true
-		}
+	i := slices.IndexFunc(m.Files, match)
+	if i < 0 {
+		return ManifestFile{}, false
 	}
-	return ManifestFile{}, false
+	return m.Files[i], true
 }
 
-// checkSums compares the sums of the rollups with those of the transactions, by month and in total.
+// manifest names the export's files, whose sums it checks.
+func (e *export) manifest() (*Manifest, error) {
+	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile}
+	for _, t := range e.tables {
+		of, total := ManifestTable{Table: t.name}, money.Sum{}
+		for _, p := range e.partitions(t) {
+			f, ok := e.done[p.Path]
+			if !ok {
+				return nil, fmt.Errorf("%s was not written", p.Path)
+			}
+			if p.want >= 0 && f.Rows != p.want {
+				return nil, &SumError{t.name, p.Month, fmt.Sprint(f.Rows, " rows"), fmt.Sprint("the rollups count ", p.want)}
+			}
+			sum, err := money.Parse(f.Sum)
+			if err != nil {
+				return nil, fmt.Errorf("%s: sum: %w", f.Path, err)
+			}
+			m.Files = append(m.Files, f)
+			of.Files, of.Rows, total = of.Files+1, of.Rows+f.Rows, total.Plus(sum)
+		}
+		of.Sum = total.String()
+		m.Tables = append(m.Tables, of)
+	}
+	return m, m.checkSums()
+}
+
+// checkSums compares the sums of the rollups with those of transactions, by month and in total.
 func (m *Manifest) checkSums() error {
 	sums := map[string]string{}
 	for _, f := range m.Files {

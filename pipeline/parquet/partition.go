@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,54 +9,87 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"path"
 	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/opentax/tally/internal/civil"
-
-	"github.com/klauspost/compress/zstd"
 )
 
-// partitions are the files of a table as the database is now.
-func (s state) partitions(t table) []partition {
+// partition is the part of a table that is in one file.
+type partition struct {
+	ManifestFile // rows, sum, bytes and checksum once it is written
+
+	month  civil.Month // 0: the table has no months, or no rows
+	want   int64       // rows, as the rollups count them; -1: they do not
+	weight int64       // rows to read, approximately
+}
+
+// noPartition is Hive's name for rows without a partition: it holds the one file of an empty
+// table, so that its columns can be read.
+const noPartition = "__HIVE_DEFAULT_PARTITION__"
+
+// partitions are the files of a table for the current state of the database.
+func (e *export) partitions(t table) []partition {
+	s := e.state
 	if t.by == whole {
-		p := partition{table: t.name, state: s.summaries, rows: -1, weight: s.users}
+		want := int64(-1)
 		if t.name == "user_summary" {
-			p.rows = s.users
+			want = s.users
 		}
-		return []partition{p}
+		return []partition{e.partition(t, 0, s.summaries, want, s.users)}
 	}
 	if len(s.months) == 0 {
-		return []partition{{table: t.name}}
+		return []partition{e.partition(t, 0, "", 0, 0)}
 	}
 	var list []partition
 	for _, m := range s.months {
-		p := partition{table: t.name, month: m.month, state: m.fingerprint, rows: -1, weight: m.rows}
+		want := int64(-1)
 		if t.by == month {
-			p.rows = m.rows
+			want = m.rows
 		}
-		list = append(list, p)
+		list = append(list, e.partition(t, m.month, m.fingerprint, want, m.rows))
 	}
 	return list
 }
 
-// task is what one reading of the database gives: one file, or several at a time.
+// partition names the file by a hash of its export, month and state: a file with other content,
+// or of another database, never replaces one that a manifest names.
+func (e *export) partition(t table, m civil.Month, state string, want, weight int64) partition {
+	p := partition{ManifestFile: ManifestFile{Table: t.name}, month: m, want: want, weight: weight}
+	folder := t.name + "/"
+	if m != 0 {
+		p.Month = m.First().String()
+	}
+	if t.by != whole {
+		folder += "month=" + cmp.Or(p.Month, noPartition) + "/"
+	}
+	id := fmt.Appendf(nil, "%d %d %s %s %s %s", Format, e.generation, e.state.database, t.name, p.Month, state)
+	sum := sha256.Sum256(id)
+	p.Path = folder + "part-" + hex.EncodeToString(sum[:8]) + ".parquet"
+	return p
+}
+
+// task is one statement's result: one file, or several at a time.
 type task struct {
 	table  table
 	files  []partition
 	weight int64
 }
 
-// maxOpenFiles bounds the files that one reading writes, each of which holds some megabytes.
+// maxOpenFiles bounds the files that a task writes at once, some megabytes each.
 const maxOpenFiles = 16
 
-// tasks are the readings that give these partitions of the table.
+// tasks read these partitions of the table.
 func (t table) tasks(partitions []partition) []task {
-	atOnce := 1
+	size := 1
 	if t.by == months {
-		atOnce = maxOpenFiles
+		size = maxOpenFiles
 	}
 	var list []task
-	for files := range slices.Chunk(partitions, atOnce) {
+	for files := range slices.Chunk(partitions, size) {
 		made := task{table: t, files: files}
 		for _, p := range files {
 			made.weight += p.weight
@@ -65,69 +99,73 @@ func (t table) tasks(partitions []partition) []task {
 	return list
 }
 
+// read adds a goroutine to the group for each connection, which carry out the tasks.
+func (e *export) read(ctx context.Context, group *errgroup.Group, tasks []task) {
+	queue := make(chan task, len(tasks))
+	for _, t := range tasks {
+		queue <- t
+	}
+	close(queue)
+	for reader := range e.snapshot.conns {
+		group.Go(func() error {
+			for t := range queue {
+				w := taskWriter{export: e, task: t, byMonth: map[civil.Date]*partitionFile{}}
+				if err := w.write(ctx, reader); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+}
+
 // taskWriter writes the rows of a task into its files.
 type taskWriter struct {
+	*export
 	task
-	id      exportID
-	create  func(table, partition) (io.WriteCloser, error)
-	encoder *zstd.Encoder
-	written func(partition, ManifestFile)
-
-	open    []*partitionFile              // of the task's files
-	byMonth map[civil.Date]*partitionFile // by its first day, which the first column has
-}
-
-// partitionFile is the file of a partition, while it is written.
-type partitionFile struct {
-	partition
-	file   *file
-	to     io.WriteCloser // nil when it is closed
-	length int64
-	hash   hash.Hash
-}
-
-// Write writes on, and takes what was written into length and checksum.
-func (p *partitionFile) Write(b []byte) (int, error) {
-	n, err := p.to.Write(b)
-	p.hash.Write(b[:n])
-	p.length += int64(n)
-	return n, err
+	open    []*partitionFile
+	byMonth map[civil.Date]*partitionFile
 }
 
 // write reads the task's rows and writes its files.
-func (w *taskWriter) write(ctx context.Context, s *snapshot, reader int) error {
-	defer w.discard()
-	if err := w.begin(); err != nil {
-		return err
-	}
-	if err := s.read(ctx, reader, w.task, w.addRow); err != nil {
-		return fmt.Errorf("%s: %w", w.table.name, err)
-	}
-	return w.finish()
-}
-
-// begin opens every file of the task: also those for which no row will come.
-func (w *taskWriter) begin() error {
-	w.byMonth = map[civil.Date]*partitionFile{}
-	for _, p := range w.files {
-		to, err := w.create(w.table, p)
-		if err != nil {
+func (w *taskWriter) write(ctx context.Context, reader int) error {
+	defer func() {
+		for _, f := range w.open {
+			f.discard()
+		}
+	}()
+	for _, p := range w.files { // also those without rows
+		if err := w.begin(p); err != nil {
 			return err
 		}
-		f := &partitionFile{partition: p, to: to, hash: sha256.New()}
-		w.open = append(w.open, f)
-		w.byMonth[p.month.First()] = f
-		if f.file, err = newFile(f, w.table, w.encoder); err != nil {
+	}
+	if err := w.snapshot.read(ctx, reader, w.task, w.addRow); err != nil {
+		return fmt.Errorf("%s: %w", w.table.name, err)
+	}
+	for ; len(w.open) > 0; w.open = w.open[1:] {
+		if err := w.end(w.open[0]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (w *taskWriter) begin(p partition) (err error) {
+	f := &partitionFile{partition: p, hash: sha256.New()}
+	if w.create != nil {
+		if f.to, f.cancel, err = w.create(p.Path); err != nil {
+			return fmt.Errorf("write %s: %w", p.Path, err)
+		}
+	}
+	w.open = append(w.open, f)
+	w.byMonth[p.month.First()] = f
+	f.file, err = newFile(f, w.table, w.encoder)
+	return err
+}
+
 var errUnknownMonth = errors.New("a row of a month that has no transactions: run tally verify")
 
-// addRow takes a row; where its first value is its month, the row goes to that one's
-// file.
+// addRow adds a row to the file of its month, which may be the first value.
 func (w *taskWriter) addRow(values [][]byte) error {
 	if w.table.by != months {
 		return w.open[0].file.addRow(values)
@@ -143,30 +181,84 @@ func (w *taskWriter) addRow(values [][]byte) error {
 	return f.file.addRow(values[1:])
 }
 
-// finish ends the files.
-func (w *taskWriter) finish() error {
-	for _, f := range w.open {
-		if err := f.file.close(); err != nil {
-			return fmt.Errorf("%s: %w", w.id.path(w.table, f.partition), err)
-		}
-		to := f.to
-		f.to = nil
-		if err := to.Close(); err != nil {
+func (w *taskWriter) end(f *partitionFile) error {
+	if err := f.file.close(); err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	f.Rows, f.Sum, f.SHA256 = f.file.rows, f.file.sum().String(), hex.EncodeToString(f.hash.Sum(nil))
+	f.file = nil
+	if !w.deferFile(f) {
+		if err := f.close(); err != nil {
 			return err
 		}
-		w.written(f.partition, ManifestFile{
-			Table: f.table, Month: f.monthText(), Path: w.id.path(w.table, f.partition),
-			Rows: f.file.rows, Sum: f.file.sum().String(), Bytes: f.length, SHA256: hex.EncodeToString(f.hash.Sum(nil)),
-		})
+	}
+	w.written(f.partition)
+	return nil
+}
+
+// maxDeferred bounds the deferred files, each with an open object.
+const maxDeferred = 16
+
+// deferFile reports whether the file's close is deferred until all files are written: of one that
+// replaces another, so that readers of the folders without the manifest see a month twice only
+// for a moment, unless very many have changed.
+func (e *export) deferFile(f *partitionFile) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.deferred) == maxDeferred || f.to == nil || !e.replaces(f.Path) {
+		return false
+	}
+	e.deferred = append(e.deferred, f)
+	return true
+}
+
+// replaces reports whether the target has another file of the same partition.
+func (e *export) replaces(name string) bool {
+	folder := path.Dir(name) + "/"
+	for other := range e.existing {
+		if other != name && strings.HasPrefix(other, folder) && strings.HasSuffix(other, ".parquet") {
+			return true
+		}
+	}
+	return false
+}
+
+// partitionFile is the file of a partition while it is written.
+type partitionFile struct {
+	partition
+	file   *file
+	hash   hash.Hash
+	to     io.WriteCloser // nil: nowhere, or closed
+	cancel context.CancelFunc
+}
+
+// Write writes to the target, and updates length and checksum.
+func (f *partitionFile) Write(b []byte) (n int, err error) {
+	if n = len(b); f.to != nil {
+		n, err = f.to.Write(b)
+	}
+	f.hash.Write(b[:n])
+	f.Bytes += int64(n)
+	return n, err
+}
+
+// close makes the file appear at the target.
+func (f *partitionFile) close() error {
+	if f.to == nil {
+		return nil
+	}
+	defer f.cancel()
+	err := f.to.Close()
+	if f.to = nil; err != nil {
+		return fmt.Errorf("write %s: %w", f.Path, err)
 	}
 	return nil
 }
 
-// discard lets go of the files that were not finished.
-func (w *taskWriter) discard() {
-	for _, f := range w.open {
-		if u, ok := f.to.(interface{ discard() }); ok {
-			u.discard()
-		}
+// discard removes a file that is not closed.
+func (f *partitionFile) discard() {
+	if f.to != nil {
+		f.cancel()
+		_ = f.to.Close() // reports the cancellation
 	}
 }

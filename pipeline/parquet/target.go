@@ -11,42 +11,52 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 )
 
-// inspectTarget reads the last manifest, and lists what is at the target.
-func (e *export) inspectTarget(ctx context.Context) error {
-	var err error
-	e.raw, err = e.readManifest(ctx)
-	if err != nil {
+// inspectTarget reads the target's manifest and lists its files.
+func (e *export) inspectTarget(ctx context.Context) (err error) {
+	if e.content, err = e.readManifest(ctx); err != nil {
 		return err
 	}
-	e.previous, err = decodeManifest(e.raw, e.Target.String())
+	target := e.Target.String()
+	e.previous, err = decodeManifest(e.content, target)
 	if bad, ok := errors.AsType[*ManifestError](err); ok && e.Replace {
-		e.Logger.WarnContext(ctx, "the manifest is replaced", "target", e.Target.String(), "reason", bad.Reason)
+		e.Logger.WarnContext(ctx, "the manifest is replaced", "target", target, "reason", bad.Reason)
 		err = nil
 	}
 	if err != nil {
 		return err
 	}
 	if e.previous != nil && e.previous.Database != e.state.database && !e.Replace {
-		return &ManifestError{e.Target.String(), "it is of another database (" + e.previous.Database + ")", replaceHint}
+		return &ManifestError{target, "it is of another database (" + e.previous.Database + ")", replaceHint}
 	}
 	if err := e.list(ctx); err != nil {
 		return err
 	}
-	e.id = exportID{database: e.state.database}
 	if e.previous != nil {
-		e.id.generation = e.previous.Generation
+		e.generation = e.previous.Generation
 	}
 	for e.Replace && e.nameTaken() {
-		e.id.generation++
+		e.generation++
 	}
 	return nil
 }
 
-// nameTaken reports whether a file that is to be written exists already.
+// readManifest is the content of the target's manifest, nil if it has none.
+func (e *export) readManifest(ctx context.Context) ([]byte, error) {
+	content, err := bucket.ReadFile(ctx, e.Target, ManifestName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", ManifestName, err)
+	}
+	return content, nil
+}
+
+// nameTaken reports whether a file to write exists already.
 func (e *export) nameTaken() bool {
-	for _, t := range tables() {
-		for _, p := range e.state.partitions(t) {
-			if _, there := e.existing[e.id.path(t, p)]; there {
+	for _, t := range e.tables {
+		for _, p := range e.partitions(t) {
+			if _, taken := e.existing[p.Path]; taken {
 				return true
 			}
 		}
@@ -54,11 +64,9 @@ func (e *export) nameTaken() bool {
 	return false
 }
 
-// list notes what is at the target.
 func (e *export) list(ctx context.Context) error {
-	e.existing = map[string]int64{}
 	prefixes := []string{ManifestName}
-	for _, t := range tables() {
+	for _, t := range e.tables {
 		prefixes = append(prefixes, t.name+"/")
 	}
 	for _, prefix := range prefixes {
@@ -71,68 +79,18 @@ func (e *export) list(ctx context.Context) error {
 	return nil
 }
 
-// publish writes the manifest, unless it is there already.
-func (e *export) publish(ctx context.Context, m *Manifest) error {
-	r := &e.result
-	r.Epoch, r.LastFileID, r.Files, r.Tables = m.Epoch, m.LastFileID, len(m.Files), m.Tables
-	r.Rows, r.TotalAmount = m.Tables[0].Rows, m.Tables[0].Sum
-	for _, f := range m.Files {
-		r.Bytes += f.Bytes
-	}
-	content, err := m.encode()
-	if err != nil {
-		return err
-	}
-	if bytes.Equal(e.raw, content) {
-		return nil
-	}
-	if err := e.checkOwnership(ctx); err != nil {
-		return err
-	}
-	if err := bucket.WriteFile(ctx, e.Target, ManifestName, content); err != nil {
-		return fmt.Errorf("write %s: %w", ManifestName, err)
-	}
-	return nil
-}
-
-// errConcurrent is for who has lost the target to another export; the next try sees what
-// that one has left.
 var errConcurrent = errors.New("another export was made here meanwhile")
 
-// checkOwnership makes sure that the target is still this export's, and its manifest the one
-// that it began with: a session that was ended, by a failover or an administrator, has
-// lost its lock.
+// checkOwnership verifies that this export still has the target's lock, and that the manifest is
+// the one that it read at the start: the end of a session, by a failover or an administrator,
+// releases the lock.
 func (e *export) checkOwnership(ctx context.Context) error {
 	if err := e.snapshot.ping(ctx); err != nil {
 		return err
 	}
 	now, err := e.readManifest(ctx)
-	if err != nil {
-		return err
+	if err == nil && !bytes.Equal(now, e.content) {
+		err = errConcurrent
 	}
-	if !bytes.Equal(now, e.raw) {
-		return errConcurrent
-	}
-	return nil
-}
-
-// cleanUp removes what was there before and is in the manifest no more. What cannot be
-// removed is left to the next export: this one stands.
-func (e *export) cleanUp(ctx context.Context, m *Manifest) {
-	for path := range e.existing {
-		if _, named := m.file(path); named || path == ManifestName || !ownFiles.MatchString(path) {
-			continue
-		}
-		err := e.Target.Remove(ctx, path)
-		switch {
-		case err == nil:
-			e.result.Removed++
-		case !errors.Is(err, fs.ErrNotExist):
-			e.result.Left++
-			e.Logger.WarnContext(ctx, "the export does not need this file any more, and cannot remove it", "target", e.Target.String(), "path", path, "error", bucket.Redact(err))
-		}
-		if ctx.Err() != nil {
-			return
-		}
-	}
+	return err
 }
