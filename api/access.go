@@ -34,10 +34,10 @@ type Access struct {
 	limiter  *limiter
 	// Those of nobody known and those of tokens are bounded each by itself, so
 	// that whoever has no token cannot hide what the holder of one tries.
-	strangers *denials
-	holders   *denials
-	origin    *http.CrossOriginProtection
-	logger    *slog.Logger
+	anonymous     *denialLog
+	authenticated *denialLog
+	origin        *http.CrossOriginProtection
+	logger        *slog.Logger
 }
 
 // NewAccess makes an Access; Close it after the server.
@@ -47,20 +47,20 @@ func NewAccess(c AccessConfig) *Access {
 	}
 	record := func(ctx context.Context, e ledger.Event) error { return ledger.Record(ctx, c.Tokens.pool, e) }
 	return &Access{
-		tokens:    c.Tokens,
-		required:  c.Required,
-		limiter:   newLimiter(c.RateLimit),
-		strangers: &denials{record: record, logger: c.Logger, rest: anonymous},
-		holders:   &denials{record: record, logger: c.Logger, rest: "tokens"},
-		origin:    http.NewCrossOriginProtection(),
-		logger:    c.Logger,
+		tokens:        c.Tokens,
+		required:      c.Required,
+		limiter:       newLimiter(c.RateLimit),
+		anonymous:     &denialLog{record: record, logger: c.Logger, rest: anonymous},
+		authenticated: &denialLog{record: record, logger: c.Logger, rest: "tokens"},
+		origin:        http.NewCrossOriginProtection(),
+		logger:        c.Logger,
 	}
 }
 
 // Close writes down what is still to be written to the audit trail.
 func (a *Access) Close() {
-	a.strangers.flush()
-	a.holders.flush()
+	a.anonymous.flush()
+	a.authenticated.flush()
 }
 
 // admit says who asks, and why not where the request is refused.
@@ -69,9 +69,9 @@ func (a *Access) admit(r *http.Request) (actor string, p *Problem) {
 	switch {
 	case p == nil || p.Status >= http.StatusInternalServerError: // not refused, but failed
 	case actor == anonymous:
-		a.strangers.note(r, actor, p)
+		a.anonymous.add(r, actor, p)
 	default:
-		a.holders.note(r, actor, p)
+		a.authenticated.add(r, actor, p)
 	}
 	return actor, p
 }
@@ -85,13 +85,13 @@ func (a *Access) decide(r *http.Request) (actor string, p *Problem) {
 	}
 	set, err := a.tokens.recent(r.Context())
 	if err != nil {
-		return anonymous, a.unknown(r, err)
+		return anonymous, a.tokensUnavailable(r, err)
 	}
 	if !a.required && len(set.bySecret) == 0 {
-		return anonymous, a.open(r)
+		return anonymous, a.allowUnauthenticated(r)
 	}
 	secret, given := credential(r)
-	token, known := set.find(secret)
+	token, known := set.lookUp(secret)
 	if !known {
 		if p := a.limited(client{network: network(r.RemoteAddr)}); p != nil {
 			return anonymous, p
@@ -101,18 +101,18 @@ func (a *Access) decide(r *http.Request) (actor string, p *Problem) {
 		}
 		// It may have been added a moment ago.
 		if set, err = a.tokens.since(r.Context(), a.tokens.now()); err != nil {
-			return anonymous, a.unknown(r, err)
+			return anonymous, a.tokensUnavailable(r, err)
 		}
-		token, known = set.find(secret)
+		token, known = set.lookUp(secret)
 	}
 	if !known {
 		return anonymous, unauthorized(given)
 	}
-	return "token:" + token.Name, a.allows(r, token)
+	return "token:" + token.Name, a.authorize(r, token)
 }
 
-// allows decides on a request with a token.
-func (a *Access) allows(r *http.Request, token Token) *Problem {
+// authorize decides on a request with a token.
+func (a *Access) authorize(r *http.Request, token Token) *Problem {
 	if !token.RevokedAt.IsZero() {
 		return unauthorized(true)
 	}
@@ -132,8 +132,8 @@ func (a *Access) allows(r *http.Request, token Token) *Problem {
 // somebody else's can make its own name resolve to this machine, and is then of the
 // same origin as far as a browser can tell: so names that such a page could have
 // are refused.
-func (a *Access) open(r *http.Request) *Problem {
-	if !ownName(r.Host) {
+func (a *Access) allowUnauthenticated(r *http.Request) *Problem {
+	if !localName(r.Host) {
 		return kindForeignHost.problem()
 	}
 	if !loopback(r.RemoteAddr) { // who is on this machine has better ways to slow it down
@@ -165,7 +165,7 @@ func (a *Access) limited(c client) *Problem {
 }
 
 // unknown is the answer where the tokens cannot be read: nobody gets in.
-func (a *Access) unknown(r *http.Request, err error) *Problem {
+func (a *Access) tokensUnavailable(r *http.Request, err error) *Problem {
 	if r.Context().Err() == nil {
 		a.logger.LogAttrs(r.Context(), slog.LevelWarn, "request failed",
 			slog.String("request_id", requestID(r.Context())), slog.String("problem", kindUnavailable.name), slog.Any("error", err))
@@ -203,9 +203,9 @@ func credential(r *http.Request) (secret string, given bool) {
 	return secret, true
 }
 
-// ownName says whether a Host header holds an address, localhost, or a name
+// localName reports whether a Host header holds an address, localhost, or a name
 // without a dot (a container's), none of which a page on the internet can have.
-func ownName(host string) bool {
+func localName(host string) bool {
 	name := host
 	if before, _, err := net.SplitHostPort(host); err == nil {
 		name = before

@@ -253,7 +253,7 @@ func TestDenialsInTheAuditTrail(t *testing.T) {
 	for range 200 {
 		ask(g, http.MethodGet, "/secret/path")
 	}
-	require.Len(t, events(t, g.pool, ledger.ActionDenied), mostDenialsEach)
+	require.Len(t, events(t, g.pool, ledger.ActionDenied), maxDenialsPerClient)
 	assert.Regexp(t, `^anonymous GET /secret/path 192\.0\.2\.1:1234 \{"status": 401, "problem": "unauthorized", "request_id": "[A-Z2-7]{26}"\}$`, events(t, g.pool, ledger.ActionDenied)[0])
 	assert.Empty(t, events(t, g.pool, ledger.ActionSuppressed))
 	g.access.Close()
@@ -261,13 +261,13 @@ func TestDenialsInTheAuditTrail(t *testing.T) {
 	assert.Contains(t, events(t, g.pool, ledger.ActionSuppressed)[0], `"suppressed": 190`)
 }
 
-// Whoever has no token hides nothing of what the holder of one tries, by knocking
-// from everywhere first; nor by a path that no text of the database can hold.
-func TestDenialsOfStrangersHideNothing(t *testing.T) {
+// Anonymous requests hide no denial of a token, neither by coming from many networks
+// first nor by a path that PostgreSQL cannot store.
+func TestAnonymousDenialsHideNothing(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, true, RateLimit{})
 	reader := bearer(add(t, g.tokens, "rita", RoleReader))
-	for i := range 2 * mostDenials {
+	for i := range 2 * maxDenials {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = fmt.Sprintf("10.0.0.%d:1", i)
 		r.URL.Path = "/\x00\x1b[2J"
@@ -275,12 +275,12 @@ func TestDenialsOfStrangersHideNothing(t *testing.T) {
 	}
 	requireProblem(t, ask(g, http.MethodPost, "/ui/api/jobs/retry", reader), http.StatusForbidden, "forbidden")
 	list := events(t, g.pool, ledger.ActionDenied)
-	require.Len(t, list, mostDenials+1)
+	require.Len(t, list, maxDenials+1)
 	assert.Contains(t, list[0], "anonymous GET /%00%1B%5B2J 10.0.0.0:1 ")
-	assert.Contains(t, list[mostDenials], "token:rita POST /ui/api/jobs/retry 192.0.2.1:1234")
+	assert.Contains(t, list[maxDenials], "token:rita POST /ui/api/jobs/retry 192.0.2.1:1234")
 }
 
-func TestNobodyGetsInWithoutTheDatabase(t *testing.T) {
+func TestNoAccessWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	for _, required := range []bool{true, false} {
 		g := newGuarded(t, required, RateLimit{})
@@ -296,7 +296,7 @@ func TestNobodyGetsInWithoutTheDatabase(t *testing.T) {
 func TestADenialStandsWithoutItsAudit(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, true, RateLimit{})
-	g.access.strangers.record = func(context.Context, ledger.Event) error { return errors.New("no room") }
+	g.access.anonymous.record = func(context.Context, ledger.Event) error { return errors.New("no room") }
 	requireProblem(t, ask(g, http.MethodGet, summaryTarget), http.StatusUnauthorized, "unauthorized")
 	assert.Contains(t, g.log.String(), "no room")
 }

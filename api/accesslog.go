@@ -14,8 +14,8 @@ type outcome struct {
 	status        int
 }
 
-// usual says whether the method is none that a client made up.
-func (o outcome) usual() bool {
+// usual reports whether the method is none that a client made up.
+func (o outcome) standardMethod() bool {
 	switch o.method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 		return true

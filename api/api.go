@@ -30,7 +30,7 @@ type Config struct {
 	// run it returns that one, not marked as created. [ledger.ErrNotEnded] refuses a date
 	// that has not ended. jobs.Service has one.
 	Request func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
-	// Ready says whether the service can do its work; nil means always. It names
+	// Ready reports whether the service can do its work; nil means always. It names
 	// what is missing with [NotReady], joined where there are several; any other
 	// error counts as the part "service".
 	Ready func(ctx context.Context) error
@@ -122,7 +122,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := newService(c)
 	mux := http.NewServeMux()
-	operations := humago.New(shortcuts{mux, s}, humaConfig())
+	operations := humago.New(fastPath{mux, s}, humaConfig())
 	s.register(operations)
 
 	if err := mountDocument(mux, operations.OpenAPI()); err != nil {
@@ -135,14 +135,14 @@ func New(c Config) (http.Handler, error) {
 	for _, prefix := range slices.Sorted(maps.Keys(c.Mounts)) {
 		mux.Handle(prefix, c.Mounts[prefix])
 	}
-	return newFront(mux, c, s.logger)
+	return newMiddleware(mux, c, s.logger)
 }
 
 // register puts every operation on an API of huma's, humatest's included. The
 // middleware has to be there first: huma binds it when an operation is added.
 func (s *service) register(operations huma.API) {
 	operations.UseMiddleware(s.guard)
-	describe(operations.OpenAPI())
+	addMetadata(operations.OpenAPI())
 	s.registerSummary(operations)
 	s.registerSummaries(operations)
 	s.registerTop(operations)
@@ -154,13 +154,13 @@ func (s *service) register(operations huma.API) {
 	s.registerRejects(operations)
 	s.registerLogs(operations)
 	s.registerHealth(operations)
-	secure(operations.OpenAPI())
-	completeParameters(operations.OpenAPI())
+	addSecurity(operations.OpenAPI())
+	addParameterDetails(operations.OpenAPI())
 }
 
-// answering gives an operation its errors: whatever it returns is turned into a
+// withProblems gives an operation its errors: whatever it returns is turned into a
 // problem, and logged if the problem hides the cause.
-func answering[I, O any](s *service, operation func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+func withProblems[I, O any](s *service, operation func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
 	return func(ctx context.Context, in *I) (*O, error) {
 		out, err := operation(ctx, in)
 		if err != nil {

@@ -108,7 +108,7 @@ func ask(h http.Handler, method, target string, headers ...string) *httptest.Res
 	return w
 }
 
-// requireProblem holds an answer against the form of every problem, and returns
+// requireProblem compares a response with the form of every problem, and returns
 // it.
 func requireProblem(tb testing.TB, w *httptest.ResponseRecorder, status int, name string) Problem {
 	tb.Helper()

@@ -13,10 +13,10 @@ import (
 // section 13). They are our own and not huma's conditional package, which answers a
 // GET whose If-Match fails with 304, and reads one line of a header alone.
 type Conditions struct {
-	IfMatch           string `header:"If-Match" maxLength:"4096" doc:"Answer only if the summary has one of these entity tags, else 412."`
-	IfNoneMatch       string `header:"If-None-Match" maxLength:"4096" doc:"Answer 304 if the summary still has one of these entity tags."`
-	IfModifiedSince   string `header:"If-Modified-Since" maxLength:"4096" doc:"Answer 304 if this is the summary's Last-Modified. Ignored beside If-None-Match, and where it is no date."`
-	IfUnmodifiedSince string `header:"If-Unmodified-Since" maxLength:"4096" doc:"Answer only if the summary was not modified after this date, else 412. Ignored beside If-Match, and where it is no date."`
+	IfMatch           string `header:"If-Match" maxLength:"4096" doc:"Answer 412 unless the summary has one of these entity tags."`
+	IfNoneMatch       string `header:"If-None-Match" maxLength:"4096" doc:"Answer 304 if the summary has one of these entity tags."`
+	IfModifiedSince   string `header:"If-Modified-Since" maxLength:"4096" doc:"Answer 304 if this is the summary's Last-Modified. Ignored if If-None-Match is present or this is not a date."`
+	IfUnmodifiedSince string `header:"If-Unmodified-Since" maxLength:"4096" doc:"Answer 412 if the summary was modified after this date. Ignored if If-Match is present or this is not a date."`
 }
 
 // maxCondition is the length that the description gives to a condition, in all its lines.
@@ -53,14 +53,14 @@ func (c *Conditions) status(etag string, modified time.Time) int {
 		return http.StatusOK
 	}
 	if c.IfMatch != "" {
-		if !listed(c.IfMatch, etag, false) {
+		if !hasTag(c.IfMatch, etag, false) {
 			return http.StatusPreconditionFailed
 		}
 	} else if since, ok := httpDate(c.IfUnmodifiedSince); ok && !modified.IsZero() && modified.After(since) {
 		return http.StatusPreconditionFailed
 	}
 	if c.IfNoneMatch != "" {
-		if listed(c.IfNoneMatch, etag, true) {
+		if hasTag(c.IfNoneMatch, etag, true) {
 			return http.StatusNotModified
 		}
 		return http.StatusOK
@@ -81,9 +81,9 @@ func httpDate(text string) (time.Time, bool) {
 	return at, err == nil
 }
 
-// listed says whether a list of entity tags has a strong one, or is *. A weak one of
+// listed reports whether a list of entity tags has a strong one, or is *. A weak one of
 // the list matches where the comparison is weak. What cannot be read matches nothing.
-func listed(list, etag string, weakly bool) bool {
+func hasTag(list, etag string, weakly bool) bool {
 	if strings.TrimSpace(list) == "*" {
 		return true
 	}

@@ -17,50 +17,50 @@ const (
 var errCursor = errors.New("not a cursor of this list")
 
 // place is where a page ended: the key of its last item, in one or two parts.
-type place struct{ first, second int64 }
+type position struct{ first, second int64 }
 
 // cursor is the place as clients see it: opaque, versioned, and bound to its
 // list by a checksum over the list's name. The checksum catches what was cut,
 // mistyped or taken to another list; it is no secret, and needs to be none, since
 // a place shows nothing that the list does not.
-func (p place) cursor(list string) string {
+func (p position) cursor(list string) string {
 	raw := append([]byte{cursorVersion}, make([]byte, cursorChecksum)...)
 	raw = binary.AppendVarint(raw, p.first)
 	raw = binary.AppendVarint(raw, p.second)
-	seal := cursorSeal(list, raw[1+cursorChecksum:])
+	seal := cursorDigest(list, raw[1+cursorChecksum:])
 	copy(raw[1:], seal[:cursorChecksum])
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-func cursorSeal(list string, key []byte) [sha256.Size]byte {
+func cursorDigest(list string, key []byte) [sha256.Size]byte {
 	message := append([]byte{cursorVersion}, list...)
 	message = append(message, 0)
 	return sha256.Sum256(append(message, key...))
 }
 
-// parseCursor is the place of a cursor that [place.cursor] made for the list, or
+// parseCursor is the place of a cursor that [position.cursor] made for the list, or
 // errCursor.
-func parseCursor(list, text string) (place, error) {
+func parseCursor(list, text string) (position, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) < 1+cursorChecksum || raw[0] != cursorVersion {
-		return place{}, errCursor
+		return position{}, errCursor
 	}
 	key := raw[1+cursorChecksum:]
-	seal := cursorSeal(list, key)
+	seal := cursorDigest(list, key)
 	if !bytes.Equal(raw[1:1+cursorChecksum], seal[:cursorChecksum]) {
-		return place{}, errCursor
+		return position{}, errCursor
 	}
 	first, n := binary.Varint(key)
 	if n <= 0 {
-		return place{}, errCursor
+		return position{}, errCursor
 	}
 	second, m := binary.Varint(key[n:])
 	if m <= 0 || n+m != len(key) {
-		return place{}, errCursor
+		return position{}, errCursor
 	}
-	p := place{first, second}
+	p := position{first, second}
 	if p.cursor(list) != text { // base64 ignores line breaks; one place has one cursor
-		return place{}, errCursor
+		return position{}, errCursor
 	}
 	return p, nil
 }

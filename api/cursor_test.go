@@ -11,7 +11,7 @@ import (
 
 func TestCursor(t *testing.T) {
 	t.Parallel()
-	for _, p := range []place{{}, {1, 2}, {-719162, 1}, {math.MaxInt64, math.MinInt64}, {math.MinInt64, math.MaxInt64}} {
+	for _, p := range []position{{}, {1, 2}, {-719162, 1}, {math.MaxInt64, math.MinInt64}, {math.MinInt64, math.MaxInt64}} {
 		text := p.cursor("list")
 		got, err := parseCursor("list", text)
 		require.NoError(t, err)
@@ -23,7 +23,7 @@ func TestCursor(t *testing.T) {
 
 func TestCursorIsRefusedWhenTampered(t *testing.T) {
 	t.Parallel()
-	good := place{19753, 4711}.cursor("list")
+	good := position{19753, 4711}.cursor("list")
 	raw, err := base64.RawURLEncoding.DecodeString(good)
 	require.NoError(t, err)
 
@@ -43,7 +43,7 @@ func TestCursorIsRefusedWhenTampered(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(place{19753, 4711}.cursor("list"))
+	f.Add(position{19753, 4711}.cursor("list"))
 	f.Add("AQ")
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := parseCursor("list", text)

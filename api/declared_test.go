@@ -157,7 +157,7 @@ func readResponse(tb testing.TB, compiler *jsonschema.Compiler, tree any, at str
 // plainInteger is how an integer is to be spelled.
 var plainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 
-// admits says whether the text of a parameter is what its schema says.
+// admits reports whether the text of a parameter is what its schema says.
 func (s declaredSchema) admits(text string) bool {
 	switch {
 	case s.Items != nil:
@@ -194,7 +194,7 @@ func (s declaredSchema) bounds() (low, high int64) {
 	return low, high
 }
 
-// admits says whether the description lets the path and the query through.
+// admits reports whether the description lets the path and the query through.
 func (op *declaredOperation) admits(id, rawQuery string) bool {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -225,7 +225,7 @@ func (op *declaredOperation) admits(id, rawQuery string) bool {
 // last page has no Link.
 var sometimes = []string{"Link", "Last-Modified", "Tally-Run"}
 
-// requireDeclared holds an answer against the responses of its operation.
+// requireDeclared compares a response with the responses of its operation.
 func (op *declaredOperation) requireDeclared(tb testing.TB, w *httptest.ResponseRecorder) {
 	tb.Helper()
 	declared, ok := op.responses[w.Code]

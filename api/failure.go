@@ -93,7 +93,7 @@ func expectation(op *huma.Operation, location string) ProblemError {
 	if in != "path" && in != "query" && in != "header" {
 		in = "body"
 	}
-	return ProblemError{Location: in, Message: "is not as the API's description says"}
+	return ProblemError{Location: in, Message: "does not match the API's description"}
 }
 
 func expectedOf(p *huma.Param) string {
@@ -106,7 +106,7 @@ func expectedOf(p *huma.Param) string {
 func expected(schema *huma.Schema) string {
 	switch {
 	case schema == nil:
-		return "is not as the API's description says"
+		return "does not match the API's description"
 	case len(schema.Enum) > 0:
 		var words []string
 		for _, v := range schema.Enum {
@@ -114,15 +114,15 @@ func expected(schema *huma.Schema) string {
 		}
 		return "must be one of " + strings.Join(words, ", ")
 	case schema.Type == huma.TypeInteger && schema.Minimum != nil && schema.Maximum != nil:
-		return fmt.Sprintf("must be an integer from %.0f to %.0f in plain digits", *schema.Minimum, *schema.Maximum)
+		return fmt.Sprintf("must be an integer from %.0f to %.0f in decimal digits", *schema.Minimum, *schema.Maximum)
 	case schema.Type == huma.TypeInteger && schema.Minimum != nil:
-		return fmt.Sprintf("must be an integer of 64 bits from %.0f up in plain digits", *schema.Minimum)
+		return fmt.Sprintf("must be a 64-bit integer of at least %.0f in decimal digits", *schema.Minimum)
 	case schema.Type == huma.TypeArray && schema.MaxItems != nil && schema.Items.Minimum != nil && schema.Items.Maximum != nil:
-		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in plain digits", *schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
+		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in decimal digits", *schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
 	case schema.Type == huma.TypeString && schema.MaxLength != nil:
 		return fmt.Sprintf("must have at most %d characters", *schema.MaxLength)
 	case schema.Format == "date":
 		return "must be a day, as in 2024-01-31"
 	}
-	return "is not as the API's description says"
+	return "does not match the API's description"
 }

@@ -22,9 +22,9 @@ func (s *service) registerFiles(operations huma.API) {
 		Path:        "/runs/{id}/files",
 		Tags:        []string{tagRuns},
 		Summary:     "List a run's files",
-		Description: "The files that a run has read to their end, in that order. Content that had been loaded before is in the run's log, and not here.",
+		Description: "The files that a run has finished reading, in that order. Files with content that was loaded before appear only in the run's log.",
 		Responses:   responses(success("A page of files.", nil), runResponses...),
-	}, answering(s, s.listFiles))
+	}, withProblems(s, s.listFiles))
 }
 
 func (s *service) listFiles(ctx context.Context, in *filesInput) (*pageOutput[ledger.File], error) {
@@ -37,8 +37,8 @@ func (s *service) listFiles(ctx context.Context, in *filesInput) (*pageOutput[le
 	if err != nil {
 		return nil, fmt.Errorf("list a run's files: %w", err)
 	}
-	if err := s.listed(ctx, in.ID, len(rows), in.PageQuery); err != nil {
+	if err := s.requireRun(ctx, in.ID, len(rows), in.PageQuery); err != nil {
 		return nil, err
 	}
-	return newPage(rows, in.PageQuery, list, "/"+list, nil, func(f ledger.File) place { return place{first: f.ID} }), nil
+	return newPage(rows, in.PageQuery, list, "/"+list, nil, func(f ledger.File) position { return position{first: f.ID} }), nil
 }

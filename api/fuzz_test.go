@@ -65,14 +65,14 @@ type generated struct {
 	body    string
 }
 
-// world is what the service has behind it.
+// world is the state behind the service.
 type world uint8
 
 const (
 	sound   world = iota
 	broken        // whatever is called panics
 	away          // nothing can be reached
-	locked        // nobody has a token
+	locked        // no one has a token
 	foreign       // under a name that is not the service's own
 	busy          // with more requests than it takes
 	worlds
@@ -95,7 +95,7 @@ func newTarget(tb testing.TB) *target {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
 	require.NoError(tb, closed.Close())
-	nowhere, err := pgxpool.New(tb.Context(), "postgres://nobody@"+closed.Addr().String()+"/nowhere?sslmode=disable")
+	nowhere, err := pgxpool.New(tb.Context(), "postgres://unknown@"+closed.Addr().String()+"/nowhere?sslmode=disable")
 	require.NoError(tb, err)
 	tb.Cleanup(nowhere.Close)
 	t := &target{answered: map[string]bool{}, cursors: cursors(), handlers: [worlds]http.Handler{
@@ -152,7 +152,7 @@ func (g generated) request(op *declaredOperation) *http.Request {
 	return r
 }
 
-// drive sends one request and holds the answer against the description.
+// drive sends one request and compares the response with the description.
 func (t *target) drive(tb testing.TB, g generated) {
 	tb.Helper()
 	op := t.ops[g.op%len(t.ops)]
@@ -221,7 +221,7 @@ func (t *target) drive(tb testing.TB, g generated) {
 	}
 }
 
-// takes says whether an address takes a method; HEAD comes with GET.
+// takes reports whether an address takes a method; HEAD comes with GET.
 func (t *target) takes(path, method string) bool {
 	for _, op := range t.ops {
 		if op.path == path && (op.method == method || (op.method == http.MethodGet && method == http.MethodHead)) {
@@ -322,7 +322,7 @@ func cursors() []string {
 		"runs": "", "runs/7/files": "", "runs/7/rejects": "", "runs/7/rejects/conflict": "&outcome=conflict", "runs/7/logs": "",
 	}
 	for list, query := range lists {
-		for _, p := range []place{
+		for _, p := range []position{
 			{1, 1}, {19750, 3}, {0, 0}, {-1, -1}, {int64(civil.Min), 0}, {int64(civil.Max), math.MaxInt64}, {int64(civil.Min) - 1, 1}, {int64(civil.Max) + 1, 1},
 			{math.MaxInt32, 1}, {math.MaxInt32 + 1, 1}, {math.MinInt32 - 1, 1}, {math.MaxInt64, math.MaxInt64}, {math.MinInt64, math.MinInt64},
 		} {

@@ -91,7 +91,7 @@ func readQuery(op *huma.Operation, raw string) (query url.Values, errs []Problem
 	}
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, []ProblemError{{Location: "query", Message: "cannot be read as name=value pairs"}}
+		return nil, []ProblemError{{Location: "query", Message: "is not a list of name=value pairs"}}
 	}
 	unknown := len(query)
 	for _, p := range op.Parameters {
@@ -106,7 +106,7 @@ func readQuery(op *huma.Operation, raw string) (query url.Values, errs []Problem
 		}
 	}
 	if unknown > 0 {
-		errs = append(errs, ProblemError{Location: "query", Message: "holds a parameter that this operation does not have"})
+		errs = append(errs, ProblemError{Location: "query", Message: "contains an unknown parameter"})
 	}
 	return query, errs
 }
@@ -124,16 +124,16 @@ func spelled(schema *huma.Schema, value string) bool {
 			}
 		}
 	case huma.TypeInteger:
-		return plain(value)
+		return decimal(value)
 	case huma.TypeString:
 		return value != ""
 	}
 	return true
 }
 
-// plain says whether an integer is written in the one way there is without signs
+// plain reports whether an integer is written in the one way there is without signs
 // and zeros in front. What is too large is for others to refuse.
-func plain(value string) bool {
+func decimal(value string) bool {
 	digits := strings.TrimPrefix(value, "-")
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
 		return false
@@ -141,7 +141,7 @@ func plain(value string) bool {
 	return value == "0" || digits[0] != '0'
 }
 
-// acceptsJSON says whether an Accept header admits application/json. The most
+// acceptsJSON reports whether an Accept header admits application/json. The most
 // specific range that speaks of it decides (RFC 9110, 12.5.1).
 func acceptsJSON(header string) bool {
 	if header == "" || header == "*/*" || header == "application/json" {

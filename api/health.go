@@ -45,8 +45,8 @@ func Degraded(part string, cause error) error {
 
 // Health is the answer of a service that is well.
 type Health struct {
-	Status   string   `json:"status" enum:"alive,ready" doc:"alive: the process serves; ready: it can do its work."`
-	Degraded []string `json:"degraded,omitempty" nullable:"false" example:"[\"listener\"]" doc:"Parts that are missing, without which the service does its work. schedule: no worker has decided on the day that has ended; listener: commits are not heard of, so that nothing is answered from memory."`
+	Status   string   `json:"status" enum:"alive,ready" doc:"alive: the process accepts requests; ready: the service is fully operational."`
+	Degraded []string `json:"degraded,omitempty" nullable:"false" example:"[\"listener\"]" doc:"Optional parts that are unavailable. schedule: no worker has scheduled the day that has ended; listener: no notifications of commits are received, so summaries are not served from memory."`
 	Version  string   `json:"version,omitempty" example:"1.0.0" doc:"The program's version."`
 }
 
@@ -61,19 +61,19 @@ func (s *service) registerHealth(operations huma.API) {
 		Method:      http.MethodGet,
 		Path:        livezPath,
 		Tags:        []string{tagHealth},
-		Summary:     "Say whether the process serves",
-		Description: "Answers 200 for as long as the process serves, whatever else is missing. For a liveness probe.",
-		Responses:   responses(success("The process serves.", nil)),
-	}, answering(s, s.livez))
+		Summary:     "Check liveness",
+		Description: "Answers 200 while the process accepts requests, whatever else is unavailable. For a liveness probe.",
+		Responses:   responses(success("The process accepts requests.", nil)),
+	}, withProblems(s, s.livez))
 	huma.Register(operations, huma.Operation{
 		OperationID: "getReadiness",
 		Method:      http.MethodGet,
 		Path:        readyzPath,
 		Tags:        []string{tagHealth},
-		Summary:     "Say whether the service can do its work",
-		Description: "Answers 200 if everything that the service needs is there, else a problem whose not_ready names what is missing: database or migrations. What else is missing is named by degraded. For a readiness probe.",
-		Responses:   responses(success("The service can do its work.", nil), notReadyResponse),
-	}, answering(s, s.readyz))
+		Summary:     "Check readiness",
+		Description: "Answers 200 if all required parts are available, otherwise a problem whose not_ready lists the missing ones: database or migrations. degraded lists optional parts that are unavailable. For a readiness probe.",
+		Responses:   responses(success("The service is ready.", nil), notReadyResponse),
+	}, withProblems(s, s.readyz))
 }
 
 func (s *service) livez(context.Context, *struct{}) (*healthOutput, error) {

@@ -31,7 +31,7 @@ type idleCounter struct {
 	idle map[net.Conn]bool
 }
 
-func (c *idleCounter) note(conn net.Conn, state http.ConnState) {
+func (c *idleCounter) add(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if delete(c.idle, conn); state == http.StateIdle {
@@ -52,7 +52,7 @@ func TestIdleConnectionsStarveNobody(t *testing.T) { // not parallel: it measure
 		t.Skipf("a process may have %d open files here, which are fewer than this takes", files.Cur)
 	}
 	idle := idleCounter{idle: map[net.Conn]bool{}}
-	address := serving(t, newHandler(t, Config{}), func(s *http.Server) { s.ConnState = idle.note })
+	address := serving(t, newHandler(t, Config{}), func(s *http.Server) { s.ConnState = idle.add })
 	holder := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestHoldConnections$") // has open files of its own, and ends when it is told to
 	holder.Env = append(os.Environ(), idleAddressVariable+"="+address)
 	var output bytes.Buffer
@@ -78,7 +78,7 @@ func TestIdleConnectionsStarveNobody(t *testing.T) { // not parallel: it measure
 	}
 	slices.Sort(took)
 	assert.Less(t, took[len(took)/2], 20*time.Millisecond, "the median")
-	assert.GreaterOrEqual(t, idle.count(), idleConnections, "nobody was thrown out for it")
+	assert.GreaterOrEqual(t, idle.count(), idleConnections, "no connection was dropped for it")
 }
 
 // TestHoldConnections is the other end of the test above, in a process of its own;

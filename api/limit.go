@@ -12,9 +12,9 @@ import (
 const (
 	defaultPerSecond = 1000
 	defaultBurst     = 2000
-	// mostClients bounds how many clients' rates are held: this many that were
+	// maxClients bounds how many clients' rates are held: this many that were
 	// there lately, and as many before them.
-	mostClients = 8192
+	maxClients = 8192
 )
 
 // RateLimit is how many requests a token may make, or an address where there is no
@@ -75,17 +75,17 @@ func loopback(remote string) bool {
 }
 
 // limiter holds the rates of clients in bounded memory: a client who has not been
-// there while mostClients others were is forgotten, and starts anew.
+// there while maxClients others were is forgotten, and starts anew.
 type limiter struct {
 	limit RateLimit
 	now   func() time.Time
 
-	mu           sync.Mutex
-	young, older map[client]*rate.Limiter
+	mu               sync.Mutex
+	recent, previous map[client]*rate.Limiter
 }
 
 func newLimiter(limit RateLimit) *limiter {
-	return &limiter{limit: limit.withDefaults(), now: time.Now, young: map[client]*rate.Limiter{}}
+	return &limiter{limit: limit.withDefaults(), now: time.Now, recent: map[client]*rate.Limiter{}}
 }
 
 // wait is how long a client has to wait before its next request; 0 where it may
@@ -103,16 +103,16 @@ func (l *limiter) wait(c client) time.Duration {
 func (l *limiter) bucket(c client) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if bucket, ok := l.young[c]; ok {
+	if bucket, ok := l.recent[c]; ok {
 		return bucket
 	}
-	bucket, ok := l.older[c]
+	bucket, ok := l.previous[c]
 	if !ok {
 		bucket = rate.NewLimiter(rate.Limit(l.limit.PerSecond), l.limit.Burst)
 	}
-	if len(l.young) >= mostClients {
-		l.young, l.older = make(map[client]*rate.Limiter), l.young
+	if len(l.recent) >= maxClients {
+		l.recent, l.previous = make(map[client]*rate.Limiter), l.recent
 	}
-	l.young[c] = bucket
+	l.recent[c] = bucket
 	return bucket
 }

@@ -51,12 +51,12 @@ func TestRateLimitForgetsClients(t *testing.T) {
 	busy := client{token: -1}
 	require.Zero(t, l.wait(busy))
 	require.Zero(t, l.wait(busy))
-	for i := range 5 * mostClients {
+	for i := range 5 * maxClients {
 		l.wait(client{token: int64(i + 1)})
 		if i%1000 == 0 {
 			require.Positive(t, l.wait(busy), i)
 		}
-		require.LessOrEqual(t, len(l.young)+len(l.older), 2*mostClients)
+		require.LessOrEqual(t, len(l.recent)+len(l.previous), 2*maxClients)
 	}
 }
 

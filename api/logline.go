@@ -17,12 +17,12 @@ type logsInput struct {
 
 // LogPage is a page of log lines. Unlike any other it always has a cursor.
 type LogPage struct {
-	Items      []ledger.LogLine `json:"items" nullable:"false" doc:"The lines, the oldest first."`
-	NextCursor string           `json:"next_cursor" doc:"Where to go on: after the last line of this page, or after the lines read before where it has none."`
+	Items      []ledger.LogLine `json:"items" nullable:"false" doc:"The lines, oldest first."`
+	NextCursor string           `json:"next_cursor" doc:"The cursor of the next page, which starts after the last line read so far."`
 }
 
 type logsOutput struct {
-	Link string `header:"Link" doc:"Where to go on, as rel=\"next\"."`
+	Link string `header:"Link" doc:"The next page, as rel=\"next\"."`
 	Body LogPage
 }
 
@@ -33,9 +33,9 @@ func (s *service) registerLogs(operations huma.API) {
 		Path:        "/runs/{id}/logs",
 		Tags:        []string{tagRuns},
 		Summary:     "List a run's log lines",
-		Description: "What a run logged, the oldest line first, while it runs too. To follow a run, ask again with next_cursor, which every page has: a page without items says that there is nothing new yet.",
+		Description: "A run's log lines, oldest first, also while it runs. To follow a run, repeat the request with next_cursor, which every page has: a page without items means that there is nothing new yet.",
 		Responses:   responses(success("A page of log lines.", nil), runResponses...),
-	}, answering(s, s.listLogs))
+	}, withProblems(s, s.listLogs))
 }
 
 func (s *service) listLogs(ctx context.Context, in *logsInput) (*logsOutput, error) {
@@ -48,14 +48,14 @@ func (s *service) listLogs(ctx context.Context, in *logsInput) (*logsOutput, err
 	if err != nil {
 		return nil, fmt.Errorf("list a run's log lines: %w", err)
 	}
-	if err := s.listed(ctx, in.ID, len(rows), in.PageQuery); err != nil {
+	if err := s.requireRun(ctx, in.ID, len(rows), in.PageQuery); err != nil {
 		return nil, err
 	}
 	if rows == nil {
 		rows = []ledger.LogLine{}
 	}
 	if len(rows) > 0 {
-		start = place{first: rows[len(rows)-1].ID}
+		start = position{first: rows[len(rows)-1].ID}
 	}
 	page := pageOutput[ledger.LogLine]{}
 	page.next(in.PageQuery, start.cursor(list), "/"+list, nil)

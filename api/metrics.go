@@ -42,7 +42,7 @@ func newMetrics(f Figures, version string) *metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tally_http_request_duration_seconds",
-			Help:    "Time from a request's headers to the end of its answer, by method, route and status.",
+			Help:    "Time from a request's headers to the end of its response, by method, route and status.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"method", "route", "status"}),
 	}
@@ -61,7 +61,7 @@ func (m *metrics) handler() http.Handler {
 // observe notes an answered request. A method that the client made up does not get a
 // name of its own.
 func (m *metrics) observe(o outcome, took time.Duration) {
-	if !o.usual() {
+	if !o.standardMethod() {
 		o.method = "other"
 	}
 	m.requests.WithLabelValues(o.method, o.route, strconv.Itoa(o.status)).Observe(took.Seconds())
@@ -97,61 +97,61 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 type putMetric func(kind prometheus.ValueType, d *prometheus.Desc, v float64, labels ...string)
 
 func collectPool(s *pgxpool.Stat, put putMetric) {
-	connections := metric("pool_connections", "Connections to the database, by what they are doing.", "state")
+	connections := metric("pool_connections", "Connections to the database, by state.", "state")
 	put(prometheus.GaugeValue, connections, float64(s.AcquiredConns()), "in_use")
 	put(prometheus.GaugeValue, connections, float64(s.IdleConns()), "idle")
 	put(prometheus.GaugeValue, connections, float64(s.ConstructingConns()), "opening")
-	put(prometheus.GaugeValue, metric("pool_max_connections", "Most connections that the pool may have."), float64(s.MaxConns()))
-	put(prometheus.CounterValue, metric("pool_acquires_total", "Connections that were handed out."), float64(s.AcquireCount()))
-	put(prometheus.CounterValue, metric("pool_waits_total", "Of these, those that had to be waited for."), float64(s.EmptyAcquireCount()))
+	put(prometheus.GaugeValue, metric("pool_max_connections", "Maximum number of connections in the pool."), float64(s.MaxConns()))
+	put(prometheus.CounterValue, metric("pool_acquires_total", "Connections acquired from the pool."), float64(s.AcquireCount()))
+	put(prometheus.CounterValue, metric("pool_waits_total", "Acquired connections that had to wait."), float64(s.EmptyAcquireCount()))
 	put(prometheus.CounterValue, metric("pool_wait_seconds_total", "Time spent waiting for a connection."), s.EmptyAcquireWaitTime().Seconds())
 }
 
 func collectCache(s summaries.CacheStats, put putMetric) {
-	lookups := metric("summary_lookups_total", "Look-ups of a summary: hit, from memory; miss, from the database; past, from the database since nothing was kept.", "result")
+	lookups := metric("summary_lookups_total", "Summary look-ups: hit, from memory; miss, from the database; past, from the database while the cache is inactive.", "result")
 	put(prometheus.CounterValue, lookups, float64(s.Hits), "hit")
 	put(prometheus.CounterValue, lookups, float64(s.Misses), "miss")
 	put(prometheus.CounterValue, lookups, float64(s.Past), "past")
 	total := max(1, s.Hits+s.Misses+s.Past)
-	put(prometheus.GaugeValue, metric("summary_cache_hit_ratio", "Share of all look-ups since the start that memory answered."), float64(s.Hits)/float64(total))
-	put(prometheus.GaugeValue, metric("summary_cache_entries", "Users whose summary, or whose lack of one, is in memory."), float64(s.Entries))
+	put(prometheus.GaugeValue, metric("summary_cache_hit_ratio", "Share of look-ups since the start that were served from memory."), float64(s.Hits)/float64(total))
+	put(prometheus.GaugeValue, metric("summary_cache_entries", "Users whose summary, or lack of one, is cached."), float64(s.Entries))
 	listening := 0.0
 	if s.Listening {
 		listening = 1
 	}
-	put(prometheus.GaugeValue, metric("summary_cache_listening", "Whether commits are heard of, so that memory may answer."), listening)
+	put(prometheus.GaugeValue, metric("summary_cache_listening", "Whether notifications of commits are received, so that the cache is active."), listening)
 }
 
 func collectLedger(read func(context.Context) (ledger.Stats, error), put putMetric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	l, err := read(ctx)
-	up := metric("ledger_up", "Whether the figures of runs and files could be read.")
+	up := metric("ledger_up", "Whether the ledger's figures could be read.")
 	if err != nil {
 		put(prometheus.GaugeValue, up, 0)
 		return
 	}
 	put(prometheus.GaugeValue, up, 1)
-	runs := metric("runs", "Runs in the ledger, by kind and the state of the last attempt.", "kind", "status")
+	runs := metric("runs", "Runs in the ledger, by kind and state of the last attempt.", "kind", "status")
 	for _, r := range l.Runs {
 		put(prometheus.GaugeValue, runs, float64(r.Runs), r.Kind, r.Status)
 	}
-	files := metric("files_total", "Files whose reading ended, by status.", "status")
+	files := metric("files_total", "Files read, by status.", "status")
 	put(prometheus.CounterValue, files, float64(l.FilesLoaded), "loaded")
 	put(prometheus.CounterValue, files, float64(l.FilesFailed), "failed")
-	rows := metric("rows_total", "Rows that were read, by outcome.", "outcome")
+	rows := metric("rows_total", "Rows read, by outcome.", "outcome")
 	put(prometheus.CounterValue, rows, float64(l.Loaded), "loaded")
 	put(prometheus.CounterValue, rows, float64(l.Duplicate), "duplicate")
 	put(prometheus.CounterValue, rows, float64(l.Conflict), "conflict")
 	put(prometheus.CounterValue, rows, float64(l.Rejected), "rejected")
 	if !l.LastSuccess.IsZero() {
-		put(prometheus.GaugeValue, metric("last_success_timestamp_seconds", "When the last run of a date succeeded."), float64(l.LastSuccess.UnixMilli())/1000)
-		put(prometheus.GaugeValue, metric("last_success_age_seconds", "How long ago the last run of a date succeeded, by the database's clock."), l.LastSuccessAge.Seconds())
+		put(prometheus.GaugeValue, metric("last_success_timestamp_seconds", "Time of the last successful run of a date."), float64(l.LastSuccess.UnixMilli())/1000)
+		put(prometheus.GaugeValue, metric("last_success_age_seconds", "Age of the last successful run of a date, by the database's clock."), l.LastSuccessAge.Seconds())
 	}
 	if !l.LastExport.IsZero() {
-		put(prometheus.GaugeValue, metric("last_export_timestamp_seconds", "When the last export succeeded."), float64(l.LastExport.UnixMilli())/1000)
-		put(prometheus.GaugeValue, metric("last_export_age_seconds", "How long ago the last export succeeded, by the database's clock."), l.LastExportAge.Seconds())
+		put(prometheus.GaugeValue, metric("last_export_timestamp_seconds", "Time of the last successful export."), float64(l.LastExport.UnixMilli())/1000)
+		put(prometheus.GaugeValue, metric("last_export_age_seconds", "Age of the last successful export, by the database's clock."), l.LastExportAge.Seconds())
 	}
-	put(prometheus.GaugeValue, metric("queue_runs", "Runs of a date that wait for a worker."), float64(l.Waiting))
-	put(prometheus.GaugeValue, metric("queue_age_seconds", "How long the first of them has waited; 0 where none waits."), l.WaitingAge.Seconds())
+	put(prometheus.GaugeValue, metric("queue_runs", "Runs of a date waiting for a worker."), float64(l.Waiting))
+	put(prometheus.GaugeValue, metric("queue_age_seconds", "Age of the oldest waiting run; 0 if there is none."), l.WaitingAge.Seconds())
 }

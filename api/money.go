@@ -14,7 +14,7 @@ func (sumSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type:        huma.TypeNumber,
 		Format:      "decimal",
-		Description: "An exact decimal with at least two decimals, more only where the data has more. Read it as a decimal where digits beyond a float's 15 matter.",
+		Description: "An exact decimal with at least two decimals, more only where the data has more. Parse it as a decimal if you need more than the 15 digits of a float.",
 		Examples:    []any{json.Number("10240.50")},
 		// oapi-codegen takes a number of an unknown format for a float32, which has
 		// not even the digits of most sums.

@@ -37,18 +37,18 @@ const (
 	jsonContentType    = "application/json"
 )
 
-const documentDescription = `Exact, always-current summaries of each user's transactions, and the record of the runs that loaded them.
+const documentDescription = `Exact, always-current summaries of each user's transactions, and the ledger of the runs that loaded them.
 
 **Numbers.** Amounts are JSON numbers with at least two decimals, more only where the data has more. They are exact.
 
-**Lists** come by pages: ` + "`limit`" + ` bounds a page, ` + "`next_cursor`" + ` (also ` + "`Link: <…>; rel=\"next\"`" + `) leads to the next one. Cursors are opaque.
+**Lists** come in pages: ` + "`limit`" + ` sets the page size, ` + "`next_cursor`" + ` (also ` + "`Link: <…>; rel=\"next\"`" + `) points to the next page. Cursors are opaque.
 
-**Errors** are problems as RFC 9457 has them, ` + "`application/problem+json`" + `, with a stable ` + "`type`" + ` and the request's id, which ` + "`X-Request-Id`" + ` holds on every answer. The types are:
+**Errors** are RFC 9457 problems, ` + "`application/problem+json`" + `, with a stable ` + "`type`" + ` and the request's id, which is also in ` + "`X-Request-Id`" + ` of every response. The types are:
 
 ` + problemTypesMark + `
-**Tokens** are needed beyond the service's own machine, and there as well once one has been added: as ` + "`Authorization: Bearer`" + `, or as the password of any user with Basic authentication. A reader's token is for reading, an operator's for changing something as well.
+**Tokens** are required on a non-loopback address, and on loopback once the first token has been added: as ` + "`Authorization: Bearer`" + `, or as the password of any user with Basic authentication. A reader's token can read; an operator's can also make changes.
 
-Unknown query parameters are refused. Besides the answers listed with each operation, an unknown address is a 404, a method that an address does not take a 405, and what the server cannot read as HTTP a 417, 501 or 505, each a problem as well.`
+Unknown query parameters are rejected. Besides the responses listed with each operation, the status is 404 for an unknown path, 405 for an unsupported method, and 417, 501 or 505 for malformed HTTP; each is a problem too.`
 
 // humaConfig leaves out what huma would add by itself: its documentation pages
 // load from a CDN, its routes for the description fill a variable without a
@@ -137,34 +137,34 @@ func strict(value any) any {
 
 func outsideNames(r rune) bool { return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }
 
-// describe fills in what is said once for all operations.
-func describe(document *huma.OpenAPI) {
+// addMetadata fills in what is said once for all operations.
+func addMetadata(document *huma.OpenAPI) {
 	var types strings.Builder
 	for _, k := range kinds {
 		fmt.Fprintf(&types, "- `%s` (%d): %s.\n", k.uri(), k.status, k.title)
 	}
 	document.Info.Description = strings.Replace(documentDescription, problemTypesMark, types.String(), 1)
 	document.Info.License = &huma.License{Name: "Apache-2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0.html"}
-	document.Servers = []*huma.Server{{URL: "/", Description: "The service that this description was read from."}}
+	document.Servers = []*huma.Server{{URL: "/", Description: "The service that serves this document."}}
 	document.Tags = []*huma.Tag{
 		{Name: tagTransactions, Description: "Users' transactions and their summaries."},
-		{Name: tagRuns, Description: "The ledger: runs, the files they read, the rows they did not load, what they logged."},
-		{Name: tagHealth, Description: "For probes."},
+		{Name: tagRuns, Description: "The ledger: runs, their files, rejected rows and log lines."},
+		{Name: tagHealth, Description: "Liveness and readiness probes."},
 	}
 	components := document.Components
 	components.Headers = map[string]*huma.Header{
 		requestIDComponent: {
-			Description: "The request's id, under which the service's log has it.",
+			Description: "The request's id, as in the service's log.",
 			Schema:      &huma.Schema{Type: huma.TypeString, Examples: []any{exampleRequestID}},
 		},
 		retryAfterComponent: {
-			Description: "After how many seconds to try again.",
+			Description: "The seconds to wait before retrying.",
 			Schema:      &huma.Schema{Type: huma.TypeInteger, Format: "int32"},
 		},
 	}
 	components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		bearerScheme: {Type: "http", Scheme: "bearer", Description: "A token's secret, as tally token add prints it."},
-		basicScheme:  {Type: "http", Scheme: "basic", Description: "Any user name, and a token's secret as the password."},
+		bearerScheme: {Type: "http", Scheme: "bearer", Description: "The secret that tally token add prints."},
+		basicScheme:  {Type: "http", Scheme: "basic", Description: "Any user name, with a token's secret as the password."},
 	}
 	problem := components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
 	components.Responses = map[string]*huma.Response{}
@@ -179,8 +179,8 @@ func operationsOf(item *huma.PathItem) []*huma.Operation {
 	return slices.DeleteFunc(all, func(op *huma.Operation) bool { return op == nil })
 }
 
-// secure says of each operation what it asks for, and what it answers without.
-func secure(document *huma.OpenAPI) {
+// addSecurity says of each operation what it asks for, and what it answers without.
+func addSecurity(document *huma.OpenAPI) {
 	for path, item := range document.Paths {
 		problems := []problemResponse{unauthorizedResponse, forbiddenResponse, tooManyRequestsResponse}
 		schemes := []map[string][]string{{bearerScheme: {}}, {basicScheme: {}}}
@@ -199,8 +199,8 @@ func secure(document *huma.OpenAPI) {
 	}
 }
 
-// completeParameters adds to the description what huma has no tag for.
-func completeParameters(document *huma.OpenAPI) {
+// addParameterDetails adds to the description what huma has no tag for.
+func addParameterDetails(document *huma.OpenAPI) {
 	for _, item := range document.Paths {
 		for _, op := range operationsOf(item) {
 			for _, p := range op.Parameters {
@@ -289,7 +289,7 @@ func (r problemResponse) response(schema *huma.Schema) *huma.Response {
 		titles = append(titles, k.title+".")
 		if k.status == http.StatusUnauthorized {
 			headers["WWW-Authenticate"] = &huma.Header{
-				Description: "The ways in which a token can be sent: Bearer and Basic.",
+				Description: "The supported authentication schemes: Bearer and Basic.",
 				Schema:      &huma.Schema{Type: huma.TypeString},
 			}
 		}
@@ -310,7 +310,7 @@ func exampleOf(k kind) *Problem {
 	p := k.problem()
 	switch k.name {
 	case kindInvalid.name:
-		p = invalid(ProblemError{Location: "path.user_id", Message: "must be an integer from 1 to 2147483647 in plain digits"})
+		p = invalid(ProblemError{Location: "path.user_id", Message: "must be an integer from 1 to 2147483647 in decimal digits"})
 	case kindNotReady.name:
 		p.NotReady = []string{"database"}
 	}

@@ -15,21 +15,21 @@ const (
 
 // Problem is the body of every error, as RFC 9457 has it.
 type Problem struct {
-	Type      string         `json:"type" format:"uri-reference" example:"/problems/no-transactions" doc:"Names the kind of problem. Stable, relative to the service, and a page that describes it."`
-	Title     string         `json:"title" example:"The user has no transactions" doc:"The kind of problem in words; the same for every problem of a type."`
-	Status    int            `json:"status" format:"int32" minimum:"400" maximum:"599" example:"404" doc:"The status of the answer."`
-	Detail    string         `json:"detail" example:"No transaction of this user has been loaded." doc:"What happened this time. Repeats nothing that the client sent."`
-	RequestID string         `json:"request_id,omitempty" required:"true" example:"6JHGDA54PDBBDC4P2LDBHGTQFS" doc:"The request's id, also in X-Request-Id and in the service's log."`
-	Errors    []ProblemError `json:"errors,omitempty" nullable:"false" doc:"Of an invalid request: what is wrong with it."`
-	NotReady  []string       `json:"not_ready,omitempty" nullable:"false" example:"[\"database\"]" doc:"Of a service that is not ready: the parts that are missing."`
+	Type      string         `json:"type" format:"uri-reference" example:"/problems/no-transactions" doc:"A stable identifier of the kind of problem: a relative URL whose page describes it."`
+	Title     string         `json:"title" example:"The user has no transactions" doc:"A summary of the kind of problem; the same for every problem of a type."`
+	Status    int            `json:"status" format:"int32" minimum:"400" maximum:"599" example:"404" doc:"The status code of the response."`
+	Detail    string         `json:"detail" example:"No transaction of this user has been loaded." doc:"An explanation of this occurrence. Never contains input from the request."`
+	RequestID string         `json:"request_id,omitempty" required:"true" example:"6JHGDA54PDBBDC4P2LDBHGTQFS" doc:"The request's id, as in X-Request-Id and the service's log."`
+	Errors    []ProblemError `json:"errors,omitempty" nullable:"false" doc:"The errors of an invalid request."`
+	NotReady  []string       `json:"not_ready,omitempty" nullable:"false" example:"[\"database\"]" doc:"The missing parts of a service that is not ready."`
 
 	header http.Header
 }
 
 // ProblemError is one thing that is wrong with a request.
 type ProblemError struct {
-	Location string `json:"location" example:"path.user_id" doc:"Where in the request: path, query, header or body, and the name of a parameter of this operation."`
-	Message  string `json:"message" example:"must be an integer from 1 to 2147483647 in plain digits" doc:"What is expected there."`
+	Location string `json:"location" example:"path.user_id" doc:"The part of the request (path, query, header or body) and the parameter's name."`
+	Message  string `json:"message" example:"must be an integer from 1 to 2147483647 in decimal digits" doc:"The expected value."`
 }
 
 // Error is the problem's detail.
@@ -119,16 +119,16 @@ func ofStatus(status int) *Problem {
 		Type:   "about:blank",
 		Title:  http.StatusText(status),
 		Status: status,
-		Detail: "The request was refused.",
+		Detail: "The request was rejected.",
 	}
 }
 
 var (
 	kindNotFound = kind{
 		name: "not-found", status: http.StatusNotFound,
-		title:  "Nothing is here",
-		detail: "There is nothing at this address.",
-		help:   "The address is none of the service's. /openapi.json lists those that are.",
+		title:  "Not found",
+		detail: "There is no resource at this path.",
+		help:   "The service has no such path. /openapi.json lists its paths.",
 	}
 	kindNoTransactions = kind{
 		name: "no-transactions", status: http.StatusNotFound,
@@ -144,111 +144,111 @@ var (
 	}
 	kindBadRequest = kind{
 		name: "bad-request", status: http.StatusBadRequest,
-		title:  "The request cannot be read",
-		detail: "The request is not one that this service can read.",
-		help:   "The request is malformed before any operation looks at it. Send it as the API's description says.",
+		title:  "The request is malformed",
+		detail: "The service cannot parse the request.",
+		help:   "The request was rejected before it reached an operation. Send it as the API's description specifies.",
 	}
 	kindMethodNotAllowed = kind{
 		name: "method-not-allowed", status: http.StatusMethodNotAllowed,
-		title:  "The method is not allowed here",
-		detail: "This address does not take the request's method; the Allow header says which ones it takes.",
-		help:   "The address exists, and takes other methods. The answer's Allow header names them.",
+		title:  "The method is not allowed",
+		detail: "This path does not support the request's method; the Allow header lists the supported ones.",
+		help:   "The path exists but supports other methods, which the response's Allow header lists.",
 	}
 	kindNotAcceptable = kind{
 		name: "not-acceptable", status: http.StatusNotAcceptable,
-		title:  "The answer would not be acceptable",
-		detail: "The operation answers in application/json, which the request's Accept header rules out.",
-		help:   "Operations answer in application/json. Leave the Accept header out, or let it admit that type.",
+		title:  "The response type is not acceptable",
+		detail: "The operation returns application/json, which the request's Accept header excludes.",
+		help:   "Operations return application/json. Omit the Accept header, or include that type.",
 	}
 	kindPrecondition = kind{
 		name: "precondition-failed", status: http.StatusPreconditionFailed,
-		title:  "The precondition does not hold",
-		detail: "What is here is not what the request's If-Match or If-Unmodified-Since asks for.",
-		help:   "It has changed since the entity tag or date in If-Match or If-Unmodified-Since was given out. Ask without the condition for what is there now.",
+		title:  "The precondition failed",
+		detail: "The resource does not match the request's If-Match or If-Unmodified-Since.",
+		help:   "The resource has changed since the response with that entity tag or date. Repeat the request without the condition to get the current version.",
 	}
 	kindInvalid = kind{
 		name: "invalid-request", status: http.StatusUnprocessableEntity,
-		title:  "The request is not valid",
-		detail: "A part of the request is not as the API's description says.",
-		help:   "A path or query parameter is outside what the API's description allows, is unknown, is given twice, or is a cursor that belongs to another list; or the body is not as it should be. \"errors\" names each one and what is expected there.",
+		title:  "The request is invalid",
+		detail: "A part of the request does not match the API's description.",
+		help:   "A path or query parameter is invalid, unknown, repeated, or a cursor of another list; or the body is invalid. \"errors\" lists each one with the expected value.",
 	}
 	kindUnauthorized = kind{
 		name: "unauthorized", status: http.StatusUnauthorized,
-		title:  "A token is needed",
-		detail: "The request has no token, or one that this service does not know or no longer accepts.",
-		help:   "Send a token as \"Authorization: Bearer …\", or as the password of any user with Basic authentication, as a browser asks for it. An operator makes one with tally token add.",
+		title:  "A token is required",
+		detail: "The request has no token, or an unknown or revoked one.",
+		help:   "Send a token as \"Authorization: Bearer …\", or as the password of any user with Basic authentication, for which a browser prompts. An operator creates one with tally token add.",
 	}
 	kindForbidden = kind{
 		name: "forbidden", status: http.StatusForbidden,
-		title:  "The token does not allow this",
-		detail: "The token is a reader's, and the request would change something.",
-		help:   "A reader's token is for reading. What changes something needs one with the role operator: tally token add NAME --role operator.",
+		title:  "The token lacks permission",
+		detail: "The token has the role reader, and the request would make a change.",
+		help:   "A reader's token can only read. Changes require the role operator: tally token add NAME --role operator.",
 	}
 	kindCrossOrigin = kind{
 		name: "cross-origin", status: http.StatusForbidden,
 		title:  "The request comes from another site",
-		detail: "A page of another site may not change anything here.",
-		help:   "A browser sent this for a page that is not this service's own (Sec-Fetch-Site and Origin say so). Only its own pages may change something.",
+		detail: "Pages of other sites may not make changes.",
+		help:   "According to Sec-Fetch-Site and Origin, a browser sent this request for a page of another site. Only the service's own pages may make changes.",
 	}
 	kindForeignHost = kind{
 		name: "foreign-host", status: http.StatusForbidden,
-		title:  "The service goes by another name",
-		detail: "Without tokens the service answers to an address, to localhost or to a name without dots alone.",
-		help:   "The Host header has a name that a page on the internet could have pointed at this machine. Ask by address, or add a token (tally token add): with tokens any name will do.",
+		title:  "The host name is not allowed",
+		detail: "Without tokens the service accepts only an IP address, localhost or a name without dots as host.",
+		help:   "The Host header has a name that a page on the internet could have pointed at this machine. Use an IP address, or add a token (tally token add): with tokens any name is accepted.",
 	}
 	kindContentTooLarge = kind{
 		name: "content-too-large", status: http.StatusRequestEntityTooLarge,
 		title:  "The body is too large",
-		detail: "The body is larger than any operation takes.",
-		help:   "No operation takes a body of more than 64 KiB.",
+		detail: "The body exceeds the limit.",
+		help:   "A body may have at most 64 KiB.",
 	}
 	kindUnsupportedMedia = kind{
 		name: "unsupported-media-type", status: http.StatusUnsupportedMediaType,
-		title:  "The body is of another type",
-		detail: "The operation takes application/json.",
-		help:   "Send the body as application/json, and say so in Content-Type.",
+		title:  "The media type is not supported",
+		detail: "The operation accepts application/json.",
+		help:   "Send the body as application/json, with that Content-Type.",
 	}
 	kindRequestTimeout = kind{
 		name: "request-timeout", status: http.StatusRequestTimeout,
-		title:  "The request came too slowly",
-		detail: "The body did not come in the time that there is for it.",
-		help:   "The service waits some seconds for a body, and gives up then. Send it in one go.",
+		title:  "The request timed out",
+		detail: "The body did not arrive in time.",
+		help:   "The service waits a few seconds for a body. Send it without pauses.",
 	}
 	kindHeadersTooLarge = kind{
 		name: "headers-too-large", status: http.StatusRequestHeaderFieldsTooLarge,
 		title:  "The headers are too large",
-		detail: "The address and the headers are larger than this service reads.",
-		help:   "The address and headers of a request may have 32 KiB in all.",
+		detail: "The URL and the headers exceed the limit.",
+		help:   "The URL and headers of a request may have at most 32 KiB in total.",
 	}
 	kindTooManyRequests = kind{
 		name: "too-many-requests", status: http.StatusTooManyRequests, retry: true,
-		title:  "There were too many requests",
-		detail: "The token, or the address where there is none, has made more requests than it may.",
-		help:   "Wait for as long as Retry-After says, and ask less often. The operator sets the limit with rate_limit.",
+		title:  "Too many requests",
+		detail: "The token, or the address if there is no token, has exceeded its request rate.",
+		help:   "Wait for the time in Retry-After, and send fewer requests. The operator sets the limit with rate_limit.",
 	}
 	kindInternal = kind{
 		name: "internal-error", status: http.StatusInternalServerError,
 		title:  "The service failed",
-		detail: "The service failed to answer this request. Its log has the cause under the request's id.",
+		detail: "The service failed to answer the request. Its log has the cause under the request's id.",
 		help:   "A fault of the service, not of the request. Report it with the problem's request_id: the service's log has the cause under that id.",
 	}
 	kindUnavailable = kind{
 		name: "unavailable", status: http.StatusServiceUnavailable, retry: true,
-		title:  "The database is not available",
-		detail: "The database cannot answer at the moment.",
-		help:   "The database is away, restarting or out of room. Try again after the time that Retry-After gives.",
+		title:  "The database is unavailable",
+		detail: "The database is temporarily unavailable.",
+		help:   "The database is unreachable, restarting or out of disk space. Retry after the time in Retry-After.",
 	}
 	kindTimeout = kind{
 		name: "timeout", status: http.StatusServiceUnavailable, retry: true,
 		title:  "The request took too long",
-		detail: "The answer was not ready in the time that a request may take.",
-		help:   "The service gave the request up. Try again after the time that Retry-After gives, or ask for a smaller page.",
+		detail: "The request exceeded its time limit.",
+		help:   "The service canceled the request. Retry after the time in Retry-After, or request a smaller page.",
 	}
 	kindNotReady = kind{
 		name: "not-ready", status: http.StatusServiceUnavailable, retry: true,
 		title:  "The service is not ready",
-		detail: "A part that the service needs is missing.",
-		help:   "\"not_ready\" names the parts that are missing, \"database\" for one. Send no traffic here until /readyz answers 200.",
+		detail: "A required part is unavailable.",
+		help:   "\"not_ready\" lists the unavailable parts, for example \"database\". Send no traffic here until /readyz answers 200.",
 	}
 )
 

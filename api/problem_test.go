@@ -24,7 +24,7 @@ import (
 
 func failing(err error) Config {
 	return withSummaries(func(context.Context, int32) (summaries.Summary, error) {
-		return summaries.Summary{}, fmt.Errorf("look a summary up: %w", err)
+		return summaries.Summary{}, fmt.Errorf("look up a summary: %w", err)
 	})
 }
 
@@ -158,22 +158,22 @@ func TestQueryIsChecked(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, Config{})
 	for query, want := range map[string]ProblemError{
-		"from=2024-01-01":     {"query", "holds a parameter that this operation does not have"},
-		"Limit=1":             {"query", "holds a parameter that this operation does not have"},
+		"from=2024-01-01":     {"query", "contains an unknown parameter"},
+		"Limit=1":             {"query", "contains an unknown parameter"},
 		"limit=1&limit=2":     {"query.limit", "must be given once"},
-		"limit=0":             {"query.limit", "must be an integer from 1 to 1000 in plain digits"},
-		"limit=1001":          {"query.limit", "must be an integer from 1 to 1000 in plain digits"},
-		"limit=ten":           {"query.limit", "must be an integer from 1 to 1000 in plain digits"},
-		"limit=4294967297":    {"query.limit", "must be an integer from 1 to 1000 in plain digits"},
-		"limit=":              {"query.limit", "must be an integer from 1 to 1000 in plain digits"},
-		"limit=%2B5":          {"query.limit", "must be an integer from 1 to 1000 in plain digits"},
-		"limit=05":            {"query.limit", "must be an integer from 1 to 1000 in plain digits"},
-		"limit=1;cursor=2":    {"query", "cannot be read as name=value pairs"},
-		"limit=%zz":           {"query", "cannot be read as name=value pairs"},
-		"cursor=AQ":           {"query.cursor", "must be the next_cursor of a page of this very list"},
-		"cursor=%27%3B--":     {"query.cursor", "must be the next_cursor of a page of this very list"},
-		"cursor=":             {"query.cursor", "must be the next_cursor of a page of this very list"},
-		"cursor=" + long(300): {"query.cursor", "must be the next_cursor of a page of this very list"},
+		"limit=0":             {"query.limit", "must be an integer from 1 to 1000 in decimal digits"},
+		"limit=1001":          {"query.limit", "must be an integer from 1 to 1000 in decimal digits"},
+		"limit=ten":           {"query.limit", "must be an integer from 1 to 1000 in decimal digits"},
+		"limit=4294967297":    {"query.limit", "must be an integer from 1 to 1000 in decimal digits"},
+		"limit=":              {"query.limit", "must be an integer from 1 to 1000 in decimal digits"},
+		"limit=%2B5":          {"query.limit", "must be an integer from 1 to 1000 in decimal digits"},
+		"limit=05":            {"query.limit", "must be an integer from 1 to 1000 in decimal digits"},
+		"limit=1;cursor=2":    {"query", "is not a list of name=value pairs"},
+		"limit=%zz":           {"query", "is not a list of name=value pairs"},
+		"cursor=AQ":           {"query.cursor", "must be the next_cursor of a page of the same list"},
+		"cursor=%27%3B--":     {"query.cursor", "must be the next_cursor of a page of the same list"},
+		"cursor=":             {"query.cursor", "must be the next_cursor of a page of the same list"},
+		"cursor=" + long(300): {"query.cursor", "must be the next_cursor of a page of the same list"},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/transactions/123", nil)
 		r.URL.RawQuery = query
@@ -295,7 +295,7 @@ func TestHumasErrorsAreTranslated(t *testing.T) {
 		{Location: "body.other", Message: "secret"},
 		{Location: "secret"},
 	}})
-	const message = "is not as the API's description says"
+	const message = "does not match the API's description"
 	assert.Equal(t, []ProblemError{{"query", message}, {"query.limit", message}, {"body", message}}, p.Errors)
 	assert.NotContains(t, fmt.Sprint(*p), "secret")
 
@@ -306,5 +306,5 @@ func TestHumasErrorsAreTranslated(t *testing.T) {
 	p = translate(op, &huma.ErrorModel{Status: http.StatusRequestEntityTooLarge, Detail: "secret"})
 	assert.Equal(t, "/problems/content-too-large", p.Type)
 	p = translate(op, &huma.ErrorModel{Status: http.StatusTeapot, Detail: "secret"})
-	assert.Equal(t, &Problem{Type: "about:blank", Title: "I'm a teapot", Status: 418, Detail: "The request was refused."}, p)
+	assert.Equal(t, &Problem{Type: "about:blank", Title: "I'm a teapot", Status: 418, Detail: "The request was rejected."}, p)
 }

@@ -25,7 +25,7 @@ func Queries(explain.Sample) []explain.Query {
 	const name, by = "nobody", "cli"
 	return []explain.Query{
 		{
-			Name: "api/list_tokens", Purpose: "once a second at most, while somebody asks, and each tally token list",
+			Name: "api/list_tokens", Purpose: "at most once a second while requests arrive, and each tally token list",
 			SQL: selectTokens(bun.NewDB(nil, pgdialect.New())).String(), Expect: whole,
 		},
 		{Name: "api/insert_token", Purpose: "each tally token add", SQL: insertToken, Args: []any{name, string(RoleReader), make([]byte, 32), by}, Writes: true},

@@ -23,10 +23,10 @@ func (s *service) registerRejects(operations huma.API) {
 		Method:      http.MethodGet,
 		Path:        "/runs/{id}/rejects",
 		Tags:        []string{tagRuns},
-		Summary:     "List a run's rows that were not loaded",
-		Description: "Every row of a run's files that was read and not loaded, in order of file and line, with its text and all its faults. A page ends early where its rows' text comes to 4 MiB.",
+		Summary:     "List the rows a run did not load",
+		Description: "Every row of a run's files that was not loaded, in order of file and line, with its text and all its faults. A page ends early when the text of its rows reaches 4 MiB.",
 		Responses:   responses(success("A page of rows.", nil), runResponses...),
-	}, answering(s, s.listRejects))
+	}, withProblems(s, s.listRejects))
 }
 
 func (s *service) listRejects(ctx context.Context, in *rejectsInput) (*pageOutput[ledger.Reject], error) {
@@ -44,17 +44,17 @@ func (s *service) listRejects(ctx context.Context, in *rejectsInput) (*pageOutpu
 	if err != nil {
 		return nil, fmt.Errorf("list a run's rejects: %w", err)
 	}
-	if err := s.listed(ctx, in.ID, len(rows), in.PageQuery); err != nil {
+	if err := s.requireRun(ctx, in.ID, len(rows), in.PageQuery); err != nil {
 		return nil, err
 	}
 	out := &pageOutput[ledger.Reject]{Body: Page[ledger.Reject]{Items: rows}}
 	if more {
-		out.next(in.PageQuery, placeOf(rows[len(rows)-1]).cursor(list), path, query)
+		out.next(in.PageQuery, positionOf(rows[len(rows)-1]).cursor(list), path, query)
 	}
 	return out, nil
 }
 
-func placeOf(r ledger.Reject) place { return place{r.FileID, r.Line} }
+func positionOf(r ledger.Reject) position { return position{r.FileID, r.Line} }
 
 func sizeOf(r ledger.Reject) int { return len(r.Raw) + len(r.RawBytes) }
 
@@ -65,8 +65,8 @@ const (
 	maxRejectBytes = 4 << 20
 )
 
-// readRejects reads a page, and says whether there is more.
-func (s *service) readRejects(ctx context.Context, in *rejectsInput, after place) ([]ledger.Reject, bool, error) {
+// readRejects reads a page, and reports whether there is more.
+func (s *service) readRejects(ctx context.Context, in *rejectsInput, after position) ([]ledger.Reject, bool, error) {
 	rows, size := []ledger.Reject{}, 0
 	for {
 		want := min(rejectBatch, in.Limit+1-len(rows))
@@ -85,6 +85,6 @@ func (s *service) readRejects(ctx context.Context, in *rejectsInput, after place
 		if len(batch) < want {
 			return rows, false, nil
 		}
-		after = placeOf(rows[len(rows)-1])
+		after = positionOf(rows[len(rows)-1])
 	}
 }

@@ -36,7 +36,7 @@ type RunPath struct {
 }
 
 // Resolve is called by huma once the path has been read.
-func (RunPath) Resolve(ctx huma.Context) []error { return plainDigits(ctx, "id") }
+func (RunPath) Resolve(ctx huma.Context) []error { return decimalDigits(ctx, "id") }
 
 type (
 	runsInput   struct{ PageQuery }
@@ -51,9 +51,9 @@ func (s *service) registerRuns(operations huma.API) {
 		Path:        "/runs",
 		Tags:        []string{tagRuns},
 		Summary:     "List the runs",
-		Description: "All runs, the newest first, each with its latest attempt.",
+		Description: "All runs, newest first, each with its latest attempt.",
 		Responses:   responses(success("A page of runs.", nil), unavailableResponse),
-	}, answering(s, s.listRuns))
+	}, withProblems(s, s.listRuns))
 	huma.Register(operations, huma.Operation{
 		OperationID: "getRun",
 		Method:      http.MethodGet,
@@ -62,12 +62,12 @@ func (s *service) registerRuns(operations huma.API) {
 		Summary:     "Get a run",
 		Description: "One run with its latest attempt.",
 		Responses:   responses(success("The run.", nil), runResponses...),
-	}, answering(s, s.getRun))
+	}, withProblems(s, s.getRun))
 }
 
 // RunRequest asks for a run.
 type RunRequest struct {
-	LogicalDate Day `json:"logical_date,omitempty" example:"2024-01-31" doc:"The day that the run is for; left out, the day that has just ended in the schedule's time zone."`
+	LogicalDate Day `json:"logical_date,omitempty" example:"2024-01-31" doc:"The logical date of the run. Default: the day that has just ended in the schedule's time zone."`
 }
 
 type (
@@ -82,9 +82,9 @@ type (
 )
 
 func (s *service) registerRunRequest(operations huma.API) {
-	entered := success("The run is entered, and waits for a worker.", nil)
+	entered := success("The run is enqueued.", nil)
 	location := &huma.Header{Description: "The run's address.", Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{"/runs/7"}}}
-	there := success("The date has a run already; it is left as it is.", nil)
+	there := success("The date already has a run, which is unchanged.", nil)
 	for _, r := range []*huma.Response{entered, there} {
 		r.Headers["Location"] = location
 		r.Content[jsonContentType].Schema = operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[ledger.Run](), true, "Run")
@@ -96,12 +96,12 @@ func (s *service) registerRunRequest(operations huma.API) {
 		Method:        http.MethodPost,
 		Path:          "/runs",
 		Tags:          []string{tagRuns},
-		Summary:       "Ask for a run",
-		Description:   "Enters the run of a logical date over the configured sources, for the next worker to take. A date has one run: to ask twice is the same as to ask once. A run that is over is not started again by this; retry its job in River UI, or use `tally run --date`.",
+		Summary:       "Request a run",
+		Description:   "Enqueues the run of a logical date over the configured sources. A date has one run: repeating the request changes nothing. A finished run is not restarted; retry its job in River UI, or use `tally run --date`.",
 		DefaultStatus: http.StatusAccepted,
 		Metadata:      map[string]any{bodyProperties: operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[RunRequest](), false, "").Properties},
 		Responses:     all,
-	}, answering(s, s.requestRun))
+	}, withProblems(s, s.requestRun))
 }
 
 func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*requestRunOutput, error) {
@@ -115,7 +115,7 @@ func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*request
 	}
 	run, err := s.request(ctx, date, Actor(ctx), origin(ctx))
 	if errors.Is(err, ledger.ErrNotEnded) {
-		return nil, invalid(ProblemError{Location: "body.logical_date", Message: "must be a day that is over"})
+		return nil, invalid(ProblemError{Location: "body.logical_date", Message: "must be a day that has ended"})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("request a run: %w", err)
@@ -136,7 +136,7 @@ func (s *service) listRuns(ctx context.Context, in *runsInput) (*pageOutput[ledg
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
-	return newPage(rows, in.PageQuery, "runs", "/runs", nil, func(r ledger.Run) place { return place{first: r.ID} }), nil
+	return newPage(rows, in.PageQuery, "runs", "/runs", nil, func(r ledger.Run) position { return position{first: r.ID} }), nil
 }
 
 func (s *service) getRun(ctx context.Context, in *getRunInput) (*runOutput, error) {
@@ -149,7 +149,7 @@ func (s *service) getRun(ctx context.Context, in *getRunInput) (*runOutput, erro
 
 // listed tells an empty list from a run that does not exist. A cursor was made
 // from an item of the run, so the run exists.
-func (s *service) listed(ctx context.Context, run int64, items int, in PageQuery) error {
+func (s *service) requireRun(ctx context.Context, run int64, items int, in PageQuery) error {
 	if items > 0 || in.Cursor != "" {
 		return nil
 	}

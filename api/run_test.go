@@ -41,7 +41,7 @@ func TestGetRun(t *testing.T) {
 	for _, id := range []string{"0", "-7", "07", "+7", "seven", "9223372036854775808", "7.0"} {
 		for _, list := range []string{"", "/files", "/rejects", "/logs"} {
 			p := requireProblem(t, ask(h, http.MethodGet, "/runs/"+id+list), http.StatusUnprocessableEntity, "invalid-request")
-			assert.Equal(t, []ProblemError{{"path.id", "must be an integer of 64 bits from 1 up in plain digits"}}, p.Errors)
+			assert.Equal(t, []ProblemError{{"path.id", "must be a 64-bit integer of at least 1 in decimal digits"}}, p.Errors)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func TestOversizedBodyOfAnOperation(t *testing.T) {
 	}
 	huma.Register(humago.New(mux, humaConfig()), huma.Operation{Method: http.MethodPost, Path: "/things"},
 		func(context.Context, *input) (*struct{}, error) { return nil, nil })
-	h, err := newFront(mux, Config{}, logger)
+	h, err := newMiddleware(mux, Config{}, logger)
 	require.NoError(t, err)
 	for size, status := range map[int]int{maxBodyBytes / 2: http.StatusNoContent, maxBodyBytes: http.StatusRequestEntityTooLarge} {
 		body := `{"text":"` + strings.Repeat("x", size) + `"}`
@@ -207,7 +207,7 @@ func TestASlowReaderIsCutOff(t *testing.T) {
 	case err := <-ended:
 		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	case <-time.After(10 * time.Second):
-		t.Error("the handler still writes to nobody")
+		t.Error("the handler still writes to a closed connection")
 	}
 }
 

@@ -23,13 +23,13 @@ type UserPath struct {
 }
 
 // Resolve is called by huma once the path has been read.
-func (UserPath) Resolve(ctx huma.Context) []error { return plainDigits(ctx, "user_id") }
+func (UserPath) Resolve(ctx huma.Context) []error { return decimalDigits(ctx, "user_id") }
 
 // Summary is the answer that the contract fixes: these four keys, in this order.
 type Summary struct {
 	UserID            int32     `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
-	TotalTransactions int64     `json:"total_transactions" minimum:"1" example:"50" doc:"How many transactions the user has."`
-	TotalAmount       money.Sum `json:"total_amount" doc:"The exact sum of their amounts."`
+	TotalTransactions int64     `json:"total_transactions" minimum:"1" example:"50" doc:"The number of the user's transactions."`
+	TotalAmount       money.Sum `json:"total_amount" doc:"The exact sum of the amounts."`
 	Average           money.Sum `json:"average_transaction_amount" example:"204.81" doc:"total_amount / total_transactions, rounded half away from zero to two decimals."`
 }
 
@@ -58,10 +58,10 @@ func (s *service) registerSummary(operations huma.API) {
 		Method:      http.MethodGet,
 		Path:        summaryPath,
 		Tags:        []string{tagTransactions},
-		Summary:     "Summarise a user's transactions",
-		Description: "Count, exact sum and average of a user's transactions, as of the last file that was loaded: of all, or of those from one day to another. A range in which the user has none is a 404 as well.",
+		Summary:     "Summarize a user's transactions",
+		Description: "Count, exact sum and average of a user's transactions, as of the last loaded file: of all transactions, or of those from one day to another. A range without transactions of the user is a 404 too.",
 		Responses:   summaryResponses(operations.OpenAPI().Components.Schemas),
-	}, answering(s, s.summary))
+	}, withProblems(s, s.summary))
 }
 
 // summaryResponses describes what huma cannot see: the operation writes its answer
@@ -73,19 +73,19 @@ func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
 	number := func(description string) *huma.Header {
 		return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{12}}}
 	}
-	etag := header("A strong entity tag: another one for every change of the summary.", `"3-12-af63bd4c8601b7df"`)
-	cache := header("The answer is the client's to keep, and to revalidate each time.", revalidate)
+	etag := header("A strong entity tag that changes with every change of the summary.", `"3-12-af63bd4c8601b7df"`)
+	cache := header("The client may cache the answer and must revalidate it each time.", revalidate)
 
 	ok := success("The user's summary.", json.RawMessage(
 		`{"user_id":123,"total_transactions":50,"total_amount":10240.50,"average_transaction_amount":204.81}`))
 	ok.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[Summary](), true, "Summary")
 	ok.Headers["ETag"], ok.Headers["Cache-Control"] = etag, cache
-	ok.Headers["Last-Modified"] = header("When the last load that changed the summary began; a second later than any before it, and left out while that is still to come.", "Tue, 02 Jan 2024 00:00:05 GMT")
-	ok.Headers[runHeader] = number("The run that last changed the summary, by its id in the ledger.")
+	ok.Headers["Last-Modified"] = header("When the last load that changed the summary began; at least a second later than any before it, and omitted while that time is in the future.", "Tue, 02 Jan 2024 00:00:05 GMT")
+	ok.Headers[runHeader] = number("The ledger's id of the run that last changed the summary.")
 
 	all := responses(ok, noTransactionsResponse, preconditionResponse, unavailableResponse)
 	all["304"] = &huma.Response{
-		Description: "The client has the summary already.",
+		Description: "The client already has the current summary.",
 		Headers: map[string]*huma.Header{
 			requestIDHeader: {Ref: "#/components/headers/" + requestIDComponent}, "ETag": etag, "Cache-Control": cache,
 		},
@@ -98,13 +98,13 @@ func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamRe
 	if err != nil {
 		return nil, err
 	}
-	look := s.summaries.Get
+	lookUp := s.summaries.Get
 	if in.RangeQuery != (RangeQuery{}) {
-		look = func(ctx context.Context, userID int32) (summaries.Summary, error) {
+		lookUp = func(ctx context.Context, userID int32) (summaries.Summary, error) {
 			return s.summaries.Range(ctx, userID, days)
 		}
 	}
-	answer, err := summaryAnswerOf(ctx, look, in.UserID, in.Conditions)
+	answer, err := summaryAnswerOf(ctx, lookUp, in.UserID, in.Conditions)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,8 @@ func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamRe
 }
 
 // summaryAnswerOf is what a user's summary is to be answered with.
-func summaryAnswerOf(ctx context.Context, look func(context.Context, int32) (summaries.Summary, error), userID int32, conditions Conditions) (summaryAnswer, error) {
-	sum, err := look(ctx, userID)
+func summaryAnswerOf(ctx context.Context, lookUp func(context.Context, int32) (summaries.Summary, error), userID int32, conditions Conditions) (summaryAnswer, error) {
+	sum, err := lookUp(ctx, userID)
 	if err != nil {
 		return summaryAnswer{}, err
 	}

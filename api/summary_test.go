@@ -87,7 +87,7 @@ func TestSummaryIDs(t *testing.T) {
 		w := ask(h, http.MethodGet, "/transactions/"+url.PathEscape(id)+"/summary")
 		p := requireProblem(t, w, http.StatusUnprocessableEntity, "invalid-request")
 		assert.Equal(t, []ProblemError{{
-			Location: "path.user_id", Message: "must be an integer from 1 to 2147483647 in plain digits",
+			Location: "path.user_id", Message: "must be an integer from 1 to 2147483647 in decimal digits",
 		}}, p.Errors, id)
 	}
 	assert.Len(t, asked, 2, "a wrong id is never looked up")

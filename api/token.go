@@ -44,10 +44,10 @@ const (
 
 // Errors that callers of [Tokens] branch on.
 var (
-	ErrTokenName     = errors.New("a token's name has 1 to 63 letters, digits, dots, dashes, underscores and @, and begins with a letter or digit")
-	ErrTokenRole     = errors.New("a token's role is reader or operator")
-	ErrTokenExists   = errors.New("there is a token of this name")
-	ErrTokenNotFound = errors.New("there is no token of this name")
+	ErrTokenName     = errors.New("a token's name must have 1 to 63 letters, digits, dots, dashes, underscores and @, and must begin with a letter or digit")
+	ErrTokenRole     = errors.New("a token's role must be reader or operator")
+	ErrTokenExists   = errors.New("a token of this name already exists")
+	ErrTokenNotFound = errors.New("no token of this name exists")
 )
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
@@ -81,7 +81,7 @@ type Tokens struct {
 	pool    *pgxpool.Pool
 	db      *bun.DB
 	now     func() time.Time
-	held    atomic.Pointer[tokenSet]
+	cached  atomic.Pointer[tokenSet]
 	loading chan struct{} // holds one: whoever fetches the tokens
 }
 
@@ -146,7 +146,7 @@ func (t *Tokens) change(ctx context.Context, e ledger.Event, sql string, args ..
 		return ledger.Record(ctx, tx, e)
 	})
 	t.loading <- struct{}{} // also after an error: a commit may have been carried out all the same
-	t.held.Store(nil)
+	t.cached.Store(nil)
 	<-t.loading
 	return err
 }
@@ -160,7 +160,7 @@ func (t *Tokens) List(ctx context.Context) ([]Token, error) {
 	return list, nil
 }
 
-// Any says whether there is a token with which somebody could get in.
+// Any reports whether there is a token with which somebody could get in.
 func (t *Tokens) Any(ctx context.Context) (bool, error) {
 	set, err := t.recent(ctx)
 	if err != nil {
@@ -176,7 +176,7 @@ func (t *Tokens) Any(ctx context.Context) (bool, error) {
 
 // recent is the tokens as they were at most a second ago.
 func (t *Tokens) recent(ctx context.Context) (*tokenSet, error) {
-	now, set := t.now(), t.held.Load()
+	now, set := t.now(), t.cached.Load()
 	if set == nil || now.Sub(set.asOf) >= staleAfter {
 		return t.since(ctx, now.Add(-staleAfter))
 	}
@@ -203,7 +203,7 @@ func (t *Tokens) since(ctx context.Context, at time.Time) (*tokenSet, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if set := t.held.Load(); set != nil && set.asOf.After(at) {
+	if set := t.cached.Load(); set != nil && set.asOf.After(at) {
 		return set, nil
 	}
 	return t.load(ctx)
@@ -221,12 +221,12 @@ func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
 	for _, token := range list {
 		set.bySecret[[sha256.Size]byte(token.Hash)] = token
 	}
-	t.held.Store(set)
+	t.cached.Store(set)
 	return set, nil
 }
 
 // find is the token of a secret.
-func (s *tokenSet) find(secret string) (Token, bool) {
+func (s *tokenSet) lookUp(secret string) (Token, bool) {
 	token, ok := s.bySecret[sha256.Sum256([]byte(secret))]
 	return token, ok
 }
@@ -237,7 +237,7 @@ func newSecret() string {
 	return secretPrefix + base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-// plausible says whether a text could be a secret of ours. What could not costs no
+// plausible reports whether a text could be a secret of ours. What could not costs no
 // look at the database.
 func plausible(secret string) bool {
 	return strings.HasPrefix(secret, secretPrefix) && len(secret) == len(secretPrefix)+base64.RawURLEncoding.EncodedLen(secretBytes)

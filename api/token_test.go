@@ -52,7 +52,7 @@ func known(t *testing.T, tokens *Tokens, secret string) bool {
 	t.Helper()
 	set, err := tokens.recent(t.Context())
 	require.NoError(t, err)
-	token, ok := set.find(secret)
+	token, ok := set.lookUp(secret)
 	return ok && token.RevokedAt.IsZero()
 }
 
@@ -149,7 +149,7 @@ func TestARevokedTokenEndsWithinASecondInOtherProcesses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := there.recent(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded, "nobody goes by what is a second old")
+	require.ErrorIs(t, err, context.DeadlineExceeded, "tokens a second old are not used")
 	<-there.loading
 	assert.False(t, known(t, there, secret))
 	assert.LessOrEqual(t, staleAfter, time.Second)
@@ -183,7 +183,7 @@ func TestARevocationDuringAFetch(t *testing.T) {
 		list, err := tokens.List(t.Context())
 		return err == nil && !list[0].RevokedAt.IsZero()
 	}, 10*time.Second, time.Millisecond)
-	tokens.held.Store(before) // the fetch ends
+	tokens.cached.Store(before) // the fetch ends
 	<-tokens.loading
 	require.NoError(t, <-revoked)
 	assert.False(t, known(t, tokens, secret))

@@ -37,15 +37,15 @@ type Summaries interface {
 // Total is the count and sum of a day or month in which there are transactions.
 type Total struct {
 	Start             civil.Date `json:"start" doc:"The day, or the first day of the month."`
-	TotalTransactions int64      `json:"total_transactions" minimum:"1" example:"50" doc:"How many transactions it has."`
-	TotalAmount       money.Sum  `json:"total_amount" doc:"The exact sum of their amounts."`
+	TotalTransactions int64      `json:"total_transactions" minimum:"1" example:"50" doc:"The number of its transactions."`
+	TotalAmount       money.Sum  `json:"total_amount" doc:"The exact sum of the amounts."`
 }
 
 // RangeQuery bounds what is looked at. It is exported since huma passes over embedded
 // types that are not.
 type RangeQuery struct {
-	From Day `query:"from" example:"2024-01-01" doc:"The first day that counts; left out, there is no bound."`
-	To   Day `query:"to" example:"2024-12-31" doc:"The last day that counts; left out, there is no bound."`
+	From Day `query:"from" example:"2024-01-01" doc:"The first day to include. Default: no bound."`
+	To   Day `query:"to" example:"2024-12-31" doc:"The last day to include. Default: no bound."`
 }
 
 // days are the days asked for: all of them where there is no bound.
@@ -89,7 +89,7 @@ func (d Day) parse(location string, missing civil.Date) (civil.Date, error) {
 type TotalsQuery struct {
 	PageQuery
 	RangeQuery
-	By string `query:"by" enum:"day,month" default:"day" doc:"What is summed together. A month that from or to cut is summed as far as they let it."`
+	By string `query:"by" enum:"day,month" default:"day" doc:"The period of each total. Where from or to falls within a month, only its days in the range count."`
 }
 
 func (q TotalsQuery) values() url.Values {
@@ -117,9 +117,9 @@ func (s *service) registerTotals(operations huma.API) {
 		Path:        "/totals",
 		Tags:        []string{tagTransactions},
 		Summary:     "Sum all transactions by day or month",
-		Description: "Count and exact sum of all users' transactions by day or month, in order of time, by pages. Periods without transactions are left out.",
+		Description: "Count and exact sum of all users' transactions by day or month, in chronological order, in pages. Periods without transactions are omitted.",
 		Responses:   responses(success("A page of totals.", nil), unavailableResponse),
-	}, answering(s, func(ctx context.Context, in *totalsInput) (*pageOutput[Total], error) {
+	}, withProblems(s, func(ctx context.Context, in *totalsInput) (*pageOutput[Total], error) {
 		out, _, err := s.totals(ctx, 0, "totals", in.TotalsQuery)
 		return out, err
 	}))
@@ -129,9 +129,9 @@ func (s *service) registerTotals(operations huma.API) {
 		Path:        "/transactions/{user_id}/totals",
 		Tags:        []string{tagTransactions},
 		Summary:     "Sum a user's transactions by day or month",
-		Description: "Count and exact sum of a user's transactions by day or month, in order of time, by pages. Periods without transactions are left out; the list of a user who has none in the whole range is empty.",
+		Description: "Count and exact sum of a user's transactions by day or month, in chronological order, in pages. Periods without transactions are omitted; if the user has none in the whole range, the list is empty.",
 		Responses:   responses(success("A page of totals.", nil), noTransactionsResponse, unavailableResponse),
-	}, answering(s, s.userTotals))
+	}, withProblems(s, s.userTotals))
 }
 
 func (s *service) userTotals(ctx context.Context, in *userTotalsInput) (*pageOutput[Total], error) {
@@ -155,7 +155,7 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 		return nil, false, err
 	}
 	var after *civil.Date
-	if start != (place{}) {
+	if start != (position{}) {
 		day, err := start.day()
 		if err != nil {
 			return nil, false, err
@@ -172,20 +172,20 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 	for i, t := range sums {
 		totals[i] = Total{Start: t.Start, TotalTransactions: t.Transactions, TotalAmount: t.Amount}
 	}
-	page := newPage(totals, in.PageQuery, list, "/"+path, in.values(), func(t Total) place {
-		return place{int64(t.Start), 1}
+	page := newPage(totals, in.PageQuery, list, "/"+path, in.values(), func(t Total) position {
+		return position{int64(t.Start), 1}
 	})
 	return page, len(sums) > 0, nil
 }
 
 type summariesInput struct {
-	UserIDs []int32 `query:"user_id" required:"true" nullable:"false" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, at most 1000: user_id=123&user_id=456, or comma-separated, user_id=123,456."`
+	UserIDs []int32 `query:"user_id" required:"true" nullable:"false" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, at most 1000, repeated (user_id=123&user_id=456) or comma-separated (user_id=123,456)."`
 }
 
 // SummaryList is the answer of several users at once.
 type SummaryList struct {
-	Items   []Summary `json:"items" nullable:"false" doc:"The summaries of those who have transactions, in the order of their ids, each once."`
-	Missing []int32   `json:"missing" nullable:"false" example:"[456]" doc:"The ids asked for that have no transactions, in order, each once."`
+	Items   []Summary `json:"items" nullable:"false" doc:"The summaries of the users with transactions, in order of id, each once."`
+	Missing []int32   `json:"missing" nullable:"false" example:"[456]" doc:"The requested ids without transactions, in order, each once."`
 }
 
 type summariesOutput struct{ Body SummaryList }
@@ -196,10 +196,10 @@ func (s *service) registerSummaries(operations huma.API) {
 		Method:      http.MethodGet,
 		Path:        "/summaries",
 		Tags:        []string{tagTransactions},
-		Summary:     "Summarise several users' transactions",
+		Summary:     "Summarize several users' transactions",
 		Description: "The summaries of up to 1000 users, all as of the same moment.",
 		Responses:   responses(success("The summaries.", nil), unavailableResponse),
-	}, answering(s, s.listSummaries))
+	}, withProblems(s, s.listSummaries))
 	// huma has no tag for what the items of a list may be.
 	ids := operations.OpenAPI().Paths["/summaries"].Get.Parameters[0].Schema.Items
 	low, high := 1.0, float64(math.MaxInt32)
@@ -229,13 +229,13 @@ func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summa
 }
 
 type topInput struct {
-	By    string `query:"by" enum:"total_amount,total_transactions" default:"total_amount" doc:"What the users are ranked by, the greatest first."`
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"How many users are wanted, at most."`
+	By    string `query:"by" enum:"total_amount,total_transactions" default:"total_amount" doc:"The figure to sort by, largest first."`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"The maximum number of users."`
 }
 
 // TopUsers is the users who come first.
 type TopUsers struct {
-	Items []Summary `json:"items" nullable:"false" doc:"The summaries, the greatest first; users who are equal come by their ids."`
+	Items []Summary `json:"items" nullable:"false" doc:"The summaries, largest first; ties are in order of user id."`
 }
 
 type topOutput struct{ Body TopUsers }
@@ -246,10 +246,10 @@ func (s *service) registerTop(operations huma.API) {
 		Method:      http.MethodGet,
 		Path:        "/summaries/top",
 		Tags:        []string{tagTransactions},
-		Summary:     "List the users with the greatest totals",
-		Description: "The users with the greatest sums or the most transactions, all as of the same moment. The time it takes grows with the number of users: some 0.2 s for a million.",
+		Summary:     "List the users with the largest totals",
+		Description: "The users with the largest sums or the most transactions, all as of the same moment. The time it takes grows with the number of users: about 0.2 s for a million.",
 		Responses:   responses(success("The users.", nil), unavailableResponse),
-	}, answering(s, func(ctx context.Context, in *topInput) (*topOutput, error) {
+	}, withProblems(s, func(ctx context.Context, in *topInput) (*topOutput, error) {
 		top, err := s.summaries.Top(ctx, summaries.Order(in.By), in.Limit)
 		if err != nil {
 			return nil, err

@@ -12,10 +12,10 @@ import (
 
 const tracerName = "github.com/opentax/tally/api"
 
-// begin starts a request's span. Spans are made here and not by otelhttp, which notes
+// startSpan starts a request's span. Spans are made here and not by otelhttp, which notes
 // the path: that holds the ids of people. The attributes are those of OpenTelemetry's
 // semantic conventions for HTTP servers.
-func (f *front) begin(ctx context.Context, r *http.Request) context.Context {
+func (f *middleware) startSpan(ctx context.Context, r *http.Request) context.Context {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	ctx, _ = f.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
 	return ctx

@@ -15,13 +15,13 @@ import (
 
 // Transaction is one loaded row, and where it came from.
 type Transaction struct {
-	ID            int64      `json:"id" example:"17" doc:"Tally's own number of the row."`
-	TransactionID string     `json:"transaction_id" maxLength:"50" example:"TXN186490" doc:"The source's id of the transaction; unique."`
+	ID            int64      `json:"id" example:"17" doc:"Tally's id of the row."`
+	TransactionID string     `json:"transaction_id" maxLength:"50" example:"TXN186490" doc:"The source's unique id of the transaction."`
 	UserID        int32      `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
-	Amount        money.Sum  `json:"amount" doc:"Exactly what the file said."`
-	Date          civil.Date `json:"transaction_date" doc:"The day of the transaction."`
-	FileID        int64      `json:"file_id" example:"3" doc:"The file that the row came from."`
-	Line          int64      `json:"line" example:"42" doc:"The line of that file on which the row starts; the header is line 1."`
+	Amount        money.Sum  `json:"amount" doc:"The exact amount in the file."`
+	Date          civil.Date `json:"transaction_date" doc:"The date of the transaction."`
+	FileID        int64      `json:"file_id" example:"3" doc:"The file that contained the row."`
+	Line          int64      `json:"line" example:"42" doc:"The line of that file where the row starts; the header is line 1."`
 }
 
 type transactionsInput struct {
@@ -36,9 +36,9 @@ func (s *service) registerTransactions(operations huma.API) {
 		Path:        "/transactions/{user_id}",
 		Tags:        []string{tagTransactions},
 		Summary:     "List a user's transactions",
-		Description: "A user's transactions in order of date and id, by pages. A page stays right while files are loaded: no transaction comes twice, and one that is loaded meanwhile comes if its place is still ahead.",
+		Description: "A user's transactions in order of date and id, in pages. Pages stay consistent while files are loaded: no transaction appears twice, and one that is loaded meanwhile appears if it sorts after the cursor.",
 		Responses:   responses(success("A page of transactions.", nil), noTransactionsResponse, unavailableResponse),
-	}, answering(s, s.transactions))
+	}, withProblems(s, s.transactions))
 }
 
 func (s *service) transactions(ctx context.Context, in *transactionsInput) (*pageOutput[Transaction], error) {
@@ -65,14 +65,14 @@ func (s *service) transactions(ctx context.Context, in *transactionsInput) (*pag
 			Amount: t.Amount, Date: t.Date, FileID: t.FileID, Line: t.Line,
 		}
 	}
-	return newPage(rows, in.PageQuery, list, "/"+list, nil, func(t Transaction) place {
-		return place{int64(t.Date), t.ID}
+	return newPage(rows, in.PageQuery, list, "/"+list, nil, func(t Transaction) position {
+		return position{int64(t.Date), t.ID}
 	}), nil
 }
 
 // day is the day of a place whose first part is one. A cursor can be made up, and must
 // not get as far as an error of the database.
-func (p place) day() (civil.Date, error) {
+func (p position) day() (civil.Date, error) {
 	if p.first < int64(civil.Min) || p.first > int64(civil.Max) {
 		return 0, badCursor()
 	}
@@ -80,8 +80,8 @@ func (p place) day() (civil.Date, error) {
 }
 
 // transactions is the place in a user's transactions.
-func (p place) transactions() (summaries.Cursor, error) {
-	if p == (place{}) {
+func (p position) transactions() (summaries.Cursor, error) {
+	if p == (position{}) {
 		return summaries.Cursor{}, nil
 	}
 	day, err := p.day()

@@ -108,7 +108,7 @@ func TestTransactionsPagesAreStable(t *testing.T) {
 		assert.Equal(t, p.NextCursor != "", target != "")
 		assert.Contains(t, target+"cursor="+p.NextCursor, "cursor="+p.NextCursor)
 		pages++
-		// A load between two pages: behind the reader, right at its place, ahead.
+		// A load between two pages: behind the reader, right at its position, ahead.
 		for _, day := range []string{"1950-01-01", "2024-01-03", "2050-01-01"} {
 			rows = append(rows, stored(int64(100+3*pages+len(day)+len(rows)), day))
 		}
@@ -148,7 +148,7 @@ func TestTransactionsCursorBelongsToItsUser(t *testing.T) {
 	requireProblem(t, ask(h, http.MethodGet, "/runs?cursor="+cursor), http.StatusUnprocessableEntity, "invalid-request")
 
 	for _, day := range []int64{1 << 40, -(1 << 40)} { // well made, and no day
-		far := place{day, 1}.cursor("transactions/7")
+		far := position{day, 1}.cursor("transactions/7")
 		requireProblem(t, ask(h, http.MethodGet, "/transactions/7?cursor="+far), http.StatusUnprocessableEntity, "invalid-request")
 	}
 }

@@ -24,7 +24,7 @@ func TestTokenCommands(t *testing.T) {
 	p.addToken("bob", "reader")
 	code, out, stderr := p.run("token", "add", "ann", "--role", "reader")
 	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, stderr, "there is a token of this name")
+	assert.Contains(t, stderr, "a token of this name already exists")
 	assert.Empty(t, out)
 	for _, wrong := range [][]string{
 		{"token", "add", "eve", "--role", "admin"}, {"token", "add", "eve"}, {"token", "add", "a b", "--role", "reader"}, {"token", "add"}, {"token", "revoke"}, {"token"},
@@ -38,7 +38,7 @@ func TestTokenCommands(t *testing.T) {
 	assert.Equal(t, "bob is revoked\n", out)
 	code, _, stderr = p.run("token", "revoke", "bob")
 	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, stderr, "there is no token of this name")
+	assert.Contains(t, stderr, "no token of this name exists")
 
 	code, out, _ = p.run("token", "list")
 	assert.Equal(t, exitDone, code)

@@ -44,7 +44,7 @@ func origin(ctx context.Context) string { return requestOf(ctx).origin }
 // client's would let it write into problems and the log), lets in who may come in,
 // logs it, turns a panic into a problem, and puts problems in place of the router's
 // plain-text errors.
-type front struct {
+type middleware struct {
 	next     http.Handler // the router, in the end
 	mounts   map[string]http.Handler
 	access   *Access // nil lets everyone in
@@ -55,7 +55,7 @@ type front struct {
 	security securityHeaders
 }
 
-func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) (*front, error) {
+func newMiddleware(mux *http.ServeMux, c Config, logger *slog.Logger) (*middleware, error) {
 	m := newMetrics(c.Figures, c.Version)
 	mux.Handle("GET "+metricsPath, m.handler())
 	next, err := compressed(mux)
@@ -65,7 +65,7 @@ func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) (*front, error)
 	if c.AccessLog == nil {
 		c.AccessLog = logger
 	}
-	f := &front{
+	f := &middleware{
 		next: next, mounts: c.Mounts, access: c.Access, logger: logger,
 		log: c.AccessLog, metrics: m, security: newSecurityHeaders(),
 	}
@@ -75,20 +75,20 @@ func newFront(mux *http.ServeMux, c Config, logger *slog.Logger) (*front, error)
 	return f, nil
 }
 
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	known := &request{id: rand.Text(), actor: anonymous, origin: r.RemoteAddr}
 	ctx := context.WithValue(r.Context(), requestKey{}, known)
 	if f.tracer != nil && !probe(r.URL.Path) {
-		ctx = f.begin(ctx, r)
+		ctx = f.startSpan(ctx, r)
 	}
 	r = r.WithContext(ctx)
-	answer := &response{ResponseWriter: w, request: r, front: f, known: known}
+	answer := &response{ResponseWriter: w, request: r, middleware: f, known: known}
 	w.Header().Set(requestIDHeader, known.id)
 	f.security.set(w.Header(), r.TLS != nil)
 	defer f.end(answer, start)
-	defer f.rescue(answer)
-	if p := f.refusal(answer, r); p != nil {
+	defer f.recoverPanic(answer)
+	if p := f.precheck(answer, r); p != nil {
 		answer.writeProblem(p)
 		return
 	}
@@ -96,7 +96,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // end notes how a request was answered.
-func (f *front) end(w *response, start time.Time) {
+func (f *middleware) end(w *response, start time.Time) {
 	o := outcome{w.request.Method, w.route(), w.status}
 	if o.status == 0 {
 		o.status = http.StatusOK
@@ -111,8 +111,8 @@ func (f *front) end(w *response, start time.Time) {
 
 func probe(route string) bool { return route == livezPath || route == readyzPath }
 
-// refusal is why a request is not passed on, nil where it is.
-func (f *front) refusal(answer *response, r *http.Request) *Problem {
+// precheck is why a request is not passed on, nil where it is.
+func (f *middleware) precheck(answer *response, r *http.Request) *Problem {
 	if p := oversized(r); p != nil {
 		return p
 	}
@@ -127,9 +127,9 @@ func (f *front) refusal(answer *response, r *http.Request) *Problem {
 	return p
 }
 
-// rescue answers for a handler that panicked. Where the answer has begun it can
+// recoverPanic answers for a handler that panicked. Where the answer has begun it can
 // only be cut off, so that the client does not take it for whole.
-func (f *front) rescue(w *response) {
+func (f *middleware) recoverPanic(w *response) {
 	cause := recover()
 	if cause == nil {
 		return
@@ -150,12 +150,12 @@ func (f *front) rescue(w *response) {
 // problems by ones that are, except those of mounted handlers.
 type response struct {
 	http.ResponseWriter
-	request *http.Request // the router writes the matched pattern into it
-	front   *front
-	known   *request
-	status  int
-	bytes   int64
-	replace bool // the handler's body is dropped
+	request    *http.Request // the router writes the matched pattern into it
+	middleware *middleware
+	known      *request
+	status     int
+	bytes      int64
+	replace    bool // the handler's body is dropped
 }
 
 // route is the pattern that matched, without its method.
@@ -171,7 +171,7 @@ func (w *response) route() string {
 }
 
 func (w *response) mounted() bool {
-	_, ok := w.front.mounts[w.request.Pattern]
+	_, ok := w.middleware.mounts[w.request.Pattern]
 	return ok
 }
 
@@ -184,7 +184,7 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	if w.mounted() {
-		w.front.security.mounted(w.Header())
+		w.middleware.security.mounted(w.Header())
 		w.status = status
 		w.ResponseWriter.WriteHeader(status)
 		return
@@ -196,7 +196,7 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.status = status
 	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
-		w.front.security.page(w.Header())
+		w.middleware.security.page(w.Header())
 	}
 	if status >= http.StatusBadRequest {
 		w.Header().Set("Cache-Control", "no-store") // a 404 would be cacheable without it

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// shortcuts puts the look-up of a summary in front of huma's, which costs more than
+// fastPath puts the look-up of a summary in front of huma's, which costs more than
 // all the rest of a look-up in memory; see docs/performance.md. Only a request whose
 // meaning is plain goes that way, and gets the answer that huma would have given.
-type shortcuts struct {
+type fastPath struct {
 	*http.ServeMux
 	service *service
 }
 
 // HandleFunc is how huma adds its handlers.
-func (m shortcuts) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+func (m fastPath) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
 	if pattern == http.MethodGet+" "+summaryPath {
-		handler = m.service.quickSummary(handler)
+		handler = m.service.fastSummary(handler)
 	}
 	m.ServeMux.HandleFunc(pattern, handler)
 }
 
-func (s *service) quickSummary(slow http.HandlerFunc) http.HandlerFunc {
+func (s *service) fastSummary(slow http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		user, ok := plainUser(r.PathValue("user_id"))
+		user, ok := parseUserID(r.PathValue("user_id"))
 		conditions := conditionsOf(r.Header)
 		if !ok || r.URL.RawQuery != "" || !conditions.bounded() || !acceptsJSON(first(r.Header["Accept"])) {
 			slow(w, r)
@@ -44,8 +44,8 @@ func (s *service) quickSummary(slow http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// plainUser reads a user's id that is beyond doubt.
-func plainUser(text string) (int32, bool) {
+// parseUserID reads a user's id that is beyond doubt.
+func parseUserID(text string) (int32, bool) {
 	if text == "" || text[0] < '1' || text[0] > '9' { // ParseInt takes signs and zeros
 		return 0, false
 	}
