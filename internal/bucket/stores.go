@@ -86,7 +86,7 @@ func (s *Stores) store(ctx context.Context, l Location) (store, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s: %w", l, context.Cause(ctx))
 	case errors.Is(err, ErrUnavailable):
-		return nil, &storeError{l, ErrUnavailable, err}
+		return nil, fmt.Errorf("%s: %w", l, err)
 	default:
 		return nil, &storeError{l, ErrSetup, err}
 	}

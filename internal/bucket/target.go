@@ -120,7 +120,7 @@ func (p prefix) Remove(ctx context.Context, name string) error {
 	return r.do(func() error { return r.store.remove(r.ctx, r.location.key) })
 }
 
-// upload is an object that is written, in one long request.
+// upload is an object that is written, and given up when the store is silent.
 type upload struct {
 	*request
 	to io.WriteCloser
