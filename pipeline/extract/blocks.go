@@ -210,7 +210,7 @@ func (c *cutter) scan() (*block, error) {
 func (r *Reader) ofBlocks() *Reader {
 	return &Reader{
 		scan:  &scanner{err: io.EOF, delimiter: r.scan.delimiter, keep: r.scan.keep},
-		names: r.names, record: Record{place: r.place},
+		names: r.names, record: Record{place: r.record.place},
 	}
 }
 

@@ -15,12 +15,11 @@ type Reader struct {
 	scan   *scanner
 	record Record
 	names  []string // in the header
-	place  []int    // of each required column
 	ready  bool     // record is to be handed out as it is
 }
 
 // NewReader reads the header from r, which is decoded UTF-8 text such as a File
-// gives, and finds the required columns in it, whose names do not depend on case. A
+// gives, and finds the required columns in it, at most eight, whose names do not depend on case. A
 // header without them is a *FileError; other errors are those of r.
 func NewReader(r io.Reader, required []string) (*Reader, error) {
 	reader := &Reader{scan: newScanner(r)}
@@ -144,12 +143,10 @@ func indexOf(required []string, name string) int {
 }
 
 func (r *Reader) findColumns(required []string) error {
-	r.place = make([]int, len(required))
-	r.record.place = r.place
 	count := make([]int, len(required))
 	for i, name := range r.names {
 		if c := indexOf(required, name); c >= 0 {
-			r.place[c] = i
+			r.record.place[c] = i
 			count[c]++
 		}
 	}

@@ -38,8 +38,8 @@ type Record struct {
 
 	raw     []byte
 	fields  []span
-	count   int    // of fields, which may be more than are kept
-	place   []int  // of each required column
+	count   int // of fields, which may be more than are kept
+	place   places
 	scratch []byte // what quoted cells say
 }
 
@@ -49,24 +49,33 @@ type span struct {
 	escaped bool // quoted, and holds "" for a quote
 }
 
+// maxRequired bounds the columns that can be asked for: an array is found faster than a
+// slice, for each cell.
+const maxRequired = 8
+
+// places are those of the required columns among the fields.
+type places [maxRequired]int
+
 // Cell is what the file says in the i-th required column, without its quotes and not
 // trimmed.
 func (rec *Record) Cell(i int) []byte {
-	f := rec.fields[rec.place[i]]
+	f := &rec.fields[rec.place[i]]
 	if !f.escaped {
 		return rec.raw[f.lo:f.hi]
 	}
-	return rec.unescape(f)
+	return rec.unescape(*f)
 }
 
 // Raw is the record's text without its line end, at most MaxRaw bytes of it.
-func (rec *Record) Raw() []byte { return cutRaw(rec.raw) }
-
-// cutRaw keeps what may be kept of a record, and does not cut through a character.
-func cutRaw(b []byte) []byte {
-	if len(b) <= MaxRaw {
-		return b
+func (rec *Record) Raw() []byte {
+	if len(rec.raw) <= MaxRaw {
+		return rec.raw
 	}
+	return cutRaw(rec.raw)
+}
+
+// cutRaw keeps MaxRaw bytes of a longer text, and does not cut through a character.
+func cutRaw(b []byte) []byte {
 	n := MaxRaw
 	for n > MaxRaw-utf8.UTFMax && !utf8.RuneStart(b[n]) {
 		n--

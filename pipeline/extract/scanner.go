@@ -259,7 +259,7 @@ func (s *scanner) skipLine(rec *Record) error {
 		return s.err
 	}
 	s.lines++
-	rec.Line, rec.raw, rec.Fault = s.lines, cutRaw(s.cut), FaultRowTooLong
+	rec.Line, rec.raw, rec.Fault = s.lines, s.cut, FaultRowTooLong
 	rec.fields, rec.count = rec.fields[:0], 0
 	return nil
 }

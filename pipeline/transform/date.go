@@ -1,6 +1,10 @@
 package transform
 
-import "github.com/opentax/tally/internal/civil"
+import (
+	"bytes"
+
+	"github.com/opentax/tally/internal/civil"
+)
 
 // reading is how a date cell was understood.
 type reading uint8
@@ -36,7 +40,7 @@ func (c *conventions) parseDate(cell []byte) dateCell {
 	if a, b, year, sep, ok := yearLast(cell); ok {
 		return c.decide(a, b, year, sep)
 	}
-	trimmed := trimSpace(cell)
+	trimmed := bytes.TrimSpace(cell)
 	switch {
 	case len(trimmed) == 0:
 		return dateCell{fault: FaultMissingDate}
@@ -135,8 +139,8 @@ type readings struct {
 	month, day, alike, byRule int64
 }
 
-func (e *evidence) count(d dateCell) {
-	switch r := &e[separatorIndex(d.separator)]; d.reading {
+func (r *readings) count(how reading) {
+	switch how {
 	case readAlike:
 		r.alike++
 	case readMonth:

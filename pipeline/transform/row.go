@@ -94,7 +94,7 @@ func (c *Cleaner) cleanDate(cell []byte, row *Row) {
 	d := c.parseDate(cell)
 	row.Date, row.Ambiguous = d.date, 0
 	if d.reading > readYearFirst {
-		c.seen.count(d)
+		c.seen[separatorIndex(d.separator)].count(d.reading)
 	}
 	if d.reading == readByRule {
 		row.Ambiguous = d.separator
@@ -112,7 +112,7 @@ func (c *Cleaner) cleanDate(cell []byte, row *Row) {
 // cleanID is the id in a cell, or what is wrong with it.
 func cleanID(id []byte) ([]byte, Faults) {
 	if n := len(id); n == 0 || n > maxID || id[0] == ' ' || id[n-1] == ' ' || !printableASCII(id) {
-		id = trimSpace(id)
+		id = bytes.TrimSpace(id)
 		if faults := checkID(id); faults != 0 {
 			return nil, faults
 		}
@@ -160,7 +160,7 @@ func parseUserID(cell []byte) (int32, Fault) {
 	if id := plainDigits(cell); id != 0 && id <= 1<<31-1 {
 		return int32(id), 0
 	}
-	cell = trimSpace(cell)
+	cell = bytes.TrimSpace(cell)
 	if len(cell) == 0 {
 		return 0, FaultMissingUserID
 	}
