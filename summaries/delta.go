@@ -188,7 +188,7 @@ func decodeDelta(b []byte) delta {
 // byKey sorts deltas by key; a sum does not depend on the order of equal keys.
 func byKey() extsort.Order {
 	return extsort.Order{
-		Key:  func(r []byte, _ int) uint64 { return binary.LittleEndian.Uint64(r) },
+		Key:  func(r []byte) uint64 { return binary.LittleEndian.Uint64(r) },
 		Rest: func(_, _ []byte) int { return 0 },
 	}
 }

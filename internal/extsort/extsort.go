@@ -4,7 +4,6 @@
 package extsort
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -21,14 +20,10 @@ import (
 // Order is the order of a sorter's records.
 type Order struct {
 	// Key returns the first eight bytes of the sort key as a number, so that most
-	// comparisons compare two numbers. If Start is set, Key skips the first skip bytes
-	// of the sort key.
-	Key func(record []byte, skip int) uint64
+	// comparisons compare two numbers.
+	Key func(record []byte) uint64
 	// Rest compares two records whose Keys are equal.
 	Rest func(a, b []byte) int
-	// Start returns the leading part of the sort key, which may have a common prefix in
-	// all records. It is optional.
-	Start func(record []byte) []byte
 }
 
 const (
@@ -225,9 +220,8 @@ func (c *chunk) read() run {
 }
 
 func (c *chunk) sort(order Order) {
-	skip := c.commonPrefix(order)
 	for i, e := range c.entries {
-		c.entries[i].key = order.Key(c.record(e.at), skip)
+		c.entries[i].key = order.Key(c.record(e.at))
 	}
 	slices.SortFunc(c.entries, func(a, b entry) int {
 		if a.key != b.key {
@@ -235,20 +229,4 @@ func (c *chunk) sort(order Order) {
 		}
 		return order.Rest(c.record(a.at), c.record(b.at))
 	})
-}
-
-// commonPrefix returns the length of the common prefix of all records' Start.
-func (c *chunk) commonPrefix(order Order) int {
-	if order.Start == nil || len(c.entries) == 0 {
-		return 0
-	}
-	first := order.Start(c.record(c.entries[0].at))
-	for _, e := range c.entries {
-		other := order.Start(c.record(e.at))
-		first = first[:min(len(first), len(other))]
-		for !bytes.Equal(first, other[:len(first)]) {
-			first = first[:len(first)-1]
-		}
-	}
-	return len(first)
 }

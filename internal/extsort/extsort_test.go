@@ -21,10 +21,9 @@ import (
 func byText() Order {
 	start := func(r []byte) []byte { return r[4:] }
 	return Order{
-		Start: start,
-		Key: func(r []byte, skip int) uint64 {
+		Key: func(r []byte) uint64 {
 			var b [8]byte
-			copy(b[:], start(r)[skip:])
+			copy(b[:], start(r))
 			return binary.BigEndian.Uint64(b[:])
 		},
 		Rest: func(a, b []byte) int {

@@ -32,7 +32,7 @@ func merge(order Order, runs []run) (*Merge, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.heads = append(m.heads, head{m.order.Key(record, 0), record, r})
+		m.heads = append(m.heads, head{m.order.Key(record), record, r})
 	}
 	for i := len(m.heads) / 2; i >= 0; i-- {
 		m.sink(i)
@@ -65,7 +65,7 @@ func (m *Merge) advance() error {
 	case err != nil:
 		return err
 	default:
-		first.key, first.record = m.order.Key(record, 0), record
+		first.key, first.record = m.order.Key(record), record
 	}
 	m.sink(0)
 	return nil

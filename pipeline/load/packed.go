@@ -68,8 +68,7 @@ func startKey(b []byte) uint64 {
 // the file in front, and in which the keys' index is filled from left to right.
 func byID() extsort.Order {
 	return extsort.Order{
-		Start: func(r []byte) []byte { return packed(r).id() },
-		Key:   func(r []byte, skip int) uint64 { return startKey(packed(r).id()[skip:]) },
+		Key: func(r []byte) uint64 { return startKey(packed(r).id()) },
 		Rest: func(a, b []byte) int {
 			if c := bytes.Compare(packed(a).id(), packed(b).id()); c != 0 {
 				return c
@@ -82,7 +81,7 @@ func byID() extsort.Order {
 // byPlace is the order of the partitions, and in each that of its primary key.
 func byPlace() extsort.Order {
 	return extsort.Order{
-		Key: func(r []byte, _ int) uint64 {
+		Key: func(r []byte) uint64 {
 			p := packed(r)
 			month, day := p.date().Split()
 			return uint64(month)<<36 | uint64(p.user())<<5 | uint64(day)

@@ -123,7 +123,7 @@ func appendDuplicate(b []byte, p packed, conflict bool, keptFile, keptLine int64
 // byLine is the order of the file.
 func byLine() extsort.Order {
 	return extsort.Order{
-		Key:  func(r []byte, _ int) uint64 { return binary.LittleEndian.Uint64(r[duplicateLine:]) },
+		Key:  func(r []byte) uint64 { return binary.LittleEndian.Uint64(r[duplicateLine:]) },
 		Rest: func(a, b []byte) int { return cmp.Compare(len(a), len(b)) }, // a line is there once
 	}
 }

@@ -23,7 +23,7 @@ func parseAmount(cell []byte, decimal string) (money.Amount, Fault) {
 			return a, 0
 		}
 	}
-	cell = trimSpace(cell)
+	cell = bytes.TrimSpace(cell)
 	if len(cell) == 0 {
 		return money.Amount{}, FaultMissingAmount
 	}
@@ -102,10 +102,10 @@ func dissectAmount(b []byte) (amountText, bool) {
 			b, ok = afterSign(b[n:], ok)
 		} else if r == '(' {
 			ok, signed, t.negative, parens = !signed, true, true, 1
-			b = trimSpace(b[n:])
+			b = bytes.TrimSpace(b[n:])
 		} else if n = markAtStart(b); n > 0 {
 			ok = t.mark == nil
-			t.mark, b = b[:n], trimSpace(b[n:])
+			t.mark, b = b[:n], bytes.TrimSpace(b[n:])
 		} else {
 			break
 		}
@@ -113,10 +113,10 @@ func dissectAmount(b []byte) (amountText, bool) {
 	for ok && len(b) > 0 {
 		if parens == 1 && b[len(b)-1] == ')' {
 			parens = 2
-			b = trimSpace(b[:len(b)-1])
+			b = bytes.TrimSpace(b[:len(b)-1])
 		} else if n := markAtEnd(b); n > 0 {
 			ok = t.mark == nil
-			t.mark, b = b[len(b)-n:], trimSpace(b[:len(b)-n])
+			t.mark, b = b[len(b)-n:], bytes.TrimSpace(b[:len(b)-n])
 		} else {
 			break
 		}
@@ -127,7 +127,7 @@ func dissectAmount(b []byte) (amountText, bool) {
 
 // afterSign lets a space follow a sign only where a currency mark comes next.
 func afterSign(b []byte, ok bool) ([]byte, bool) {
-	t := trimSpace(b)
+	t := bytes.TrimSpace(b)
 	return t, ok && (len(t) == len(b) || markAtStart(t) > 0)
 }
 
@@ -254,12 +254,4 @@ func onlyDigits(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// trimSpace is bytes.TrimSpace, with a way out for the cells that need none.
-func trimSpace(b []byte) []byte {
-	if n := len(b); n > 0 && (b[0]-'!' > '~'-'!' || b[n-1]-'!' > '~'-'!') {
-		return bytes.TrimSpace(b)
-	}
-	return b
 }

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -148,7 +149,7 @@ func FuzzDate(f *testing.F) {
 		got := clean.parseDate([]byte(cell))
 		var readings []civil.Date
 		for _, layout := range []string{"2006-01-02", "2006/01/02", "1/2/2006", "2/1/2006", "1-2-2006", "2-1-2006", "1.2.2006", "2.1.2006"} {
-			if when, err := time.Parse(layout, string(trimSpace([]byte(cell)))); err == nil {
+			if when, err := time.Parse(layout, string(bytes.TrimSpace([]byte(cell)))); err == nil {
 				readings = append(readings, civil.Date(when.Unix()/86400))
 			}
 		}

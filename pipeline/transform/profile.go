@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -215,8 +216,8 @@ func (t *tallying) Add(rec *extract.Record, row *Row) {
 	if rec.Fault != 0 {
 		return // there are no cells
 	}
-	date := trimSpace(rec.Cell(columnDate))
-	amount := trimSpace(rec.Cell(columnAmount))
+	date := bytes.TrimSpace(rec.Cell(columnDate))
+	amount := bytes.TrimSpace(rec.Cell(columnAmount))
 	t.shape = appendShape(t.shape[:0], date, false)
 	t.dates.add(t.shape, date, row.Line)
 	t.shape = appendShape(t.shape[:0], amount, true)
