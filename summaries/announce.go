@@ -10,32 +10,25 @@ import (
 )
 
 const (
+	// deferTrigger keeps the trigger of user_summary from announcing every statement of a
+	// transaction that announces its changes itself.
 	deferTrigger    = "SET LOCAL tally.announced = 'yes'"
 	announceChannel = "tally_summaries"
-	// maxNamedUsers bounds the users that an announcement names: 600 numbers of ten
-	// digits fit in the 8000 bytes of a notification.
+	// maxNamedUsers bounds the users that an announcement names: 600 numbers of ten digits fit
+	// in the 8000 bytes of a notification.
 	maxNamedUsers = 600
 )
 
-// announcement says that a commit has changed summaries.
+// announcement is the notification of a commit that changed summaries.
 type announcement struct {
 	epoch int64   // summary_epoch as of that commit
 	file  int64   // 0: not a load
 	users []int32 // nil: any
 }
 
-// deferAnnouncement keeps the trigger of user_summary from announcing every statement: the
-// caller will announce them together.
-func deferAnnouncement(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, deferTrigger); err != nil {
-		return fmt.Errorf("announce: %w", err)
-	}
-	return nil
-}
-
-// announce tells the caches, when tx commits, that these users' summaries have
-// changed. It locks the epoch until then, so it comes late. One notification a load:
-// committing one takes a lock of the whole server.
+// announce notifies the caches, when tx commits, that these users' summaries changed. It locks the
+// epoch until then, so it comes last. A load sends one notification: committing one takes a lock
+// of the whole server.
 func announce(ctx context.Context, tx pgx.Tx, fileID int64, users []int32) error {
 	if len(users) == 0 {
 		return nil
@@ -49,15 +42,11 @@ func announce(ctx context.Context, tx pgx.Tx, fileID int64, users []int32) error
 	return nil
 }
 
-// parseAnnouncement reads what tally_announce writes.
+// parseAnnouncement parses what tally_announce sends.
 func parseAnnouncement(payload string) (a announcement, err error) {
-	epoch, rest, _ := strings.Cut(payload, " ")
-	file, users, _ := strings.Cut(rest, " ")
-	if a.epoch, err = strconv.ParseInt(epoch, 10, 64); err != nil {
-		return a, fmt.Errorf("announcement: epoch: %w", err)
-	}
-	if a.file, err = strconv.ParseInt(file, 10, 64); err != nil {
-		return a, fmt.Errorf("announcement: file: %w", err)
+	var users string
+	if _, err := fmt.Sscanf(payload, "%d %d %s", &a.epoch, &a.file, &users); err != nil {
+		return a, fmt.Errorf("announcement %q: %w", payload, err)
 	}
 	if users == "*" {
 		return a, nil

@@ -1,6 +1,7 @@
 package summaries
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,33 +20,20 @@ const (
 	defaultFillTimeout = 10 * time.Second
 )
 
-// CacheConfig is what a Cache is made of. Store and Connect are required.
+// CacheConfig is the configuration of a Cache. Store and Connect are required.
 type CacheConfig struct {
 	// Store reads what the cache does not have.
 	Store Reader
-	// Connect opens the listener's own connection, to the primary: a session of its
-	// own, not one of a pooler's.
+	// Connect opens the listener's connection, to the primary and not through a pooler.
 	Connect func(ctx context.Context) (*pgx.Conn, error)
-	// Entries bounds how many users the cache remembers, those without a summary
-	// included; 0 means 100,000, some 70 MB.
+	// Entries bounds the users in the cache, those without a summary included; 0 means
+	// 100,000, some 70 MB.
 	Entries int
-	// Logger logs when the listener is lost and found; nil discards that.
+	// Logger logs the loss and return of the listener; nil discards that.
 	Logger *slog.Logger
 }
 
-func (c CacheConfig) check() error {
-	switch {
-	case c.Store == nil:
-		return errors.New("summaries: CacheConfig.Store is missing")
-	case c.Connect == nil:
-		return errors.New("summaries: CacheConfig.Connect is missing")
-	case c.Entries < 0:
-		return errors.New("summaries: CacheConfig.Entries is negative")
-	}
-	return nil
-}
-
-// Reader is what a cache reads from. [Store] is one.
+// Reader reads summaries for a cache. [Store] is one.
 type Reader interface {
 	// Get returns a user's summary, or [ErrNotFound].
 	Get(ctx context.Context, userID int32) (Summary, error)
@@ -53,12 +41,12 @@ type Reader interface {
 	Read(ctx context.Context, userID int32) (Reading, error)
 }
 
-// Reading is what one statement saw.
+// Reading is the result of one statement.
 type Reading struct {
 	Summary Summary
 	Found   bool
-	// Epoch counts the commits that the statement saw. The summary has in it every
-	// announcement up to Epoch, and none after.
+	// Epoch counts the commits that the statement saw: the summary includes every announcement
+	// up to Epoch, and none after.
 	Epoch int64
 }
 
@@ -69,23 +57,21 @@ func (r Reading) answer() (Summary, error) {
 	return r.Summary, nil
 }
 
-// Cache remembers summaries, and that users have none. It answers from memory only
-// while its listener receives every notification ([Cache.Listen]), and then never from
-// before a commit whose notification has been applied; at any other time it answers from
-// the database and stores nothing. It is safe for concurrent use.
+// Cache stores summaries, and that users have none. It answers from memory only while its listener
+// receives every notification ([Cache.Listen]), and then never from before a commit whose
+// notification was applied; otherwise it answers from the database and stores nothing. It is safe for
+// concurrent use.
 //
-// Each commit that changes a summary moves summary_epoch and announces the epoch, in
-// the order of commits. A reading carries the epoch that its statement saw, so that
-// it is stored only if it includes everything that has been announced: a reading that
-// was overtaken by a commit while it was in flight, or that came from a replica which
-// lags behind, is answered and not stored.
+// Each commit that changes a summary increments summary_epoch and announces it, in the order of
+// commits. A reading is stored only if its epoch includes every announcement so far: one that a commit
+// overtook in flight, or that comes from a lagging replica, is answered and not stored.
 type Cache struct {
 	reader   Reader
 	connect  func(context.Context) (*pgx.Conn, error)
 	logger   *slog.Logger
 	entries  *otter.Cache[int32, *entry]
 	inFlight singleflight.Group
-	session  atomic.Pointer[session] // nil while there is no listener
+	session  atomic.Pointer[session] // nil without a listener
 	numbers  atomic.Int64            // of sessions
 	hits     atomic.Int64
 	misses   atomic.Int64
@@ -99,8 +85,8 @@ type session struct {
 	all     atomic.Int64 // the last one that was announced for all users
 }
 
-// raise raises a mark, which never falls: announcements come in order, but the first
-// ones may be older than the epoch that the session began with.
+// raise raises a mark, and never lowers it: announcements come in order, but the first ones may be
+// older than the session's first epoch.
 func raise(mark *atomic.Int64, epoch int64) {
 	if epoch > mark.Load() { // only the listener writes it
 		mark.Store(epoch)
@@ -114,65 +100,57 @@ type entry struct {
 	memo    Memo
 }
 
-func (e *entry) current(s *session) bool { return e.session == s && e.Epoch >= s.all.Load() }
-
-// NewCache makes an empty cache, which is of use once [Cache.Listen] runs.
+// NewCache makes an empty cache, which is inactive without [Cache.Listen].
 func NewCache(c CacheConfig) (*Cache, error) {
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	if c.Entries == 0 {
-		c.Entries = defaultEntries
+	switch {
+	case c.Store == nil:
+		return nil, errors.New("summaries: CacheConfig.Store is missing")
+	case c.Connect == nil:
+		return nil, errors.New("summaries: CacheConfig.Connect is missing")
+	case c.Entries < 0:
+		return nil, errors.New("summaries: CacheConfig.Entries is negative")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	entries, err := otter.New(&otter.Options[int32, *entry]{MaximumSize: c.Entries})
+	entries, err := otter.New(&otter.Options[int32, *entry]{MaximumSize: cmp.Or(c.Entries, defaultEntries)})
 	if err != nil {
 		return nil, fmt.Errorf("summaries: cache: %w", err)
 	}
 	return &Cache{reader: c.Store, connect: c.Connect, logger: c.Logger, entries: entries}, nil
 }
 
-// Get returns a user's summary, or [ErrNotFound]. Concurrent callers of the same user
-// share one read of the database.
+// Get returns a user's summary, or [ErrNotFound]. Concurrent callers of the same user share one read of
+// the database.
 func (c *Cache) Get(ctx context.Context, userID int32) (Summary, error) {
 	s := c.session.Load()
 	if s == nil {
 		c.past.Add(1)
 		return c.reader.Get(ctx, userID)
 	}
-	if e, ok := c.entries.GetIfPresent(userID); ok && e.current(s) {
+	if e, ok := c.entries.GetIfPresent(userID); ok && e.session == s && e.Epoch >= s.all.Load() {
 		c.hits.Add(1)
 		return e.answer()
 	}
 	c.misses.Add(1)
-	r, err := c.fill(ctx, s, userID)
+	// A shared reading may have begun before an announcement that was applied before this call.
+	// Another one begins later: its result is the answer, even from a lagging replica.
+	applied := s.applied.Load()
+	r, err := c.share(ctx, s, userID)
+	if err == nil && r.Epoch < applied {
+		r, err = c.share(ctx, s, userID)
+	}
 	if err != nil {
 		return Summary{}, err
 	}
 	return r.answer()
 }
 
-// fill reads, sharing the reading with other callers of the same user. A reading that was
-// in flight already may be older than what had been announced when this caller came: then
-// another one is made, which began later. Its result is the answer, even if it comes from
-// a replica that lags behind.
-func (c *Cache) fill(ctx context.Context, s *session, userID int32) (Reading, error) {
-	applied := s.applied.Load()
-	r, err := c.share(ctx, s, userID)
-	if err == nil && r.Epoch < applied {
-		return c.share(ctx, s, userID)
-	}
-	return r, err
-}
-
 // share reads, or waits for the reading of the user that is in flight.
 func (c *Cache) share(ctx context.Context, s *session, userID int32) (Reading, error) {
 	key := strconv.FormatInt(s.number, 36) + "/" + strconv.FormatInt(int64(userID), 36)
 	flight := c.inFlight.DoChan(key, func() (any, error) {
-		// Not with the first caller's context: the others still need the answer when
-		// that one is cancelled.
+		// When the first caller is cancelled, the others still need the answer.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultFillTimeout)
 		defer cancel()
 		r, err := c.reader.Read(ctx, userID)
@@ -190,15 +168,13 @@ func (c *Cache) share(ctx context.Context, s *session, userID int32) (Reading, e
 	}
 }
 
-// store stores a reading that includes everything that was announced. The check is
-// made under the lock of the entry, and apply raises the mark before it drops entries:
-// either the check sees the mark, or the drop sees the entry.
+// store stores a reading that includes every announcement so far. It compares under the lock of the
+// entry, and apply raises the mark before it drops entries: either store sees the mark, or apply
+// sees the entry.
 func (c *Cache) store(s *session, userID int32, r Reading) {
 	c.entries.Compute(userID, func(old *entry, found bool) (*entry, otter.ComputeOp) {
-		if c.session.Load() != s || r.Epoch < s.applied.Load() {
-			return old, otter.CancelOp
-		}
-		if found && old.session == s && old.Epoch > r.Epoch {
+		newer := found && old.session == s && old.Epoch > r.Epoch
+		if newer || c.session.Load() != s || r.Epoch < s.applied.Load() {
 			return old, otter.CancelOp
 		}
 		stored := &entry{Reading: r, session: s}
@@ -207,7 +183,7 @@ func (c *Cache) store(s *session, userID int32, r Reading) {
 	})
 }
 
-// apply drops what an announcement has overtaken.
+// apply drops entries that are older than an announcement.
 func (c *Cache) apply(s *session, a announcement) {
 	raise(&s.applied, a.epoch)
 	if a.users == nil {
@@ -224,8 +200,7 @@ func (c *Cache) apply(s *session, a announcement) {
 	}
 }
 
-// activate begins to answer from memory, which is empty. The epoch was read after the
-// connection began to listen.
+// activate begins to answer from memory, which is empty. The epoch was read after LISTEN.
 func (c *Cache) activate(epoch int64) *session {
 	c.entries.InvalidateAll()
 	s := &session{number: c.numbers.Add(1)}
@@ -235,8 +210,7 @@ func (c *Cache) activate(epoch int64) *session {
 	return s
 }
 
-// deactivate sends all callers to the database, before anything else is done about a
-// listener that is lost.
+// deactivate sends all callers to the database, at once when the listener is lost.
 func (c *Cache) deactivate() {
 	c.session.Store(nil)
 	c.entries.InvalidateAll()

@@ -11,37 +11,37 @@ import (
 	"github.com/opentax/tally/internal/money"
 )
 
-// Deltas is what a load changes of the rollups: for each key of each of them, the
-// transactions added and removed, and by how much the amount moves. Its memory is
-// bounded, however many keys there are. It is for one goroutine, and must be closed.
+// Deltas are a load's changes of the rollups: for each key of each of them, the transactions added
+// and removed, and the difference of the amount. Its memory is bounded, however many keys there are.
+// It is for one goroutine, and must be closed.
 type Deltas struct {
 	added   int64
 	amount  money.Sum
 	rollups []*rollupDeltas
 }
 
-// NewDeltas makes an empty set; ctx ends what it writes to disk.
+// NewDeltas makes an empty set; ctx ends its writes to disk.
 func NewDeltas(ctx context.Context) *Deltas {
 	d := &Deltas{}
 	for _, r := range Rollups() {
-		d.rollups = append(d.rollups, newRollupDeltas(ctx, r))
+		d.rollups = append(d.rollups, &rollupDeltas{Rollup: r, indexes: map[uint64]int32{}, sorter: extsort.New(ctx, byKey(), extsort.Limits{})})
 	}
 	return d
 }
 
-// Add notes a transaction that is added.
+// Add adds a transaction.
 func (d *Deltas) Add(user int32, date civil.Date, amount money.Sum) error {
 	d.added++
 	d.amount = d.amount.Plus(amount)
-	return d.note(user, date, delta{added: 1, amount: amount})
+	return d.change(user, date, delta{added: 1, amount: amount})
 }
 
-// Remove notes a transaction that is removed.
+// Remove removes a transaction.
 func (d *Deltas) Remove(user int32, date civil.Date, amount money.Sum) error {
-	return d.note(user, date, delta{removed: 1, amount: amount.Neg()})
+	return d.change(user, date, delta{removed: 1, amount: amount.Neg()})
 }
 
-func (d *Deltas) note(user int32, date civil.Date, change delta) error {
+func (d *Deltas) change(user int32, date civil.Date, change delta) error {
 	for _, r := range d.rollups {
 		change.key = r.key(user, date)
 		if err := r.add(change); err != nil {
@@ -54,7 +54,7 @@ func (d *Deltas) note(user int32, date civil.Date, change delta) error {
 // Added counts the transactions that are added.
 func (d *Deltas) Added() int64 { return d.added }
 
-// Amount is the sum of those.
+// Amount is the sum of the transactions that are added.
 func (d *Deltas) Amount() money.Sum { return d.amount }
 
 // Close releases memory and files.
@@ -76,13 +76,9 @@ func (d delta) plus(e delta) delta {
 	return d
 }
 
-// empty reports whether it is of no transaction.
-func (d delta) empty() bool { return d.added|d.removed == 0 }
-
 func (d delta) transactions() int64 { return d.added - d.removed }
 
-// rollupDeltas sums the deltas of one rollup by key: some in memory, which go to a sorter
-// when there are too many, and in the end.
+// rollupDeltas sums the deltas of one rollup by key, in memory as far as they fit, then in a sorter.
 type rollupDeltas struct {
 	Rollup
 	sums    []delta
@@ -93,12 +89,8 @@ type rollupDeltas struct {
 // maxSums bounds the deltas in memory, of some 70 bytes each.
 const maxSums = 1 << 19
 
-func newRollupDeltas(ctx context.Context, r Rollup) *rollupDeltas {
-	return &rollupDeltas{Rollup: r, indexes: map[uint64]int32{}, sorter: extsort.New(ctx, byKey(), extsort.Limits{})}
-}
-
 func (r *rollupDeltas) add(d delta) error {
-	if r.large() { // there is next to nothing to sum
+	if r.large() { // hardly two of a key
 		return r.sort(&d)
 	}
 	if i, ok := r.indexes[d.key]; ok {
@@ -115,7 +107,7 @@ func (r *rollupDeltas) add(d delta) error {
 	return nil
 }
 
-// spill empties the memory into the sorter.
+// spill moves the sums from memory to the sorter.
 func (r *rollupDeltas) spill() error {
 	for i := range r.sums {
 		if err := r.sort(&r.sums[i]); err != nil {
@@ -133,7 +125,7 @@ func (r *rollupDeltas) sort(d *delta) error {
 	return r.sorter.Add(record[:])
 }
 
-// each gives the delta of every key in the order of the keys. It can be called once.
+// each yields the delta of every key in order of the keys. It can be called once.
 func (r *rollupDeltas) each(yield func(delta) error) error {
 	if err := r.spill(); err != nil {
 		return err
@@ -144,19 +136,16 @@ func (r *rollupDeltas) each(yield func(delta) error) error {
 		return err
 	}
 	var sum delta
-	for {
+	for end := false; !end; {
 		record, err := merge.Next()
-		if errors.Is(err, io.EOF) && sum.empty() {
-			return nil
-		}
-		if errors.Is(err, io.EOF) {
-			return yield(sum)
-		}
-		if err != nil {
+		if end = errors.Is(err, io.EOF); err != nil && !end {
 			return err
 		}
-		next := decodeDelta(record)
-		if next.key != sum.key && !sum.empty() {
+		var next delta
+		if !end {
+			next = decodeDelta(record)
+		}
+		if sum.added|sum.removed != 0 && (end || next.key != sum.key) {
 			if err := yield(sum); err != nil {
 				return err
 			}
@@ -164,6 +153,7 @@ func (r *rollupDeltas) each(yield func(delta) error) error {
 		}
 		sum = next.plus(sum)
 	}
+	return nil
 }
 
 const deltaBytes = 5 * 8
@@ -185,7 +175,7 @@ func decodeDelta(b []byte) delta {
 	}
 }
 
-// byKey sorts deltas by key; a sum does not depend on the order of equal keys.
+// byKey sorts deltas by key. The order of equal keys does not change their sum.
 func byKey() extsort.Order {
 	return extsort.Order{
 		Key:  func(r []byte) uint64 { return binary.LittleEndian.Uint64(r) },

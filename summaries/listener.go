@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,22 +11,19 @@ import (
 )
 
 const (
-	// heartbeat is the time after which an idle connection is pinged, and the time that
-	// it has for the answer. A network that drops packets can hide a commit for twice
-	// this.
+	// heartbeat is the time until an idle connection is pinged, and the timeout of the ping.
+	// A network that drops packets can hide a commit for twice this.
 	heartbeat  = 5 * time.Second
 	firstRetry = 100 * time.Millisecond
 	maxRetry   = 5 * time.Second
 	closeWait  = time.Second
 )
 
-// errPooler says that the connection is not a session of the server's: LISTEN would
-// be forgotten with the next transaction.
+// errPooler: LISTEN would end with the next transaction.
 var errPooler = errors.New("the connection goes through a pooler, which loses notifications")
 
-// Listen keeps the cache active until ctx is done: it receives notifications on a
-// connection of its own, and makes a new one when that is lost. Behind a pooler it never
-// listens, and the cache stays inactive.
+// Listen keeps the cache active until ctx is done: it receives notifications on a connection of its
+// own, and reconnects. Through a pooler the cache stays inactive.
 func (c *Cache) Listen(ctx context.Context) {
 	defer c.deactivate()
 	wait, quiet := firstRetry, false
@@ -39,8 +35,9 @@ func (c *Cache) Listen(ctx context.Context) {
 		if listened {
 			wait, quiet = firstRetry, false
 		}
-		if !quiet { // once for each loss, not for each try
-			c.logger.LogAttrs(ctx, slog.LevelWarn, "summaries are read from the database until notifications are received again", slog.Any("error", err))
+		if !quiet { // once for each loss, not for each retry
+			c.logger.WarnContext(ctx, "summaries are read from the database until notifications are received again",
+				"error", fmt.Errorf("listen: %w", err))
 			quiet = true
 		}
 		select {
@@ -64,14 +61,14 @@ func (c *Cache) listen(ctx context.Context) (listened bool, err error) {
 	for {
 		notification, err := awaitNotification(ctx, conn)
 		if err != nil {
-			return true, fmt.Errorf("listen: %w", err)
+			return true, err
 		}
 		if notification == nil {
 			continue
 		}
 		a, err := parseAnnouncement(notification.Payload)
 		if err != nil {
-			return true, err // what it announced is unknown, so all is dropped
+			return true, err // all entries are dropped
 		}
 		c.apply(s, a)
 	}
@@ -79,14 +76,14 @@ func (c *Cache) listen(ctx context.Context) (listened bool, err error) {
 
 const epochQuery = "SELECT epoch, pg_backend_pid() FROM summary_epoch"
 
-// subscribe begins to listen, and reads the epoch after that: what was committed
-// before is in the epoch, what is committed later will be announced.
+// subscribe listens, then reads the epoch: it includes earlier commits, and later ones will be
+// announced.
 func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*heartbeat)
 	defer cancel()
 	conn, err := c.connect(ctx)
 	if err != nil {
-		return nil, 0, fmt.Errorf("listen: connect: %w", err)
+		return nil, 0, fmt.Errorf("connect: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -94,21 +91,20 @@ func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err er
 		}
 	}()
 	if _, err := conn.Exec(ctx, "LISTEN "+announceChannel); err != nil {
-		return nil, 0, fmt.Errorf("listen: %w", err)
+		return nil, 0, err
 	}
 	var pid uint32
 	err = conn.QueryRow(ctx, epochQuery, pgx.QueryExecModeExec).Scan(&epoch, &pid)
 	if err != nil {
-		return nil, 0, fmt.Errorf("listen: epoch: %w", err)
+		return nil, 0, fmt.Errorf("epoch: %w", err)
 	}
 	if pid != conn.PgConn().PID() {
-		return nil, 0, fmt.Errorf("listen: %w", errPooler)
+		return nil, 0, errPooler
 	}
 	return conn, epoch, nil
 }
 
-// awaitNotification returns nil after a while in which there was none, and the
-// connection was found alive.
+// awaitNotification returns nil if there was none, and the connection answered a ping.
 func awaitNotification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
 	waiting, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
@@ -116,13 +112,13 @@ func awaitNotification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notificatio
 	if err == nil || waiting.Err() == nil || ctx.Err() != nil || conn.IsClosed() {
 		return n, err
 	}
-	asking, cancel := context.WithTimeout(ctx, heartbeat)
+	pinging, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
-	return nil, conn.Ping(asking)
+	return nil, conn.Ping(pinging)
 }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
-	_ = conn.Close(ctx) // it is given up either way
+	_ = conn.Close(ctx) // it is not used again
 }

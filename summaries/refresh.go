@@ -2,7 +2,7 @@ package summaries
 
 import (
 	"context"
-	_ "embed" // for the SQL files
+	_ "embed" // for refresh.sql
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -14,23 +14,21 @@ import (
 //go:embed refresh.sql
 var refreshSQL string
 
-// Refresh moves every rollup by the deltas of the load of a file, in the caller's
-// transaction, which has set tally.writer and lets no other load write. The cost
-// grows with the deltas, not with the tables. It returns how many users had a
-// transaction added. The deltas are used up.
+// Refresh adds the deltas of the load of a file to every rollup, in the caller's transaction, which
+// has set tally.writer and excludes other loads. The cost grows with the deltas, not with the tables.
+// It returns how many users had a transaction added. The deltas can be used once.
 //
-// The caches are notified when the transaction commits; see [Cache]. What follows in
-// the transaction must be short, since no other change of a summary can commit
-// meanwhile.
+// The caches are notified when the transaction commits; see [Cache]. What follows in the transaction
+// must be short, since no other change of a summary can commit meanwhile.
 func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int64, err error) {
-	if err := deferAnnouncement(ctx, tx); err != nil {
-		return 0, err
+	if _, err := tx.Exec(ctx, deferTrigger); err != nil {
+		return 0, fmt.Errorf("announce: %w", err)
 	}
 	var changed []int32 // users: all of them, or one more than can be named
 	for _, r := range d.rollups {
-		note := func(delta) {}
+		f := refresh{rollupDeltas: r, tx: tx, statements: sqlfile.Parse(refreshSQL), fileID: fileID, copied: func(delta) {}}
 		if r.Table == userSummary {
-			note = func(d delta) {
+			f.copied = func(d delta) {
 				if d.added > 0 {
 					users++
 				}
@@ -39,7 +37,6 @@ func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int
 				}
 			}
 		}
-		f := refresh{rollupDeltas: r, tx: tx, statements: sqlfile.Parse(refreshSQL), fileID: fileID, note: note}
 		if err := f.run(ctx); err != nil {
 			return 0, fmt.Errorf("refresh %s: %w", r.Table, err)
 		}
@@ -47,14 +44,14 @@ func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int
 	return users, announce(ctx, tx, fileID, changed)
 }
 
-// refresh is that of one rollup. It calls note with the delta of every key.
+// refresh refreshes one rollup.
 type refresh struct {
 	*rollupDeltas
 	tx         pgx.Tx
 	statements sqlfile.Statements
 	fileID     int64
-	note       func(delta)
-	removals   bool // of keys that have no transaction more than before
+	copied     func(delta) // called with the delta of every key
+	removals   bool        // of keys that have no more transactions than before
 }
 
 func (f *refresh) run(ctx context.Context) error {
@@ -69,8 +66,8 @@ func (f *refresh) run(ctx context.Context) error {
 	return f.move(ctx)
 }
 
-// fill copies the deltas into the empty table: what is removed was added as well. A large
-// table gets its primary key afterwards, in half the time.
+// fill copies the deltas into the empty table. A large table gets its primary key afterwards, in
+// half the time.
 func (f *refresh) fill(ctx context.Context) error {
 	columns := append(f.KeyColumns(), "total_transactions", "total_amount")
 	if f.Versioned {
@@ -88,7 +85,7 @@ func (f *refresh) fill(ctx context.Context) error {
 	return f.exec(ctx, "add_key")
 }
 
-// move adds the deltas to the rows that there are.
+// move adds the deltas to the rows of the table.
 func (f *refresh) move(ctx context.Context) error {
 	if err := f.exec(ctx, "delta"); err != nil {
 		return err
@@ -96,31 +93,29 @@ func (f *refresh) move(ctx context.Context) error {
 	if err := f.copy(ctx, "refresh_delta", append(f.KeyColumns(), "n", "amount")); err != nil {
 		return err
 	}
-	names := []string{"upsert", "drop_delta"}
 	if f.removals {
-		names = []string{"delete", "update", "upsert", "drop_delta"}
-	}
-	for _, name := range names {
-		if err := f.exec(ctx, name); err != nil {
+		if err := f.exec(ctx, "delete", "update"); err != nil {
 			return err
+		}
+	}
+	return f.exec(ctx, "upsert", "drop_delta")
+}
+
+func (f *refresh) exec(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		sql, args := f.statement(f.statements, name, f.fileID)
+		if _, err := f.tx.Exec(ctx, sql, args...); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (f *refresh) exec(ctx context.Context, name string) error {
-	sql, args := f.statement(f.statements, name, f.fileID)
-	if _, err := f.tx.Exec(ctx, sql, args...); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-
-// copy sends the deltas, in the order of the keys.
+// copy sends the deltas, in order of the keys.
 func (f *refresh) copy(ctx context.Context, table string, columns []string) error {
 	_, err := pgcopy.Copy(ctx, f.tx.Conn(), table, columns, func(w *pgcopy.Writer) error {
 		return f.each(func(d delta) error {
-			f.note(d)
+			f.copied(d)
 			f.removals = f.removals || d.transactions() <= 0
 			if err := w.Row(len(columns)); err != nil {
 				return err

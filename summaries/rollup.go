@@ -9,19 +9,19 @@ import (
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
-// A Rollup is a table of the count (total_transactions) and the exact sum
-// (total_amount) of transactions by key. Refresh, verify, export, report and plans range
-// over [Rollups], so that a new rollup is declared here and nowhere else.
+// A Rollup is a table of the count (total_transactions) and the exact sum (total_amount) of
+// transactions by key. Refresh, verify, export, report and plans range over [Rollups]: a new rollup
+// is declared only here.
 type Rollup struct {
 	Table string
 	// Keys are the columns of the primary key, at most two.
 	Keys []Key
-	// Versioned rows carry version, file_id and updated_at: how often, by which file and
-	// when the row changed last.
+	// Versioned rows have version, file_id and updated_at: the number of changes, and the file
+	// and time of the last one.
 	Versioned bool
 }
 
-// Rollups are all rollups there are.
+// Rollups are all rollups.
 func Rollups() []Rollup {
 	return []Rollup{
 		{Table: "user_months", Keys: []Key{ByUser, ByMonth}},
@@ -33,7 +33,7 @@ func Rollups() []Rollup {
 // userSummary is the rollup whose changes are announced to the caches.
 const userSummary = "user_summary"
 
-// Key is what a column of a rollup's key is of a transaction.
+// Key is a column of a rollup's key.
 type Key int
 
 // The keys.
@@ -46,7 +46,7 @@ const (
 // Column is the column's name.
 func (k Key) Column() string { return [...]string{"user_id", "transaction_date", "month"}[k] }
 
-// expression is the column's value in SQL over transactions.
+// expression is the column in a query over transactions.
 func (k Key) expression() string {
 	if k == ByMonth {
 		return "date_trunc('month', transaction_date)::date"
@@ -54,7 +54,7 @@ func (k Key) expression() string {
 	return k.Column()
 }
 
-// of is the key of a transaction as a number, in the order of the column.
+// of is the column of a transaction, as a number in the same order.
 func (k Key) of(user int32, date civil.Date) int32 {
 	switch k {
 	case ByUser:
@@ -66,7 +66,7 @@ func (k Key) of(user int32, date civil.Date) int32 {
 	}
 }
 
-// write sends a number that of gave as the column's value.
+// write sends a number of that kind as the column's value.
 func (k Key) write(w *pgcopy.Writer, n int32) {
 	switch k {
 	case ByUser:
@@ -78,8 +78,7 @@ func (k Key) write(w *pgcopy.Writer, n int32) {
 	}
 }
 
-// key is the key of a transaction: its columns, each in 32 bits, in the order of the
-// primary key.
+// key is the key of a transaction: its columns, each in 32 bits, in the order of the primary key.
 func (r Rollup) key(user int32, date civil.Date) (key uint64) {
 	for _, k := range r.Keys {
 		key = key<<32 | uint64(uint32(k.of(user, date))^signBit)
@@ -87,7 +86,7 @@ func (r Rollup) key(user int32, date civil.Date) (key uint64) {
 	return key
 }
 
-// signBit puts negative numbers before the others.
+// signBit sorts negative numbers before the others.
 const signBit = 1 << 31
 
 // column is the i-th column of a key.
@@ -95,14 +94,14 @@ func (r Rollup) column(key uint64, i int) int32 {
 	return int32(uint32(key>>(32*(len(r.Keys)-1-i))) ^ signBit)
 }
 
-// PerUser reports whether the rollup has rows for each user, so that it grows with them
-// and a load touches it all over.
+// PerUser reports whether the rollup has rows for each user: it grows with them, and a load changes
+// pages everywhere.
 func (r Rollup) PerUser() bool { return slices.Contains(r.Keys, ByUser) }
 
 // large reports whether there are nearly as many keys as transactions.
 func (r Rollup) large() bool { return len(r.Keys) > 1 }
 
-// Columns are the columns, those left out that say when a row was written.
+// Columns are the columns, without updated_at.
 func (r Rollup) Columns() []string {
 	columns := append(r.KeyColumns(), "total_transactions", "total_amount")
 	if r.Versioned {
@@ -122,7 +121,7 @@ func (r Rollup) KeyColumns() []string {
 
 func (r Rollup) keys() string { return strings.Join(r.KeyColumns(), ", ") }
 
-// forKeys joins a text of every key.
+// forKeys joins the texts of all keys.
 func (r Rollup) forKeys(separator string, text func(Key) string) string {
 	all := make([]string, len(r.Keys))
 	for i, k := range r.Keys {
@@ -131,7 +130,7 @@ func (r Rollup) forKeys(separator string, text func(Key) string) string {
 	return strings.Join(all, separator)
 }
 
-// match compares the key in two tables.
+// match is the condition that two tables have the same key.
 func (r Rollup) match(one, other string) string {
 	return r.forKeys(" AND ", func(k Key) string { return one + "." + k.Column() + " = " + other + "." + k.Column() })
 }
@@ -141,8 +140,7 @@ func (r Rollup) selected() string {
 	return r.forKeys(", ", func(k Key) string { return k.expression() + " AS " + k.Column() })
 }
 
-// statement is one of refresh.sql for this rollup, with the arguments of the load of a
-// file.
+// statement is a statement of refresh.sql for this rollup, with its arguments for the load of a file.
 func (r Rollup) statement(statements sqlfile.Statements, name string, fileID int64) (sql string, args []any) {
 	column, value, stamp := "", "", ""
 	if r.Versioned {

@@ -11,7 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/maypok86/otter/v2"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/postgres"
 )
@@ -19,7 +21,7 @@ import (
 // maxRuns bounds the files whose runs are remembered, at less than 1 MB.
 const maxRuns = 10_000
 
-// ErrNotFound says that a user has no transactions.
+// ErrNotFound is returned for a user without transactions.
 var ErrNotFound = errors.New("the user has no transactions")
 
 // Summary is the count and exact sum of one user's transactions.
@@ -32,31 +34,29 @@ type Summary struct {
 	Version      int64     `bun:"version"`         // counts the changes of this summary
 	FileID       int64     `bun:"file_id"`         // the last file that changed it
 	RunID        int64     `bun:"run_id,scanonly"` // the run of that file; 0 where the ledger does not have it
-	UpdatedAt    time.Time `bun:"updated_at"`      // when that file's load began, and a second later than any time before
-	// Memo is shared by those who get this summary from memory; nil where it comes
-	// from the database.
+	UpdatedAt    time.Time `bun:"updated_at"`      // the start of that file's load, at least a second after the last change
+	// Memo is shared by all who get this summary from memory; nil from the database.
 	Memo *Memo `bun:"-"`
 }
 
-// Memo is a place for what is made of a summary, to be made once while the summary is
-// kept in memory. It goes when the summary does. A nil one is of use, and keeps nothing.
-type Memo struct{ made atomic.Pointer[any] }
+// Memo holds a value that is derived once from a summary, and goes with it. A nil one holds nothing.
+type Memo struct{ value atomic.Pointer[any] }
 
-// Load returns what was stored, nil for nothing.
+// Load returns the stored value, nil for none.
 func (m *Memo) Load() any {
 	if m == nil {
 		return nil
 	}
-	if made := m.made.Load(); made != nil {
-		return *made
+	if value := m.value.Load(); value != nil {
+		return *value
 	}
 	return nil
 }
 
-// Store keeps what was made. It must never change from then on.
-func (m *Memo) Store(made any) {
+// Store stores a value, which must never change from then on.
+func (m *Memo) Store(value any) {
 	if m != nil {
-		m.made.Store(&made)
+		m.value.Store(&value)
 	}
 }
 
@@ -70,7 +70,7 @@ type Store struct {
 	runs *otter.Cache[int64, int64] // by file
 }
 
-// NewStore reads through pool, which stays the caller's to close.
+// NewStore reads through pool, which the caller closes.
 func NewStore(pool *pgxpool.Pool) *Store {
 	return &Store{pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns})}
 }
@@ -81,32 +81,34 @@ const summaryColumns = `
 const summaryQuery = `SELECT` + summaryColumns + `
 FROM user_summary s WHERE s.user_id = $1`
 
-// readingQuery sees the summary and the epoch in one snapshot, and gives a row where
-// there is no summary, too.
+// readingQuery reads the summary and the epoch in one snapshot, and gives a row without a summary, too.
 const readingQuery = `SELECT` + summaryColumns + `, e.epoch
 FROM summary_epoch e LEFT JOIN user_summary s ON s.user_id = $1`
 
 const runQuery = "SELECT run_id FROM etl_files WHERE id = $1"
 
-// Get returns a user's summary, or [ErrNotFound]. It is one read by primary key,
-// on one prepared statement a connection, and another one for a file that no look-up
-// has met before.
+// Get returns a user's summary, or [ErrNotFound]. It is one read by primary key, by one prepared
+// statement a connection, and another one for a file that no look-up has met before.
 func (s *Store) Get(ctx context.Context, userID int32) (Summary, error) {
+	return s.one(ctx, "look up a summary", userID, summaryQuery, userID)
+}
+
+func (s *Store) one(ctx context.Context, doing string, userID int32, query string, args ...any) (Summary, error) {
 	sum := Summary{UserID: userID}
-	err := s.pool.QueryRow(ctx, summaryQuery, pgx.QueryExecModeCacheStatement, userID).
+	err := s.pool.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...).
 		Scan(&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Summary{}, ErrNotFound
 	}
 	if err != nil {
-		return Summary{}, fmt.Errorf("look up a summary: %w", err)
+		return Summary{}, fmt.Errorf("%s: %w", doing, err)
 	}
 	sum.RunID, err = s.runOf(ctx, sum.FileID)
 	return sum, err
 }
 
-// Read returns a user's summary, or that there is none, and the epoch of the same
-// moment; see [Cache]. It costs one page more than Get.
+// Read returns a user's summary, if there is one, and the epoch of the same snapshot; see [Cache]. It
+// reads one page more than Get.
 func (s *Store) Read(ctx context.Context, userID int32) (Reading, error) {
 	var r Reading
 	var transactions, version, file *int64
@@ -125,9 +127,8 @@ func (s *Store) Read(ctx context.Context, userID int32) (Reading, error) {
 	return r, err
 }
 
-// runOf is the run of a file, 0 where the ledger does not have it. What the ledger has
-// never changes, so it is asked once for each file: asked with every summary, it took
-// 7 % of a look-up's time.
+// runOf is the run of a file, 0 if the ledger does not have it. It never changes, so it is read once
+// for each file: read with every summary, it took 7 % of a look-up's time.
 func (s *Store) runOf(ctx context.Context, fileID int64) (run int64, err error) {
 	if run, ok := s.runs.GetIfPresent(fileID); ok {
 		return run, nil
@@ -141,4 +142,60 @@ func (s *Store) runOf(ctx context.Context, fileID int64) (run int64, err error) 
 	}
 	s.runs.Set(fileID, run)
 	return run, nil
+}
+
+// selectSummaries selects whole summaries, each with the run that last changed it.
+func selectSummaries(db *bun.DB) *bun.SelectQuery {
+	return db.NewSelect().Model((*Summary)(nil)).
+		ColumnExpr("?TableColumns, (SELECT run_id FROM etl_files WHERE id = summary.file_id) AS run_id")
+}
+
+func selectMany(db *bun.DB, userIDs []int32) *bun.SelectQuery {
+	return selectSummaries(db).Where("user_id IN (?)", bun.List(userIDs)).Order("user_id")
+}
+
+// Many returns the summaries of these users, as far as they have one, in order of their ids.
+func (s *Store) Many(ctx context.Context, userIDs []int32) (list []Summary, err error) {
+	if err := selectMany(s.db, userIDs).Scan(ctx, &list); err != nil {
+		return nil, fmt.Errorf("look up summaries: %w", err)
+	}
+	return list, nil
+}
+
+// Order is a column that a list of users is sorted by.
+type Order string
+
+// The orders, each descending; equal users are in order of their ids.
+const (
+	ByAmount       Order = "total_amount"
+	ByTransactions Order = "total_transactions"
+)
+
+func selectTop(db *bun.DB, by Order, limit int) *bun.SelectQuery {
+	return selectSummaries(db).OrderExpr("? DESC, user_id", bun.Ident(by)).Limit(int64(limit))
+}
+
+// Top returns the first users in an order, at most limit. It reads every summary: every load, and
+// every change of a summary, would have to write an index for it.
+func (s *Store) Top(ctx context.Context, by Order, limit int) (list []Summary, err error) {
+	if by != ByAmount && by != ByTransactions {
+		return nil, fmt.Errorf("list the top users: by %q, want %s or %s", by, ByAmount, ByTransactions)
+	}
+	if err := selectTop(s.db, by, limit).Scan(ctx, &list); err != nil {
+		return nil, fmt.Errorf("list the top users: %w", err)
+	}
+	return list, nil
+}
+
+// listReads are the lists of summaries, from a database that only writes statements.
+func listReads(s explain.Sample) []explain.Query {
+	db, whole := bun.NewDB(nil, pgdialect.New()), explain.Expectation{WholeTable: true}
+	return []explain.Query{
+		{
+			Name: "many", Purpose: "each list of summaries by ids", SQL: selectMany(db, s.UserIDs).String(),
+			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey"}},
+		},
+		{Name: "top_by_amount", Purpose: "each list of the top users", SQL: selectTop(db, ByAmount, page).String(), Expect: whole},
+		{Name: "top_by_transactions", Purpose: "each list of the top users", SQL: selectTop(db, ByTransactions, page).String(), Expect: whole},
+	}
 }

@@ -2,7 +2,7 @@ package summaries
 
 import (
 	"context"
-	_ "embed" // for the SQL files
+	_ "embed" // for verify.sql
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -14,11 +14,11 @@ import (
 //go:embed verify.sql
 var verifySQL string
 
-// Drift is one difference between what is stored and what a recomputation gives.
+// Drift is one difference between a stored and a recomputed value.
 type Drift struct {
 	Relation string `json:"relation"` // the table that is wrong
 	Key      string `json:"key"`      // the row, such as "user_id 1633"
-	Field    string `json:"field"`    // what differs
+	Field    string `json:"field"`
 	Stored   string `json:"stored"`
 	Computed string `json:"computed"`
 }
@@ -27,7 +27,7 @@ func (d Drift) String() string {
 	return fmt.Sprintf("%s, %s: %s is %s, recomputed %s", d.Relation, d.Key, d.Field, d.Stored, d.Computed)
 }
 
-// Verification is what Verify looked at and how many differences it found.
+// Verification counts the rows that Verify compared and the differences that it found.
 type Verification struct {
 	Transactions int64 `json:"transactions"`
 	Users        int64 `json:"users"`
@@ -36,32 +36,28 @@ type Verification struct {
 	Drifts       int64 `json:"drifts"`
 }
 
-// Clean says that nothing differs.
+// Clean reports whether there are no differences.
 func (v Verification) Clean() bool { return v.Drifts == 0 }
 
-// Verify recomputes every rollup, the key table and the ledger's counts from the
-// rows themselves, in one snapshot, and calls report with each difference, in
-// order of relation and key. It changes nothing and blocks nothing.
-func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (Verification, error) {
-	var v Verification
-	statements := sqlfile.Parse(verifySQL)
+const sizeQuery = `SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM user_summary),
+	(SELECT count(*) FROM daily_totals), (SELECT count(*) FROM etl_files WHERE status = 'loaded')`
+
+// Verify recomputes every rollup, the key table and the ledger's counts from the rows, in one
+// snapshot, and calls report with each difference, in order of relation and key. It changes
+// nothing and blocks nothing.
+func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (v Verification, err error) {
 	count := func(d Drift) {
 		v.Drifts++
 		report(d)
 	}
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
-		if err := v.size(ctx, tx); err != nil {
+	err = pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, sizeQuery).Scan(&v.Transactions, &v.Users, &v.Days, &v.Files); err != nil {
 			return err
 		}
-		for _, r := range Rollups() {
-			if err := verifyRollup(ctx, tx, statements, r, count); err != nil {
-				return err
-			}
-		}
 		for _, c := range checks() {
-			if err := c.run(ctx, tx, statements, count); err != nil {
-				return err
+			if err := c.run(ctx, tx, count); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
 		return nil
@@ -72,11 +68,31 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, report func(Drift)) (Verifi
 	return v, nil
 }
 
-const sizeQuery = `SELECT (SELECT count(*) FROM transactions), (SELECT count(*) FROM user_summary),
-	(SELECT count(*) FROM daily_totals), (SELECT count(*) FROM etl_files WHERE status = 'loaded')`
+// A check is a statement that selects a key and, for each of some fields, the stored and the
+// computed value.
+type check struct {
+	name, sql     string
+	relation, key string // key is the prefix of the selected one
+	fields        []string
+}
 
-func (v *Verification) size(ctx context.Context, tx pgx.Tx) error {
-	return tx.QueryRow(ctx, sizeQuery).Scan(&v.Transactions, &v.Users, &v.Days, &v.Files)
+// checks are those of every rollup, then those of other tables.
+func checks() []check {
+	statements := sqlfile.Parse(verifySQL)
+	var list []check
+	for _, r := range Rollups() {
+		list = append(list, check{r.Table + "/verify", r.verification(statements), r.Table, "", []string{"total_transactions", "total_amount"}})
+	}
+	for _, c := range []check{
+		{"keys", "", "transaction_keys", "transaction_id ", []string{"place"}},
+		{"twice", "", "transactions", "transaction_id ", []string{"stored"}},
+		{"files", "", "etl_files", "", []string{"loaded"}},
+		{"rejects", "", "etl_rejects", "", []string{"rows kept"}},
+	} {
+		c.name, c.sql = "verify_"+c.name, statements.Get(c.name)
+		list = append(list, c)
+	}
+	return list
 }
 
 // verification compares the stored rows with a recomputation.
@@ -87,59 +103,24 @@ func (r Rollup) verification(statements sqlfile.Statements) string {
 		"group", r.forKeys(", ", Key.expression), "order", r.forKeys(", ", both))
 }
 
-func verifyRollup(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, r Rollup, report func(Drift)) error {
-	rows, err := tx.Query(ctx, r.verification(statements))
+func (c check) run(ctx context.Context, tx pgx.Tx, report func(Drift)) error {
+	rows, err := tx.Query(ctx, c.sql)
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.Table, err)
+		return err
 	}
-	var key, storedAmount, computedAmount string
-	var storedCount, computedCount int64
-	_, err = pgx.ForEachRow(rows, []any{&key, &storedCount, &computedCount, &storedAmount, &computedAmount}, func() error {
-		d := Drift{Relation: r.Table, Key: key}
-		if storedCount != computedCount {
-			d.Field, d.Stored, d.Computed = "total_transactions", fmt.Sprint(storedCount), fmt.Sprint(computedCount)
-			report(d)
-		}
-		if storedAmount != computedAmount {
-			d.Field, d.Stored, d.Computed = "total_amount", storedAmount, computedAmount
-			report(d)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.Table, err)
-	}
-	return nil
-}
-
-// A check is a statement of verify.sql that gives key, stored and computed.
-type check struct {
-	statement, relation, key, field string
-}
-
-func checks() []check {
-	return []check{
-		{"keys", "transaction_keys", "transaction_id ", "place"},
-		{"twice", "transactions", "transaction_id ", "stored"},
-		{"files", "etl_files", "", "loaded"},
-		{"rejects", "etl_rejects", "", "rows kept"},
-	}
-}
-
-func (c check) run(ctx context.Context, tx pgx.Tx, statements sqlfile.Statements, report func(Drift)) error {
-	rows, err := tx.Query(ctx, statements.Get(c.statement))
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.statement, err)
-	}
-	d := Drift{Relation: c.relation, Field: c.field}
 	var key string
-	_, err = pgx.ForEachRow(rows, []any{&key, &d.Stored, &d.Computed}, func() error {
-		d.Key = c.key + key
-		report(d)
+	values := make([][2]string, len(c.fields)) // stored and computed
+	into := []any{&key}
+	for i := range values {
+		into = append(into, &values[i][0], &values[i][1])
+	}
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		for i, v := range values {
+			if v[0] != v[1] {
+				report(Drift{c.relation, c.key + key, c.fields[i], v[0], v[1]})
+			}
+		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.statement, err)
-	}
-	return nil
+	return err
 }

@@ -1,7 +1,7 @@
 -- name: rollup
--- Every key whose stored rollup differs from a recomputation, either way.
+-- Every key whose stored values differ from a recomputation, or that has only one of them.
 SELECT concat_ws(' ', {{label}}),
-       coalesce(r.total_transactions, 0), coalesce(t.n, 0),
+       coalesce(r.total_transactions, 0)::text, coalesce(t.n, 0)::text,
        trim_scale(coalesce(r.total_amount, 0))::text, trim_scale(coalesce(t.amount, 0))::text
 FROM {{rollup}} r
 FULL JOIN (
@@ -11,7 +11,7 @@ WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FR
 ORDER BY {{order}};
 
 -- name: keys
--- Every transaction_id whose key is missing, has no row, or says another place.
+-- Every transaction_id whose key is missing, has no row, or names another user or date.
 SELECT coalesce(k.transaction_id, t.transaction_id),
        coalesce('user ' || k.user_id || ' on ' || k.transaction_date, 'no key'),
        coalesce('user ' || t.user_id || ' on ' || t.transaction_date, 'no row')
@@ -26,8 +26,8 @@ SELECT transaction_id, 'once', count(*) || ' times'
 FROM transactions GROUP BY transaction_id HAVING count(*) > 1 ORDER BY 1;
 
 -- name: files
--- Every file whose ledger entry says another number of rows than are there:
--- those in transactions now, and those that a later file replaced.
+-- Every file whose ledger entry has another number of rows than exist: those in
+-- transactions now, and those that a later file replaced.
 SELECT 'file ' || coalesce(f.id, t.file_id), coalesce(f.loaded, 0)::text, coalesce(t.n, 0)::text
 FROM etl_files f
 FULL JOIN (
@@ -39,7 +39,7 @@ WHERE coalesce(f.loaded, 0) <> coalesce(t.n, 0)
 ORDER BY coalesce(f.id, t.file_id);
 
 -- name: rejects
--- Every loaded file whose kept rejects do not add up to its ledger entry.
+-- Every loaded file whose rejects do not have the counts of its ledger entry.
 SELECT 'file ' || f.id,
        format('%s duplicate, %s conflict, %s rejected', f.duplicate, f.conflict, f.rejected),
        format('%s duplicate, %s conflict, %s rejected', coalesce(r.duplicate, 0), coalesce(r.conflict, 0), coalesce(r.rejected, 0))
