@@ -120,7 +120,7 @@ func TestOtherStores(t *testing.T) {
 			cloud.put(key, content)
 			_, err = io.ReadAll(o)
 			require.ErrorIs(t, err, bucket.ErrChanged, key)
-			assert.Equal(t, name == "deaf-", strings.Contains(err.Error(), "another version"), "%s is noticed by its answer alone: %v", key, err)
+			assert.Equal(t, name == "deaf-", strings.Contains(err.Error(), "another version"), "%s is noticed only by its answer: %v", key, err)
 			require.NoError(t, o.Close())
 		}
 	}

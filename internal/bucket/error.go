@@ -56,7 +56,7 @@ func Permanent(err error) bool {
 }
 
 // explain distinguishes a store's answers from its silence. What the caller has cancelled
-// is nobody's failure.
+// is no one's failure.
 func (r *request) explain(err error) error {
 	if err == nil {
 		return nil

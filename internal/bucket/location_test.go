@@ -122,7 +122,7 @@ func TestRedactedErrorsHoldNoSecrets(t *testing.T) {
 	assert.NoError(t, bucket.Redact(nil))
 }
 
-// The ledger looks exports up by the name, so it is one name however the target is written.
+// The ledger finds exports by the name, so it is one name however the target is written.
 func TestNameOfATargetIsOne(t *testing.T) {
 	t.Parallel()
 	for location, want := range map[string]string{

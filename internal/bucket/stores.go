@@ -144,7 +144,7 @@ func (s *Stores) list(ctx context.Context, l Location, shallow bool, found func(
 	defer r.cancel(nil)
 	return r.do(func() error {
 		return r.store.list(r.ctx, l.key, shallow, func(key string, size int64) {
-			r.heard()
+			r.alive()
 			found(key, size)
 		})
 	})
@@ -173,12 +173,12 @@ func (s *Stores) request(ctx context.Context, l Location, limit time.Duration) (
 	return r, nil
 }
 
-// heard starts the wait for an answer anew.
-func (r *request) heard() { r.timer.Reset(r.silence) }
+// alive restarts the wait for an answer.
+func (r *request) alive() { r.timer.Reset(r.silence) }
 
 // wait does something that waits for the store.
 func (r *request) wait(do func() error) error {
-	r.heard()
+	r.alive()
 	err := do()
 	r.timer.Stop()
 	if err != nil && errors.Is(context.Cause(r.ctx), errSilent) {

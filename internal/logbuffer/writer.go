@@ -1,4 +1,4 @@
-// Package logbuffer gathers the lines of a log that come by the thousand, and writes
+// Package logbuffer collects the lines of a log that come by the thousand, and writes
 // them together.
 //
 // A line is written a tenth of a second after it was logged, at the latest: by itself,
@@ -52,7 +52,7 @@ func (w *Writer) wake() {
 		w.timer.Reset(delay)
 		return
 	}
-	w.timer = time.AfterFunc(delay, func() { _ = w.Flush() }) // nobody can be told
+	w.timer = time.AfterFunc(delay, func() { _ = w.Flush() }) // there is no one to tell
 }
 
 // Flush writes the lines that are waiting.

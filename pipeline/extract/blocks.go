@@ -41,7 +41,7 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 		defer close(ordered)
 		return cut.each(func(b *block) error {
 			j := job{b, make(chan T, 1)}
-			if err := send(work, j); err != nil { // first, so that whoever waits for its result gets one
+			if err := send(work, j); err != nil { // first, so that the reader of its result gets one
 				return err
 			}
 			return send(ordered, j)

@@ -21,11 +21,11 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 )
 
-// maxWindow bounds the memory that a .zst file can ask for. It is what the zstd
+// maxWindow bounds the memory that a .zst file can ask for. It is the limit of the zstd
 // program itself allows unless told otherwise.
 const maxWindow = 128 << 20
 
-// Identity is what makes content the same content, under whatever name: its
+// Identity identifies content under any name: its
 // checksum and length after decompression, before character decoding.
 type Identity struct {
 	SHA256 [sha256.Size]byte
@@ -255,7 +255,7 @@ func (f *File) Identity() Identity {
 	return id
 }
 
-// explain makes a FileError of an error of opening or reading. A store that is away
+// explain makes a FileError of an error of opening or reading. A store that is unavailable
 // or not set up, and a context that is over, say nothing about the file.
 func (f *File) explain(err error) error {
 	if f.broken != nil {

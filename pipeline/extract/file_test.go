@@ -21,7 +21,7 @@ import (
 	"github.com/opentax/tally/pipeline/synthetic"
 )
 
-// write puts content into a file that nobody may write to any more.
+// write puts content into a read-only file.
 func write(t *testing.T, name string, content []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

@@ -56,7 +56,7 @@ const maxRequired = 8
 // places are those of the required columns among the fields.
 type places [maxRequired]int
 
-// Cell is what the file says in the i-th required column, without its quotes and not
+// Cell is the content of the i-th required column, without its quotes and not
 // trimmed.
 func (rec *Record) Cell(i int) []byte {
 	f := &rec.fields[rec.place[i]]

@@ -53,7 +53,7 @@ func newScanner(r io.Reader) *scanner {
 // at is the content in [lo, hi).
 func (s *scanner) at(lo, hi int64) []byte { return s.buf[lo-s.base : hi-s.base] }
 
-// fill reads more, and tells whether there is any. s.err says why not.
+// fill reads more, and reports whether there is any. s.err says why not.
 func (s *scanner) fill() bool {
 	if s.err != nil {
 		return false
@@ -304,7 +304,7 @@ func (s *scanner) split(rec *Record, start, stop, after int64) (recordStop, reco
 	return end, next
 }
 
-// quoted tells whether there is a quote in [start, stop).
+// quoted reports whether there is a quote in [start, stop).
 func (s *scanner) quoted(start, stop int64) bool {
 	if stop <= s.noQuote {
 		return false

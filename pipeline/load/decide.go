@@ -49,7 +49,7 @@ func (l *load) decide(ctx context.Context) error {
 
 // keysBuiltFrom is how many rows a first load must have for its keys' index to be
 // built when they are there: that costs a third of growing it. Until the commit
-// nobody can read the keys then; only tally verify does.
+// no one can read the keys then; only tally verify does.
 const keysBuiltFrom = 50_000
 
 // each calls yield with every record up to io.EOF.

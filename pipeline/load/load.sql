@@ -33,8 +33,8 @@ SELECT sum(m.total_transactions) FROM (
 SELECT sum(s.total_transactions) FROM unnest($1::int[]) n(user_id) JOIN user_summary s ON s.user_id = n.user_id;
 
 -- name: known_table
--- The rows of the file whose ids are stored already, and where: of this session
--- alone, and gone with its transaction.
+-- The rows of the file whose ids are stored already, and where. Only this session sees
+-- the table, and it ends with the transaction.
 CREATE TEMPORARY TABLE load_known (
     transaction_id   TEXT COLLATE "C" NOT NULL,
     line             BIGINT NOT NULL,

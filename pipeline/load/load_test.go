@@ -111,18 +111,18 @@ func one[T any](f *fixture, sql string, args ...any) T {
 	return v
 }
 
-func assignment(t *testing.T) string {
+func sampleFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join("..", "..", "..", "shared", "data", "assignment.csv")
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("the assignment's file is not here:", err)
+		t.Skip("the sample file is not here:", err)
 	}
 	return path
 }
 
-func TestLoadAssignment(t *testing.T) {
+func TestLoadSampleFile(t *testing.T) {
 	t.Parallel()
-	path := assignment(t)
+	path := sampleFile(t)
 	f := newFixture(t)
 
 	got := f.loadPath(path)
@@ -164,11 +164,11 @@ func TestLoadAssignment(t *testing.T) {
 	f.verify()
 }
 
-// Months of the assignment's file by its own README.
-func TestLoadAssignmentDates(t *testing.T) {
+// Months of the sample file by its own README.
+func TestLoadSampleFileDates(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.loadPath(assignment(t))
+	f.loadPath(sampleFile(t))
 	got := one[string](f, `SELECT string_agg(m || ' ' || n, ' · ' ORDER BY m) FROM (
 		SELECT to_char(transaction_date, 'YYYY-MM') AS m, count(*) AS n FROM transactions GROUP BY 1) x`)
 	assert.Equal(t, "2024-02 34 · 2024-03 78 · 2024-04 75 · 2024-05 66 · 2024-06 63 · 2024-07 63 · 2024-08 75 · 2024-09 54"+
@@ -682,7 +682,7 @@ func TestFirstLoadBuildsTheKeys(t *testing.T) {
 		_, err = f.pool.Exec(t.Context(), `SELECT set_config('tally.writer', 'tally', false); INSERT INTO transaction_keys SELECT * FROM transaction_keys LIMIT 1`,
 			pgx.QueryExecModeSimpleProtocol)
 		assert.Equal(t, "transaction_keys_pkey", postgres.Constraint(err), err)
-		f.pool.Reset() // nobody else may write as Tally
+		f.pool.Reset() // no other connection may write as Tally
 		f.verify()
 	}
 }

@@ -134,7 +134,7 @@ func TestObjectThatChangesBetweenReadings(t *testing.T) {
 	}
 }
 
-// A store that is away is no fact about the file: there is nothing in the ledger.
+// An unavailable store is no fact about the file: the ledger has no entry.
 func TestStoreThatGoesAwayIsNoBadFile(t *testing.T) {
 	t.Parallel()
 	s, f := tests3.New(t), newFixture(t)
@@ -159,12 +159,12 @@ func TestStoreThatGoesAwayIsNoBadFile(t *testing.T) {
 	f.verify()
 }
 
-// A run that is told to stop says nothing about the file that it was at.
+// An interrupted run records nothing about the file that it was reading.
 func TestStoppingWhileAnObjectIsRead(t *testing.T) {
 	t.Parallel()
 	s, f := tests3.New(t), newFixture(t)
 	s.Put("a.csv", sheetOf(t, 1))
-	stop := errors.New("told to stop")
+	stop := errors.New("interrupted")
 	for reading := int32(1); reading <= 2; reading++ {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var readings atomic.Int32

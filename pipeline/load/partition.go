@@ -26,7 +26,7 @@ import (
 // are moved into partitions that were made empty.
 
 const (
-	stagedFrom  = 50_000                 // rows of new months in a load; for fewer nobody is locked out
+	stagedFrom  = 50_000                 // rows of new months in a load; for fewer no reader is locked out
 	attachWait  = 5 * time.Second        // for readers, in all
 	lockTimeout = 200 * time.Millisecond // of each try; readers wait behind it
 	lockPause   = 200 * time.Millisecond // for them, between two
@@ -138,7 +138,7 @@ func (l *load) makePartitions(ctx context.Context, months []civil.Month) error {
 }
 
 // lock locks everybody else out of a table until the commit. It waits for readers, but not
-// long at a time: whoever comes after has to wait behind it.
+// long at a time: later sessions wait behind it.
 func (l *load) lock(ctx context.Context, table string, wait time.Duration) (bool, error) {
 	for deadline := time.Now().Add(wait); ; {
 		err := pgx.BeginFunc(ctx, l.tx, func(tx pgx.Tx) error {

@@ -17,7 +17,7 @@ import (
 // negatives, rows that come twice (1.5 %) and ids that come again with other values
 // (2 %).
 //
-// A row depends on its index, Users and Seed alone, so that the same description
+// A row depends only on its index, Users and Seed, so that the same description
 // always gives the same bytes, and a longer file starts with the shorter one.
 type File struct {
 	Rows  int64  // rows below the header

@@ -42,7 +42,7 @@ func TestWriteIsDeterministic(t *testing.T) {
 	require.Equal(t, head+"TXN1144878651,1676,0.0,2024-07-08\nTXN1762912640,1721,2726.16,02-06-2024\n", string(generated(t, File{Rows: 2})))
 }
 
-// TestWriteProportions holds the dirt to that of the assignment's file.
+// TestWriteProportions compares the dirt with the proportions of the sample file.
 func TestWriteProportions(t *testing.T) {
 	t.Parallel()
 	const rows = 200_000

@@ -164,7 +164,7 @@ func isCurrency(code []byte) bool {
 	return err == nil && unit != currency.XXX
 }
 
-// number gathers the digits of an amount by value: leading zeros are not kept.
+// number collects the digits of an amount by value: leading zeros are not kept.
 type number struct {
 	value  int64
 	digits int // kept in value; more than 15 are counted, not kept
@@ -210,7 +210,7 @@ func readNumber(b []byte, decimal string) (money.Amount, Fault) {
 
 // readWhole reads the digits before the decimals. Separators must be of one
 // kind and part groups of exactly three; groups counts them.
-func readWhole(b []byte, comma rune, n *number) (separator rune, groups int, ok bool) {
+func readWhole(b []byte, grouping rune, n *number) (separator rune, groups int, ok bool) {
 	length := 0 // of the group at hand
 	for i := 0; i < len(b); {
 		if d := b[i]; d >= '0' && d <= '9' {
@@ -220,7 +220,7 @@ func readWhole(b []byte, comma rune, n *number) (separator rune, groups int, ok 
 			continue
 		}
 		r, size := utf8.DecodeRune(b[i:])
-		kind := separatorKind(r, comma)
+		kind := separatorKind(r, grouping)
 		first := groups == 0 && length >= 1 && length <= 3 && b[0] != '0'
 		later := groups > 0 && length == 3 && kind == separator
 		if kind == 0 || !first && !later {
@@ -234,9 +234,9 @@ func readWhole(b []byte, comma rune, n *number) (separator rune, groups int, ok 
 }
 
 // separatorKind is the kind of thousands separator that r is; 0: none.
-func separatorKind(r, comma rune) rune {
+func separatorKind(r, grouping rune) rune {
 	switch r {
-	case comma:
+	case grouping:
 		return r
 	case '\'', '\u2019':
 		return '\''

@@ -7,7 +7,7 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
-// Collector is what the rows of a part of a file are collected in.
+// Collector collects the rows of a part of a file.
 type Collector interface {
 	Reset()
 	Add(rec *extract.Record, row *Row) // both are valid during the call only

@@ -131,7 +131,7 @@ func TestBlocksAreLikeRows(t *testing.T) {
 }
 
 // A reader that fails, and a taker that fails, end the work with their error, and
-// nobody is left waiting.
+// no goroutine is left waiting.
 func TestBlocksEndWithTheirError(t *testing.T) {
 	t.Parallel()
 	content := head + strings.Repeat("T1,7,1,2024-01-05\n", 100_000)

@@ -132,7 +132,7 @@ func profile(ctx context.Context, f *extract.File, rules Rules) (*Profile, error
 	return p, nil
 }
 
-// tallying gathers a profile row by row, of one block or of all of them.
+// tallying collects a profile row by row, of one block or of all of them.
 type tallying struct {
 	p                          Profile
 	faults                     [LastFault + 1]FaultCount
@@ -394,7 +394,7 @@ func appendShape(b, cell []byte, short bool) []byte {
 	return b
 }
 
-// inCurrency tells whether the letter at i belongs to a currency code.
+// inCurrency reports whether the letter at i belongs to a currency code.
 func inCurrency(cell []byte, i int) bool {
 	for from := max(i-2, 0); from <= i && from+3 <= len(cell); from++ {
 		if isCurrency(cell[from : from+3]) {

@@ -110,7 +110,7 @@ func recount(t *testing.T, path string) (count [LastFault + 1]int64) {
 	return count
 }
 
-// write puts content into a file that nobody may write to any more.
+// write puts content into a read-only file.
 func write(t *testing.T, name string, content []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -149,11 +149,11 @@ func sum(shapes []ShapeCount) (n int64) {
 	return n
 }
 
-func TestCheckAssignment(t *testing.T) {
+func TestCheckSampleFile(t *testing.T) {
 	t.Parallel()
 	const path = "../../../shared/data/assignment.csv"
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("the assignment's file is not here, since it is not part of the project: ", err)
+		t.Skip("the sample file is not part of the project: ", err)
 	}
 	p, err := Check(t.Context(), nil, bucket.Path(path), Rules{})
 	require.NoError(t, err)

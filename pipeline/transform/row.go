@@ -157,7 +157,7 @@ func printableASCII(b []byte) bool {
 
 // parseUserID reads digits with a value from 1 to 2147483647.
 func parseUserID(cell []byte) (int32, Fault) {
-	if id := plainDigits(cell); id != 0 && id <= 1<<31-1 {
+	if id := decimalDigits(cell); id != 0 && id <= 1<<31-1 {
 		return int32(id), 0
 	}
 	cell = bytes.TrimSpace(cell)
@@ -169,15 +169,15 @@ func parseUserID(cell []byte) (int32, Fault) {
 		return 0, FaultInvalidUserID
 	}
 	significant := bytes.TrimLeft(unsigned, "0")
-	id := plainDigits(significant)
+	id := decimalDigits(significant)
 	if len(unsigned) != len(cell) || id < 1 || id > 1<<31-1 {
 		return 0, FaultUserIDOutOfRange
 	}
 	return int32(id), 0
 }
 
-// plainDigits is the value of 1 to 10 digits; 0 of anything else.
-func plainDigits(b []byte) uint64 {
+// decimalDigits is the value of 1 to 10 digits; 0 of anything else.
+func decimalDigits(b []byte) uint64 {
 	if len(b) > 10 {
 		return 0
 	}

@@ -294,12 +294,12 @@ func TestReaderContradicted(t *testing.T) {
 	require.Zero(t, r.seen, "rows that cannot be cut into cells are no evidence")
 }
 
-// TestReaderAssignment reads the file that came with the assignment.
-func TestReaderAssignment(t *testing.T) {
+// TestReaderSampleFile reads the sample file.
+func TestReaderSampleFile(t *testing.T) {
 	t.Parallel()
 	const path = "../../../shared/data/assignment.csv"
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("the assignment's file is not here, since it is not part of the project: ", err)
+		t.Skip("the sample file is not part of the project: ", err)
 	}
 	f, err := extract.Open(t.Context(), nil, bucket.Path(path))
 	require.NoError(t, err)

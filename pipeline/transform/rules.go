@@ -69,14 +69,14 @@ func or(s, otherwise string) string {
 	return s
 }
 
-// Check tells whether the rules make sense; the error names the first field
+// Check reports whether the rules make sense; the error names the first field
 // that does not, as it is spelled in a settings file.
 func (r Rules) Check() error {
 	_, err := r.compile()
 	return err
 }
 
-// Exceeded tells whether that many rejected rows of those read are past the
+// Exceeded reports whether that many rejected rows of those read are past the
 // reject limit. A limit that Check refuses counts as exceeded.
 func (r Rules) Exceeded(rejected, read int64) bool {
 	limit, err := parseLimit(r.WithDefaults().RejectLimit)
