@@ -18,72 +18,69 @@ import (
 	"github.com/opentax/tally/pipeline/load"
 )
 
-// statusFenced is no state of a run: the attempt gave way to a later one, which has
-// noted it as lost.
+// statusFenced is not a status of a run: a later attempt has recorded this one as lost.
 const statusFenced = "fenced"
 
-// recordTimeout bounds the writing of an outcome, which outlives the work's own
-// context.
+// recordTimeout bounds the recording of an outcome, which may come after the end of the
+// work's own context.
 const recordTimeout = 10 * time.Second
 
 var (
-	errRunFinished   = errors.New("the run is finished")
-	errTimeout   = errors.New("the attempt took longer than its timeout")
-	errCancelled = errors.New("cancelled through River")
+	errRunFinished = errors.New("the run is finished")
+	errTimeout     = errors.New("the attempt took longer than its timeout")
+	errCancelled   = errors.New("cancelled through River")
 )
 
-// attempt is one try at a run, from the taking of its lock to its outcome.
+// attempt is one try at a run, from acquiring its lock to recording its outcome.
 type attempt struct {
-	runID  int64
-	kind   string
-	date   civil.Date
-	paths  []string
-	number int
-	before string // state of the run before
-	lock   *runLock
-	logger *slog.Logger
-	lost   chan error // the lock's end
+	runID    int64
+	kind     string
+	date     civil.Date
+	paths    []string
+	number   int
+	previous string // status of the run before
+	lock     *runLock
+	logger   *slog.Logger
 
 	sources  []pipeline.Source
 	known    knownScope
 	progress func(pipeline.Progress)
 }
 
-// outcome is how an attempt ended; err says why it did not succeed.
+// outcome is the result of an attempt; err is the reason where it did not succeed.
 type outcome struct {
 	status string
 	err    error
 }
 
-// text is the reason as the ledger keeps it, "" where there is none.
-func (e outcome) text() string {
-	if e.err == nil {
+// text is the reason for the ledger, "" where there is none.
+func (o outcome) text() string {
+	if o.err == nil {
 		return ""
 	}
-	return postgres.Text(e.err.Error())
+	return postgres.Text(o.err.Error())
 }
 
-// begin starts an attempt at a run: it takes the run's lock, notes an earlier
-// attempt that left no word as lost, and writes the new attempt to the ledger,
-// from which moment no earlier attempt can commit. For a job, errRunFinished says
-// that there is nothing left to do.
+// begin locks the run, records an earlier attempt that crashed as lost, and records the
+// new one; from then on no earlier attempt can commit. A job gets errRunFinished where
+// nothing is left to do.
 func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attempt, error) {
-	a := &attempt{runID: runID, lost: make(chan error, 1)}
-	lock, err := lockRun(ctx, s.pool, runID, func(err error) { a.lost <- err })
+	lock, err := lockRun(ctx, s.pool, runID)
 	if err != nil {
 		return nil, err
 	}
-	a.lock = lock
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.enter(ctx, tx, a, jobID) })
+	a := &attempt{runID: runID, lock: lock}
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.recordStart(ctx, tx, a, jobID) })
 	if err != nil {
 		lock.release(ctx)
-		return nil, fmt.Errorf("begin an attempt at run %d: %w", runID, err)
+		return nil, fmt.Errorf("start an attempt at run %d: %w", runID, err)
 	}
-	a.logger = s.attemptLogger(a)
+	logger := s.logger.With(slog.Int64("run", runID), slog.Int("attempt", a.number))
+	a.logger = slog.New(slog.NewMultiHandler(logger.Handler(), s.logs.handler(logKey{runID, a.number})))
 	return a, nil
 }
 
-func (s *Service) enter(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64) error {
+func (s *Service) recordStart(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64) error {
 	err := tx.QueryRow(ctx, s.sql.Get("lock_run"), a.runID).Scan(&a.kind, &a.date, &a.paths)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ledger.ErrRunNotFound
@@ -93,60 +90,49 @@ func (s *Service) enter(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64
 	}
 	var last int
 	var lastJob *int64
-	if err := tx.QueryRow(ctx, s.sql.Get("last_attempt"), a.runID).Scan(&a.before, &last, &lastJob); err != nil {
+	if err := tx.QueryRow(ctx, s.sql.Get("last_attempt"), a.runID).Scan(&a.previous, &last, &lastJob); err != nil {
 		return err
 	}
-	if finished(a.before, jobID, lastJob) {
+	if finished(a.previous, jobID, lastJob) {
 		return errRunFinished
 	}
-	if a.before == ledger.StatusRunning {
+	if a.previous == ledger.StatusRunning {
 		if _, err := tx.Exec(ctx, s.sql.Get("record_lost"), a.runID, last); err != nil {
-			return fmt.Errorf("note attempt %d as lost: %w", last, err)
+			return fmt.Errorf("record attempt %d as lost: %w", last, err)
 		}
-		a.before = ledger.StatusLost
+		a.previous = ledger.StatusLost
 	}
 	a.number = last + 1
 	_, err = tx.Exec(ctx, s.sql.Get("start_attempt"), a.runID, a.number, jobID, s.config.Worker, s.config.CodeVersion)
 	return err
 }
 
-// finished reports whether a job finds nothing to do. A job that failed and comes back
-// was retried by hand in River UI; any other was overtaken, or rescued by River
-// long after the ledger knew better. A run in the foreground was asked for.
+// finished reports whether a job has nothing to do. A job that failed and returns was
+// retried by an operator in River UI; any other was overtaken, or rescued by River too
+// late. A run in the foreground was requested.
 func finished(status string, job, lastJob *int64) bool {
 	if job == nil {
 		return false
 	}
-	again := lastJob != nil && *lastJob == *job
-	return status == ledger.StatusSucceeded || status == ledger.StatusFailed && !again
+	retried := lastJob != nil && *lastJob == *job
+	return status == ledger.StatusSucceeded || status == ledger.StatusFailed && !retried
 }
 
-// attempt does the work of an attempt and notes its outcome. It gives the run's
-// lock back.
+// attempt does the work, records the outcome and releases the run's lock.
 func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) {
 	defer a.lock.release(ctx)
-	working, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case err := <-a.lost:
-			cancel(err)
-		case <-working.Done():
-		}
-	}()
+	working := a.lock.guard(ctx)
 	a.logger.InfoContext(ctx, "run started", slog.String("kind", a.kind), slog.String("logical_date", a.date.String()),
-		slog.String("worker", s.config.Worker), slog.String("code_version", s.config.CodeVersion), slog.String("before", a.before))
+		slog.String("worker", s.config.Worker), slog.String("code_version", s.config.CodeVersion), slog.String("previous", a.previous))
 	result := RunResult{RunID: a.runID, Attempt: a.number, LogicalDate: a.date, Files: []load.Result{}}
-	err := s.recovered(working, a, &result)
-	end := classify(working, err)
-	end = s.recordOutcome(ctx, a, end)
-	result.Status, result.Error = end.status, end.text()
-	return result, end
+	err := s.loadOrRecover(working, a, &result)
+	out := s.recordOutcome(ctx, a, classify(working, err))
+	result.Status, result.Error = out.status, out.text()
+	return result, out
 }
 
-// recovered keeps a panic, which is a bug, from taking the run with it: the run
-// fails and says so.
-func (s *Service) recovered(ctx context.Context, a *attempt, result *RunResult) (err error) {
+// loadOrRecover makes an error of a panic, so that a bug fails one run only.
+func (s *Service) loadOrRecover(ctx context.Context, a *attempt, result *RunResult) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.logger.ErrorContext(ctx, "panic", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
@@ -158,65 +144,87 @@ func (s *Service) recovered(ctx context.Context, a *attempt, result *RunResult) 
 
 // classify decides once what an error means for the run.
 func classify(ctx context.Context, err error) outcome {
-	cause := context.Cause(ctx)
 	if files, ok := errors.AsType[*FilesError](err); ok {
-		return outcome{ledger.StatusFailed, files} // it went through all of them
+		return outcome{ledger.StatusFailed, files} // after trying all of them
 	}
-	switch {
+	switch stopped := stopCause(ctx); {
 	case err == nil:
 		return outcome{status: ledger.StatusSucceeded}
 	case errors.Is(err, load.ErrFenced):
 		return outcome{statusFenced, err}
+	case stopped.err != nil:
+		return stopped
+	case postgres.Retryable(err):
+		return outcome{ledger.StatusRetrying, err}
+	}
+	return outcome{ledger.StatusFailed, err}
+}
+
+// stopCause is the outcome of work whose context ended, and zero while it goes on.
+func stopCause(ctx context.Context) outcome {
+	switch cause := context.Cause(ctx); {
+	case cause == nil:
+		return outcome{}
 	case errors.Is(cause, errLockLost):
 		return outcome{ledger.StatusRetrying, cause}
 	case errors.Is(cause, river.ErrJobCancelledRemotely):
 		return outcome{ledger.StatusFailed, errCancelled}
 	case errors.Is(cause, context.DeadlineExceeded):
 		return outcome{ledger.StatusFailed, errTimeout}
-	case cause != nil:
-		return outcome{ledger.StatusInterrupted, fmt.Errorf("interrupted: %w", cause)}
-	case postgres.Retryable(err):
-		return outcome{ledger.StatusRetrying, err}
 	default:
-		return outcome{ledger.StatusFailed, err}
+		return outcome{ledger.StatusInterrupted, fmt.Errorf("interrupted: %w", cause)}
 	}
 }
 
-// recordOutcome writes the outcome down, although the work's context may be over. An
-// outcome that cannot be written is not one: the attempt counts as lost and is
-// made again, which does nothing to files that are loaded.
-func (s *Service) recordOutcome(ctx context.Context, a *attempt, end outcome) outcome {
-	logOutcome(ctx, a.logger, end)
-	if end.status == statusFenced {
-		return end
+// recordOutcome works although ctx may have ended. If it fails, the attempt counts as
+// lost and is repeated, which changes nothing about files that are loaded.
+func (s *Service) recordOutcome(ctx context.Context, a *attempt, out outcome) outcome {
+	out.log(ctx, a.logger, "run ended")
+	if out.status == statusFenced {
+		return out
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	var noted int64
+	var recorded int64
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, end.status, end.text())
-		if noted = tag.RowsAffected(); err != nil || noted == 0 {
+		tag, err := tx.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, out.status, out.text())
+		recorded = tag.RowsAffected()
+		if err != nil || recorded == 0 || out.status != ledger.StatusSucceeded && out.status != ledger.StatusFailed {
 			return err
 		}
-		return s.insertExport(ctx, tx, a, end)
+		return s.insertExport(ctx, tx, a.runID, a.date)
 	})
 	if err != nil {
 		return outcome{ledger.StatusRetrying, fmt.Errorf("record the outcome of run %d: %w", a.runID, err)}
 	}
-	if noted == 0 {
-		return outcome{statusFenced, load.ErrFenced} // somebody has noted it as lost
+	if recorded == 0 {
+		return outcome{statusFenced, load.ErrFenced} // recorded as lost already
 	}
-	return end
+	return out
 }
 
-func logOutcome(ctx context.Context, logger *slog.Logger, end outcome) {
-	level, attrs := slog.LevelInfo, []slog.Attr{slog.String("status", end.status)}
-	if end.err != nil {
+func (o outcome) log(ctx context.Context, logger *slog.Logger, message string, attrs ...slog.Attr) {
+	level := slog.LevelInfo
+	attrs = append(attrs, slog.String("status", o.status))
+	if o.err != nil {
 		level = slog.LevelWarn
-		attrs = append(attrs, slog.Any("error", end.err))
+		attrs = append(attrs, slog.Any("error", o.err))
 	}
-	if end.status == ledger.StatusFailed {
+	if o.status == ledger.StatusFailed {
 		level = slog.LevelError
 	}
-	logger.LogAttrs(ctx, level, "run ended", attrs...)
+	logger.LogAttrs(ctx, level, message, attrs...)
+}
+
+// jobError turns an outcome into the answer to River; see [runWorker.Work].
+func (o outcome) jobError() error {
+	switch o.status {
+	case ledger.StatusSucceeded, statusFenced:
+		return nil
+	case ledger.StatusFailed:
+		return river.JobCancel(o.err)
+	case ledger.StatusInterrupted:
+		return river.JobSnooze(0)
+	}
+	return o.err
 }

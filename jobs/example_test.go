@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/embedded"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/summaries"
 )
 
-// A file is loaded as part of a run, which the ledger keeps; the summaries are
-// there with the rows.
+// A run in the foreground loads a file; the summaries commit with its rows.
 func Example() {
 	if err := loadAndLookUp(context.Background()); err != nil {
 		fmt.Println(err)
@@ -68,4 +72,79 @@ func loadAndLookUp(ctx context.Context) (err error) {
 	}
 	fmt.Printf("user %d has %d transactions, %s in all, %s on average\n", summary.UserID, summary.Transactions, summary.Total, summary.Average())
 	return service.Stop(ctx)
+}
+
+// Midnight is that of the time zone, also on the day on which its clocks change.
+func ExampleService_EnqueueDue() {
+	onDatabase(func(ctx context.Context, pool *pgxpool.Pool) error {
+		zone, err := time.LoadLocation("America/New_York")
+		if err != nil {
+			return err
+		}
+		service, err := jobs.New(pool, jobs.Config{TimeZone: zone})
+		if err != nil {
+			return err
+		}
+		// The first call starts the schedule.
+		for _, now := range []time.Time{
+			time.Date(2024, 3, 9, 12, 0, 0, 0, zone),
+			time.Date(2024, 3, 9, 23, 59, 59, 0, zone),
+			time.Date(2024, 3, 10, 0, 0, 0, 0, zone),
+			time.Date(2024, 3, 11, 0, 0, 0, 0, zone),
+		} {
+			runs, err := service.EnqueueDue(ctx, now)
+			if err != nil {
+				return err
+			}
+			for _, r := range runs {
+				fmt.Println(now.Format("2006-01-02 15:04 MST"), "run of", r.LogicalDate, r.Status)
+			}
+		}
+		return service.Stop(ctx)
+	})
+	// Output:
+	// 2024-03-10 00:00 EST run of 2024-03-09 due
+	// 2024-03-11 00:00 EDT run of 2024-03-10 due
+}
+
+// A date has one run, however often it is requested.
+func ExampleService_Backfill() {
+	onDatabase(func(ctx context.Context, pool *pgxpool.Pool) error {
+		service, err := jobs.New(pool, jobs.Config{})
+		if err != nil {
+			return err
+		}
+		first, _ := civil.New(2024, 2, 28)
+		for range 2 {
+			runs, err := service.Backfill(ctx, first, first+2, "ann")
+			if err != nil {
+				return err
+			}
+			for _, r := range runs {
+				fmt.Printf("run of %s, created now: %t\n", r.LogicalDate, r.Created)
+			}
+			first++
+		}
+		return service.Stop(ctx)
+	})
+	// Output:
+	// run of 2024-02-28, created now: true
+	// run of 2024-02-29, created now: true
+	// run of 2024-03-01, created now: true
+	// run of 2024-02-29, created now: false
+	// run of 2024-03-01, created now: false
+	// run of 2024-03-02, created now: true
+}
+
+// onDatabase runs an example on an empty database.
+func onDatabase(example func(context.Context, *pgxpool.Pool) error) {
+	ctx := context.Background()
+	pool, release, err := testdb.Open(ctx, migrations.Schema{})
+	if err == nil {
+		defer release()
+		err = example(ctx, pool)
+	}
+	if err != nil {
+		fmt.Println(err)
+	}
 }

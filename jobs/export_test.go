@@ -24,7 +24,7 @@ import (
 // files are those of an export of one month: of transactions and of every rollup.
 func files() int { return 1 + len(summaries.Rollups()) }
 
-// exported is what the ledger says of exports, one after the other.
+// exported lists the exports in the ledger.
 const exported = "SELECT coalesce(string_agg(concat_ws(' ', run_id, status, rows, written), ', ' ORDER BY id), '') FROM etl_exports"
 
 // After each run that has ended, what it changed is exported.
@@ -54,8 +54,8 @@ func TestRunIsExported(t *testing.T) {
 	assert.Equal(t, int64(20), output.Rows, "River UI shows the result")
 }
 
-// A place that is away does not cost the night: the run is finished, the export is tried
-// until it is back.
+// An unavailable target does not cost the night: the run is finished, the export is retried
+// until it is available.
 func TestExportIsRetried(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
@@ -72,8 +72,8 @@ func TestExportIsRetried(t *testing.T) {
 	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, patience, 20*time.Millisecond)
 }
 
-// The same of an object store.
-func TestExportToStoreThatIsAway(t *testing.T) {
+// So is one to an object store.
+func TestExportToUnavailableStore(t *testing.T) {
 	t.Parallel()
 	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
 	store.Stop()
@@ -90,9 +90,9 @@ func TestExportToStoreThatIsAway(t *testing.T) {
 	assert.True(t, checked.Clean())
 }
 
-// What a worker that was killed, or a job that River has given up, leaves undone is taken
-// up; what has come to an end is not.
-func TestExportThatNobodyIsAt(t *testing.T) {
+// An export whose worker crashed, or whose job River discarded, is requeued; a finished one
+// is not.
+func TestOrphanedExportIsRequeued(t *testing.T) {
 	t.Parallel()
 	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
 	source := newSource(t, rows(20))
@@ -107,7 +107,7 @@ func TestExportThatNobodyIsAt(t *testing.T) {
 		require.NoError(t, err)
 	}
 	reconcile(s)
-	assert.Zero(t, count(t, pool, jobs), "nobody exports here")
+	assert.Zero(t, count(t, pool, jobs), "no target is configured")
 
 	exporting := newService(t, pool, Config{ExportTo: bucket.Path(dir)})
 	exporting.orphanedAfter = 0
@@ -125,10 +125,10 @@ func TestExportThatNobodyIsAt(t *testing.T) {
 	_, err = lock.Exec(ctx, "SELECT pg_advisory_xact_lock($1, hashtext($2))", parquet.LockClass, dir)
 	require.NoError(t, err)
 	reconcile(exporting)
-	assert.Equal(t, 2, count(t, pool, jobs), "somebody is at it")
+	assert.Equal(t, 2, count(t, pool, jobs), "another process exports")
 	require.NoError(t, lock.Rollback(ctx))
 	reconcile(exporting)
-	assert.Equal(t, 3, count(t, pool, jobs), "it was given up")
+	assert.Equal(t, 3, count(t, pool, jobs), "its job was discarded")
 
 	execute(t, pool, "DELETE FROM river_job WHERE kind = 'export'")
 	_, err = exporting.Export(ctx, ExportRequest{})
@@ -163,7 +163,7 @@ func TestExportThatMayNotRemove(t *testing.T) {
 	assert.Equal(t, []int{files(), 0}, []int{result.Removed, result.Left})
 }
 
-// What a store refuses is not asked for again and again.
+// An error of the store that is permanent is not retried.
 func TestExportThatIsRefused(t *testing.T) {
 	t.Parallel()
 	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
@@ -175,7 +175,7 @@ func TestExportThatIsRefused(t *testing.T) {
 	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, patience, 20*time.Millisecond)
 }
 
-// What trying again does not change ends the job, and says why.
+// A permanent error ends the job, with its reason.
 func TestExportThatCannotBe(t *testing.T) {
 	t.Parallel()
 	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
@@ -191,7 +191,7 @@ func TestExportThatCannotBe(t *testing.T) {
 	}, patience, 20*time.Millisecond)
 }
 
-// The run's end and its export are noted in one commit.
+// The outcome and the export's job commit together.
 func TestExportIsDueWithTheOutcome(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
@@ -206,7 +206,7 @@ func TestExportIsDueWithTheOutcome(t *testing.T) {
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'export'"))
 }
 
-// Of several that wait, the last one does the work of all.
+// Of several waiting exports, the last one does the work of all.
 func TestExportsAreLeftToTheLast(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)

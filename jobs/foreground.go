@@ -1,12 +1,14 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
@@ -16,35 +18,36 @@ import (
 	"github.com/opentax/tally/pipeline/transform"
 )
 
-// foregroundTries is how often a run in the foreground is tried with Retry set;
-// with the back-off that bridges about a quarter of a minute.
-const foregroundTries = 5
-
-// manualSource is how the ledger calls paths given by hand without a source.
-const manualSource = "manual"
+const (
+	// foregroundTries bounds the attempts of a run in the foreground with Retry set; the
+	// back-off makes that a quarter of a minute.
+	foregroundTries = 5
+	// queuedEvery is the pause between Await's looks at a job.
+	queuedEvery = 50 * time.Millisecond
+	// manualSource is the ledger's name of the source of paths given without one.
+	manualSource = "manual"
+)
 
 // RunRequest asks for a run in the foreground.
 type RunRequest struct {
-	// Paths are files, folders or globs. Without any, the run is that of the date over
-	// the configured sources.
+	// Paths are files, folders or globs. Without any, the run is that of the date over the
+	// configured sources.
 	Paths []bucket.Location
-	// Source names the configured source whose rules hold for Paths; "" means
-	// Rules.
+	// Source names the configured source whose rules apply to Paths; "" means Rules.
 	Source string
-	// Rules hold for Paths where no Source is named.
+	// Rules apply to Paths where no Source is named.
 	Rules transform.Rules
-	// Date is the logical date; nil means the day that has just ended.
+	// Date is the logical date; nil means the last day that ended.
 	Date *civil.Date
-	// RequestedBy goes to the ledger; "" means "cli".
+	// RequestedBy is for the ledger; "" means "cli".
 	RequestedBy string
 	// Progress may be nil. It is called from the goroutine that loads.
 	Progress func(pipeline.Progress)
-	// Retry tries again, a few times with a back-off, what a lost connection or
-	// the like has broken.
+	// Retry retries a few times, with a back-off, after a transient error.
 	Retry bool
 }
 
-// RunResult is what became of a run, or of one attempt at it.
+// RunResult is the result of a run, or of one attempt at it.
 type RunResult struct {
 	RunID       int64         `json:"run_id"`
 	Attempt     int           `json:"attempt"`
@@ -54,19 +57,16 @@ type RunResult struct {
 	Files       []load.Result `json:"files"`
 }
 
-// Run works on a run here and now. With paths it is a run of its own kind, which
-// no worker ever takes over; without, it is the one run of the date, which is
-// made where it is missing and is tried anew where it is over. ctx's end
-// interrupts it: nothing half loaded stays, and the run of a date is then taken
-// over by a worker, if one is running.
+// Run carries out a run in this process. With paths it is a manual run, which is never
+// requeued; without, it is the one run of the date, which is created if it is missing and
+// tried again if it is finished. The end of ctx interrupts it: nothing half loaded stays,
+// and a worker then continues the run of a date.
 //
-// The result tells of every file, also with an error. The error is nil if and
-// only if the run succeeded; a [FilesError] says that files failed, and
-// [ErrRunBusy] that a worker is at the same run.
+// The result has every file, also with an error. The error is nil if and only if the run
+// succeeded; a [FilesError] reports files that failed, [ErrRunBusy] that a worker has the
+// run.
 func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
-	if req.RequestedBy == "" {
-		req.RequestedBy = "cli"
-	}
+	req.RequestedBy = cmp.Or(req.RequestedBy, "cli")
 	sources, err := s.sourcesOf(req)
 	if err != nil {
 		return RunResult{}, err
@@ -76,44 +76,35 @@ func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 		return RunResult{}, err
 	}
 	for try := 1; ; try++ {
-		result, end, err := s.tryForeground(ctx, req, runID, sources, try)
+		a, err := s.begin(ctx, runID, nil)
 		if err != nil {
-			return result, err
+			return RunResult{RunID: runID, Files: []load.Result{}}, err
 		}
-		if end.status != ledger.StatusRetrying || !req.Retry || try == foregroundTries || !s.pause(ctx, try) {
-			return result, end.err
+		a.sources, a.progress = sources, req.Progress
+		if try > 1 {
+			a.known = knownOfRun
+		}
+		result, out := s.attempt(ctx, a)
+		s.flushLogs(ctx)
+		if out.status != ledger.StatusRetrying || !req.Retry || try == foregroundTries || !s.pause(ctx, try) {
+			return result, out.err
 		}
 	}
 }
 
-func (s *Service) tryForeground(ctx context.Context, req RunRequest, runID int64, sources []pipeline.Source, try int) (RunResult, outcome, error) {
-	a, err := s.begin(ctx, runID, nil)
-	if err != nil {
-		return RunResult{RunID: runID, Files: []load.Result{}}, outcome{}, err
-	}
-	a.sources, a.progress = sources, req.Progress
-	if try > 1 {
-		a.known = knownOfRun
-	}
-	result, end := s.attempt(ctx, a)
-	s.flushLogs(ctx)
-	return result, end, nil
-}
-
-// flushLogs has this process's part of a run's log in the database when the run is
-// reported, if that takes no longer than a moment.
+// flushLogs writes the run's log before the run is reported, unless that takes seconds.
 func (s *Service) flushLogs(ctx context.Context) {
-	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushAtEnd)
+	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	if err := s.logs.Flush(flushing); err != nil {
 		s.logger.WarnContext(ctx, "the run's log is not all in the database yet", slog.Any("error", err))
 	}
 }
 
-// pause waits before the next try and tells whether there is to be one.
+// pause waits for the next try and reports whether there is one.
 func (s *Service) pause(ctx context.Context, try int) bool {
 	wait := backOff(try - 1)
-	s.logger.WarnContext(ctx, "trying again", slog.Duration("in", wait))
+	s.logger.WarnContext(ctx, "run will be retried", slog.Duration("in", wait))
 	select {
 	case <-ctx.Done():
 		return false
@@ -126,104 +117,85 @@ func (s *Service) sourcesOf(req RunRequest) ([]pipeline.Source, error) {
 	if len(req.Paths) == 0 {
 		return s.config.Sources, nil
 	}
-	name, rules := manualSource, req.Rules
+	from := pipeline.Source{Name: manualSource, Rules: req.Rules}
 	if req.Source != "" {
-		i := s.sourceIndex(req.Source)
+		i := slices.IndexFunc(s.config.Sources, func(s pipeline.Source) bool { return s.Name == req.Source })
 		if i < 0 {
 			return nil, fmt.Errorf("run: there is no source %q", req.Source)
 		}
-		name, rules = req.Source, s.config.Sources[i].Rules
+		from = pipeline.Source{Name: req.Source, Rules: s.config.Sources[i].Rules}
 	}
 	sources := make([]pipeline.Source, len(req.Paths))
 	for i, path := range req.Paths {
-		sources[i] = pipeline.Source{Name: name, Path: path, Rules: rules}
-		if err := sources[i].Check(); err != nil {
+		from.Path = path
+		if err := from.Check(); err != nil {
 			return nil, fmt.Errorf("run: %w", err)
 		}
+		sources[i] = from
 	}
 	return sources, nil
 }
 
-func (s *Service) sourceIndex(name string) int {
-	for i, source := range s.config.Sources {
-		if source.Name == name {
-			return i
-		}
+// Queued is a run that was given to the workers, and its River job.
+type Queued struct{ RunID, JobID int64 }
+
+// Enqueue gives paths to the workers, as a manual run under default rules. Any worker of
+// the database may take it, so all of them need access to the paths. Like any manual run
+// it is not requeued when its worker crashes.
+func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requestedBy string) (Queued, error) {
+	req := RunRequest{Paths: paths, RequestedBy: requestedBy}
+	if _, err := s.sourcesOf(req); err != nil {
+		return Queued{}, err
 	}
-	return -1
+	return s.createManual(ctx, req, s.lastEnded(s.config.Clock.Now()), true)
 }
 
-// runFor finds or makes the run that a request is about.
-func (s *Service) runFor(ctx context.Context, req RunRequest) (int64, error) {
-	date := s.lastEnded(s.config.Clock.Now())
-	if req.Date != nil {
-		date = *req.Date
+// queuedSources are the sources of a worker's attempt.
+func (s *Service) queuedSources(a *attempt) []pipeline.Source {
+	if a.kind != ledger.KindManual {
+		return s.config.Sources
 	}
-	if len(req.Paths) > 0 {
-		return s.createManual(ctx, req, date)
-	}
-	if err := s.checkEnded(date); err != nil {
-		return 0, err
-	}
-	var runID int64
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// No job: the attempt starts right away. Should it not, Reconcile finds
-		// the run.
-		n := newRuns{kind: ledger.KindBackfill, dates: []civil.Date{date}, requestedBy: req.RequestedBy, origin: s.config.Worker}
-		created, err := s.createRuns(ctx, tx, n)
+	sources := make([]pipeline.Source, len(a.paths))
+	for i, path := range a.paths {
+		location, err := bucket.Parse(path)
 		if err != nil {
-			return err
+			location = bucket.Path(path) // reading it reports the error
 		}
-		r := ledger.Run{LogicalDate: date}
-		if err := tx.QueryRow(ctx, runOfDate, date.String()).Scan(&r.ID, &n.kind); err != nil {
-			return err
-		}
-		runID = r.ID
-		if len(created) > 0 {
-			return nil
-		}
-		return s.recordRequest(ctx, tx, r, n) // asked for again
-	})
-	if err != nil {
-		return 0, fmt.Errorf("find the run of %s: %w", date, err)
+		sources[i] = pipeline.Source{Name: manualSource, Path: location}
 	}
-	return runID, nil
+	return sources
 }
 
-func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.Date) (int64, error) {
-	q, err := s.enterManual(ctx, req, date, false)
-	return q.RunID, err
+// Await waits until a queued run is finished. As with [Service.Run], the error is nil if
+// and only if the run succeeded.
+func (s *Service) Await(ctx context.Context, q Queued) (RunResult, error) {
+	for {
+		job, err := s.river.JobGet(ctx, q.JobID)
+		if err != nil {
+			return RunResult{}, fmt.Errorf("await run %d: %w", q.RunID, err)
+		}
+		if job.FinalizedAt != nil {
+			s.flushLogs(ctx)
+			return resultOf(job.Output(), string(job.State))
+		}
+		select {
+		case <-ctx.Done():
+			return RunResult{}, fmt.Errorf("await run %d: %w", q.RunID, ctx.Err())
+		case <-time.After(queuedEvery):
+		}
+	}
 }
 
-// enterManual writes a run of paths to the ledger, with a River job where it is for the
-// workers.
-func (s *Service) enterManual(ctx context.Context, req RunRequest, date civil.Date, enqueue bool) (q Queued, err error) {
-	r := ledger.Run{Kind: ledger.KindManual, LogicalDate: date}
-	names := make([]string, len(req.Paths))
-	for i, path := range req.Paths {
-		names[i] = path.String()
+// resultOf reads the job's output, which the worker wrote for River UI.
+func resultOf(output []byte, state string) (r RunResult, err error) {
+	if output == nil {
+		return r, fmt.Errorf("the job is %s and has no result", state)
 	}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, names).Scan(&r.ID); err != nil {
-			return err
-		}
-		if enqueue {
-			if q.JobID, err = s.insertJob(ctx, tx, r.ID, date); err != nil {
-				return err
-			}
-		}
-		return s.recordRequest(ctx, tx, r, newRuns{kind: ledger.KindManual, requestedBy: req.RequestedBy, origin: s.config.Worker})
-	})
-	if err != nil {
-		return Queued{}, fmt.Errorf("create a run: %w", err)
+	if err := json.Unmarshal(output, &r); err != nil {
+		return r, fmt.Errorf("read the job's result: %w", err)
 	}
-	q.RunID = r.ID
-	return q, nil
-}
-
-func (s *Service) checkEnded(d civil.Date) error {
-	if last := s.lastEnded(s.config.Clock.Now()); d > last {
-		return fmt.Errorf("logical date %s (the last that can be run is %s, in %s): %w", d, last, s.config.TimeZone, ledger.ErrNotEnded)
+	if r.Status != ledger.StatusSucceeded {
+		return r, errors.New(r.Error)
 	}
-	return nil
+	return r, nil
 }

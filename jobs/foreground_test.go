@@ -85,7 +85,7 @@ func TestRunOfADate(t *testing.T) {
 	_, err = s.Run(ctx, RunRequest{Date: &today})
 	require.ErrorIs(t, err, ledger.ErrNotEnded)
 
-	lock, err := lockRun(ctx, pool, first.RunID, func(error) {})
+	lock, err := lockRun(ctx, pool, first.RunID)
 	require.NoError(t, err)
 	_, err = s.Run(ctx, RunRequest{})
 	require.ErrorIs(t, err, ErrRunBusy)
@@ -99,7 +99,7 @@ func TestRunRetriesAnOutage(t *testing.T) {
 	loader := fakeLoader{func(_ context.Context, req load.Request) (load.Result, error) {
 		if failures > 0 {
 			failures--
-			return load.Result{}, errAway()
+			return load.Result{}, errUnavailable()
 		}
 		return loaded(req), nil
 	}}
@@ -127,7 +127,7 @@ func TestRunIsInterrupted(t *testing.T) {
 	result, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{newSource(t, rows(2)).Path}, Retry: true})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Equal(t, ledger.StatusInterrupted, result.Status)
-	assert.Equal(t, ledger.StatusInterrupted, status(t, s, result.RunID), "noted although the context is over")
+	assert.Equal(t, ledger.StatusInterrupted, status(t, s, result.RunID), "recorded although the context has ended")
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
 }
 

@@ -57,7 +57,7 @@ func (c *fakeClock) After(d time.Duration) <-chan time.Time {
 	return wake
 }
 
-// awaitSleeper waits until somebody sleeps, and tells for how long.
+// awaitSleeper waits for a sleeper and returns its remaining time.
 func (c *fakeClock) awaitSleeper(t *testing.T) time.Duration {
 	t.Helper()
 	var d time.Duration
@@ -88,7 +88,7 @@ func (c *fakeClock) advance(d time.Duration) {
 	c.sleepers = asleep
 }
 
-// fakeLoader is a loader of which the test says what it does.
+// fakeLoader calls the test's function.
 type fakeLoader struct {
 	load func(ctx context.Context, req load.Request) (load.Result, error)
 }
@@ -111,7 +111,7 @@ func newPool(t *testing.T) *pgxpool.Pool {
 	return testdb.New(t, migrations.Schema{})
 }
 
-// newService is a service that is stopped, without patience, at the end.
+// newService is a service that is stopped at once at the end of the test.
 func newService(t *testing.T, pool *pgxpool.Pool, c Config) *Service {
 	t.Helper()
 	if c.Logger == nil {
@@ -212,7 +212,7 @@ func dates(t *testing.T, pool *pgxpool.Pool) string {
 	return text(t, pool, "SELECT coalesce(string_agg(to_char(logical_date, 'MM-DD'), ' ' ORDER BY logical_date), '') FROM etl_runs")
 }
 
-// dueRun makes the run of a date, without letting anybody work on it.
+// dueRun makes the run of a date, without a worker.
 func dueRun(t *testing.T, s *Service, d string) ledger.Run {
 	t.Helper()
 	on := date(t, d)

@@ -1,22 +1,22 @@
 -- name: create_runs
--- Only the dates that have no run yet; the index etl_runs_one_a_date decides.
+-- Only dates without a run; the index etl_runs_one_a_date decides.
 INSERT INTO etl_runs (kind, logical_date, requested_by)
 SELECT $1, d, $2 FROM unnest($3::date[]) WITH ORDINALITY AS dates(d, n) ORDER BY n
 ON CONFLICT (logical_date) WHERE kind <> 'manual' DO NOTHING
 RETURNING id, logical_date, created_at;
 
 -- name: lock_run
--- Waits for a load that is about to commit, and keeps the next from starting to:
--- the loader's fence shares this lock.
+-- Waits for a load that is about to commit and blocks the next one: the loader's fence
+-- shares this lock.
 SELECT kind, logical_date, paths FROM etl_runs WHERE id = $1 FOR UPDATE;
 
 -- name: last_attempt
 SELECT status, attempt, job_id FROM etl_run_status WHERE id = $1;
 
 -- name: record_lost
--- The attempt left no word and holds no lock: its process is gone.
+-- The attempt has no outcome and holds no lock: its process crashed.
 INSERT INTO etl_outcomes (run_id, attempt, status, error)
-VALUES ($1, $2, 'lost', 'the process went away')
+VALUES ($1, $2, 'lost', 'the process crashed')
 ON CONFLICT DO NOTHING;
 
 -- name: start_attempt
@@ -24,7 +24,7 @@ INSERT INTO etl_attempts (run_id, attempt, job_id, worker, code_version)
 VALUES ($1, $2, $3, $4, $5);
 
 -- name: end_attempt
--- Nothing where the next attempt has noted this one as lost.
+-- Does nothing if the next attempt recorded this one as lost.
 INSERT INTO etl_outcomes (run_id, attempt, status, error)
 VALUES ($1, $2, $3, nullif($4, ''))
 ON CONFLICT DO NOTHING;
@@ -37,11 +37,10 @@ WHERE status = 'failed' AND sha256 IS NOT NULL AND code_version = $1
 ORDER BY id DESC;
 
 -- name: orphaned_runs
--- Runs that are to be done and that nobody is doing: not over, the lock of no
--- live process on them, nothing heard of them for the grace ($2), and no River
--- job that will come to them by itself. A running job counts as long as it may
--- still be on its way to the lock.
-SELECT r.id, r.logical_date, r.attempt, r.status, r.job_id IS NOT NULL
+-- Runs of dates that are not finished, are not locked by a process, have not changed for
+-- the grace ($2), and have no River job ($3) that will be worked on. A running job counts
+-- while it may not have acquired the lock yet.
+SELECT r.id, r.logical_date, r.attempt, r.status
 FROM etl_run_status r
 WHERE r.kind <> 'manual'
   AND r.status NOT IN ('succeeded', 'failed')
@@ -60,7 +59,7 @@ ORDER BY r.logical_date;
 
 -- name: cancelled_by_operator
 -- The newest job of the run was cancelled through River since the last attempt
--- started. Tally's own cancelling leaves no such mark, and a retry takes it away.
+-- started. Tally's own cancelling leaves no such mark, and a retry removes it.
 SELECT j.metadata ? 'cancel_attempted_at'
        AND NOT EXISTS (SELECT FROM etl_attempts a WHERE a.run_id = $2
                        AND a.started_at > coalesce(j.finalized_at, (j.metadata ->> 'cancel_attempted_at')::timestamptz))
@@ -69,10 +68,10 @@ WHERE j.kind = $1 AND j.args @> jsonb_build_object('run_id', $2::bigint)
 ORDER BY j.id DESC LIMIT 1;
 
 -- name: lost_manual_runs
--- Runs by hand whose process went away. Nobody takes them over: their paths may
--- exist on that machine alone.
+-- Manual runs whose process crashed. They are not requeued: their paths may exist on that
+-- machine only.
 INSERT INTO etl_outcomes (run_id, attempt, status, error)
-SELECT r.id, r.attempt, 'lost', 'the process went away; run it again'
+SELECT r.id, r.attempt, 'lost', 'the process crashed; run it again'
 FROM etl_run_status r
 WHERE r.kind = 'manual' AND r.status = 'running' AND r.started_at < now() - make_interval(secs => $2)
   AND NOT EXISTS (
@@ -83,9 +82,9 @@ WHERE r.kind = 'manual' AND r.status = 'running' AND r.started_at < now() - make
 ON CONFLICT DO NOTHING;
 
 -- name: orphaned_export
--- The newest run that has ended, if no export to the target ($1) has begun since and come
--- to an end, no live process is at one, nothing was heard of the run for the grace ($3),
--- and no River job ($4) will come to it by itself.
+-- The newest finished run, if no export to the target ($1) has started since and finished,
+-- none holds the export's lock, the run ended before the grace ($3), and there is no River
+-- job ($4) that will be worked on.
 SELECT r.id, r.logical_date
 FROM etl_outcomes o JOIN etl_runs r ON r.id = o.run_id
 WHERE o.status IN ('succeeded', 'failed') AND o.finished_at < now() - make_interval(secs => $3)

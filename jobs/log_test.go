@@ -95,7 +95,7 @@ func TestLogTakesAnyText(t *testing.T) {
 	assert.JSONEq(t, `{"file":"a\ufffdb","g":{"k":["v"],"error":"bad \ufffd","took":1000000000}}`, string(lines[0].Attrs))
 }
 
-func TestLogThatCannotBeWrittenIsGivenUp(t *testing.T) {
+func TestLogThatCannotBeWrittenIsDiscarded(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{})

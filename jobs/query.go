@@ -19,44 +19,37 @@ const (
 )
 
 // Queries are the statements of this package, with arguments from s. Left out are
-// advisory locks, which have no plan, and the statements of River, which are River's.
+// advisory locks, which have no plan, and River's statements.
 func Queries(s explain.Sample) []explain.Query {
-	return append(changes(s), ledger.Queries(s)...)
-}
-
-func changes(s explain.Sample) []explain.Query {
 	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
 	attempts, whole := uses("etl_runs_pkey", "etl_attempts_pkey"), explain.Expectation{WholeTable: true}
-	const grace, attempt = 60.0, 1000
-	date := s.Date.String()
-	list := fromFile([]explain.Query{
+	const tick, grace, attempt = "each tick of the schedule", 60.0, 1000
+	date, inFile := s.Date.String(), sqlfile.Parse(jobsSQL)
+	list := []explain.Query{
 		{Name: "last_attempt", Purpose: "each attempt", Args: []any{s.RunID}, Expect: attempts},
 		{Name: "known_failures", Purpose: "each run", Args: []any{"v0"}, Expect: whole},
-		{Name: "orphaned_runs", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
-		{Name: "orphaned_export", Purpose: "each tick of the schedule, where runs are exported", Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
-		{Name: "cancelled_by_operator", Purpose: "each run that nobody attends to", Args: []any{jobKind, s.RunID}},
-		{Name: "lost_manual_runs", Purpose: "each tick of the schedule", Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
+		{Name: "orphaned_runs", Purpose: tick, Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
+		{Name: "orphaned_export", Purpose: tick + ", where runs are exported",
+			Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
+		{Name: "cancelled_by_operator", Purpose: "each orphaned run", Args: []any{jobKind, s.RunID}},
+		{Name: "lost_manual_runs", Purpose: tick, Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
 		{Name: "create_runs", Purpose: "each night and each backfill", Args: []any{ledger.KindNightly, "schedule", []civil.Date{s.Date}}, Writes: true},
 		{Name: "lock_run", Purpose: "each attempt", Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey")},
-		{Name: "record_lost", Purpose: "each attempt after one that was killed", Args: []any{s.RunID, 1}, Writes: true},
+		{Name: "record_lost", Purpose: "each attempt after a crash", Args: []any{s.RunID, 1}, Writes: true},
 		{Name: "start_attempt", Purpose: "each attempt", Args: []any{s.RunID, attempt, nil, "worker", "v0"}, Writes: true},
 		{Name: "end_attempt", Purpose: "each attempt", Args: []any{s.RunID, 1, ledger.StatusSucceeded, ""}, Writes: true},
-	})
-	return append(list, []explain.Query{
-		{Name: "jobs/read_schedule", Purpose: "each tick of the schedule", SQL: readSchedule},
-		{Name: "jobs/run_of_date", Purpose: "each run in the foreground", SQL: runOfDate, Args: []any{date}, Expect: uses("etl_runs_one_a_date")},
-		{Name: "jobs/insert_manual", Purpose: "each run by hand", SQL: insertManual, Args: []any{date, "cli", []string{"x.csv"}}, Writes: true},
-		{Name: "jobs/start_schedule", Purpose: "each night", SQL: startSchedule, Args: []any{date, "UTC"}, Writes: true},
-		{Name: "jobs/lock_schedule", Purpose: "each night", SQL: lockSchedule, Writes: true},
-		{Name: "jobs/move_schedule", Purpose: "each night", SQL: moveSchedule, Args: []any{date, "UTC"}, Writes: true},
-	}...)
-}
-
-// fromFile gives statements of jobs.sql their text and full name.
-func fromFile(list []explain.Query) []explain.Query {
-	statements := sqlfile.Parse(jobsSQL)
-	for i := range list {
-		list[i].SQL, list[i].Name = statements.Get(list[i].Name), "jobs/"+list[i].Name
+		{Name: "read_schedule", Purpose: tick, SQL: readSchedule},
+		{Name: "run_of_date", Purpose: "each run in the foreground", SQL: runOfDate, Args: []any{date}, Expect: uses("etl_runs_one_a_date")},
+		{Name: "insert_manual", Purpose: "each manual run", SQL: insertManual, Args: []any{date, "cli", []string{"x.csv"}}, Writes: true},
+		{Name: "start_schedule", Purpose: "each night", SQL: startSchedule, Args: []any{date, "UTC"}, Writes: true},
+		{Name: "lock_schedule", Purpose: "each night", SQL: lockSchedule, Writes: true},
+		{Name: "move_schedule", Purpose: "each night", SQL: moveSchedule, Args: []any{date, "UTC"}, Writes: true},
 	}
-	return list
+	for i, q := range list {
+		if q.SQL == "" {
+			list[i].SQL = inFile.Get(q.Name)
+		}
+		list[i].Name = "jobs/" + q.Name
+	}
+	return append(list, ledger.Queries(s)...)
 }

@@ -30,18 +30,18 @@ func stuck(t *testing.T, s *Service, d string) ledger.Run {
 	return run
 }
 
-func TestKilledRunGetsOneJob(t *testing.T) {
+func TestOrphanedRunIsRequeuedOnce(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loads()})
 	run := stuck(t, s, "2024-05-10")
 
-	// While one process is at it, no other is.
+	// One process at a time reconciles.
 	tx, err := pool.Begin(ctx)
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback(ctx) }()
-	taken, err := tryReconcileLock(ctx, tx)
-	require.NoError(t, err)
+	var taken bool
+	require.NoError(t, tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1::int4, 0)", int32(reconcileLockClass)).Scan(&taken))
 	require.True(t, taken)
 	given, err := s.Reconcile(ctx)
 	require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestReconcileLeavesAloneWhatIsAttended(t *testing.T) {
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{})
 	locked := stuck(t, s, "2024-05-10")
-	lock, err := lockRun(ctx, pool, locked.ID, func(error) {})
+	lock, err := lockRun(ctx, pool, locked.ID)
 	require.NoError(t, err)
 	for i, state := range []string{"available", "retryable", "scheduled", "running"} {
 		dueRun(t, s, fmt.Sprintf("2024-05-1%d", i+1))
@@ -137,12 +137,13 @@ func TestCancelInRiverEndsARunningRun(t *testing.T) {
 	awaitStatus(t, s, run.ID, ledger.StatusFailed)
 }
 
-func TestKilledRunByHandIsLost(t *testing.T) {
+func TestCrashedManualRunIsLost(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{})
-	runID, err := s.createManual(ctx, RunRequest{Paths: []bucket.Location{bucket.Path("x.csv")}, RequestedBy: "cli"}, date(t, "2024-05-10"))
+	q, err := s.createManual(ctx, RunRequest{Paths: []bucket.Location{bucket.Path("x.csv")}, RequestedBy: "cli"}, date(t, "2024-05-10"), false)
 	require.NoError(t, err)
+	runID := q.RunID
 	execute(t, pool, `INSERT INTO etl_attempts (run_id, attempt, worker, code_version, started_at)
 		VALUES ($1, 1, 'gone', 'test', now() - interval '1 minute')`, runID)
 	given, err := s.Reconcile(ctx)
@@ -151,7 +152,7 @@ func TestKilledRunByHandIsLost(t *testing.T) {
 	assert.Equal(t, ledger.StatusLost, status(t, s, runID))
 }
 
-// A run that failed, is tried anew by hand and dies there, is taken up.
+// A run that failed, was retried by hand and crashed then, is requeued.
 func TestOldCancelledJobIsNoCancellation(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)

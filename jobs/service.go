@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // for jobs.sql
 	"errors"
@@ -31,16 +32,16 @@ var jobsSQL string
 const (
 	defaultCatchUpLimit = 31
 	defaultTimeout      = 12 * time.Hour
-	// rescueAfter is what River waits, past the timeout, before it takes a job
-	// for stuck. Reconcile is there long before; this only tidies up.
+	// rescueAfter is River's wait after the timeout before it calls a job stuck. Reconcile
+	// comes long before; this only tidies up.
 	rescueAfter = time.Hour
-	// minConns are what one worker holds at a time: River's listener, the run's
-	// lock, its load and its log, and one for everything short.
+	// minConns are the connections of one worker: River's listener, the run's lock, its load,
+	// its log, and one for short statements.
 	minConns = 5
-	// hardStop bounds the wait for a load that was interrupted.
+	// hardStop bounds the wait for an interrupted load.
 	hardStop = 15 * time.Second
-	// flushAtEnd bounds the wait for the last log lines.
-	flushAtEnd = 5 * time.Second
+	// flushTimeout bounds the wait for the last log lines.
+	flushTimeout = 5 * time.Second
 )
 
 // Loader loads one file; [load.Loader] is the real one.
@@ -48,43 +49,38 @@ type Loader interface {
 	Load(ctx context.Context, req load.Request) (load.Result, error)
 }
 
-// Config says what is run and when. Its zero value works: no sources, midnight
-// in UTC, every missed date caught up.
+// Config has what is run and when. Its zero value works: no sources, midnight in UTC,
+// every missed date caught up.
 type Config struct {
-	// Sources are what a run of a logical date goes through, in this order.
+	// Sources are read by the run of a logical date, in this order.
 	Sources []pipeline.Source
-	// ExportTo is where transactions and rollups are exported to as Parquet after each
-	// run: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. The zero
-	// value means nowhere.
+	// ExportTo is the target of the Parquet export after each run: a folder, or s3://, gs:// or
+	// azblob:// with a bucket and a prefix. The zero value means no export.
 	ExportTo bucket.Location
-	// Stores are read from and exported to, and stay the caller's to close, after Stop;
-	// nil opens them anew.
+	// Stores are read from and exported to; the caller closes them after Stop. nil opens them anew.
 	Stores *bucket.Stores
-	// TimeZone is whose midnight counts; nil means UTC.
+	// TimeZone has the midnights; nil means UTC.
 	TimeZone *time.Location
-	// CatchUp is what becomes of missed midnights; "" means all.
+	// CatchUp is the policy for missed midnights; "" means all.
 	CatchUp CatchUp
-	// CatchUpLimit bounds the dates that all catches up at once, the newest of
-	// them; 0 means 31.
+	// CatchUpLimit bounds the dates that the policy all runs, the newest ones; 0 means 31.
 	CatchUpLimit int
-	// Timeout is how long one attempt of a run may take; 0 means 12 hours.
+	// Timeout bounds one attempt at a run; 0 means 12 hours.
 	Timeout time.Duration
-	// CodeVersion is noted with each attempt and file.
+	// CodeVersion is recorded with each attempt and file.
 	CodeVersion string
 	// Worker names this process in the ledger; "" means host:pid.
 	Worker string
-	// Actor tells who sent a request through River UI; nil means that nobody is
-	// known by name.
+	// Actor names the sender of a request through River UI; nil means anonymous.
 	Actor func(*http.Request) string
 	// Loader loads the files; nil means load.New.
 	Loader Loader
-	// Tracer makes a span of each job's insertion and of each attempt, the second one in
-	// the trace of the first; nil means none.
+	// Tracer makes a span of each job's insertion and of each attempt, in the same trace; nil
+	// means none.
 	Tracer trace.TracerProvider
-	// Clock is what the schedule goes by; nil means the machine's.
+	// Clock is the schedule's; nil means the system's.
 	Clock Clock
-	// Logger gets every log line, those that go to the ledger too; nil means
-	// none.
+	// Logger gets every log line, those of the ledger too; nil means none.
 	Logger *slog.Logger
 }
 
@@ -106,18 +102,10 @@ func (c Config) Check() error {
 }
 
 func (c Config) withDefaults(pool *pgxpool.Pool) Config {
-	if c.TimeZone == nil {
-		c.TimeZone = time.UTC
-	}
-	if c.CatchUp == "" {
-		c.CatchUp = CatchUpAll
-	}
-	if c.CatchUpLimit == 0 {
-		c.CatchUpLimit = defaultCatchUpLimit
-	}
-	if c.Timeout == 0 {
-		c.Timeout = defaultTimeout
-	}
+	c.TimeZone = cmp.Or(c.TimeZone, time.UTC)
+	c.CatchUp = cmp.Or(c.CatchUp, CatchUpAll)
+	c.CatchUpLimit = cmp.Or(c.CatchUpLimit, defaultCatchUpLimit)
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	if c.Worker == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -128,9 +116,7 @@ func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 	if c.Actor == nil {
 		c.Actor = func(*http.Request) string { return "anonymous" }
 	}
-	if c.Stores == nil {
-		c.Stores = &bucket.Stores{}
-	}
+	c.Stores = cmp.Or(c.Stores, &bucket.Stores{})
 	if c.Loader == nil {
 		c.Loader = load.New(pool, c.Stores)
 	}
@@ -146,8 +132,8 @@ func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 	return c
 }
 
-// Service is the schedule and the workers of one process. Without Start it still
-// takes requests and runs in the foreground.
+// Service is the schedule and the workers of one process. Without Start it still takes
+// requests and runs in the foreground.
 type Service struct {
 	config Config
 	pool   *pgxpool.Pool
@@ -162,25 +148,18 @@ type Service struct {
 	mu       sync.Mutex
 	started  bool
 	closed   bool
-	halt     []func() // what Stop ends besides River
+	halt     []func() // end the parts besides River
 	schedule sync.WaitGroup
 }
 
-// New makes a service on pool, which stays the caller's to close, after Stop. It
-// does not reach the database.
+// New makes a service on pool, which the caller closes after Stop. It does not connect.
 func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	c = c.withDefaults(pool)
 	s := &Service{
-		config: c,
-		pool:   pool,
-		ledger: ledger.NewStore(pool),
-		sql:    sqlfile.Parse(jobsSQL),
-		logger: c.Logger,
-
-		orphanedAfter: orphanedAfter,
+		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter,
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
@@ -193,11 +172,11 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 
 var errStopped = errors.New("the service is stopped")
 
-// Ledger reads what this and every other service has done.
+// Ledger reads the ledger of all services on this database.
 func (s *Service) Ledger() *ledger.Store { return s.ledger }
 
-// Start begins to keep the schedule and to work on runs, until Stop: ctx is for
-// the start alone. It fails when the database cannot be reached.
+// Start starts the schedule and the workers, which run until Stop; ctx is for the start
+// only. It fails if the database cannot be reached.
 func (s *Service) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,23 +196,22 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("start the workers: %w", err)
 	}
-	// River takes the end of its context for an order to stop at once.
-	lasting := context.WithoutCancel(ctx)
-	if err := s.river.Start(lasting); err != nil {
+	// River takes the end of its context as an order to stop at once.
+	permanent := context.WithoutCancel(ctx)
+	if err := s.river.Start(permanent); err != nil {
 		return fmt.Errorf("start the workers: %w", err)
 	}
-	ticking, stopTicking := context.WithCancel(lasting)
+	ticking, stopTicking := context.WithCancel(permanent)
 	s.halt = append(s.halt, stopTicking)
 	s.schedule.Go(func() { s.runSchedule(ticking) })
 	s.started = true
 	return nil
 }
 
-// Stop lets the loads that are going on finish until ctx is done; then it tells
-// them to stop. Such a load leaves nothing behind, its attempt is noted as
-// interrupted, and its job goes back to the queue at once. It writes the last
-// log lines before it returns, within seconds after ctx is done. A second Stop
-// does nothing.
+// Stop lets running loads finish until ctx ends; then it interrupts them. An interrupted
+// load leaves nothing behind, its attempt is recorded as interrupted, and its job goes
+// back to the queue at once. Stop writes the last log lines and returns within seconds
+// after ctx ends. A second Stop does nothing.
 func (s *Service) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closed {
@@ -252,7 +230,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	if started {
 		err = s.stopRiver(ctx)
 	}
-	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushAtEnd)
+	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	return errors.Join(err, s.logs.Close(flushing))
 }
@@ -261,7 +239,7 @@ func (s *Service) stopRiver(ctx context.Context) error {
 	if s.river.Stop(ctx) == nil {
 		return nil
 	}
-	s.logger.WarnContext(ctx, "out of patience; the loads that are going on go back to the queue")
+	s.logger.WarnContext(ctx, "interrupting the running loads; their jobs go back to the queue")
 	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), hardStop)
 	defer cancel()
 	if err := s.river.StopAndCancel(hard); err != nil {

@@ -89,7 +89,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 
 	killLoadingChild(t, url, source.Path.String())
 	killed := time.Now()
-	require.Equal(t, ledger.StatusRunning, status(t, s, run.ID), "the child left no word")
+	require.Equal(t, ledger.StatusRunning, status(t, s, run.ID), "the child crashed")
 	require.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_logs WHERE message = 'the child is loading'"), "log lines survive kill -9")
 
@@ -98,7 +98,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 		clock.advance(tickEvery)
 		return status(t, s, run.ID) == ledger.StatusSucceeded
 	}, time.Minute, 200*time.Millisecond)
-	t.Logf("taken up and finished %v after the kill", time.Since(killed))
+	t.Logf("requeued and finished %v after the kill", time.Since(killed))
 	assert.Equal(t, n, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files"))
 	attempts, err := attemptsOf(ctx, s, run.ID)
@@ -189,7 +189,7 @@ func TestStopLetsALoadFinish(t *testing.T) {
 }
 
 // River's cleaner deletes jobs after a day; the ledger does not care, and lets
-// nobody delete from it.
+// no one delete from it.
 func TestAuditTrailOutlivesTheQueue(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)

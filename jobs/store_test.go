@@ -16,9 +16,9 @@ import (
 	"github.com/opentax/tally/pipeline/load"
 )
 
-// A store that is away at midnight costs no night: what can be loaded is, and the
-// run goes on when the store is back.
-func TestStoreAwayAtMidnight(t *testing.T) {
+// A store that is unavailable at midnight costs no night: the other sources are loaded, and the
+// run continues when the store is available.
+func TestStoreUnavailableAtMidnight(t *testing.T) {
 	t.Parallel()
 	ctx, pool, store := context.Background(), newPool(t), tests3.New(t)
 	store.Put("in/2024-05-10/a.csv", []byte(rows(9)))

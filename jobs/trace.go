@@ -17,21 +17,22 @@ import (
 
 const (
 	tracerName = "github.com/opentax/tally/jobs"
-	// traceKey is where a job's metadata holds the trace it was asked for in, as the W3C's
-	// Trace Context has it.
+	// traceKey is the key of a job's metadata that has the trace of the request, in the form of
+	// the W3C's Trace Context.
 	traceKey = "tally:trace"
 )
 
-// tracing carries a trace from the request that asks for a run through the queue to
-// the attempts at it, whichever process makes them. Attributes are named as
-// OpenTelemetry's semantic conventions for messaging have them.
+// tracing continues the trace of a request in the attempts at its run, in any process. The
+// attributes follow OpenTelemetry's semantic conventions for messaging.
 type tracing struct {
 	river.MiddlewareDefaults
 	tracer trace.Tracer
 }
 
-// InsertMany makes a span and notes it with the jobs.
-func (t *tracing) InsertMany(ctx context.Context, jobs []*rivertype.JobInsertParams, insert func(context.Context) ([]*rivertype.JobInsertResult, error)) ([]*rivertype.JobInsertResult, error) {
+// InsertMany makes a span and stores its trace with the jobs.
+func (t *tracing) InsertMany(
+	ctx context.Context, jobs []*rivertype.JobInsertParams, insert func(context.Context) ([]*rivertype.JobInsertResult, error),
+) ([]*rivertype.JobInsertResult, error) {
 	ctx, span := t.tracer.Start(ctx, "send "+queueName, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
 		attribute.String("messaging.system", "river"), attribute.String("messaging.operation.type", "send"),
 		attribute.String("messaging.destination.name", queueName), attribute.Int("messaging.batch.message_count", len(jobs))))
@@ -63,7 +64,7 @@ func storeTrace(job *rivertype.JobInsertParams, carrier propagation.MapCarrier) 
 	return err
 }
 
-// Work makes a span of an attempt, in the trace that the job's metadata names.
+// Work makes a span of an attempt, in the trace of the job's metadata.
 func (t *tracing) Work(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
 	var metadata struct {
 		Trace propagation.MapCarrier `json:"tally:trace"`
@@ -81,9 +82,9 @@ func (t *tracing) Work(ctx context.Context, job *rivertype.JobRow, work func(con
 	return err
 }
 
-// failSpan notes an error; to be put off is none.
+// failSpan records an error; a snooze is none.
 func failSpan(span trace.Span, err error) {
-	if _, later := errors.AsType[*rivertype.JobSnoozeError](err); err != nil && !later {
+	if _, snoozed := errors.AsType[*rivertype.JobSnoozeError](err); err != nil && !snoozed {
 		span.RecordError(err)
 		span.SetStatus(codes.Error, err.Error())
 	}

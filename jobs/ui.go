@@ -16,14 +16,13 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 )
 
-// uiBodyLimit bounds the body of a request that changes something: ids of jobs.
+// uiBodyLimit bounds the body of a change, which has ids of jobs.
 const uiBodyLimit = 64 << 10
 
-// UI is River UI, to be mounted at prefix (such as "/riverui/"), until Stop. A
-// request that changes something (anything but GET, HEAD and OPTIONS) is refused
-// with 403 where a browser sends it from another site, and is written to the
-// audit trail before it is carried out: what cannot be written there is not done
-// (503). UI asks nobody for a password; that is the business of who mounts it.
+// UI is River UI, to be mounted at prefix (such as "/riverui/"), until Stop. A change (any
+// method but GET, HEAD and OPTIONS) is rejected with 403 when a browser sends it from
+// another site, and is written to the audit trail before it is carried out; if that
+// fails, it is rejected with 503. UI does not authenticate; its caller does.
 func (s *Service) UI(prefix string) (http.Handler, error) {
 	handler, err := riverui.NewHandler(&riverui.HandlerOpts{
 		Endpoints: riverui.NewEndpoints(s.river, nil),
@@ -47,7 +46,7 @@ func (s *Service) UI(prefix string) (http.Handler, error) {
 	return http.NewCrossOriginProtection().Handler(s.audited(handler)), nil
 }
 
-// audited notes changes before it lets them through.
+// audited records changes before next carries them out.
 func (s *Service) audited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
@@ -65,7 +64,7 @@ func (s *Service) audited(next http.Handler) http.Handler {
 			return
 		}
 		if err := s.recordChange(r, body); err != nil {
-			s.logger.ErrorContext(r.Context(), "change through River UI refused", slog.Any("error", err))
+			s.logger.ErrorContext(r.Context(), "change through River UI rejected", slog.Any("error", err))
 			http.Error(w, "the audit trail cannot be written", http.StatusServiceUnavailable)
 			return
 		}

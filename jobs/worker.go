@@ -17,23 +17,21 @@ import (
 const (
 	queueName = "etl"
 	jobKind   = "etl_run"
-	// jobAttempts at a minute each is a working day of outage; after that
-	// Reconcile makes a new job.
+	// jobAttempts, a minute apart, last for an outage of a working day; then Reconcile makes a
+	// new job.
 	jobAttempts = 500
-	// busySnooze is when a job looks again at a run that another process has.
+	// busySnooze is the wait for a run that another process works on.
 	busySnooze = 5 * time.Second
-	// maxRetry bounds the back-off, so that a run goes on soon after an
-	// outage of hours.
+	// maxRetry bounds the back-off, so that a run continues soon after a long outage.
 	maxRetry = time.Minute
-	// River keeps each attempt's log in the job's row; the whole log is in
-	// etl_logs.
+	// River keeps each attempt's log in the job's row; etl_logs has all of it.
 	riverLogBytes      = 256 << 10
 	riverLogTotalBytes = 1 << 20
 	reindexHour        = 12
 )
 
-// runArgs is River's job: it only carries the run's id, the ledger knows the
-// rest. The date is there to be seen in River UI.
+// runArgs are the arguments of a run's River job. The ledger knows the rest; the date is
+// for River UI.
 type runArgs struct {
 	RunID       int64  `json:"run_id"`
 	LogicalDate string `json:"logical_date"`
@@ -52,7 +50,7 @@ func (s *Service) riverConfig() *river.Config {
 	river.AddWorker(workers, &runWorker{retried[runArgs]{service: s}})
 	river.AddWorker(workers, &exportWorker{retried[exportArgs]{service: s}})
 	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
-	if !s.config.ExportTo.IsZero() { // else whoever knows where to takes the job
+	if !s.config.ExportTo.IsZero() { // else a process with a target takes the job
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
 	}
 	return &river.Config{
@@ -61,7 +59,7 @@ func (s *Service) riverConfig() *river.Config {
 		Logger:               s.logger,
 		JobTimeout:           s.config.Timeout,
 		RescueStuckJobsAfter: s.config.Timeout + rescueAfter,
-		// By default River rebuilds its indexes at midnight, when the loads are.
+		// By default River rebuilds its indexes at midnight, during the loads.
 		ReindexerSchedule: dailyAt{hour: reindexHour, zone: s.config.TimeZone},
 		Middleware: []rivertype.Middleware{
 			&tracing{tracer: s.config.Tracer.Tracer(tracerName)},
@@ -71,7 +69,7 @@ func (s *Service) riverConfig() *river.Config {
 	}
 }
 
-// dailyAt is a full hour of every day in a zone, away from midnight.
+// dailyAt is a full hour of every day in a zone, not near midnight.
 type dailyAt struct {
 	hour int
 	zone *time.Location
@@ -87,7 +85,7 @@ func (d dailyAt) Next(t time.Time) time.Time {
 	return next
 }
 
-// retried is what the workers of all kinds of jobs have in common.
+// retried has the settings that all workers share.
 type retried[T river.JobArgs] struct {
 	river.WorkerDefaults[T]
 	service *Service
@@ -101,32 +99,43 @@ func (w *retried[T]) NextRetry(job *river.Job[T]) time.Time {
 	return time.Now().Add(backOff(len(job.Errors)))
 }
 
-// runWorker works on the run that a job names.
-type runWorker struct{ retried[runArgs] }
-
-// backOff is the pause after that many failures before this one.
+// backOff is the wait after that many failures before this one.
 func backOff(failures int) time.Duration {
-	const doublings = 6 // 64 s is past maxRetry
+	const doublings = 6 // 64 s is more than maxRetry
 	return min(maxRetry, time.Second<<min(failures, doublings))
 }
 
-// Work makes one attempt at the run. What becomes of the job follows from what
-// became of the attempt:
+// withRiverLog also logs to the job's row, for River UI.
+func withRiverLog(ctx context.Context, logger *slog.Logger) *slog.Logger {
+	river, ok := riverlog.LoggerSafely(ctx)
+	if !ok {
+		return logger
+	}
+	return slog.New(slog.NewMultiHandler(logger.Handler(), river.Handler()))
+}
+
+// recordOutput shows a result in River UI; a failure changes nothing else.
+func recordOutput(ctx context.Context, logger *slog.Logger, result any) {
+	if err := river.RecordOutput(ctx, result); err != nil {
+		logger.WarnContext(ctx, "recording the job's output failed", slog.Any("error", err))
+	}
+}
+
+// runWorker works on the run that a job names.
+type runWorker struct{ retried[runArgs] }
+
+// Work makes one attempt at the run. The job follows the attempt's outcome:
 //
-//	succeeded, or somebody else's business by now   completed
-//	failed                                          cancelled: once is enough
+//	succeeded, or finished by another attempt       completed
+//	failed                                          cancelled: not retried
 //	retrying                                        an error: River retries
-//	interrupted, or another process has the run     snoozed: no attempt used up
+//	interrupted, or another process has the run     snoozed: uses no attempt
 func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	s := w.service
-	above := slog.DiscardHandler
-	if logger, ok := riverlog.LoggerSafely(ctx); ok {
-		above = logger.Handler()
-	}
 	a, err := s.begin(ctx, job.Args.RunID, &job.ID)
 	switch {
 	case errors.Is(err, errRunFinished):
-		slog.New(above).InfoContext(ctx, "nothing to do: the run is finished", slog.Int64("run", job.Args.RunID))
+		withRiverLog(ctx, slog.New(slog.DiscardHandler)).InfoContext(ctx, "run is finished already", slog.Int64("run", job.Args.RunID))
 		return nil
 	case errors.Is(err, ledger.ErrRunNotFound):
 		return river.JobCancel(err)
@@ -137,24 +146,9 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	case err != nil:
 		return err
 	}
-	a.logger = slog.New(slog.NewMultiHandler(a.logger.Handler(), above))
+	a.logger = withRiverLog(ctx, a.logger)
 	a.sources, a.known = s.queuedSources(a), knownToJob(a)
-	result, end := s.attempt(ctx, a)
-	if err := river.RecordOutput(ctx, result); err != nil {
-		a.logger.WarnContext(ctx, "output for River UI", slog.Any("error", err))
-	}
-	return end.forRiver()
-}
-
-// forRiver turns the end of an attempt into what River is told.
-func (e outcome) forRiver() error {
-	switch e.status {
-	case ledger.StatusSucceeded, statusFenced:
-		return nil
-	case ledger.StatusFailed:
-		return river.JobCancel(e.err)
-	case ledger.StatusInterrupted:
-		return river.JobSnooze(0)
-	}
-	return e.err
+	result, out := s.attempt(ctx, a)
+	recordOutput(ctx, a.logger, result)
+	return out.jobError()
 }

@@ -48,7 +48,7 @@ func work(t *testing.T, pool *pgxpool.Pool, s *Service, run ledger.Run, job *riv
 	return result
 }
 
-func errAway() error { return fmt.Errorf("commit: %w", &pgconn.PgError{Code: "57P01"}) }
+func errUnavailable() error { return fmt.Errorf("commit: %w", &pgconn.PgError{Code: "57P01"}) }
 
 func TestRunSucceeds(t *testing.T) {
 	t.Parallel()
@@ -107,12 +107,12 @@ func TestBadFileFailsOnce(t *testing.T) {
 func TestLostConnectionIsRetried(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
-	away := true
+	down := true
 	var tried []string
 	loader := fakeLoader{func(_ context.Context, req load.Request) (load.Result, error) {
 		tried = append(tried, fmt.Sprintf("%d:%s", req.Attempt, path.Base(req.Path.String())))
-		if away {
-			return load.Result{}, errAway()
+		if down {
+			return load.Result{}, errUnavailable()
 		}
 		return loaded(req), nil
 	}}
@@ -122,7 +122,7 @@ func TestLostConnectionIsRetried(t *testing.T) {
 	assert.Equal(t, river.EventKindJobFailed, first.EventKind)
 	assert.Equal(t, ledger.StatusRetrying, status(t, s, run.ID))
 	assert.WithinDuration(t, time.Now().Add(time.Second), first.Job.ScheduledAt, time.Second)
-	away = false
+	down = false
 	second := work(t, pool, s, run, first.Job)
 	assert.Equal(t, river.EventKindJobCompleted, second.EventKind)
 	assert.Equal(t, []string{"1:a.csv", "2:a.csv", "2:b.csv"}, tried, "an outage ends the attempt")
@@ -137,10 +137,10 @@ func TestLostConnectionIsRetried(t *testing.T) {
 func TestRetryKeepsWhatFailed(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t)
-	real, away := load.New(pool, nil), true
+	real, down := load.New(pool, nil), true
 	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
-		if away && strings.HasSuffix(req.Path.String(), "b.csv") {
-			return load.Result{}, errAway()
+		if down && strings.HasSuffix(req.Path.String(), "b.csv") {
+			return load.Result{}, errUnavailable()
 		}
 		return real.Load(ctx, req)
 	}}
@@ -148,7 +148,7 @@ func TestRetryKeepsWhatFailed(t *testing.T) {
 	run := dueRun(t, s, "2024-05-10")
 	first := work(t, pool, s, run, nil)
 	require.Equal(t, ledger.StatusRetrying, status(t, s, run.ID))
-	away = false
+	down = false
 	second := work(t, pool, s, run, first.Job)
 	assert.Equal(t, river.EventKindJobCancelled, second.EventKind)
 	assert.Equal(t, ledger.StatusFailed, status(t, s, run.ID))
@@ -198,14 +198,14 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-func TestJobOfAnotherKindOfEnd(t *testing.T) {
+func TestJobThatFindsNoWork(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, "a")}, Loader: loads()})
 	run := dueRun(t, s, "2024-05-10")
 
 	// Another process has the run.
-	lock, err := lockRun(ctx, pool, run.ID, func(error) {})
+	lock, err := lockRun(ctx, pool, run.ID)
 	require.NoError(t, err)
 	busy := work(t, pool, s, run, nil)
 	assert.Equal(t, river.EventKindJobSnoozed, busy.EventKind)
@@ -223,7 +223,7 @@ func TestJobOfAnotherKindOfEnd(t *testing.T) {
 }
 
 // Two attempts at once, as after a lock that was lost: the real fence lets only
-// the later one commit, and the earlier one gives way without a word.
+// the later one commit, and the earlier one gives up.
 func TestOnlyTheLastAttemptCommits(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
@@ -272,7 +272,7 @@ func TestLostLockEndsTheAttempt(t *testing.T) {
 	assert.Equal(t, ledger.StatusRetrying, status(t, s, run.ID))
 }
 
-func TestOutcomeThatCannotBeNotedIsNone(t *testing.T) {
+func TestOutcomeThatCannotBeRecorded(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(2))}})

@@ -1,12 +1,11 @@
-// Package ledger holds what ran, what was read and what became of it. Each table that
-// people and programs read is one type here: a Bun model of its row, which is also the
-// body that the API answers with and what its description is generated from.
+// Package ledger has the runs, the files they read and the outcome of each row. Each table
+// is declared once: a Bun model of its row, which is also the body of the API's answers
+// and the source of their description.
 //
-// Guarantees. The ledger only grows: PostgreSQL refuses to change or delete its rows,
-// whoever asks. A file's row appears in the commit of its transactions, its log lines
-// before that, and an event of the audit trail in the commit of what it speaks of. Times
-// are in UTC. A list is read in the order of its key and bounded, so a page stays right
-// while others write.
+// Guarantees. The ledger is append-only: PostgreSQL rejects any update or delete. A
+// file's row commits with its transactions, its log lines before that, and an audit event
+// with its subject. Times are in UTC. A list is read by key and bounded, so pages stay
+// right while others write.
 //
-// Failure. Reading changes nothing and may be tried again.
+// Failure. Reading changes nothing and may be retried.
 package ledger

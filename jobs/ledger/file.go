@@ -10,8 +10,8 @@ import (
 	"github.com/opentax/tally/internal/money"
 )
 
-// File is a file whose reading ended: what was in it and what became of it. The
-// counts add up: read = loaded + duplicate + conflict + rejected.
+// File is a file that was read, with the outcome of its rows: read = loaded + duplicate +
+// conflict + rejected.
 type File struct {
 	bun.BaseModel `bun:"table:etl_files,alias:file"`
 
@@ -39,14 +39,55 @@ type File struct {
 	FinishedAt  time.Time        `bun:"finished_at" json:"finished_at" doc:"When its reading ended."`
 }
 
-// Files are the files of a run, in the order in which they ended, from the one after
-// the id given (0: from the first).
-func (s *Store) Files(ctx context.Context, runID, after int64, limit int) (files []File, err error) {
-	files = []File{} // JSON has no null for it
-	return files, failed(s.selectFiles(runID, after, limit).Scan(ctx, &files), "the files of run %d", runID)
+// Files are the files of a run in the order of their end, after the given one (0: from
+// the first).
+func (s *Store) Files(ctx context.Context, runID, after int64, limit int) ([]File, error) {
+	return list[File](ctx, s.selectFiles(runID, after, limit), "the files of run %d", runID)
 }
 
 func (s *Store) selectFiles(runID, after int64, limit int) *bun.SelectQuery {
 	return page(s.db.NewSelect().Model((*File)(nil)).ExcludeColumn("sha256").ColumnExpr("encode(sha256, 'hex') AS sha256").
 		Where("run_id = ?", runID).Where("id > ?", after).OrderExpr("id"), limit)
+}
+
+// Reject is a row that was read and not loaded.
+type Reject struct {
+	bun.BaseModel `bun:"table:etl_rejects,alias:reject"`
+
+	FileID        int64    `bun:"file_id" json:"file_id" minimum:"1" example:"3" doc:"The file that the row is in."`
+	Line          int64    `bun:"line" json:"line" minimum:"1" example:"42" doc:"The line on which it starts; the header is line 1."`
+	Outcome       string   `bun:"outcome" json:"outcome" enum:"rejected,duplicate,conflict" doc:"rejected: it has faults; duplicate: a stored row has its id and values; conflict: a stored row has its id and other values."`
+	Faults        []string `bun:"faults,array" json:"faults" nullable:"false" example:"[\"missing_amount\"]" doc:"All its faults, the one that counts first; empty unless rejected."`
+	TransactionID string   `bun:"transaction_id" json:"transaction_id,omitempty" example:"TXN186490" doc:"The row's id, where it could be read."`
+	KeptFileID    int64    `bun:"kept_file_id" json:"kept_file_id,omitempty" example:"1" doc:"Of a duplicate or conflict: the file of the row that was kept."`
+	KeptLine      int64    `bun:"kept_line" json:"kept_line,omitempty" example:"40" doc:"The kept row's line in that file."`
+	Raw           string   `bun:"raw" json:"raw" example:"TXN186490,1633,,2024-01-31" doc:"The row as it stands in the file, at most its first 65536 bytes; bytes that are no text are shown as U+FFFD."`
+	RawBytes      []byte   `bun:"raw_bytes" json:"raw_bytes,omitempty" doc:"The same to the byte, where raw cannot be."`
+	RawLength     int64    `bun:"raw_length" json:"raw_length" minimum:"0" example:"26" doc:"Length of the row in the file, in bytes."`
+}
+
+// RejectQuery selects a run's rejects after a row, in order of file and line.
+type RejectQuery struct {
+	RunID     int64
+	Outcome   string // rejected, duplicate or conflict; "" means all
+	AfterFile int64
+	AfterLine int64
+	Limit     int
+}
+
+// Rejects are the rows of a run's files that were not loaded.
+func (s *Store) Rejects(ctx context.Context, q RejectQuery) ([]Reject, error) {
+	return list[Reject](ctx, s.selectRejects(q), "the rejects of run %d", q.RunID)
+}
+
+// selectRejects goes through the files of the run, and into each by key: a condition on the
+// file's run only would read the rejects of all files before them.
+func (s *Store) selectRejects(q RejectQuery) *bun.SelectQuery {
+	ofFile := page(s.db.NewSelect().Model((*Reject)(nil)).
+		Where("file_id = file.id").Where("(file_id, line) > (?, ?)", q.AfterFile, q.AfterLine).OrderExpr("line"), q.Limit)
+	if q.Outcome != "" {
+		ofFile = ofFile.Where("outcome = ?", q.Outcome)
+	}
+	return page(s.db.NewSelect().TableExpr("etl_files AS file").Join("CROSS JOIN LATERAL (?) AS reject", ofFile).ColumnExpr("reject.*").
+		Where("file.run_id = ?", q.RunID).Where("file.id >= ?", q.AfterFile).OrderExpr("file.id, reject.line"), q.Limit)
 }

@@ -2,8 +2,9 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -14,29 +15,29 @@ import (
 // Kinds of runs.
 const (
 	KindNightly  = "nightly"  // a logical date over the configured sources, by the schedule
-	KindBackfill = "backfill" // the same, requested by someone
+	KindBackfill = "backfill" // the same, on request
 	KindManual   = "manual"   // paths given by hand
 )
 
-// States of a run, those of its last attempt.
+// Statuses of a run, those of its last attempt.
 const (
 	StatusDue         = "due"         // not started yet
-	StatusRunning     = "running"     // or killed, until that is noticed
+	StatusRunning     = "running"     // or crashed, until that is recorded
 	StatusSucceeded   = "succeeded"   // final
-	StatusFailed      = "failed"      // final, unless someone asks again
-	StatusRetrying    = "retrying"    // the database or an object store was unavailable; continues by itself
-	StatusInterrupted = "interrupted" // the process was interrupted; continues elsewhere
+	StatusFailed      = "failed"      // final, unless requested again
+	StatusRetrying    = "retrying"    // the database or an object store was unavailable; retried
+	StatusInterrupted = "interrupted" // the process was stopped; another one continues
 	StatusLost        = "lost"        // the process crashed
 )
 
-// ErrRunNotFound says that the ledger has no such run.
-var ErrRunNotFound = errors.New("no such run")
+var (
+	// ErrRunNotFound reports that the ledger has no such run.
+	ErrRunNotFound = errors.New("no such run")
+	// ErrNotEnded reports that a logical date has not ended, so its run would be incomplete.
+	ErrNotEnded = errors.New("the day has not ended yet")
+)
 
-// ErrNotEnded says that a logical date has not ended, so that its run would miss what
-// is still to come.
-var ErrNotEnded = errors.New("the day has not ended yet")
-
-// Run is a run with its last attempt. What an attempt has is zero while the run is due.
+// Run is a run with its last attempt, whose fields are zero while the run is due.
 type Run struct {
 	bun.BaseModel `bun:"table:etl_run_status,alias:run"`
 
@@ -54,14 +55,13 @@ type Run struct {
 	StartedAt   time.Time  `bun:"started_at" json:"started_at,omitzero" doc:"When the attempt started."`
 	FinishedAt  time.Time  `bun:"finished_at" json:"finished_at,omitzero" doc:"When the attempt ended."`
 	Error       string     `bun:"error" json:"error,omitempty" example:"inbox/2024-01-31.csv: no column \"amount\"" doc:"Why the attempt did not succeed."`
-	// Created reports that the call which returned the run made it.
+	// Created reports that the run was created by the call that returned it.
 	Created bool `bun:"-" json:"-"`
 }
 
-// Runs are the runs before the one given (0: from the newest on), newest first.
-func (s *Store) Runs(ctx context.Context, before int64, limit int) (runs []Run, err error) {
-	runs = []Run{} // JSON has no null for it
-	return runs, failed(s.selectRuns(before, limit).Scan(ctx, &runs), "runs")
+// Runs are the runs before the given one (0: the newest), newest first.
+func (s *Store) Runs(ctx context.Context, before int64, limit int) ([]Run, error) {
+	return list[Run](ctx, s.selectRuns(before, limit), "runs")
 }
 
 func (s *Store) selectRuns(before int64, limit int) *bun.SelectQuery {
@@ -73,12 +73,15 @@ func (s *Store) selectRuns(before int64, limit int) *bun.SelectQuery {
 }
 
 // Run is one run, or [ErrRunNotFound].
-func (s *Store) Run(ctx context.Context, id int64) (run Run, err error) {
-	err = s.selectRun(id).Scan(ctx, &run)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrRunNotFound
+func (s *Store) Run(ctx context.Context, id int64) (Run, error) {
+	runs, err := list[Run](ctx, s.selectRun(id), "run %d", id)
+	if err == nil && len(runs) == 0 {
+		err = fmt.Errorf("read run %d: %w", id, ErrRunNotFound)
 	}
-	return run, failed(err, "run %d", id)
+	if err != nil {
+		return Run{}, err
+	}
+	return runs[0], nil
 }
 
 func (s *Store) selectRun(id int64) *bun.SelectQuery {
@@ -86,12 +89,45 @@ func (s *Store) selectRun(id int64) *bun.SelectQuery {
 }
 
 // RunsOfDates are the runs of the logical dates from … to, both included, by date.
-func (s *Store) RunsOfDates(ctx context.Context, from, to civil.Date) (runs []Run, err error) {
-	runs = []Run{} // JSON has no null for it
-	return runs, failed(s.selectRunsOfDates(from, to).Scan(ctx, &runs), "the runs of %s to %s", from, to)
+func (s *Store) RunsOfDates(ctx context.Context, from, to civil.Date) ([]Run, error) {
+	return list[Run](ctx, s.selectRunsOfDates(from, to), "the runs of %s to %s", from, to)
 }
 
 func (s *Store) selectRunsOfDates(from, to civil.Date) *bun.SelectQuery {
 	return s.db.NewSelect().Model((*Run)(nil)).Where("kind <> ?", KindManual).
 		Where("logical_date BETWEEN ? AND ?", from, to).OrderExpr("logical_date")
+}
+
+// LogLine is a line of an attempt's log.
+type LogLine struct {
+	bun.BaseModel `bun:"table:etl_logs,alias:line"`
+
+	ID      int64           `bun:"id,autoincrement" json:"id" minimum:"1" example:"101" doc:"The line's id; ids ascend."`
+	RunID   int64           `bun:"run_id" json:"-"`
+	Attempt int             `bun:"attempt" json:"attempt" format:"int32" minimum:"1" example:"1" doc:"The attempt that logged it."`
+	At      time.Time       `bun:"at" json:"at" doc:"When it was logged."`
+	Level   string          `bun:"level" json:"level" example:"INFO" doc:"The line's level."`
+	Message string          `bun:"message" json:"message" example:"file loaded" doc:"What happened."`
+	Attrs   json.RawMessage `bun:"attrs,type:jsonb" json:"attrs" doc:"What the line says besides."`
+}
+
+// Logs are the lines of a run's log after the given one, in the order of writing. A
+// running run gets new ones.
+func (s *Store) Logs(ctx context.Context, runID, after int64, limit int) ([]LogLine, error) {
+	return list[LogLine](ctx, s.selectLogs(runID, after, limit), "the log of run %d", runID)
+}
+
+func (s *Store) selectLogs(runID, after int64, limit int) *bun.SelectQuery {
+	return page(s.db.NewSelect().Model((*LogLine)(nil)).
+		Where("run_id = ?", runID).Where("id > ?", after).OrderExpr("id"), limit)
+}
+
+// AddLogs adds lines to the log, in their order.
+func (s *Store) AddLogs(ctx context.Context, lines []LogLine) error {
+	_, err := s.insertLogs(lines).Exec(ctx)
+	return err
+}
+
+func (s *Store) insertLogs(lines []LogLine) *bun.InsertQuery {
+	return s.db.NewInsert().Model(&lines).ExcludeColumn("id").Returning("NULL")
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	_ "embed" // for stats.sql
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -15,12 +16,11 @@ import (
 //go:embed stats.sql
 var statsSQL string
 
-// Stats are the figures of the ledger that monitoring reads. Ages are by the
-// database's clock.
+// Stats are the ledger's figures for monitoring. Ages are by the database's clock.
 type Stats struct {
 	// Runs, by kind and state.
 	Runs []RunCount
-	// Files and their rows, whole or failed.
+	// Files and their rows.
 	FilesLoaded, FilesFailed                    int64
 	Read, Loaded, Duplicate, Conflict, Rejected int64
 	// LastSuccess is when a run of a date last succeeded, zero before the first.
@@ -29,8 +29,7 @@ type Stats struct {
 	// LastExport is when an export after a run last succeeded, zero before the first.
 	LastExport    time.Time
 	LastExportAge time.Duration
-	// Waiting counts the runs of a date that wait for a worker, WaitingAge is how long
-	// the first of them has waited; 0 where none waits.
+	// Waiting counts the runs of dates that wait for a worker, WaitingAge is the longest wait.
 	Waiting    int64
 	WaitingAge time.Duration
 }
@@ -42,12 +41,10 @@ type RunCount struct {
 	Runs   int64  `bun:"runs"`
 }
 
-// Stats reads the figures. Its cost grows with the number of runs and files, not of
-// rows.
+// Stats reads the figures. Its cost grows with runs and files, not with rows.
 func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
-	stats.Runs = []RunCount{}
-	if err := s.selectRunCounts().Scan(ctx, &stats.Runs); err != nil {
-		return stats, failed(err, "the figures of runs")
+	if stats.Runs, err = list[RunCount](ctx, s.selectRunCounts(), "the counts of runs"); err != nil {
+		return stats, err
 	}
 	statements := sqlfile.Parse(statsSQL)
 	for name, figures := range map[string][]any{
@@ -59,7 +56,7 @@ func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
 	} {
 		err := s.db.QueryRowContext(ctx, statements.Get(name)).Scan(figures...)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return stats, failed(err, "the figure %s", name)
+			return stats, fmt.Errorf("read the figure %s: %w", name, err)
 		}
 	}
 	return stats, nil

@@ -5,14 +5,14 @@ SELECT count(*) FILTER (WHERE status = 'loaded'), count(*) FILTER (WHERE status 
 FROM etl_files;
 
 -- name: last_success
--- Ages are the database's to tell, so that they do not depend on this machine's clock.
+-- Ages are computed here, so that they do not depend on the client's clock.
 SELECT max(o.finished_at), greatest(0, extract(epoch FROM clock_timestamp() - max(o.finished_at)) * 1e9)::bigint
 FROM etl_outcomes o JOIN etl_runs r ON r.id = o.run_id
 WHERE o.status = 'succeeded' AND r.kind <> 'manual'
 HAVING count(*) > 0;
 
 -- name: last_export
--- Of those after runs: one by hand may have been to anywhere.
+-- Only of exports after runs: a manual one may have another target.
 SELECT finished_at, greatest(0, extract(epoch FROM clock_timestamp() - finished_at) * 1e9)::bigint
 FROM etl_exports WHERE status = 'succeeded' AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1;
 

@@ -22,8 +22,8 @@ func newStore(t *testing.T, script string) (*ledger.Store, *pgxpool.Pool) {
 	return ledger.NewStore(pool), pool
 }
 
-// A page of the API is read with one row more, which tells whether there is another.
-func TestTheLargestPageTellsOfTheNext(t *testing.T) {
+// A page of the API is read with one row more, which shows that there is another.
+func TestLargestPageShowsTheNext(t *testing.T) {
 	t.Parallel()
 	store, _ := newStore(t, `INSERT INTO etl_runs (kind, logical_date, requested_by)
 		SELECT 'nightly', date '2020-01-01' + n, 'schedule' FROM generate_series(1, 1100) n`)
@@ -35,8 +35,8 @@ func TestTheLargestPageTellsOfTheNext(t *testing.T) {
 	}
 }
 
-// What JSON must not leave null is never nil, and what is NULL is left out.
-func TestARunThatIsDue(t *testing.T) {
+// Lists are never nil, since JSON has no null for them, and NULL is left out.
+func TestDueRun(t *testing.T) {
 	t.Parallel()
 	store, _ := newStore(t, `INSERT INTO etl_runs (kind, logical_date, requested_by, created_at) VALUES ('nightly', '2024-02-29', 'schedule', '2024-03-01 01:00+01')`)
 	run, err := store.Run(t.Context(), 1)
@@ -55,7 +55,7 @@ func TestARunThatIsDue(t *testing.T) {
 }
 
 // Log lines hold whatever was in a file; Bun writes them into the statement's text.
-func TestLogLinesStayWhatTheyAre(t *testing.T) {
+func TestLogLinesAreUnchanged(t *testing.T) {
 	t.Parallel()
 	store, pool := newStore(t, "")
 	lines := []ledger.LogLine{
