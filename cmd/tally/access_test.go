@@ -33,8 +33,8 @@ func send(t *testing.T, method, url, secret string, headers ...string) (status i
 	return response.StatusCode, string(content)
 }
 
-// Beyond this machine nobody is served whom the program does not know.
-func TestListeningBeyondThisMachineNeedsAToken(t *testing.T) {
+// On a non-loopback address every client is authenticated.
+func TestNonLoopbackAddressNeedsAToken(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	for _, command := range []string{"up", "serve"} {
@@ -56,7 +56,7 @@ func TestListeningBeyondThisMachineNeedsAToken(t *testing.T) {
 
 func beyond(address string) string { return strings.Replace(address, "127.0.0.1", "0.0.0.0", 1) }
 
-func TestServeBeyondThisMachine(t *testing.T) {
+func TestServeOnNonLoopbackAddress(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	operator, reader := p.addToken("otto", "operator"), p.addToken("rita", "reader")
@@ -105,8 +105,8 @@ func TestServeBeyondThisMachine(t *testing.T) {
 		"31 denials of one address, ten of them one by one; those of tokens are bounded apart")
 }
 
-// As in a container whose port is published to the host alone.
-func TestServeOpenBeyondThisMachine(t *testing.T) {
+// As in a container whose port is published to the host only.
+func TestServeOpenOnNonLoopbackAddress(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	address := freeAddress(t)
@@ -122,7 +122,7 @@ func TestServeOpenBeyondThisMachine(t *testing.T) {
 	assert.Equal(t, http.StatusOK, status)
 	require.NoError(t, up.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, up.Wait())
-	assert.Contains(t, stderr.String(), "asks nobody who they are")
+	assert.Contains(t, stderr.String(), "the API is unauthenticated on a non-loopback address")
 }
 
 func TestRateLimitInTheSettings(t *testing.T) {

@@ -16,20 +16,18 @@ import (
 )
 
 const (
-	drainTimeout = 20 * time.Second // for requests and jobs in progress when the process is interrupted
-	riverPrefix  = "/riverui"
-	// scheduleGrace is what a worker may take to decide on a day that has ended.
-	scheduleGrace = 5 * time.Minute
-	// startGrace is what the parts of a process may take to start.
-	startGrace = 5 * time.Second
+	drainTimeout  = 20 * time.Second // for running requests and jobs when the process is interrupted
+	riverPrefix   = "/riverui"
+	scheduleGrace = 5 * time.Minute // for a worker to decide a date that ended
+	startGrace    = 5 * time.Second // for the parts of a process to start
 )
 
-// application is what a process of Tally is made of. openApplication wires it from top
-// to bottom; Close takes it down from bottom to top.
+// application has the parts of a process. openApplication wires them from top to bottom;
+// Close closes them from bottom to top.
 type application struct {
 	*environment
 	parts
-	listener net.Listener // nil without an API, and then so are the cache and the server
+	listener net.Listener // nil without an API; then cache and server are nil too
 	database *database
 	access   *api.Access
 	jobs     *jobs.Service
@@ -39,15 +37,14 @@ type application struct {
 	closers  []func() error
 }
 
-// parts says which of the program a process runs.
+// parts selects the parts of the program that a process runs.
 type parts struct {
 	listenFlags      // without an address: no API
-	work        bool // the schedule and the workers
+	work        bool // schedule and workers
 	sample      bool
 }
 
-// openApplication makes everything that a process needs, and starts nothing but the
-// database and River UI.
+// openApplication opens all that a process needs, and starts only the database and River UI.
 func (env *environment) openApplication(ctx context.Context, p parts) (a *application, err error) {
 	a = &application{environment: env, parts: p}
 	defer func() {
@@ -55,7 +52,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	// First of all, since a wrong address must not start a load.
+	// First, since a wrong address must not start a load.
 	if err := a.listen(ctx); err != nil {
 		return a, err
 	}
@@ -84,7 +81,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	return a, a.newServer()
 }
 
-// newServer makes the API with what it reads.
+// newServer makes the API.
 func (a *application) newServer() error {
 	ui, err := a.jobs.UI(riverPrefix)
 	if err != nil {
@@ -117,19 +114,19 @@ func (a *application) newServer() error {
 
 func (a *application) onClose(close func() error) { a.closers = append(a.closers, close) }
 
-// Close takes down what is there, the last first: a job in progress finishes or goes
-// back to the queue, then the database stops.
+// Close closes the open parts, the last one first: a running job finishes or goes back to
+// the queue, then the database stops.
 func (a *application) Close() error {
-	var errs []error
+	var err error
 	for _, close := range slices.Backward(a.closers) {
-		errs = append(errs, close())
+		err = errors.Join(err, close())
 	}
 	a.closers = nil
-	return errors.Join(errs...)
+	return err
 }
 
-// runApplication runs a process's parts until ctx is done. New requests end first, those
-// in progress finish, and then what Close takes down.
+// runApplication runs a process until ctx ends. Then it takes no new requests, finishes
+// the running ones and closes the application.
 func (env *environment) runApplication(ctx context.Context, p parts) (err error) {
 	a, err := env.openApplication(ctx, p)
 	if err != nil {
@@ -137,7 +134,7 @@ func (env *environment) runApplication(ctx context.Context, p parts) (err error)
 	}
 	defer closing(&err, a.Close)
 	var sample jobs.Queued
-	if a.sample { // before the workers start, so that it is the first thing they do
+	if a.sample { // before the workers start, so that they begin with it
 		if sample, err = a.enqueueSample(ctx); err != nil {
 			return err
 		}
@@ -160,7 +157,7 @@ func (env *environment) runApplication(ctx context.Context, p parts) (err error)
 	return a.serve(ctx)
 }
 
-// withService is for commands that need the database and the jobs in the foreground.
+// withService runs a command that needs the database and jobs in the foreground.
 func (env *environment) withService(ctx context.Context, do func(*jobs.Service) error) (err error) {
 	a, err := env.openApplication(ctx, parts{})
 	if err != nil {
@@ -185,15 +182,15 @@ func (a *application) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-// serve answers requests until ctx is done. Those that are in progress then are still
-// answered from memory; the cache's connection is closed before the database is.
+// serve answers requests until ctx ends. Running ones still use the cache, whose
+// connection is closed before the database.
 func (a *application) serve(ctx context.Context) error {
 	a.started = time.Now()
-	listening, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var cache sync.WaitGroup
 	cache.Go(func() { a.cache.Listen(listening) })
 	a.onClose(func() error {
-		hangUp()
+		stop()
 		cache.Wait()
 		return nil
 	})
@@ -210,15 +207,15 @@ func (a *application) serve(ctx context.Context) error {
 	return <-done
 }
 
-// drain stops something within the time that a process has for that.
+// drain bounds the time of a stop.
 func drain(stop func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	return stop(ctx)
 }
 
-// newAccess is who may use the API. Where anybody on the network could, it is an
-// error, before anything has been done.
+// newAccess decides who may use the API. An address that is open to the network without
+// a token is an error before anything is done.
 func (a *application) newAccess(ctx context.Context, limit api.RateLimit) (*api.Access, error) {
 	config := api.AccessConfig{Tokens: api.NewTokens(a.database.pool), RateLimit: limit, Logger: a.logger}
 	if a.listener == nil || onLoopback(a.listener.Addr()) {
@@ -230,11 +227,11 @@ func (a *application) newAccess(ctx context.Context, limit api.RateLimit) (*api.
 	}
 	config.Required = !a.Open
 	if !any && config.Required {
-		return nil, usageError{fmt.Errorf("--listen %s reaches beyond this machine, and there is no token: "+
+		return nil, usageError{fmt.Errorf("--listen %s is a non-loopback address, and there is no token: "+
 			"add one first (tally token add NAME --role operator), or listen on 127.0.0.1", a.Listen)}
 	}
 	if !any {
-		a.logger.WarnContext(ctx, "the API listens beyond this machine, and asks nobody who they are until a token is added (tally token add)",
+		a.logger.WarnContext(ctx, "the API is unauthenticated on a non-loopback address until a token is added (tally token add)",
 			"address", a.listener.Addr().String())
 	}
 	return api.NewAccess(config), nil
@@ -245,7 +242,7 @@ func onLoopback(address net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// cached answers for one user from memory, and for the rest from the database.
+// cached reads one user's summary from the cache, and all else from the database.
 type cached struct {
 	*summaries.Store
 	cache *summaries.Cache
@@ -255,7 +252,7 @@ func (c cached) Get(ctx context.Context, userID int32) (summaries.Summary, error
 	return c.cache.Get(ctx, userID)
 }
 
-// ready is what /readyz asks: the database answers and has this program's schema.
+// ready is the check of /readyz: the database answers and has this program's schema.
 func (a *application) ready(ctx context.Context) error {
 	pending, err := pendingMigrations(ctx, a.database)
 	if err != nil {
@@ -263,14 +260,13 @@ func (a *application) ready(ctx context.Context) error {
 	}
 	var errs []error
 	if len(pending) > 0 {
-		errs = append(errs, api.NotReady("migrations", fmt.Errorf("%s is still to come", pending[0])))
+		errs = append(errs, api.NotReady("migrations", fmt.Errorf("%s is pending", pending[0])))
 	}
 	return errors.Join(append(errs, a.degraded(ctx, time.Since(a.started)))...)
 }
 
-// degraded reports what does not work though the API does: the schedule, which may be
-// another process's to keep, and the memory of summaries. It reports nothing while they
-// may still be starting.
+// degraded reports parts that do not work although the API does: the schedule, which
+// another process may keep, and the cache. While they may be starting it reports nothing.
 func (a *application) degraded(ctx context.Context, up time.Duration) error {
 	if up < startGrace {
 		return nil

@@ -62,12 +62,12 @@ func TestComposeKeepsServicesUp(t *testing.T) {
 		assert.Empty(t, s.CapAdd, name)
 		assert.Empty(t, s.NetworkMode, "%s has no network of its own, past which its ports are published", name)
 		for _, port := range s.Ports {
-			assert.Equal(t, "127.0.0.1", port.HostIP, "%s is published beyond this machine", name)
+			assert.Equal(t, "127.0.0.1", port.HostIP, "%s is published on a non-loopback address", name)
 		}
 	}
 	tally := service(t, project, "tally")
 	assert.Equal(t, types.ServiceConditionHealthy, tally.DependsOn["postgres"].Condition)
-	assert.Equal(t, "true", *tally.Environment["TALLY_OPEN"], "published to this machine alone, it starts without a token")
+	assert.Equal(t, "true", *tally.Environment["TALLY_OPEN"], "published to this machine only, it starts without a token")
 	assert.Equal(t, types.ShellCommand{"CMD", "/tally", "health"}, types.ShellCommand(tally.HealthCheck.Test))
 	assert.True(t, tally.ReadOnly)
 	assert.Contains(t, tally.CapDrop, "ALL")
@@ -117,7 +117,7 @@ func TestComposeCredentials(t *testing.T) {
 	}
 }
 
-// The inbox is read where it is, whoever owns it; the settings name it.
+// The inbox is read in place, with any owner; the settings name it.
 func TestComposeInbox(t *testing.T) {
 	t.Parallel()
 	project := composed(t)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,50 +28,46 @@ const (
 type config struct {
 	TimeZone     string            `yaml:"time_zone"`      // of midnight; default UTC
 	CatchUp      string            `yaml:"catch_up"`       // all, latest or none
-	CatchUpLimit *int              `yaml:"catch_up_limit"` // at most so many missed nights
+	CatchUpLimit *int              `yaml:"catch_up_limit"` // of missed nights
 	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
 	RateLimit    api.RateLimit     `yaml:"rate_limit"`     // of the API
-	Export       exportConfig      `yaml:"export"`         // after each run
+	Export       struct {
+		To bucket.Location `yaml:"to"` // a folder or a URL; default: no export
+	} `yaml:"export"` // after each run
 }
 
-// exportConfig says where runs export to.
-type exportConfig struct {
-	To bucket.Location `yaml:"to"` // a folder or a URL; default: nowhere
-}
-
-// settings are what a settings file says, in the words of those whom it concerns.
+// settings are the settings file's, checked.
 type settings struct {
 	jobs      jobs.Config
 	rateLimit api.RateLimit
 }
 
-// loadConfig reads the settings file that was named, or the one in the data
-// folder where there is one. An unknown or wrong setting is an error that shows
-// its line.
-func (c *cli) loadConfig() (settings, error) {
+// loadConfig reads the named settings file, or the data folder's if there is one. An
+// error of a setting shows its line.
+func (c *cli) loadConfig() (made settings, err error) {
 	dir, err := c.dataDir()
 	if err != nil {
-		return settings{}, err
+		return made, err
 	}
-	path := c.Config
-	if path == "" {
-		path = filepath.Join(dir, configName)
-	}
+	path := cmp.Or(c.Config, filepath.Join(dir, configName))
 	content, err := os.ReadFile(path)
 	if err != nil && (c.Config != "" || !errors.Is(err, fs.ErrNotExist)) {
-		return settings{}, usageError{fmt.Errorf("settings: %w", err)}
+		return made, usageError{fmt.Errorf("settings: %w", err)}
 	}
 	read, err := parseConfig(content)
-	if err != nil {
-		return settings{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
-	}
 	if len(read.Sources) == 0 {
 		read.Sources = []pipeline.Source{{Name: inboxName, Path: bucket.Path(filepath.Join(dir, inboxName))}}
 	}
-	made, err := read.settings()
-	if err != nil {
-		return settings{}, usageError{fmt.Errorf("settings %s: %w", path, err)}
+	if err == nil {
+		made.jobs, err = read.jobs()
 	}
+	if limitErr := read.RateLimit.Check(); err == nil && limitErr != nil {
+		err = fmt.Errorf("rate_limit: %w", limitErr)
+	}
+	if err != nil {
+		return made, usageError{fmt.Errorf("settings %s: %w", path, err)}
+	}
+	made.rateLimit = read.RateLimit
 	return made, nil
 }
 
@@ -81,14 +78,6 @@ func parseConfig(content []byte) (config, error) {
 		err = nil // an empty file has no settings
 	}
 	return c, err
-}
-
-func (c config) settings() (settings, error) {
-	if err := c.RateLimit.Check(); err != nil {
-		return settings{}, fmt.Errorf("rate_limit: %w", err)
-	}
-	made, err := c.jobs()
-	return settings{jobs: made, rateLimit: c.RateLimit}, err
 }
 
 func (c config) jobs() (jobs.Config, error) {
@@ -112,7 +101,7 @@ func (c config) jobs() (jobs.Config, error) {
 		return made, err
 	}
 	for _, s := range c.Sources {
-		// The ledger names files by their whole path, wherever Tally was started.
+		// The ledger has absolute paths.
 		if s.Path, err = s.Path.Abs(); err != nil {
 			return made, fmt.Errorf("source %s: path: %w", s.Name, err)
 		}
@@ -121,23 +110,23 @@ func (c config) jobs() (jobs.Config, error) {
 	return made, nil
 }
 
-// dataDir is the data folder. Root gets one that an unprivileged user can reach,
-// since PostgreSQL does not run as root and /root is closed to others.
+// dataDir is the absolute path of the data folder.
 func (c *cli) dataDir() (string, error) {
-	dir := c.Data
+	dir, err := c.Data, error(nil)
 	if dir == "" {
-		var err error
-		if dir, err = defaultDataDir(); err != nil {
-			return "", usageError{fmt.Errorf("data folder: %w (name one with --data)", err)}
-		}
+		dir, err = defaultDataDir()
 	}
-	abs, err := filepath.Abs(dir)
 	if err != nil {
+		return "", usageError{fmt.Errorf("data folder: %w (name one with --data)", err)}
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
-	return abs, nil
+	return dir, nil
 }
 
+// defaultDataDir is outside /root for root: PostgreSQL runs as another user, who cannot
+// enter /root.
 func defaultDataDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/lib/tally", nil
@@ -146,8 +135,5 @@ func defaultDataDir() (string, error) {
 		return filepath.Join(dir, "tally"), nil
 	}
 	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(home, ".local", "share", "tally"), nil
+	return filepath.Join(home, ".local", "share", "tally"), err
 }

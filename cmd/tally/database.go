@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -55,18 +56,15 @@ func (env *environment) connect(ctx context.Context) (*database, error) {
 	return db, nil
 }
 
-// open also brings the schema up to date.
+// open also migrates the schema.
 func (env *environment) open(ctx context.Context) (*database, error) {
 	db, err := env.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	applied, err := migrate(ctx, db)
-	for _, name := range applied {
-		env.logger.DebugContext(ctx, "migrated", "step", name)
-	}
 	if len(applied) > 0 {
-		env.logger.InfoContext(ctx, "schema brought up to date", "steps", len(applied))
+		env.logger.InfoContext(ctx, "schema migrated", "steps", len(applied), "last", applied[len(applied)-1])
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -74,8 +72,8 @@ func (env *environment) open(ctx context.Context) (*database, error) {
 	return db, nil
 }
 
-// migrate brings the schema up to date and notes by whom in the audit trail, which
-// is itself a part of the schema.
+// migrate migrates the schema and then records it in the audit trail, which is a part of
+// the schema.
 func migrate(ctx context.Context, db *database) (applied []string, err error) {
 	applied, err = migrations.Up(ctx, db.pool)
 	if err != nil || len(applied) == 0 {
@@ -86,13 +84,12 @@ func migrate(ctx context.Context, db *database) (applied []string, err error) {
 		Detail: map[string]any{"steps": applied, "code_version": codeVersion()}})
 }
 
-// dial opens a connection that is none of the pool's.
+// dial opens a connection outside the pool.
 func (d *database) dial(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
 }
 
-// Close closes the pool and leaves the embedded server, which stops when nobody
-// else uses it.
+// Close closes the pool and releases the embedded server, which stops with its last user.
 func (d *database) Close() error {
 	if d.pool != nil {
 		d.pool.Close()
@@ -113,13 +110,13 @@ func (env *environment) withDatabase(ctx context.Context, do func(*database) err
 	return do(db)
 }
 
-// closing adds the error of a Close to a command's own.
+// closing joins the error of a deferred Close.
 func closing(err *error, close func() error) {
 	*err = errors.Join(*err, close())
 }
 
 type migrateCmd struct {
-	Status bool `help:"List the steps and change nothing; exit 1 when some are still to come."`
+	Status bool `help:"List the steps and change nothing; exit 1 if some are pending."`
 }
 
 func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
@@ -146,24 +143,20 @@ func printStatus(ctx context.Context, env *environment, db *database) error {
 	if err != nil {
 		return err
 	}
-	pending := 0
 	for _, s := range steps {
 		state := "pending"
 		if s.Applied() {
-			state = s.AppliedAt.UTC().Format("2006-01-02 15:04:05")
+			state = s.AppliedAt.UTC().Format(time.DateTime)
 		} else {
-			pending++
+			err = errFailed
 		}
 		fmt.Fprintf(env.stdout, "%-19s  %s\n", state, s.Name)
 	}
-	if pending > 0 {
-		return errFailed
-	}
-	return nil
+	return err
 }
 
 type psqlCmd struct {
-	Command []string `short:"c" sep:"none" placeholder:"SQL" help:"Run this and leave."`
+	Command []string `short:"c" sep:"none" placeholder:"SQL" help:"Run this and exit."`
 	Args    []string `arg:"" optional:"" help:"Further arguments for psql, after --."`
 }
 
@@ -181,7 +174,7 @@ func (cmd psqlCmd) Run(ctx context.Context, env *environment) (err error) {
 	for _, sql := range cmd.Command {
 		args = append(args, "-c", sql)
 	}
-	// Without ctx: Ctrl-C is for psql, which cancels its query and stays.
+	// Without ctx, since psql handles Ctrl-C itself: it cancels the query and stays.
 	psql := exec.CommandContext(context.WithoutCancel(ctx), program, append(args, cmd.Args...)...)
 	psql.Stdin, psql.Stdout, psql.Stderr = os.Stdin, env.stdout, env.stderr
 	err = psql.Run()

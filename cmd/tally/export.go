@@ -12,15 +12,19 @@ import (
 )
 
 type exportCmd struct {
-	To      bucket.Location `placeholder:"DIR|URL" help:"Where to: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. Default: export, to in the settings file."`
-	Check   bool            `xor:"what" help:"Write nothing: hold the export that is there against the database."`
-	Replace bool            `xor:"what" help:"Write every file anew, and take the place of another database's export."`
+	To      bucket.Location `placeholder:"DIR|URL" help:"Target: a folder, or s3://, gs:// or azblob:// with a bucket and a prefix. Default: export, to in the settings file."`
+	Check   bool            `xor:"what" help:"Write nothing: compare the existing export with the database."`
+	Replace bool            `xor:"what" help:"Write every file anew, and replace another database's export."`
 	JSON    bool            `help:"Print the result as JSON."`
 }
 
 func (cmd exportCmd) Run(ctx context.Context, env *environment) error {
-	return env.withService(ctx, func(service *jobs.Service) error {
-		err := cmd.run(ctx, env, service)
+	return env.withService(ctx, func(service *jobs.Service) (err error) {
+		if cmd.Check {
+			err = cmd.check(ctx, env, service)
+		} else {
+			err = cmd.export(ctx, env, service)
+		}
 		if errors.Is(err, jobs.ErrNoExport) {
 			return usageError{fmt.Errorf("%w: name it with --to, or in the settings file", err)}
 		}
@@ -28,10 +32,7 @@ func (cmd exportCmd) Run(ctx context.Context, env *environment) error {
 	})
 }
 
-func (cmd exportCmd) run(ctx context.Context, env *environment, service *jobs.Service) error {
-	if cmd.Check {
-		return cmd.check(ctx, env, service)
-	}
+func (cmd exportCmd) export(ctx context.Context, env *environment, service *jobs.Service) error {
 	bar := newProgress(env.stderr)
 	result, err := service.Export(ctx, jobs.ExportRequest{To: cmd.To, Replace: cmd.Replace, RequestedBy: requestedBy(), Progress: bar.report})
 	bar.finish()
@@ -51,7 +52,7 @@ func (cmd exportCmd) run(ctx context.Context, env *environment, service *jobs.Se
 	return table.Flush()
 }
 
-// check prints every difference, and fails where there is one.
+// check prints every difference, and fails if there is one.
 func (cmd exportCmd) check(ctx context.Context, env *environment, service *jobs.Service) error {
 	checked, err := service.CheckExport(ctx, cmd.To)
 	if errors.Is(err, fs.ErrNotExist) {

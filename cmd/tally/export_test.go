@@ -69,10 +69,10 @@ func TestExportUsage(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	for want, args := range map[string][]string{
-		"nothing says where to export to: name it with --to, or in the settings file": nil,
-		"--to: ftp://lake has not one of the schemes s3://, gs://, azblob://":         {"--to", "ftp://lake?secret=1"},
-		"--to: s3:///prefix names no bucket":                                          {"--to", "s3:///prefix"},
-		"--check and --replace can't be used together":                                {"--to", "x", "--check", "--replace"},
+		"no export target is configured: name it with --to, or in the settings file": nil,
+		"--to: ftp://lake has not one of the schemes s3://, gs://, azblob://":        {"--to", "ftp://lake?secret=1"},
+		"--to: s3:///prefix names no bucket":                                         {"--to", "s3:///prefix"},
+		"--check and --replace can't be used together":                               {"--to", "x", "--check", "--replace"},
 	} {
 		code, _, stderr := p.run(append([]string{"export"}, args...)...)
 		assert.Equal(t, exitUsage, code)
@@ -86,8 +86,8 @@ func TestExportUsage(t *testing.T) {
 	assert.NotContains(t, stderr, "secret")
 }
 
-// whole reads an export by its manifest, as the best of readers do, and holds every file
-// against it. It returns what the manifest says there is, and what it does not name.
+// whole reads an export by its manifest, as good readers do, and compares every
+// file with it. It returns what the manifest says there is, and what it does not name.
 func whole(t *testing.T, lake string) (rows int64, sum string, stray []string) {
 	t.Helper()
 	opened := target(t, lake)

@@ -1,9 +1,8 @@
 // Command tally is OpenTax's nightly transactions pipeline: it loads messy CSV
 // files into PostgreSQL, keeps exact summaries of each user, and serves them.
 //
-// It exits with 0 when the work is done, 1 when the data or a check failed, and
-// 2 when it was used wrongly. Results go to standard output, progress and logs
-// to standard error.
+// The exit code is 0 when the work is done, 1 when the data or a check failed, and 2 for a
+// usage error. Results go to standard output, progress and logs to standard error.
 package main
 
 import (
@@ -14,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -31,10 +31,10 @@ const (
 	exitUsage  = 2
 )
 
-// errFailed ends a command whose result, already printed, is a failure.
+// errFailed ends a command whose printed result is a failure.
 var errFailed = errors.New("failed")
 
-// usageError is a setting that cannot be meant.
+// usageError is an error of flags or settings.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
@@ -43,36 +43,36 @@ func (e usageError) Unwrap() error { return e.err }
 // cli is the command line.
 type cli struct {
 	Data        string `placeholder:"DIR" env:"TALLY_DATA" help:"Data folder: the embedded database and the inbox. Default: a folder tally below the user's data folder, or /var/lib/tally as root."`
-	DatabaseURL string `name:"database-url" placeholder:"URL" env:"DATABASE_URL" help:"The database; without it the embedded PostgreSQL serves."`
+	DatabaseURL string `name:"database-url" placeholder:"URL" env:"DATABASE_URL" help:"The database; default: the embedded PostgreSQL."`
 	PostgresBin string `placeholder:"DIR" env:"TALLY_POSTGRES_BIN" help:"Folder with the programs postgres and initdb (15 to 18) for the embedded database; default: look for installed ones."`
 	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources, export, rate limit. Default: tally.yaml in the data folder, if there."`
-	LogFormat   string `enum:"text,json" default:"text" env:"TALLY_LOG_FORMAT" help:"Form of the log: text or json."`
-	LogLevel    string `enum:"debug,info,warn,error" default:"info" env:"TALLY_LOG_LEVEL" help:"Least level that is logged: debug, info, warn or error."`
+	LogFormat   string `enum:"text,json" default:"text" env:"TALLY_LOG_FORMAT" help:"Format of the log: text or json."`
+	LogLevel    string `enum:"debug,info,warn,error" default:"info" env:"TALLY_LOG_LEVEL" help:"Minimum level of the log: debug, info, warn or error."`
 
 	Up       upCmd       `cmd:"" help:"Everything in one process: database, migrations, schedule, workers, API, River UI."`
-	Serve    serveCmd    `cmd:"" help:"The API alone."`
-	Work     workCmd     `cmd:"" help:"The schedule and the workers alone."`
+	Serve    serveCmd    `cmd:"" help:"Only the API."`
+	Work     workCmd     `cmd:"" help:"Only the schedule and the workers."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
 	Run      runCmd      `cmd:"" help:"Process files now, in the foreground."`
 	Backfill backfillCmd `cmd:"" help:"Enqueue the runs of a range of logical dates."`
 	Check    checkCmd    `cmd:"" help:"Profile a file without a database."`
 	Generate generateCmd `cmd:"" help:"Write synthetic dirty CSV to standard output."`
 	Verify   verifyCmd   `cmd:"" help:"Recompute and compare every rollup and key."`
-	Report   reportCmd   `cmd:"" help:"Look at the database: every plan, what is wrong, what it costs, how it grows."`
+	Report   reportCmd   `cmd:"" help:"Report on the database: plans, problems, costs and growth."`
 	Export   exportCmd   `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
-	Token    tokenCmd    `cmd:"" help:"Who may use the API: add, list and revoke tokens."`
+	Token    tokenCmd    `cmd:"" help:"Add, list and revoke tokens of the API."`
 	Psql     psqlCmd     `cmd:"" help:"A psql session on the database in use."`
-	Health   healthCmd   `cmd:"" hidden:"" help:"Ask a running server whether it is ready."`
+	Health   healthCmd   `cmd:"" hidden:"" help:"Check that a running server is ready."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
-// environment is what a command gets besides its own flags.
+// environment has what commands share.
 type environment struct {
 	*cli
 	stdout, stderr io.Writer
 	logger         *slog.Logger
-	tracer         trace.TracerProvider // nil where nobody wants spans
-	accessLog      *slog.Logger         // the same log; its lines wait a moment, to be written together
+	tracer         trace.TracerProvider // nil without tracing
+	accessLog      *slog.Logger         // the same log, buffered for a moment
 	stores         *bucket.Stores
 }
 
@@ -85,7 +85,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program without the process around it.
+// run is main without the process, for tests.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	var c cli
 	exited := false
@@ -110,7 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return exitCode(stderr, usageError{err})
 	}
 	log := logbuffer.New(stderr)
-	defer log.Flush() //nolint:errcheck // a log that cannot be written has nowhere to say so
+	defer log.Flush() //nolint:errcheck // an error of the log itself cannot be logged
 	handler := newLogHandler(c, log)
 	env := &environment{
 		cli: &c, stdout: stdout, stderr: stderr, logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler), stores: &bucket.Stores{},
@@ -143,11 +143,45 @@ func exitCode(stderr io.Writer, err error) int {
 func newLogHandler(c cli, w io.Writer) slog.Handler {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		panic(err) // kong's enum allows the four names alone
+		panic(err) // kong's enum allows the four names only
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
 		return slog.NewJSONHandler(w, options)
 	}
 	return slog.NewTextHandler(w, options)
+}
+
+// version is set by the linker in a release; see codeVersion.
+var version string
+
+// codeVersion is the code's version in the ledger: the release, else the commit.
+func codeVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+changes"
+		}
+	}
+	if revision == "" {
+		return info.Main.Version
+	}
+	return revision[:min(12, len(revision))] + dirty
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(_ context.Context, env *environment) error {
+	_, err := fmt.Fprintln(env.stdout, "tally", codeVersion())
+	return err
 }

@@ -352,9 +352,9 @@ func TestKilledInTheMiddleOfTheNight(t *testing.T) {
 	assert.Equal(t, exitDone, code, out)
 }
 
-// A process that serves hears of loads that others commit, and never repeats what it
+// A process that serves is notified of loads that others commit, and never repeats what it
 // kept from before one.
-func TestServeHearsOfLoads(t *testing.T) {
+func TestServeIsNotifiedOfLoads(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	require.Equal(t, exitDone, first(p.run("run", p.write("a.csv", sheet))))

@@ -44,7 +44,7 @@ const (
 	planDays  = 3 * 365 // from 2021-01-01 on: 36 months
 )
 
-// planSettings keep plans from depending on the moment: nothing gathers statistics
+// planSettings keep plans from depending on the moment: nothing collects statistics
 // but the test, from every row that there is. Parallel query and JIT are as PostgreSQL
 // sets them.
 func planSettings() map[string]string {

@@ -17,23 +17,24 @@ const (
 	progressSteps = 1000 // of a whole load
 )
 
-// progress draws a bar on a terminal. Elsewhere it is silent: the run's log says
-// how far a long load has come.
+// progress draws a bar on a terminal, and nothing elsewhere: the log has the progress of
+// a long load.
 type progress struct {
-	w    io.Writer
-	bar  *progressbar.ProgressBar
-	path string
-	draw bool
+	terminal *os.File // nil for none
+	bar      *progressbar.ProgressBar
+	path     string
 }
 
 func newProgress(w io.Writer) *progress {
-	file, ok := w.(*os.File)
-	return &progress{w: w, draw: ok && term.IsTerminal(int(file.Fd()))}
+	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return &progress{terminal: file}
+	}
+	return &progress{}
 }
 
 // report is called by the load or the export.
 func (p *progress) report(now pipeline.Progress) {
-	if !p.draw {
+	if p.terminal == nil {
 		return
 	}
 	if p.path != now.Path {
@@ -42,17 +43,20 @@ func (p *progress) report(now pipeline.Progress) {
 	}
 	if p.bar == nil {
 		p.bar = progressbar.NewOptions(progressSteps,
-			progressbar.OptionSetWriter(p.w), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetWriter(p.terminal), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionThrottle(progressEvery))
 	}
 	p.bar.Describe(describe(now))
 	_ = p.bar.Set(min(int(progressSteps*now.Share), progressSteps-1)) // a bar that cannot be drawn is no error
 }
 
-// describe is what stands beside the bar: what is done, rows, rows/s, time left.
+// describe is the text beside the bar: stage, rows, rows/s, time left.
 func describe(now pipeline.Progress) string {
-	what := map[string]string{pipeline.StageRead: "reading", pipeline.StageKeys: "looking for repeats", pipeline.StageWrite: "writing", pipeline.StageCommit: "committing", pipeline.StageExport: "exporting"}[now.Stage]
-	text := fmt.Sprintf("%s, %d rows, %.0f rows/s", what, now.Rows, float64(now.Rows)/max(now.Seconds, 1e-3))
+	stage := map[string]string{
+		pipeline.StageRead: "reading", pipeline.StageKeys: "looking for duplicates", pipeline.StageWrite: "writing",
+		pipeline.StageCommit: "committing", pipeline.StageExport: "exporting",
+	}[now.Stage]
+	text := fmt.Sprintf("%s, %d rows, %.0f rows/s", stage, now.Rows, float64(now.Rows)/max(now.Seconds, 1e-3))
 	if now.Share > 0.02 {
 		left := time.Duration(now.Seconds * (1 - now.Share) / now.Share * float64(time.Second))
 		text += fmt.Sprintf(", %s left", left.Round(time.Second))
@@ -60,7 +64,7 @@ func describe(now pipeline.Progress) string {
 	return text
 }
 
-// finish takes the bar away.
+// finish removes the bar.
 func (p *progress) finish() {
 	if p.bar != nil {
 		_ = p.bar.Finish()

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/user"
 	"slices"
 	"strings"
@@ -18,7 +20,7 @@ import (
 
 type runCmd struct {
 	Paths []bucket.Location `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://; gs:// and azblob:// where they are built in); without any, the configured sources."`
-	Date  string            `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the day that has just ended."`
+	Date  *civil.Date       `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the last day that ended."`
 	JSON  bool              `help:"Print one JSON document."`
 	rulesFlags
 }
@@ -28,12 +30,21 @@ func (cmd runCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	show := env.printText
-	if cmd.JSON {
-		show = env.printJSON
-	}
 	return env.withService(ctx, func(service *jobs.Service) error {
-		return env.process(ctx, service, request, show)
+		bar := newProgress(env.stderr)
+		request.Progress = bar.report
+		result, err := service.Run(ctx, request)
+		bar.finish()
+		if errors.Is(err, ledger.ErrNotEnded) {
+			return usageError{err}
+		}
+		if len(result.Files) == 0 && err != nil {
+			return err
+		}
+		if cmd.JSON {
+			return errors.Join(err, writeJSON(env.stdout, result))
+		}
+		return errors.Join(err, env.printRun(result))
 	})
 }
 
@@ -42,31 +53,23 @@ func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
 	if err != nil {
 		return jobs.RunRequest{}, err
 	}
-	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Rules: rules}
+	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Rules: rules, Date: cmd.Date}
 	for _, path := range cmd.Paths {
-		// The ledger names files by their whole path, wherever Tally was started.
-		whole, err := path.Abs()
+		absolute, err := path.Abs() // for the ledger
 		if err != nil {
 			return r, err
 		}
-		r.Paths = append(r.Paths, whole)
+		r.Paths = append(r.Paths, absolute)
 	}
 	if cmd.rulesFlags == (rulesFlags{Source: cmd.Source}) {
 		r.Source = cmd.Source
 	} else if len(cmd.Paths) == 0 {
 		return r, usageError{errors.New("rules are for paths given by hand; the configured sources have theirs in the settings file")}
 	}
-	if cmd.Date != "" {
-		date, err := civil.Parse(cmd.Date)
-		if err != nil {
-			return r, usageError{fmt.Errorf("--date: %w", err)}
-		}
-		r.Date = &date
-	}
 	return r, nil
 }
 
-// requestedBy is how the ledger names who asked.
+// requestedBy names the user for the ledger.
 func requestedBy() string {
 	u, err := user.Current()
 	if err != nil {
@@ -75,26 +78,7 @@ func requestedBy() string {
 	return "cli:" + u.Username
 }
 
-// process runs in the foreground, shows the result, and fails when a file did.
-func (env *environment) process(ctx context.Context, service *jobs.Service, request jobs.RunRequest, show func(jobs.RunResult) error) error {
-	bar := newProgress(env.stderr)
-	request.Progress = bar.report
-	result, err := service.Run(ctx, request)
-	bar.finish()
-	if errors.Is(err, ledger.ErrNotEnded) {
-		return usageError{err}
-	}
-	if len(result.Files) > 0 || err == nil {
-		if showErr := show(result); showErr != nil {
-			return errors.Join(err, showErr)
-		}
-	}
-	return err
-}
-
-func (env *environment) printJSON(r jobs.RunResult) error { return writeJSON(env.stdout, r) }
-
-func (env *environment) printText(r jobs.RunResult) error {
+func (env *environment) printRun(r jobs.RunResult) error {
 	fmt.Fprintf(env.stdout, "run %d, logical date %s: %s\n", r.RunID, r.LogicalDate, r.Status)
 	table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if len(r.Files) > 0 {
@@ -107,63 +91,41 @@ func (env *environment) printText(r jobs.RunResult) error {
 		return err
 	}
 	for _, f := range r.Files {
-		if text := remark(f); text != "" {
-			fmt.Fprintln(env.stdout, text)
+		switch {
+		case f.Status == load.StatusFailed:
+			fmt.Fprintln(env.stdout, "failed:", f.Error)
+		case f.Status == load.StatusUnchanged:
+			fmt.Fprintf(env.stdout, "unchanged: %s has the content of %s, which is loaded already (file %d)\n", f.Path, f.LoadedAs, f.FileID)
+		case len(f.Faults) > 0:
+			fmt.Fprintf(env.stdout, "rejected of %s: %s (tally psql -c 'SELECT * FROM etl_rejects WHERE file_id = %d')\n",
+				f.Path, faultList(f.Faults), f.FileID)
 		}
 	}
 	return nil
 }
 
-// remark is what a row of numbers does not say.
-func remark(f load.Result) string {
-	switch {
-	case f.Status == load.StatusFailed:
-		return "failed: " + f.Error
-	case f.Status == load.StatusUnchanged:
-		return fmt.Sprintf("unchanged: %s has the content of %s, which is loaded already (file %d)", f.Path, f.LoadedAs, f.FileID)
-	case len(f.Faults) > 0:
-		return fmt.Sprintf("rejected of %s: %s (tally psql -c 'SELECT * FROM etl_rejects WHERE file_id = %d')", f.Path, faultList(f.Faults), f.FileID)
-	}
-	return ""
-}
-
-// faultList is "199 missing_amount, 7 missing_date", most first.
+// faultList is "199 missing_amount, 7 missing_date", the most frequent first.
 func faultList(faults map[string]int64) string {
-	names := make([]string, 0, len(faults))
-	for name := range faults {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		if faults[a] != faults[b] {
-			return int(min(max(faults[b]-faults[a], -1), 1))
-		}
-		return strings.Compare(a, b)
+	list := slices.SortedFunc(maps.Keys(faults), func(a, b string) int {
+		return cmp.Or(cmp.Compare(faults[b], faults[a]), cmp.Compare(a, b))
 	})
-	for i, name := range names {
-		names[i] = fmt.Sprint(faults[name], " ", name)
+	for i, name := range list {
+		list[i] = fmt.Sprint(faults[name], " ", name)
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(list, ", ")
 }
 
 type backfillCmd struct {
-	From string `required:"" placeholder:"D" help:"First logical date, YYYY-MM-DD."`
-	To   string `required:"" placeholder:"D" help:"Last logical date, YYYY-MM-DD."`
+	From civil.Date `required:"" placeholder:"D" help:"First logical date, YYYY-MM-DD."`
+	To   civil.Date `required:"" placeholder:"D" help:"Last logical date, YYYY-MM-DD."`
 }
 
 func (cmd backfillCmd) Run(ctx context.Context, env *environment) error {
-	from, err := civil.Parse(cmd.From)
-	if err != nil {
-		return usageError{fmt.Errorf("--from: %w", err)}
-	}
-	to, err := civil.Parse(cmd.To)
-	if err != nil {
-		return usageError{fmt.Errorf("--to: %w", err)}
-	}
-	if to < from {
-		return usageError{fmt.Errorf("--from %s is after --to %s", from, to)}
+	if cmd.To < cmd.From {
+		return usageError{fmt.Errorf("--from %s is after --to %s", cmd.From, cmd.To)}
 	}
 	return env.withService(ctx, func(service *jobs.Service) error {
-		runs, err := service.Backfill(ctx, from, to, requestedBy())
+		runs, err := service.Backfill(ctx, cmd.From, cmd.To, requestedBy())
 		if errors.Is(err, ledger.ErrNotEnded) || errors.Is(err, jobs.ErrTooManyDates) {
 			return usageError{err}
 		}

@@ -52,8 +52,8 @@ func (p *program) contents() map[string]string {
 	return found
 }
 
-// night is what a night brings: the assignment's file where it is here, dirt, what
-// repeats and contradicts other files, compressed and not, one of them bad.
+// night has the files of a night: the sample file where it is available, dirt, duplicates
+// and conflicts across files, compressed and not, one of them bad.
 func night(t *testing.T) map[string][]byte {
 	t.Helper()
 	generate := func(seed uint64) []byte {
@@ -87,7 +87,7 @@ func night(t *testing.T) map[string][]byte {
 }
 
 // The same files end in the same database, from a store and from disk. The store is
-// named by the environment alone.
+// named by the environment only.
 func TestRunFromStoreIsRunFromDisk(t *testing.T) {
 	t.Parallel()
 	store := tests3.New(t)

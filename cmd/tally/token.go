@@ -12,12 +12,12 @@ import (
 )
 
 type tokenCmd struct {
-	Add    tokenAddCmd    `cmd:"" help:"Make a token and print its secret, which is shown this once."`
-	List   tokenListCmd   `cmd:"" help:"List the tokens, revoked ones included."`
-	Revoke tokenRevokeCmd `cmd:"" help:"End a token, for every process within a second."`
+	Add    tokenAddCmd    `cmd:"" help:"Add a token and print its secret, which is shown only once."`
+	List   tokenListCmd   `cmd:"" help:"List the tokens, including revoked ones."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token, in every process within a second."`
 }
 
-// caller is who is at the command line, for the audit trail.
+// caller is the user of the command line, for the audit trail.
 func caller() api.Caller {
 	host, err := os.Hostname()
 	if err != nil {
@@ -27,8 +27,8 @@ func caller() api.Caller {
 }
 
 type tokenAddCmd struct {
-	Name string `arg:"" help:"Whose token it is, as the audit trail names them."`
-	Role string `required:"" enum:"reader,operator" help:"reader: may read; operator: may also change something."`
+	Name string `arg:"" help:"Name of the token's owner in the audit trail."`
+	Role string `required:"" enum:"reader,operator" help:"reader: may read; operator: may also make changes."`
 }
 
 func (cmd tokenAddCmd) Run(ctx context.Context, env *environment) error {
@@ -59,25 +59,21 @@ func (cmd tokenListCmd) Run(ctx context.Context, env *environment) error {
 		if cmd.JSON {
 			return writeJSON(env.stdout, map[string][]api.Token{"tokens": list})
 		}
-		return env.printTokens(list)
+		table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "name\trole\tadded\tby\trevoked\tby")
+		for _, t := range list {
+			revoked := ""
+			if !t.RevokedAt.IsZero() {
+				revoked = t.RevokedAt.UTC().Format(time.DateTime)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Role, t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, t.RevokedBy)
+		}
+		return table.Flush()
 	})
 }
 
-func (env *environment) printTokens(list []api.Token) error {
-	table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "name\trole\tadded\tby\trevoked\tby")
-	for _, t := range list {
-		revoked := ""
-		if !t.RevokedAt.IsZero() {
-			revoked = t.RevokedAt.UTC().Format(time.DateTime)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Role, t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, t.RevokedBy)
-	}
-	return table.Flush()
-}
-
 type tokenRevokeCmd struct {
-	Name string `arg:"" help:"The token to end."`
+	Name string `arg:"" help:"Name of the token."`
 }
 
 func (cmd tokenRevokeCmd) Run(ctx context.Context, env *environment) error {
@@ -85,7 +81,7 @@ func (cmd tokenRevokeCmd) Run(ctx context.Context, env *environment) error {
 		if err := api.NewTokens(db.pool).Revoke(ctx, cmd.Name, caller()); err != nil {
 			return err
 		}
-		// Whoever reads the next line may rely on it, so not before every process does.
+		// The next line must be true of every process.
 		select {
 		case <-time.After(api.RevokedWithin):
 		case <-ctx.Done():

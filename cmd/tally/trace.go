@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,14 +20,13 @@ import (
 	"github.com/opentax/tally/internal/otlp"
 )
 
-// exportTimeout bounds the sending of the last spans.
+// exportTimeout bounds the export of the last spans.
 const exportTimeout = 5 * time.Second
 
-// trace sends spans where OpenTelemetry's own environment variables name an endpoint,
-// over HTTP; they also set its headers, the service's name and the sampling. stop
-// sends what is left.
+// trace exports spans to the endpoint in OpenTelemetry's own environment variables, over
+// HTTP; they also set headers, the service's name and the sampling. stop exports the rest.
 func (env *environment) trace(ctx context.Context) (stop func(), err error) {
-	if _, endpoint := otlpVariable("ENDPOINT"); endpoint == "" || os.Getenv("OTEL_SDK_DISABLED") == "true" {
+	if otlpVariable("ENDPOINT") == "" || os.Getenv("OTEL_SDK_DISABLED") == "true" {
 		return func() {}, nil
 	}
 	config, err := otlpConfig()
@@ -51,40 +49,39 @@ func (env *environment) trace(ctx context.Context) (stop func(), err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exportTimeout)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
-			env.logger.WarnContext(ctx, "the last spans were not sent", "error", err)
+			env.logger.WarnContext(ctx, "the last spans were not exported", "error", err)
 		}
 	}, nil
 }
 
-// otlpVariable is a variable of OpenTelemetry's exporter: that of traces, or that of
-// everything.
-func otlpVariable(name string) (full, value string) {
-	full = "OTEL_EXPORTER_OTLP_TRACES_" + name
-	if value = strings.TrimSpace(os.Getenv(full)); value == "" {
-		full = "OTEL_EXPORTER_OTLP_" + name
-		value = strings.TrimSpace(os.Getenv(full))
+// otlpName is the variable of OpenTelemetry's exporter in force: that of traces, or the
+// one of all signals.
+func otlpName(name string) string {
+	if traces := "OTEL_EXPORTER_OTLP_TRACES_" + name; strings.TrimSpace(os.Getenv(traces)) != "" {
+		return traces
 	}
-	return full, value
+	return "OTEL_EXPORTER_OTLP_" + name
 }
 
-// otlpConfig is what the variables set. A value that cannot be read is an error with
-// the variable's name.
-func otlpConfig() (otlp.Config, error) {
-	var c otlp.Config
-	for _, v := range []struct {
-		name string
-		set  func(*otlp.Config, string) error
-	}{{"ENDPOINT", setEndpoint}, {"HEADERS", setHeaders}, {"TIMEOUT", setTimeout}, {"COMPRESSION", setCompression}, {"CERTIFICATE", setCertificate}, {"CLIENT_CERTIFICATE", setClientCertificate}} {
-		full, value := otlpVariable(v.name)
-		if err := v.set(&c, value); err != nil {
-			return c, fmt.Errorf("%s: %w", full, err)
+func otlpVariable(name string) string { return strings.TrimSpace(os.Getenv(otlpName(name))) }
+
+// otlpConfig reads the variables. An error names the variable.
+func otlpConfig() (c otlp.Config, err error) {
+	c.Timeout, c.TLS = 10*time.Second, &tls.Config{MinVersion: tls.VersionTLS12}
+	for name, set := range map[string]func(*otlp.Config, string) error{
+		"ENDPOINT": setEndpoint, "HEADERS": setHeaders, "TIMEOUT": setTimeout, "COMPRESSION": setCompression,
+		"CERTIFICATE": setCertificate, "CLIENT_CERTIFICATE": setClientCertificate,
+	} {
+		if value := otlpVariable(name); value != "" {
+			if err := set(&c, value); err != nil {
+				return c, fmt.Errorf("%s: %w", otlpName(name), err)
+			}
 		}
 	}
 	return c, nil
 }
 
-// setEndpoint takes the endpoint for traces as it is, and that for everything as the
-// folder of theirs.
+// setEndpoint uses the endpoint of traces as it is, and v1/traces below that of all signals.
 func setEndpoint(c *otlp.Config, value string) error {
 	at, err := url.Parse(value)
 	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" {
@@ -114,7 +111,7 @@ func setHeaders(c *otlp.Config, value string) error {
 }
 
 func setTimeout(c *otlp.Config, value string) error {
-	ms, err := strconv.Atoi(cmp.Or(value, "10000"))
+	ms, err := strconv.Atoi(value)
 	c.Timeout = time.Duration(ms) * time.Millisecond
 	if err != nil || ms < 0 {
 		return errors.New("not a number of milliseconds")
@@ -124,17 +121,13 @@ func setTimeout(c *otlp.Config, value string) error {
 
 func setCompression(c *otlp.Config, value string) error {
 	c.Gzip = value == "gzip"
-	if !c.Gzip && value != "" && value != "none" {
+	if !c.Gzip && value != "none" {
 		return errors.New("neither gzip nor none")
 	}
 	return nil
 }
 
 func setCertificate(c *otlp.Config, path string) error {
-	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	if path == "" {
-		return nil
-	}
 	pem, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -147,8 +140,8 @@ func setCertificate(c *otlp.Config, path string) error {
 }
 
 func setClientCertificate(c *otlp.Config, path string) error {
-	_, key := otlpVariable("CLIENT_KEY")
-	if path == "" || key == "" {
+	key := otlpVariable("CLIENT_KEY")
+	if key == "" {
 		return nil
 	}
 	pair, err := tls.LoadX509KeyPair(path, key)

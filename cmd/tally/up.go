@@ -21,8 +21,8 @@ const (
 )
 
 type listenFlags struct {
-	Listen string `default:"127.0.0.1:8080" env:"TALLY_LISTEN" placeholder:"ADDR" help:"Address of the API. One beyond this machine needs a token: tally token add."`
-	Open   bool   `env:"TALLY_OPEN" help:"Listen beyond this machine without any token as well; for where something else keeps others out, as a container's port does that is published to 127.0.0.1 alone."`
+	Listen string `default:"127.0.0.1:8080" env:"TALLY_LISTEN" placeholder:"ADDR" help:"Address of the API. A non-loopback address needs a token: tally token add."`
+	Open   bool   `env:"TALLY_OPEN" help:"Allow a non-loopback address without a token, for an API that others cannot reach, such as in a container whose port is published to 127.0.0.1 only."`
 }
 
 type upCmd struct {
@@ -46,8 +46,8 @@ func (workCmd) Run(ctx context.Context, env *environment) error {
 	return env.runApplication(ctx, parts{work: true})
 }
 
-// enqueueSample generates the sample into the data folder and gives it to the workers.
-// The same bytes every time, so the second time finds it loaded.
+// enqueueSample writes the sample to the data folder and gives it to the workers. It has
+// the same bytes each time, so that it is loaded once.
 func (a *application) enqueueSample(ctx context.Context) (jobs.Queued, error) {
 	dir, err := a.dataDir()
 	if err != nil {
@@ -60,15 +60,15 @@ func (a *application) enqueueSample(ctx context.Context) (jobs.Queued, error) {
 	return a.jobs.Enqueue(ctx, []bucket.Location{bucket.Path(path)}, requestedBy())
 }
 
-// awaitSample shows what the workers did with the sample. A run that is interrupted goes
-// on when the workers are next started.
+// awaitSample prints the result of the sample's run. An interrupted run continues when
+// the workers start again.
 func (a *application) awaitSample(ctx context.Context, sample jobs.Queued) error {
 	result, err := a.jobs.Await(ctx, sample)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	if len(result.Files) > 0 {
-		err = errors.Join(err, a.printText(result))
+		err = errors.Join(err, a.printRun(result))
 	}
 	return err
 }
@@ -86,7 +86,7 @@ func writeSample(ctx context.Context, path string) (err error) {
 }
 
 type healthCmd struct {
-	URL string `default:"http://127.0.0.1:8080/readyz" help:"What to ask."`
+	URL string `default:"http://127.0.0.1:8080/readyz" help:"URL of the check."`
 }
 
 const healthTimeout = 5 * time.Second

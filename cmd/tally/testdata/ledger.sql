@@ -1,5 +1,5 @@
 -- A ledger of 2,000 nights: an attempt, a file, some rejects and log lines each.
--- River has the jobs of the last ones alone.
+-- River has only the jobs of the last ones.
 INSERT INTO etl_runs (kind, logical_date, requested_by, created_at)
 SELECT 'nightly', DATE '2010-01-01' + n, 'schedule', TIMESTAMPTZ '2010-01-02' + n * interval '1 day' FROM generate_series(0, 1999) n;
 INSERT INTO etl_attempts (run_id, attempt, worker, code_version, started_at)
