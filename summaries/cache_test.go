@@ -147,8 +147,7 @@ func TestAnnouncementsDropOlderEntries(t *testing.T) {
 	assert.Equal(t, reads, r.reads.Load(), "it had the commit in it")
 }
 
-// The fill has read the row, the commit comes and is applied, and only then the fill
-// goes on.
+// A commit is applied after a reading has begun and before it is stored.
 func TestReadingOlderThanACommitIsNotStored(t *testing.T) {
 	t.Parallel()
 	for name, users := range map[string][]int32{"named": {7}, "all": nil} {
@@ -172,7 +171,7 @@ func TestReadingOlderThanACommitIsNotStored(t *testing.T) {
 			epoch.Store(11)
 			c.apply(s, announcement{epoch: 11, users: users})
 
-			// Who comes now shares no reading from before the commit.
+			// A later caller does not share a reading from before the commit.
 			late := make(chan int64)
 			joined := make(chan struct{})
 			go func() {
@@ -188,7 +187,7 @@ func TestReadingOlderThanACommitIsNotStored(t *testing.T) {
 	}
 }
 
-// A caller that shares a reading which began before the last applied commit.
+// A caller joins a reading that began before the last applied commit.
 func TestSharedReadingIsNotOlderThanTheCaller(t *testing.T) {
 	t.Parallel()
 	c, r, epoch := faked(t, 0)
@@ -334,8 +333,7 @@ func listens(t *testing.T, c *Cache, want bool) {
 	require.Eventually(t, func() bool { return c.Stats().Listening == want }, 10*time.Second, time.Millisecond)
 }
 
-// commit moves users' summaries as a load does, in a transaction that may be told to
-// do something else first.
+// commit changes users' summaries as a load does.
 func commit(t *testing.T, pool *pgxpool.Pool, file int64, users ...int32) {
 	t.Helper()
 	require.NoError(t, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return move(t.Context(), tx, file, users...) }))
@@ -401,7 +399,7 @@ func TestCacheAppliesEveryCommit(t *testing.T) {
 		applied(t, c, pool)
 		assert.Equal(t, before+1, transactionsOf(t, c, 8))
 	}
-	// A load that is undone is none.
+	// A rolled-back load announces nothing.
 	undone := errors.New("undone")
 	require.ErrorIs(t, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		return errors.Join(move(t.Context(), tx, 4, 8), undone)
@@ -447,7 +445,7 @@ func TestCacheReconnectsItsListener(t *testing.T) {
 	applied(t, c, pool)
 	assert.Equal(t, int64(1), transactionsOf(t, c, 7))
 
-	// Killed while no new one can come, a commit is missed.
+	// The listener is killed and cannot reconnect: a commit is missed.
 	r.blocked.Store(true)
 	_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listener' AND datname = current_database()")
 	require.NoError(t, err)

@@ -14,8 +14,7 @@ import (
 	"github.com/opentax/tally/internal/money"
 )
 
-// More users than the table holds at once, each met again after the table was
-// emptied: every sum is that of a map.
+// More users than fit in memory, each again after a spill: every sum equals that of a map.
 func TestDeltasOfManyUsers(t *testing.T) {
 	t.Parallel()
 	d := NewDeltas(t.Context())

@@ -35,7 +35,7 @@ func TestAverageRoundsHalfAwayFromZero(t *testing.T) {
 	}
 }
 
-// written fills a database past the loader, as the loader would.
+// written is a database that is filled without the loader, as the loader would.
 func written(t *testing.T, statements ...string) *pgxpool.Pool {
 	t.Helper()
 	pool := testdb.New(t, migrations.Schema{})
@@ -56,7 +56,7 @@ func write(t *testing.T, pool *pgxpool.Pool, statements ...string) {
 	require.NoError(t, asTally(t.Context(), pool, statements...))
 }
 
-// asTally carries statements out in one transaction that is not refused.
+// asTally runs statements in one transaction that may write.
 func asTally(ctx context.Context, pool *pgxpool.Pool, statements ...string) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		for _, sql := range append([]string{"SET LOCAL tally.writer = 'tally'"}, statements...) {
@@ -90,7 +90,7 @@ func drifts(t *testing.T, pool *pgxpool.Pool) []string {
 	return found
 }
 
-// Invariant 2, seen from outside: whatever is altered by hand is named.
+// Verify reports every manual change (invariant 2).
 func TestVerifyNamesEveryDifference(t *testing.T) {
 	t.Parallel()
 	require.Empty(t, drifts(t, written(t, rows...)))
@@ -154,7 +154,7 @@ func TestRefreshAddsAndRemoves(t *testing.T) {
 	assert.Equal(t, int64(1), users)
 	assert.Empty(t, onlySummaries())
 
-	// T5 goes, and with it its day; user 8's only row goes; T1 changes its amount.
+	// T5 is removed, with its day; user 8's only row is removed; T1 changes its amount.
 	users = refresh(func(d *summaries.Deltas) error {
 		return errors.Join(
 			d.Remove(7, civil.MustParse("2024-01-06"), money.NewSum(3, 1)), d.Remove(8, civil.MustParse("2024-01-05"), money.NewSum(-5, 0)),

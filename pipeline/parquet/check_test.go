@@ -14,7 +14,7 @@ import (
 	"github.com/opentax/tally/summaries"
 )
 
-// problems are a check's findings, by table and month.
+// problems are a check's drifts, by table and month.
 func problems(c tally.Checked) map[string]string {
 	found := map[string]string{}
 	for _, d := range c.Drifts {
@@ -50,7 +50,7 @@ func everywhere(set string) (sql string) {
 	return sql
 }
 
-// Whatever happens to an export, or to the database without it, is found and named.
+// Check finds every change of an export, and of the database without an export.
 func TestCheckFinds(t *testing.T) {
 	t.Parallel()
 	rows := "A,1,1.25,2024-01-15\nB,1,2,2024-02-15\nC,2,3,2024-02-15\n"
@@ -61,11 +61,11 @@ func TestCheckFinds(t *testing.T) {
 		says string
 	}{
 		"nothing": {func(*testing.T, *lake) {}, map[string]string{}, ""},
-		"a file that is gone": {func(t *testing.T, l *lake) {
+		"a missing file": {func(t *testing.T, l *lake) {
 			t.Helper()
 			require.NoError(t, os.Remove(filepath.Join(l.dir, january(l.manifest()))))
 		}, map[string]string{"transactions 2024-01-01": tally.Missing}, "export again"},
-		"a bit that was turned": {func(t *testing.T, l *lake) {
+		"a flipped bit": {func(t *testing.T, l *lake) {
 			t.Helper()
 			path := filepath.Join(l.dir, january(l.manifest()))
 			content, err := os.ReadFile(path)
@@ -73,13 +73,13 @@ func TestCheckFinds(t *testing.T) {
 			content[len(content)/2] ^= 1
 			require.NoError(t, os.WriteFile(path, content, 0o600))
 		}, map[string]string{"transactions 2024-01-01": tally.Damaged}, "--replace"},
-		"a file too many": {func(t *testing.T, l *lake) {
+		"a stray file": {func(t *testing.T, l *lake) {
 			t.Helper()
 			require.NoError(t, os.WriteFile(filepath.Join(l.dir, "transactions", "month=2024-01-01", "part-0123456789abcdef.parquet"), nil, 0o600))
 		}, map[string]string{"transactions ": tally.Stray}, "count its rows as well"},
 		"a load since":  {func(_ *testing.T, l *lake) { l.load("D,2,0.0001,2024-02-16\n") }, of(tally.Stale, "2024-02-01", tally.Stale), "the export has 2 rows with a sum of 5, and the database 3 with 5.0001: export again"},
 		"a month since": {func(_ *testing.T, l *lake) { l.load("D,2,4,2024-03-16\n") }, of(tally.Stale, "2024-03-01", tally.Stale), "the export has none, and the database 1 rows with a sum of 4"},
-		"a hand in the database": {func(_ *testing.T, l *lake) {
+		"a manual change of the database": {func(_ *testing.T, l *lake) {
 			l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); UPDATE transactions SET amount = 7, line = line + 1 WHERE transaction_id = 'B'; " +
 				everywhere("total_amount = total_amount + 5") + "END $$")
 		}, of(tally.Different, "2024-02-01", tally.Stale), "the export has 2 rows with a sum of 5, and the database 2 with 10, though no load has changed them"},

@@ -30,8 +30,8 @@ func (l *lake) whole() map[string]bool {
 	return named
 }
 
-// An export that fails at any of its steps leaves the one before, whole; the next one
-// cleans up. Steps are counted by the files, each right after it has appeared.
+// An export that fails at any step leaves the previous one complete, and the next one cleans up. A step
+// is the appearance of a file.
 func TestFailureAtEveryStep(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -102,7 +102,7 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// Exports to one place take turns; those to two do not wait for each other.
+// A target has one export at a time; exports to two targets do not wait for each other.
 func TestTwoExportsAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -125,8 +125,8 @@ func TestTwoExportsAtOnce(t *testing.T) {
 	assert.True(t, l.check().Clean())
 }
 
-// Loads go on while exports are made: each export is of one moment.
-func TestExportIsOfOneMoment(t *testing.T) {
+// Loads go on during exports: each export is one snapshot.
+func TestExportIsOneSnapshot(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
 	l.generate(2_000, 1)
@@ -134,7 +134,7 @@ func TestExportIsOfOneMoment(t *testing.T) {
 	var exports sync.WaitGroup
 	exports.Go(func() {
 		for ctx.Err() == nil {
-			// It fails where its tables do not add up.
+			// It fails if the sums of its tables differ.
 			_, err := tally.Export(t.Context(), l.config)
 			assert.NoError(t, err)
 		}
@@ -148,8 +148,8 @@ func TestExportIsOfOneMoment(t *testing.T) {
 	assert.True(t, l.check().Clean())
 }
 
-// A load that commits while the second connection is still to come is not in the export:
-// both see the first one's snapshot.
+// A load that commits before the second connection is acquired is not in the export: both
+// connections have the first one's snapshot.
 func TestConnectionsShareTheSnapshot(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -171,9 +171,9 @@ func TestConnectionsShareTheSnapshot(t *testing.T) {
 	assert.Equal(t, "15", l.export().TotalAmount)
 }
 
-// An export whose sessions were ended has lost its target: where another one has been made
-// meanwhile it gives up, and takes nothing away from that one.
-func TestOvertakenExport(t *testing.T) {
+// An export whose sessions were terminated has lost its lock: if another export was made meanwhile, it
+// fails and removes nothing of that one.
+func TestExportThatLostItsLock(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
 	l.load("A,1,1,2024-01-15\n")
@@ -209,8 +209,8 @@ func TestOvertakenExport(t *testing.T) {
 	assert.Len(t, l.whole(), len(l.contents()))
 }
 
-// Also one that has kept its session, where the manifest is not what it began with.
-func TestManifestThatAnotherHasWritten(t *testing.T) {
+// Also an export that kept its session fails if the manifest has changed.
+func TestManifestThatChangedMeanwhile(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
 	l.load("A,1,1,2024-01-15\n")
@@ -225,7 +225,7 @@ func TestManifestThatAnotherHasWritten(t *testing.T) {
 	assert.Equal(t, string(theirs), l.contents()[tally.ManifestName])
 }
 
-// No lock on a table outlives its reading, so that no load waits for a slow target.
+// Locks on tables are released after reading, so that no load waits for a slow target.
 func TestExportLocksNothingWhileItWrites(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -245,8 +245,8 @@ func TestExportLocksNothingWhileItWrites(t *testing.T) {
 	assert.True(t, l.check().Clean())
 }
 
-// Numbers of versions and files come again when a database is restored from a backup;
-// the moment of a change does not.
+// A database that is restored from a backup assigns versions and file ids again, but not the times of
+// changes.
 func TestRestoredDatabase(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -259,8 +259,8 @@ func TestRestoredDatabase(t *testing.T) {
 	assert.Equal(t, filesOf(1)-monthly, l.export().Written)
 }
 
-// Rollups that do not agree with the rows are not exported.
-func TestWhatDoesNotAddUp(t *testing.T) {
+// Rollups that differ from the rows are not exported.
+func TestSumsThatDiffer(t *testing.T) {
 	t.Parallel()
 	for statement, want := range map[string]string{
 		"UPDATE user_months SET total_amount = total_amount + 1":           "user_months of 2024-01-01 has a sum of 4, but transactions has 3: run tally verify",

@@ -58,8 +58,8 @@ func TestDeltasAreShort(t *testing.T) {
 	}
 }
 
-// Every amount that Tally takes and 64 bits hold comes out as it went in; those that
-// DECIMAL(18,4) does not hold, and floats that are no such amount, are refused.
+// Every stored amount is exported unchanged, if it fits DECIMAL(18,4); other amounts and floats are
+// errors.
 func TestUnscaledAmounts(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))

@@ -3,14 +3,13 @@
 SELECT pg_try_advisory_xact_lock($1, hashtext($2));
 
 -- name: snapshot
--- For a second connection to see the same.
+-- For the second connection.
 SELECT pg_export_snapshot();
 
 -- name: months
--- The state of each month: which days it has, and which file has changed each of them
--- last, and when. Every load that changes a row of a day changes it here, in the same
--- commit. The moment is there since a database that is restored from a backup gives the
--- numbers of versions and files once more, to others.
+-- The state of each month: its days, and the file and time of the last change of each. Every
+-- load that changes a row of a day changes it here, in the same commit. The time is included
+-- since a database that is restored from a backup assigns versions and file ids again.
 SELECT date_trunc('month', transaction_date)::date AS month,
        sum(total_transactions)::bigint,
        string_agg(format('%s:%s:%s:%s', transaction_date - DATE '1970-01-01', version, file_id, extract(epoch FROM updated_at)), ',' ORDER BY transaction_date)
@@ -23,7 +22,7 @@ SELECT s.epoch, d.id::text, (SELECT coalesce(max(id), 0) FROM etl_files WHERE st
 FROM summary_epoch s, lake d, (SELECT count(*) AS users, max(updated_at) AS updated_at FROM user_summary) u;
 
 -- name: transactions
--- In the order of the primary key, from whose index the rows mostly come.
+-- In the order of the primary key, so that its index can be used.
 SELECT id, transaction_id, user_id, amount, transaction_date, file_id, line FROM transactions
 WHERE transaction_date >= $1 AND transaction_date < $2
 ORDER BY user_id, transaction_date, id;
@@ -32,9 +31,8 @@ ORDER BY user_id, transaction_date, id;
 SELECT {{columns}} FROM {{rollup}} ORDER BY {{keys}};
 
 -- name: rollup_by_month
--- Several months in one reading of the primary key, since the table is not partitioned:
--- to sort its rows by month took longer than all the rest. The first column is the month,
--- which selects the file.
+-- Several months in one scan of the primary key, since the table is not partitioned: sorting
+-- its rows by month took longer than all the rest. The first column, the month, selects the file.
 SELECT month, {{columns}} FROM {{rollup}}
 WHERE month = ANY($1)
 ORDER BY {{keys}};

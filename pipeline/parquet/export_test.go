@@ -16,7 +16,7 @@ import (
 	"github.com/opentax/tally/summaries"
 )
 
-// odd are rows that are easily lost or changed on the way.
+// odd are rows that are easily lost or changed.
 const odd = `TXN-ZERO,1,0,2024-02-29
 TXN-NEGATIVE,1,-0.0001,2024-02-29
 TXN-FOUR,1,1234.5678,2024-03-01
@@ -61,8 +61,7 @@ func statements() map[string]string {
 	return all
 }
 
-// Every row of every table is in the export, digit for digit and in order, and an
-// independent reader sees it.
+// An independent reader finds every row of every table, digit for digit and in order.
 func TestEveryRowIsThere(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -136,9 +135,9 @@ func TestSchemaOfFiles(t *testing.T) {
 	}
 }
 
-// What engines skip by: counts of NULLs, bounds of groups and pages, and the order, all
-// of them true. Files of several pages, and of none.
-func TestStatisticsAreTrue(t *testing.T) {
+// The metadata that engines skip by is correct: counts of NULLs, bounds of groups and pages, and the
+// order, in files of several pages and of none.
+func TestStatisticsAreCorrect(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
 	l.load(odd)
@@ -234,7 +233,7 @@ func checkChunk(t *testing.T, f *parquet.File, group, column int, meta format.Co
 	return n > 1
 }
 
-// A second export of the same finds nothing to do; another folder gets the same bytes.
+// A second export of the same data writes nothing; another folder gets the same bytes.
 func TestTheSameDataIsTheSameBytes(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -267,8 +266,7 @@ func TestTheSameDataIsTheSameBytes(t *testing.T) {
 	assert.ElementsMatch(t, slices.Collect(maps.Values(before)), slices.Collect(maps.Values(after)))
 }
 
-// Golden bytes: another library or encoding gives others, and then Format must change,
-// since an export is trusted to be what it was written as.
+// Golden bytes: if another library or encoding gives others, Format must change.
 func TestFormatIsTheBytes(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -291,8 +289,8 @@ func TestFormatIsTheBytes(t *testing.T) {
 	}
 }
 
-// A night's file rewrites its own months and what spans them, and nothing else; the
-// files that it replaces are gone.
+// A night's file rewrites only its own months and the tables without months; the files that it
+// replaces are removed.
 func TestOneNightRewritesItsMonths(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -324,8 +322,8 @@ func TestOneNightRewritesItsMonths(t *testing.T) {
 	assert.True(t, l.check().Clean())
 }
 
-// A correction that moves a transaction to another month rewrites both; a month that is
-// left without any is gone from the export.
+// A correction that moves a transaction to another month rewrites both; a month without transactions
+// is removed from the export.
 func TestCorrectionsMoveBetweenMonths(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)
@@ -349,7 +347,7 @@ func TestCorrectionsMoveBetweenMonths(t *testing.T) {
 	assert.True(t, l.check().Clean())
 }
 
-// Of nothing there is an export as well: tables without rows, whose columns can be read.
+// An empty database has an export, too: tables without rows, whose columns can be read.
 func TestEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	l := newLake(t)

@@ -60,7 +60,7 @@ type pageOf struct {
 
 // newFile begins a file of a table's rows, which are added in the table's order.
 func newFile(to io.Writer, t table, encoder *zstd.Encoder) (*file, error) {
-	f := &file{columns: slices.Clone(t.columns), sort: t.sort, zstd: encoder, thrift: thrift.NewTSerializer()}
+	f := &file{columns: slices.Clone(t.columns), sort: t.sort, zstd: encoder, thrift: thrift.NewTSerializer(), pages: make([][]pageOf, len(t.columns))}
 	f.thrift.Protocol = thrift.NewTCompactProtocolFactoryConf(nil).GetProtocol(f.thrift.Transport)
 	root := &parquet.SchemaElement{Name: "schema", NumChildren: new(int32(len(f.columns)))}
 	for i := range f.columns {
@@ -76,7 +76,6 @@ func newFile(to io.Writer, t table, encoder *zstd.Encoder) (*file, error) {
 		w.Footer.ColumnOrders = append(w.Footer.ColumnOrders, &parquet.ColumnOrder{TYPE_ORDER: parquet.NewTypeDefinedOrder()})
 	}
 	f.w = w
-	f.beginGroup()
 	return f, nil
 }
 
@@ -181,7 +180,9 @@ func (f *file) page(i int, c *column) (*layout.Page, error) {
 		UncompressedPageSize: int32(len(f.plain)), CompressedPageSize: int32(len(compressed)),
 		Crc: new(int32(crc32.ChecksumIEEE(compressed))),
 		DataPageHeader: &parquet.DataPageHeader{
-			NumValues: int32(f.inPage), Encoding: c.encoding(), Statistics: entry.statistics(),
+			NumValues: int32(f.inPage), Encoding: c.encoding(),
+			// Readers trust these: the order of Min and Max is undefined for strings and decimals.
+			Statistics:              &parquet.Statistics{MinValue: entry.minimum, MaxValue: entry.maximum, NullCount: new(int64)},
 			DefinitionLevelEncoding: parquet.Encoding_RLE, RepetitionLevelEncoding: parquet.Encoding_RLE,
 		},
 	}
@@ -197,17 +198,6 @@ func (f *file) page(i int, c *column) (*layout.Page, error) {
 	entry.bytes = int32(len(page.RawData))
 	f.pages[i] = append(f.pages[i], entry)
 	return page, nil
-}
-
-// statistics are the fields that readers trust: the order of the old ones is undefined for
-// strings and decimals.
-func (p pageOf) statistics() *parquet.Statistics {
-	return &parquet.Statistics{MinValue: p.minimum, MaxValue: p.maximum, NullCount: new(int64)}
-}
-
-func (f *file) beginGroup() {
-	f.inGroup = 0
-	f.pages = make([][]pageOf, len(f.columns))
 }
 
 // endGroup writes the group's pages, and corrects the library's metadata of them.
@@ -242,7 +232,7 @@ func (f *file) endGroup() error {
 			index.BoundaryOrder = parquet.BoundaryOrder_ASCENDING
 		}
 	}
-	f.beginGroup()
+	f.inGroup, f.pages = 0, make([][]pageOf, len(f.columns))
 	return nil
 }
 

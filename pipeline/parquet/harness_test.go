@@ -60,8 +60,7 @@ func folder(t *testing.T, dir string) bucket.Target {
 	return target
 }
 
-// watched is a target that tells of each file, before it is begun and after it has
-// appeared.
+// watched is a target that calls functions before each file begins and after it appears.
 type watched struct {
 	bucket.Target
 	creating func(path string)
@@ -130,7 +129,7 @@ func (l *lake) load(rows string) load.Result {
 	return result
 }
 
-// generate loads rows with all kinds of dirt.
+// generate loads rows with all kinds of faults.
 func (l *lake) generate(rows int64, seed uint64) {
 	l.t.Helper()
 	var csv bytes.Buffer

@@ -9,8 +9,8 @@ import (
 	tally "github.com/opentax/tally/pipeline/parquet"
 )
 
-// An export reads tables and months from end to end, which is no fault of theirs: a report
-// on a live database neither carries them out nor calls them slow.
+// The statements of an export have to read whole tables and months: a report on a live database
+// neither runs them nor reports them as slow.
 func TestQueriesAreMeantToReadAll(t *testing.T) {
 	t.Parallel()
 	for _, q := range tally.Queries(explain.Sample{}) {
