@@ -19,7 +19,7 @@ type Reader struct {
 }
 
 // NewReader reads the header from r, which is decoded UTF-8 text such as a File
-// gives, and finds the required columns in it, at most eight, whose names do not depend on case. A
+// gives, and finds the required columns in it, whose names do not depend on case. A
 // header without them is a *FileError; other errors are those of r.
 func NewReader(r io.Reader, required []string) (*Reader, error) {
 	reader := &Reader{scan: newScanner(r)}
@@ -143,6 +143,7 @@ func indexOf(required []string, name string) int {
 }
 
 func (r *Reader) findColumns(required []string) error {
+	r.record.place = make([]int, len(required))
 	count := make([]int, len(required))
 	for i, name := range r.names {
 		if c := indexOf(required, name); c >= 0 {

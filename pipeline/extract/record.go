@@ -38,8 +38,8 @@ type Record struct {
 
 	raw     []byte
 	fields  []span
-	count   int // of fields, which may be more than are kept
-	place   places
+	count   int    // of fields, which may be more than are kept
+	place   []int  // of each required column
 	scratch []byte // what quoted cells say
 }
 
@@ -49,21 +49,14 @@ type span struct {
 	escaped bool // quoted, and holds "" for a quote
 }
 
-// maxRequired bounds the columns that can be asked for: an array is found faster than a
-// slice, for each cell.
-const maxRequired = 8
-
-// places are those of the required columns among the fields.
-type places [maxRequired]int
-
 // Cell is the content of the i-th required column, without its quotes and not
 // trimmed.
 func (rec *Record) Cell(i int) []byte {
-	f := &rec.fields[rec.place[i]]
+	f := rec.fields[rec.place[i]]
 	if !f.escaped {
 		return rec.raw[f.lo:f.hi]
 	}
-	return rec.unescape(*f)
+	return rec.unescape(f)
 }
 
 // Raw is the record's text without its line end, at most MaxRaw bytes of it.
