@@ -13,31 +13,26 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 )
 
-// AccessConfig is who may use the API. Tokens is required.
+// AccessConfig configures [Access]. Tokens is required.
 type AccessConfig struct {
 	Tokens *Tokens
-	// Required means that nobody gets in without a token. Else everybody does for
-	// as long as no token has ever been added: for an address that only this
-	// machine reaches.
+	// Required demands a token of every request. Without it requests are unauthenticated until
+	// the first token is added: for a loopback address.
 	Required bool
-	// RateLimit is that of each token, and of each address without one.
+	// RateLimit applies to each token, and to each address without one.
 	RateLimit RateLimit
-	// Logger gets what could not be written to the audit trail; nil discards it.
+	// Logger receives failures to write to the audit trail; nil discards them.
 	Logger *slog.Logger
 }
 
-// Access decides who may do what. Every request that it refuses is in the audit
-// trail, one by one up to a bound, then as a count.
+// Access authorizes requests. Denials are in the audit trail, one by one up to a bound, then
+// as a count.
 type Access struct {
-	tokens   *Tokens
-	required bool
-	limiter  *limiter
-	// Those of nobody known and those of tokens are bounded each by itself, so
-	// that whoever has no token cannot hide what the holder of one tries.
-	anonymous     *denialLog
-	authenticated *denialLog
-	origin        *http.CrossOriginProtection
-	logger        *slog.Logger
+	AccessConfig
+	limiter *limiter
+	// Bounded separately, so that anonymous requests cannot hide the denials of a token.
+	anonymous, authenticated *denialLog
+	origin                   *http.CrossOriginProtection
 }
 
 // NewAccess makes an Access; Close it after the server.
@@ -47,27 +42,25 @@ func NewAccess(c AccessConfig) *Access {
 	}
 	record := func(ctx context.Context, e ledger.Event) error { return ledger.Record(ctx, c.Tokens.pool, e) }
 	return &Access{
-		tokens:        c.Tokens,
-		required:      c.Required,
+		AccessConfig:  c,
 		limiter:       newLimiter(c.RateLimit),
 		anonymous:     &denialLog{record: record, logger: c.Logger, rest: anonymous},
 		authenticated: &denialLog{record: record, logger: c.Logger, rest: "tokens"},
 		origin:        http.NewCrossOriginProtection(),
-		logger:        c.Logger,
 	}
 }
 
-// Close writes down what is still to be written to the audit trail.
+// Close writes the remaining counts to the audit trail.
 func (a *Access) Close() {
 	a.anonymous.flush()
 	a.authenticated.flush()
 }
 
-// admit says who asks, and why not where the request is refused.
+// admit returns the sender of a request, and the problem if the request is denied.
 func (a *Access) admit(r *http.Request) (actor string, p *Problem) {
 	actor, p = a.decide(r)
 	switch {
-	case p == nil || p.Status >= http.StatusInternalServerError: // not refused, but failed
+	case p == nil || p.Status >= http.StatusInternalServerError: // failed, not denied
 	case actor == anonymous:
 		a.anonymous.add(r, actor, p)
 	default:
@@ -79,34 +72,33 @@ func (a *Access) admit(r *http.Request) (actor string, p *Problem) {
 func (a *Access) decide(r *http.Request) (actor string, p *Problem) {
 	switch r.URL.Path {
 	case livezPath:
-		return anonymous, nil // costs nothing, and tells nothing
+		return anonymous, nil // costs nothing and reveals nothing
 	case readyzPath:
-		return anonymous, a.limited(client{network: network(r.RemoteAddr)})
+		return anonymous, a.limitAddress(r)
 	}
-	set, err := a.tokens.recent(r.Context())
+	set, err := a.Tokens.recent(r.Context())
 	if err != nil {
 		return anonymous, a.tokensUnavailable(r, err)
 	}
-	if !a.required && len(set.bySecret) == 0 {
+	if !a.Required && len(set.bySecret) == 0 {
 		return anonymous, a.allowUnauthenticated(r)
 	}
 	secret, given := credential(r)
 	token, known := set.lookUp(secret)
 	if !known {
-		if p := a.limited(client{network: network(r.RemoteAddr)}); p != nil {
+		if p := a.limitAddress(r); p != nil {
 			return anonymous, p
 		}
 		if !plausible(secret) {
 			return anonymous, unauthorized(given)
 		}
-		// It may have been added a moment ago.
-		if set, err = a.tokens.since(r.Context(), a.tokens.now()); err != nil {
+		// The token may be newer than the set.
+		if set, err = a.Tokens.since(r.Context(), a.Tokens.now()); err != nil {
 			return anonymous, a.tokensUnavailable(r, err)
 		}
-		token, known = set.lookUp(secret)
-	}
-	if !known {
-		return anonymous, unauthorized(given)
+		if token, known = set.lookUp(secret); !known {
+			return anonymous, unauthorized(given)
+		}
 	}
 	return "token:" + token.Name, a.authorize(r, token)
 }
@@ -116,45 +108,43 @@ func (a *Access) authorize(r *http.Request, token Token) *Problem {
 	if !token.RevokedAt.IsZero() {
 		return unauthorized(true)
 	}
-	if p := a.limited(client{token: token.ID}); p != nil {
+	if p := a.limit(client{token: token.ID}); p != nil {
 		return p
 	}
-	if reads(r.Method) {
-		return nil
-	}
-	if token.Role != RoleOperator {
+	if !reads(r.Method) && token.Role != RoleOperator {
 		return kindForbidden.problem()
 	}
 	return a.sameOrigin(r)
 }
 
-// open decides on a request to a service that asks nobody who they are. A page of
-// somebody else's can make its own name resolve to this machine, and is then of the
-// same origin as far as a browser can tell: so names that such a page could have
-// are refused.
+// allowUnauthenticated decides on a request to an unauthenticated service. A foreign page can
+// make its own host name resolve to this machine, and then has the same origin as far as a
+// browser can tell: host names that such a page could have are rejected.
 func (a *Access) allowUnauthenticated(r *http.Request) *Problem {
 	if !localName(r.Host) {
 		return kindForeignHost.problem()
 	}
-	if !loopback(r.RemoteAddr) { // who is on this machine has better ways to slow it down
-		if p := a.limited(client{network: network(r.RemoteAddr)}); p != nil {
+	if !loopback(r.RemoteAddr) { // a process on this machine has better ways to slow it down
+		if p := a.limitAddress(r); p != nil {
 			return p
 		}
-	}
-	if reads(r.Method) {
-		return nil
 	}
 	return a.sameOrigin(r)
 }
 
+// sameOrigin denies a browser's changes from other sites' pages.
 func (a *Access) sameOrigin(r *http.Request) *Problem {
-	if a.origin.Check(r) != nil {
+	if !reads(r.Method) && a.origin.Check(r) != nil {
 		return kindCrossOrigin.problem()
 	}
 	return nil
 }
 
-func (a *Access) limited(c client) *Problem {
+func (a *Access) limitAddress(r *http.Request) *Problem {
+	return a.limit(client{network: network(r.RemoteAddr)})
+}
+
+func (a *Access) limit(c client) *Problem {
 	wait := a.limiter.wait(c)
 	if wait == 0 {
 		return nil
@@ -164,10 +154,10 @@ func (a *Access) limited(c client) *Problem {
 	return p
 }
 
-// unknown is the answer where the tokens cannot be read: nobody gets in.
+// tokensUnavailable denies every request while the tokens cannot be read.
 func (a *Access) tokensUnavailable(r *http.Request, err error) *Problem {
 	if r.Context().Err() == nil {
-		a.logger.LogAttrs(r.Context(), slog.LevelWarn, "request failed",
+		a.Logger.LogAttrs(r.Context(), slog.LevelWarn, "request failed",
 			slog.String("request_id", requestID(r.Context())), slog.String("problem", kindUnavailable.name), slog.Any("error", err))
 	}
 	return kindUnavailable.problem()
@@ -177,7 +167,7 @@ func reads(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// unauthorized asks for a token, in the two ways in which one can be sent.
+// unauthorized requests a token, with both supported schemes.
 func unauthorized(given bool) *Problem {
 	p := kindUnauthorized.problem()
 	bearer := `Bearer realm="tally"`
@@ -188,8 +178,8 @@ func unauthorized(given bool) *Problem {
 	return p
 }
 
-// credential is the secret that a request comes with: a bearer token, or the
-// password of any user, which is how a browser asks for one.
+// credential is the secret in a request: a bearer token, or the password of any user, for which
+// a browser prompts.
 func credential(r *http.Request) (secret string, given bool) {
 	values := r.Header["Authorization"]
 	if len(values) != 1 {
@@ -203,8 +193,8 @@ func credential(r *http.Request) (secret string, given bool) {
 	return secret, true
 }
 
-// localName reports whether a Host header holds an address, localhost, or a name
-// without a dot (a container's), none of which a page on the internet can have.
+// localName reports whether a Host header has an address, localhost, or a name without a dot (a
+// container's), none of which a page on the internet can have.
 func localName(host string) bool {
 	name := host
 	if before, _, err := net.SplitHostPort(host); err == nil {

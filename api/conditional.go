@@ -9,9 +9,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// Conditions are a request's conditions on what the client has already (RFC 9110,
-// section 13). They are our own and not huma's conditional package, which answers a
-// GET whose If-Match fails with 304, and reads one line of a header alone.
+// Conditions are a request's preconditions (RFC 9110, section 13). huma's conditional package
+// answers a GET whose If-Match fails with 304, and reads only one line of a header.
 type Conditions struct {
 	IfMatch           string `header:"If-Match" maxLength:"4096" doc:"Answer 412 unless the summary has one of these entity tags."`
 	IfNoneMatch       string `header:"If-None-Match" maxLength:"4096" doc:"Answer 304 if the summary has one of these entity tags."`
@@ -19,10 +18,10 @@ type Conditions struct {
 	IfUnmodifiedSince string `header:"If-Unmodified-Since" maxLength:"4096" doc:"Answer 412 if the summary was modified after this date. Ignored if If-Match is present or this is not a date."`
 }
 
-// maxCondition is the length that the description gives to a condition, in all its lines.
+// maxCondition is the maxLength above, for all lines of a header.
 const maxCondition = 4096
 
-// Resolve joins the lines of lists; huma has read the first line only.
+// Resolve joins the lines of a header; huma reads only the first.
 func (c *Conditions) Resolve(ctx huma.Context) (errs []error) {
 	if c.IfMatch == "" && c.IfNoneMatch == "" {
 		return nil
@@ -40,14 +39,12 @@ func (c *Conditions) Resolve(ctx huma.Context) (errs []error) {
 	return errs
 }
 
-// bounded reports whether all conditions are certainly within their bounds.
+// bounded reports whether all conditions are certainly within their limit.
 func (c *Conditions) bounded() bool {
 	return max(len(c.IfMatch), len(c.IfNoneMatch), len(c.IfModifiedSince), len(c.IfUnmodifiedSince)) <= maxCondition
 }
 
-// status is 200 where the whole answer is due, 304 where the client has it, and 412
-// where it did not want this one. modified is the Last-Modified that goes out, the
-// zero time where none does.
+// status is 200, 304 or 412. modified is the response's Last-Modified, or the zero time.
 func (c *Conditions) status(etag string, modified time.Time) int {
 	if *c == (Conditions{}) {
 		return http.StatusOK
@@ -65,8 +62,8 @@ func (c *Conditions) status(etag string, modified time.Time) int {
 		}
 		return http.StatusOK
 	}
-	// The very date that was given out, not any later one: a load takes the time of
-	// its beginning, so a date in between says nothing about it.
+	// Only the exact date, not a later one: a load has the time of its beginning, so it may
+	// commit after a later date.
 	if since, ok := httpDate(c.IfModifiedSince); ok && since.Equal(modified) {
 		return http.StatusNotModified
 	}
@@ -81,8 +78,8 @@ func httpDate(text string) (time.Time, bool) {
 	return at, err == nil
 }
 
-// listed reports whether a list of entity tags has a strong one, or is *. A weak one of
-// the list matches where the comparison is weak. What cannot be read matches nothing.
+// hasTag reports whether a list of entity tags has a strong one, or is *. Weak comparison also
+// matches weak tags of the list. Malformed tags match nothing.
 func hasTag(list, etag string, weakly bool) bool {
 	if strings.TrimSpace(list) == "*" {
 		return true

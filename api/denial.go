@@ -14,48 +14,50 @@ import (
 
 const (
 	denialWindow = 10 * time.Minute
-	// Denials that have an audit event of their own in a window: of all, and of
-	// one who asks from one network. The others are counted.
+	// Denials with an audit event of their own in a window: in total, and of one client. The
+	// others are counted.
 	maxDenials          = 100
 	maxDenialsPerClient = 10
-	// maxDenialText bounds what a refused request writes into the audit trail.
-	maxDenialText = 200
-	auditTimeout  = 2 * time.Second
+	maxDenialText       = 200 // of a request's line in the audit trail
+	auditTimeout        = 2 * time.Second
 )
 
-// denials writes refused requests to the audit trail, a bounded number a window:
-// nobody fills the disk by knocking. What was left out is counted, and written
-// down at the window's end.
+// denialLog writes denials to the audit trail, a bounded number per window, so that no client
+// can fill the disk. At the window's end it writes the number of those left out.
 type denialLog struct {
 	record func(context.Context, ledger.Event) error
 	logger *slog.Logger
-	rest   string // the actor of what is counted without saying of whom
+	rest   string // the actor of suppressed denials of untracked clients
 
-	mu       sync.Mutex
-	window   *time.Timer // of the window that is going on; nil where there is none
-	recorded int
-	counts   map[clientKey]*denialCount // at most maxDenials of them
-	others   int                        // suppressed, of those that have no count
+	mu         sync.Mutex
+	window     *time.Timer // of the current window; nil between windows
+	total      int         // recorded
+	recorded   map[clientKey]int
+	suppressed map[string]*suppressed // by actor
 }
 
-// clientKey is who was refused: a token's holder or nobody known, and from where.
+// clientKey is an actor on a network.
 type clientKey struct {
-	actor string
-	from  netip.Prefix
+	actor   string
+	network netip.Prefix
 }
 
-type denialCount struct{ recorded, suppressed int }
+// suppressed counts the denials of an actor without an event of their own. Only tracked clients
+// have their network counted, which bounds the memory.
+type suppressed struct {
+	total   int
+	origins map[string]int
+}
 
-// note writes a refused request down, or counts it. The request has been refused
-// whether or not that works.
+// add records or counts a denial. The request is denied even if that fails.
 func (d *denialLog) add(r *http.Request, actor string, p *Problem) {
 	if !d.admit(clientKey{actor, network(r.RemoteAddr)}) {
 		return
 	}
+	// Escaped: a path can contain what PostgreSQL cannot store, and control sequences.
+	line := r.Method + " " + r.URL.EscapedPath()
 	d.write(context.WithoutCancel(r.Context()), ledger.Event{
-		// Escaped: a path can hold what no text of the database can, and what a
-		// terminal would obey.
-		Actor: actor, Action: ledger.ActionDenied, Subject: truncate(r.Method + " " + r.URL.EscapedPath()), Origin: r.RemoteAddr,
+		Actor: actor, Action: ledger.ActionDenied, Subject: line[:min(len(line), maxDenialText)], Origin: r.RemoteAddr,
 		Detail: map[string]any{"status": p.Status, "problem": strings.TrimPrefix(p.Type, problemsPath), "request_id": requestID(r.Context())},
 	})
 }
@@ -69,73 +71,45 @@ func (d *denialLog) write(ctx context.Context, e ledger.Event) {
 	}
 }
 
-// admit reports whether a denial has an event of its own, and counts it.
-func (d *denialLog) admit(who clientKey) bool {
+// admit counts a denial, and reports whether it gets an event of its own.
+func (d *denialLog) admit(client clientKey) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.window == nil {
 		d.window = time.AfterFunc(denialWindow, d.flush)
-		d.counts = map[clientKey]*denialCount{}
+		d.recorded, d.suppressed = map[clientKey]int{}, map[string]*suppressed{}
 	}
-	count := d.counts[who]
-	if count == nil {
-		if d.recorded >= maxDenials {
-			d.others++
-			return false
-		}
-		count = &denialCount{}
-		d.counts[who] = count
+	n, tracked := d.recorded[client]
+	if d.total < maxDenials && n < maxDenialsPerClient {
+		d.recorded[client]++
+		d.total++
+		return true
 	}
-	if d.recorded >= maxDenials || count.recorded >= maxDenialsPerClient {
-		count.suppressed++
-		return false
+	actor := d.rest
+	if tracked {
+		actor = client.actor
 	}
-	d.recorded++
-	count.recorded++
-	return true
+	if d.suppressed[actor] == nil {
+		d.suppressed[actor] = &suppressed{origins: map[string]int{}}
+	}
+	d.suppressed[actor].total++
+	if tracked {
+		d.suppressed[actor].origins[client.network.String()]++
+	}
+	return false
 }
 
-// suppressed is what one actor was refused without an event of its own.
-type suppressed struct {
-	total   int
-	origins map[string]int
-}
-
-// flush ends the window and writes down what it left out, in one event an actor.
+// flush ends the window, and writes one event per actor with suppressed denials.
 func (d *denialLog) flush() {
-	for actor, left := range d.end() {
-		d.write(context.Background(), ledger.Event{Actor: actor, Action: ledger.ActionSuppressed, Subject: "requests",
-			Detail: map[string]any{"suppressed": left.total, "origins": left.origins}})
-	}
-}
-
-// end ends the window and returns what it left out.
-func (d *denialLog) end() map[string]*suppressed {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.window != nil {
 		d.window.Stop()
 	}
-	left := map[string]*suppressed{}
-	of := func(actor string) *suppressed {
-		if left[actor] == nil {
-			left[actor] = &suppressed{origins: map[string]int{}}
-		}
-		return left[actor]
+	left := d.suppressed
+	d.window, d.total, d.recorded, d.suppressed = nil, 0, nil, nil
+	d.mu.Unlock()
+	for actor, s := range left {
+		d.write(context.Background(), ledger.Event{Actor: actor, Action: ledger.ActionSuppressed, Subject: "requests",
+			Detail: map[string]any{"suppressed": s.total, "origins": s.origins}})
 	}
-	for who, count := range d.counts {
-		if count.suppressed > 0 {
-			of(who.actor).total += count.suppressed
-			of(who.actor).origins[who.from.String()] += count.suppressed
-		}
-	}
-	if d.others > 0 {
-		of(d.rest).total += d.others
-	}
-	d.window, d.counts, d.recorded, d.others = nil, nil, 0, 0
-	return left
-}
-
-func truncate(text string) string {
-	return text[:min(len(text), maxDenialText)]
 }

@@ -61,7 +61,7 @@ func TestDenialsAreBounded(t *testing.T) {
 		deny(d, "192.0.2.2:5", "/y") // one who has had an event, and less than his share of them
 		require.Len(t, tr.all(), maxDenials)
 		d.mu.Lock() // against the timer, of which the race detector does not know that it comes later
-		require.LessOrEqual(t, len(d.counts), maxDenials, "memory is bounded as well")
+		require.LessOrEqual(t, len(d.recorded), maxDenials, "memory is bounded as well")
 		d.mu.Unlock()
 
 		time.Sleep(denialWindow)

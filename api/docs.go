@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -13,18 +14,13 @@ import (
 const (
 	docsPath        = "/docs"
 	htmlContentType = "text/html; charset=utf-8"
-	// contentPolicy keeps a page to this service: whatever a script or style
-	// wanted from another host, the browser would refuse.
-	contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 //go:embed console
 var console embed.FS
 
-// mountPages serves Swagger UI out of the program itself, with a page of our own
-// around it (swgui's has inline scripts, which the policy refuses), and a page
-// for each type of problem.
+// mountPages serves the embedded Swagger UI with a page of our own (swgui's has inline scripts,
+// which the policy forbids), and a page for each type of problem.
 func mountPages(mux *http.ServeMux) error {
 	for _, f := range [...]struct{ path, contentType, file string }{
 		{docsPath, htmlContentType, "console/docs.html"},
@@ -47,35 +43,30 @@ func mountProblemPages(mux *http.ServeMux) error {
 	if err != nil {
 		return fmt.Errorf("parse the problems' pages: %w", err)
 	}
+	mount := func(path, name string, data any) {
+		var body bytes.Buffer
+		err = cmp.Or(err, pages.ExecuteTemplate(&body, name, data))
+		mux.Handle("GET "+path, page(htmlContentType, body.Bytes()))
+	}
 	type entry struct {
 		Type, Title, Help string
 		Status            int
 	}
 	var all []entry
 	for _, k := range kinds {
-		all = append(all, entry{Type: k.uri(), Title: k.title, Help: k.help, Status: k.status})
+		e := entry{k.uri(), k.title, k.help, k.status}
+		all = append(all, e)
+		mount(e.Type, "problem.html", e)
 	}
-	write := func(path, name string, data any) error {
-		var body bytes.Buffer
-		if err := pages.ExecuteTemplate(&body, name, data); err != nil {
-			return fmt.Errorf("render %s: %w", path, err)
-		}
-		mux.Handle("GET "+path, page(htmlContentType, body.Bytes()))
-		return nil
-	}
-	for _, e := range all {
-		if err := write(e.Type, "problem.html", e); err != nil {
-			return err
-		}
-	}
-	return write(problemsPath+"{$}", "problems.html", all)
+	mount(problemsPath+"{$}", "problems.html", all)
+	return err
 }
 
-// page answers with the same bytes every time, under the policy for pages.
+// page always answers with the same bytes, under the policy for pages.
 func page(contentType string, body []byte) http.Handler {
 	answer := constant(contentType, body)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", contentPolicy)
+		w.Header().Set(contentPolicyHeader, pagePolicy)
 		answer.ServeHTTP(w, r)
 	})
 }

@@ -16,37 +16,37 @@ import (
 	"github.com/opentax/tally/summaries"
 )
 
-// problemOf maps an operation's error to its problem: the one place that knows
-// which error is which status. Causes that the problem hides are logged here.
+// mismatch is the message where the description says nothing more exact.
+const mismatch = "does not match the API's description"
+
+// problemOf maps an operation's error to its problem: the one place that knows the status of
+// each error. It logs causes that the problem hides.
 func (s *service) problemOf(ctx context.Context, err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
+	k, level := kindInternal, slog.LevelError
 	switch {
 	case errors.Is(err, summaries.ErrNotFound):
 		return kindNoTransactions.problem()
 	case errors.Is(err, ledger.ErrRunNotFound):
 		return kindRunNotFound.problem()
 	case errors.Is(ctx.Err(), context.Canceled):
-		return kindUnavailable.problem() // the client has gone; nobody reads this
-	}
-	k, level := kindInternal, slog.LevelError
-	switch {
+		return kindUnavailable.problem() // the client is gone
 	case ctx.Err() != nil, postgres.State(err) == pgerrcode.QueryCanceled: // by a time limit or an administrator
 		k, level = kindTimeout, slog.LevelWarn
 	case postgres.Retryable(err):
 		k, level = kindUnavailable, slog.LevelWarn
 	}
-	s.logger.LogAttrs(ctx, level, "request failed",
+	s.Logger.LogAttrs(ctx, level, "request failed",
 		slog.String("request_id", requestID(ctx)), slog.String("problem", k.name), slog.Any("error", err))
 	return k.problem()
 }
 
-// finish is huma's transformer, the last to touch a body. It gives problems
-// their request id, and replaces huma's own error model: that one repeats the
-// client's values, names unknown parameters, and shows err.Error() of whatever
-// went wrong. Doing it here leaves huma's package variables (NewError) alone.
-func finish(ctx huma.Context, _ string, body any) (any, error) {
+// finishProblem is huma's transformer, the last to change a body. It gives problems their
+// request id, and replaces huma's own error model, which repeats the client's values and shows
+// err.Error(). Doing it here leaves huma's package variables (NewError) unchanged.
+func finishProblem(ctx huma.Context, _ string, body any) (any, error) {
 	switch b := body.(type) {
 	case *Problem:
 		return b.withRequestID(requestID(ctx.Context())), nil
@@ -56,7 +56,7 @@ func finish(ctx huma.Context, _ string, body any) (any, error) {
 	return body, nil
 }
 
-// translate keeps of huma's error the status, and the parameters it is about.
+// translate keeps the status of huma's error, and the parameters it is about.
 func translate(op *huma.Operation, model *huma.ErrorModel) *Problem {
 	if model.Status != kindInvalid.status {
 		return ofStatus(model.Status)
@@ -66,19 +66,18 @@ func translate(op *huma.Operation, model *huma.ErrorModel) *Problem {
 		if detail == nil {
 			continue
 		}
-		e := expectation(op, detail.Location)
-		if !slices.Contains(errs, e) {
+		if e := expectation(op, detail.Location); !slices.Contains(errs, e) {
 			errs = append(errs, e)
 		}
 	}
 	return invalid(errs...)
 }
 
-// bodyProperties is where an operation's metadata holds what its body's members are.
+// bodyProperties is the key of the schemas of a body's members in an operation's metadata.
 const bodyProperties = "body"
 
-// expectation says what the description expects at a location, in the
-// description's words: huma's location and message can hold the client's.
+// expectation describes what the document expects at a location, in the document's words:
+// huma's location and message can contain the client's.
 func expectation(op *huma.Operation, location string) ProblemError {
 	in, name, _ := strings.Cut(location, ".")
 	name, _, _ = strings.Cut(name, "[") // an item of a list
@@ -93,7 +92,7 @@ func expectation(op *huma.Operation, location string) ProblemError {
 	if in != "path" && in != "query" && in != "header" {
 		in = "body"
 	}
-	return ProblemError{Location: in, Message: "does not match the API's description"}
+	return ProblemError{Location: in, Message: mismatch}
 }
 
 func expectedOf(p *huma.Param) string {
@@ -106,7 +105,6 @@ func expectedOf(p *huma.Param) string {
 func expected(schema *huma.Schema) string {
 	switch {
 	case schema == nil:
-		return "does not match the API's description"
 	case len(schema.Enum) > 0:
 		var words []string
 		for _, v := range schema.Enum {
@@ -118,11 +116,12 @@ func expected(schema *huma.Schema) string {
 	case schema.Type == huma.TypeInteger && schema.Minimum != nil:
 		return fmt.Sprintf("must be a 64-bit integer of at least %.0f in decimal digits", *schema.Minimum)
 	case schema.Type == huma.TypeArray && schema.MaxItems != nil && schema.Items.Minimum != nil && schema.Items.Maximum != nil:
-		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in decimal digits", *schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
+		return fmt.Sprintf("must be 1 to %d integers from %.0f to %.0f in decimal digits",
+			*schema.MaxItems, *schema.Items.Minimum, *schema.Items.Maximum)
 	case schema.Type == huma.TypeString && schema.MaxLength != nil:
 		return fmt.Sprintf("must have at most %d characters", *schema.MaxLength)
 	case schema.Format == "date":
 		return "must be a day, as in 2024-01-31"
 	}
-	return "does not match the API's description"
+	return mismatch
 }

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// fastPath puts the look-up of a summary in front of huma's, which costs more than
-// all the rest of a look-up in memory; see docs/performance.md. Only a request whose
-// meaning is plain goes that way, and gets the answer that huma would have given.
+// fastPath answers the look-up of a summary before huma, which costs more than all the rest of a
+// cached look-up; see docs/performance.md. It takes only simple requests, and gives the response
+// that huma would give.
 type fastPath struct {
 	*http.ServeMux
 	service *service
@@ -27,15 +27,16 @@ func (m fastPath) HandleFunc(pattern string, handler func(http.ResponseWriter, *
 
 func (s *service) fastSummary(slow http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		user, ok := parseUserID(r.PathValue("user_id"))
+		id := r.PathValue("user_id")
+		user, err := strconv.ParseInt(id, 10, 32)
 		conditions := conditionsOf(r.Header)
-		if !ok || r.URL.RawQuery != "" || !conditions.bounded() || !acceptsJSON(first(r.Header["Accept"])) {
+		if err != nil || user < 1 || !canonical(id) || r.URL.RawQuery != "" || !conditions.bounded() || !acceptsJSON(r.Header.Get("Accept")) {
 			slow(w, r)
 			return
 		}
-		ctx := &deadlineContext{Context: r.Context(), at: time.Now().Add(s.timeout)}
+		ctx := &deadlineContext{Context: r.Context(), at: time.Now().Add(s.RequestTimeout)}
 		defer ctx.end()
-		answer, err := summaryAnswerOf(ctx, s.summaries.Get, user, conditions)
+		answer, err := answerSummary(ctx, s.Summaries.Get, int32(user), conditions)
 		if err != nil {
 			s.problemOf(ctx, err).withRequestID(requestID(ctx)).write(w)
 			return
@@ -44,27 +45,11 @@ func (s *service) fastSummary(slow http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// parseUserID reads a user's id that is beyond doubt.
-func parseUserID(text string) (int32, bool) {
-	if text == "" || text[0] < '1' || text[0] > '9' { // ParseInt takes signs and zeros
-		return 0, false
-	}
-	id, err := strconv.ParseInt(text, 10, 32)
-	return int32(id), err == nil
-}
-
-func first(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return lines[0]
-}
-
 // conditionsOf reads the headers as huma and Resolve do.
 func conditionsOf(header http.Header) Conditions {
 	c := Conditions{
-		IfMatch: first(header["If-Match"]), IfNoneMatch: first(header["If-None-Match"]),
-		IfModifiedSince: first(header["If-Modified-Since"]), IfUnmodifiedSince: first(header["If-Unmodified-Since"]),
+		IfMatch: header.Get("If-Match"), IfNoneMatch: header.Get("If-None-Match"),
+		IfModifiedSince: header.Get("If-Modified-Since"), IfUnmodifiedSince: header.Get("If-Unmodified-Since"),
 	}
 	if c.IfMatch != "" || c.IfNoneMatch != "" {
 		c.IfMatch, c.IfNoneMatch = strings.Join(header["If-Match"], ","), strings.Join(header["If-None-Match"], ",")
@@ -72,8 +57,8 @@ func conditionsOf(header http.Header) Conditions {
 	return c
 }
 
-// deadlineContext is a context with a deadline whose timer starts when somebody waits
-// for it: an answer from memory does not.
+// deadlineContext is a context with a deadline whose timer starts with the first wait for it: a
+// cached look-up does not wait.
 type deadlineContext struct {
 	context.Context
 	at     time.Time
@@ -94,8 +79,8 @@ func (c *deadlineContext) Done() <-chan struct{} { return c.start().Done() }
 
 func (c *deadlineContext) Err() error { return c.start().Err() }
 
-// Value finds the context with the timer as well, once there is one: without that, each
-// query costs a goroutine that waits for Done.
+// Value also finds the context with the timer, once there is one: otherwise each query would
+// cost a goroutine that waits for Done.
 func (c *deadlineContext) Value(key any) any {
 	c.mu.Lock()
 	timed := c.timed

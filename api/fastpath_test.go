@@ -50,7 +50,7 @@ func onHuma(c Config) http.Handler {
 	s := newService(c)
 	mux := http.NewServeMux()
 	s.register(humago.New(mux, humaConfig()))
-	f, err := newMiddleware(mux, c, s.logger)
+	f, err := newMiddleware(mux, s)
 	if err != nil {
 		panic(err)
 	}
@@ -130,7 +130,7 @@ func TestSummaryIsRenderedOnceWhileItIsKept(t *testing.T) {
 	for range 2 {
 		assert.Equal(t, contractBody, ask(h, http.MethodGet, "/transactions/123/summary").Body.String())
 	}
-	assert.IsType(t, &rendered{}, memo.Load())
+	assert.IsType(t, &renderedSummary{}, memo.Load())
 }
 
 func TestConditions(t *testing.T) {
@@ -177,8 +177,8 @@ func TestConditions(t *testing.T) {
 func TestTagsTellSummariesApart(t *testing.T) {
 	t.Parallel()
 	base, _ := many(t.Context(), 1)
-	seen := map[string]bool{newRendered(base).etag[0]: true}
-	assert.True(t, seen[newRendered(base).etag[0]])
+	seen := map[string]bool{newRenderedSummary(base).etag[0]: true}
+	assert.True(t, seen[newRenderedSummary(base).etag[0]])
 	for _, change := range []func(*summaries.Summary){
 		func(s *summaries.Summary) { s.Version++ },
 		func(s *summaries.Summary) { s.FileID++ },
@@ -187,7 +187,7 @@ func TestTagsTellSummariesApart(t *testing.T) {
 	} {
 		s := base
 		change(&s)
-		tag := newRendered(s).etag[0]
+		tag := newRenderedSummary(s).etag[0]
 		assert.False(t, seen[tag], tag)
 		seen[tag] = true
 	}

@@ -319,7 +319,7 @@ func cursors() []string {
 	var queries []string
 	lists := map[string]string{
 		"transactions/7": "", "transactions/7/totals?by=day": "", "transactions/7/totals?by=month": "&by=month", "totals?by=day": "", "totals?by=month": "&by=month",
-		"runs": "", "runs/7/files": "", "runs/7/rejects": "", "runs/7/rejects/conflict": "&outcome=conflict", "runs/7/logs": "",
+		"runs": "", "runs/7/files": "", "runs/7/rejects": "", "runs/7/rejects?outcome=conflict": "&outcome=conflict", "runs/7/logs": "",
 	}
 	for list, query := range lists {
 		for _, p := range []position{

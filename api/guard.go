@@ -12,20 +12,23 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// guard runs before each operation: it refuses what no operation should see and
-// sets the operation's deadline.
+// guard runs before each operation: it rejects what no operation should see, and sets the
+// operation's deadline.
 func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
-	if !acceptsJSON(ctx.Header("Accept")) {
-		refuse(ctx, kindNotAcceptable.problem())
-		return
-	}
 	address := ctx.URL()
 	query, errs := readQuery(ctx.Operation(), address.RawQuery)
-	if len(errs) > 0 {
-		refuse(ctx, invalid(errs...))
+	var p *Problem
+	switch {
+	case !acceptsJSON(ctx.Header("Accept")):
+		p = kindNotAcceptable.problem()
+	case len(errs) > 0:
+		p = invalid(errs...)
+	}
+	if p != nil {
+		p.withRequestID(requestID(ctx.Context())).write(contextWriter{ctx, make(http.Header)})
 		return
 	}
-	deadline := &deadlineContext{Context: ctx.Context(), at: time.Now().Add(s.timeout)}
+	deadline := &deadlineContext{Context: ctx.Context(), at: time.Now().Add(s.RequestTimeout)}
 	defer deadline.end()
 	next(operationContext{ctx, deadline, query})
 }
@@ -33,9 +36,8 @@ func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
 // humaContext has another name than its method Context, to be embedded.
 type humaContext huma.Context
 
-// operationContext is what an operation sees: the deadline, the query as it was read,
-// and no Accept header. The guard has decided on that; huma would put a type that the
-// client made up into Content-Type.
+// operationContext is an operation's context: with the deadline, the parsed query, and no Accept
+// header, since huma would copy a type that the client made up into Content-Type.
 type operationContext struct {
 	humaContext
 	deadline context.Context
@@ -51,19 +53,14 @@ func (c operationContext) Header(name string) string {
 	return c.humaContext.Header(name)
 }
 
-// Query is a parameter's value. Of a list it is all values, comma-separated, which is
-// the form that huma reads: a client may repeat the name, separate by commas, or both.
+// Query is a parameter's value, for a list all its values comma-separated, as huma reads it: a
+// client may repeat the name, separate by commas, or both.
 func (c operationContext) Query(name string) string { return strings.Join(c.query[name], ",") }
 
 // Unwrap is how adapters find their own context again.
 func (c operationContext) Unwrap() huma.Context { return c.humaContext }
 
-// refuse answers with a problem before any operation has run.
-func refuse(ctx huma.Context, p *Problem) {
-	p.withRequestID(requestID(ctx.Context())).write(contextWriter{ctx, make(http.Header)})
-}
-
-// contextWriter is a huma.Context as a problem's writer needs it.
+// contextWriter is a huma.Context as an [http.ResponseWriter].
 type contextWriter struct {
 	ctx    huma.Context
 	header http.Header
@@ -82,9 +79,8 @@ func (w contextWriter) Write(b []byte) (int, error) {
 	return w.ctx.BodyWriter().Write(b)
 }
 
-// readQuery finds parameters that the operation does not have, that come twice and are
-// no lists, or that cannot be read. A parameter that would be ignored is refused: a
-// client that misspells a filter must not get an unfiltered answer.
+// readQuery finds parameters that are unknown, repeated without being lists, or malformed. An
+// unknown one is an error: a client that misspells a filter must not get an unfiltered answer.
 func readQuery(op *huma.Operation, raw string) (query url.Values, errs []ProblemError) {
 	if raw == "" {
 		return nil, nil
@@ -101,7 +97,7 @@ func readQuery(op *huma.Operation, raw string) (query url.Values, errs []Problem
 		unknown--
 		if len(query[p.Name]) > 1 && p.Schema.Type != huma.TypeArray {
 			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: "must be given once"})
-		} else if !spelled(p.Schema, strings.Join(query[p.Name], ",")) {
+		} else if !wellFormed(p.Schema, strings.Join(query[p.Name], ",")) {
 			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: expectedOf(p)})
 		}
 	}
@@ -111,29 +107,27 @@ func readQuery(op *huma.Operation, raw string) (query url.Values, errs []Problem
 	return query, errs
 }
 
-// spelled refuses what huma lets pass: a parameter without a value, which it takes
-// for one that is left out (an empty filter would give an unfiltered answer), and
-// integers with a sign or zeros in front. Whether the value is within its bounds is
-// left to huma.
-func spelled(schema *huma.Schema, value string) bool {
+// wellFormed rejects what huma accepts: a parameter without a value, which it takes as omitted
+// (an empty filter would give an unfiltered answer), and integers with a sign or leading zeros.
+func wellFormed(schema *huma.Schema, value string) bool {
 	switch schema.Type {
 	case huma.TypeArray:
 		for item := range strings.SplitSeq(value, ",") {
-			if !spelled(schema.Items, item) {
+			if !wellFormed(schema.Items, item) {
 				return false
 			}
 		}
 	case huma.TypeInteger:
-		return decimal(value)
+		return canonical(value)
 	case huma.TypeString:
 		return value != ""
 	}
 	return true
 }
 
-// plain reports whether an integer is written in the one way there is without signs
-// and zeros in front. What is too large is for others to refuse.
-func decimal(value string) bool {
+// canonical reports whether an integer is written in decimal digits without plus sign or leading
+// zeros. It does not check the range.
+func canonical(value string) bool {
 	digits := strings.TrimPrefix(value, "-")
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
 		return false
@@ -141,8 +135,8 @@ func decimal(value string) bool {
 	return value == "0" || digits[0] != '0'
 }
 
-// acceptsJSON reports whether an Accept header admits application/json. The most
-// specific range that speaks of it decides (RFC 9110, 12.5.1).
+// acceptsJSON reports whether an Accept header admits application/json. The most specific range
+// that matches it decides (RFC 9110, 12.5.1).
 func acceptsJSON(header string) bool {
 	if header == "" || header == "*/*" || header == "application/json" {
 		return true
@@ -159,15 +153,12 @@ func acceptsJSON(header string) bool {
 	return accepted
 }
 
-// weight is the q of a media range's parameters; 1 where there is none.
+// weight is the q of a media range's parameters; 1 by default, 0 if malformed.
 func weight(params string) float64 {
 	for param := range strings.SplitSeq(params, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
 		if strings.EqualFold(name, "q") {
-			q, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				return 0
-			}
+			q, _ := strconv.ParseFloat(value, 64)
 			return q
 		}
 	}

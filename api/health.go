@@ -3,24 +3,21 @@ package api
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"slices"
-
-	"github.com/danielgtaylor/huma/v2"
 )
 
 const (
 	livezPath  = "/livez"
 	readyzPath = "/readyz"
-	// unnamedPart stands for what is missing where Config.Ready did not say.
+	// unnamedPart is the missing part where Config.Ready names none.
 	unnamedPart = "service"
 )
 
 // notReady is the error of [NotReady].
 type notReady struct {
-	part  string
-	cause error
-	works bool // the service does its work all the same
+	part     string
+	cause    error
+	optional bool // the service works without it
 }
 
 func (e *notReady) Error() string {
@@ -32,18 +29,15 @@ func (e *notReady) Error() string {
 
 func (e *notReady) Unwrap() error { return e.cause }
 
-// NotReady says that a part of the service is not ready, for Config.Ready to
-// return. The part ("database", "migrations") is shown to clients and is to stay
-// the same between versions; the cause is only logged.
-func NotReady(part string, cause error) error { return &notReady{part: part, cause: cause} }
+// NotReady reports, as a result of Config.Ready, that a required part is unavailable. The part
+// ("database", "migrations") is shown to clients and must not change between versions; the
+// cause is only logged.
+func NotReady(part string, cause error) error { return &notReady{part, cause, false} }
 
-// Degraded says that a part of the service is missing, and that the service does its
-// work without it. Else it is as [NotReady].
-func Degraded(part string, cause error) error {
-	return &notReady{part: part, cause: cause, works: true}
-}
+// Degraded is [NotReady] for an optional part.
+func Degraded(part string, cause error) error { return &notReady{part, cause, true} }
 
-// Health is the answer of a service that is well.
+// Health is the response of a healthy service.
 type Health struct {
 	Status   string   `json:"status" enum:"alive,ready" doc:"alive: the process accepts requests; ready: the service is fully operational."`
 	Degraded []string `json:"degraded,omitempty" nullable:"false" example:"[\"listener\"]" doc:"Optional parts that are unavailable. schedule: no worker has scheduled the day that has ended; listener: no notifications of commits are received, so summaries are not served from memory."`
@@ -55,36 +49,15 @@ type healthOutput struct {
 	Body         Health
 }
 
-func (s *service) registerHealth(operations huma.API) {
-	huma.Register(operations, huma.Operation{
-		OperationID: "getLiveness",
-		Method:      http.MethodGet,
-		Path:        livezPath,
-		Tags:        []string{tagHealth},
-		Summary:     "Check liveness",
-		Description: "Answers 200 while the process accepts requests, whatever else is unavailable. For a liveness probe.",
-		Responses:   responses(success("The process accepts requests.", nil)),
-	}, withProblems(s, s.livez))
-	huma.Register(operations, huma.Operation{
-		OperationID: "getReadiness",
-		Method:      http.MethodGet,
-		Path:        readyzPath,
-		Tags:        []string{tagHealth},
-		Summary:     "Check readiness",
-		Description: "Answers 200 if all required parts are available, otherwise a problem whose not_ready lists the missing ones: database or migrations. degraded lists optional parts that are unavailable. For a readiness probe.",
-		Responses:   responses(success("The service is ready.", nil), notReadyResponse),
-	}, withProblems(s, s.readyz))
-}
-
 func (s *service) livez(context.Context, *struct{}) (*healthOutput, error) {
-	return &healthOutput{CacheControl: "no-store", Body: Health{Status: "alive", Version: s.version}}, nil
+	return &healthOutput{CacheControl: "no-store", Body: Health{Status: "alive", Version: s.Version}}, nil
 }
 
 func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	body := Health{Status: "ready"}
-	if err := s.ready(ctx); err != nil {
+	if err := s.Ready(ctx); err != nil {
 		missing, degraded := missingParts(err)
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "not ready", slog.Bool("degraded", len(missing) == 0),
+		s.Logger.LogAttrs(ctx, slog.LevelWarn, "not ready", slog.Bool("degraded", len(missing) == 0),
 			slog.String("request_id", requestID(ctx)), slog.Any("error", err))
 		if len(missing) > 0 {
 			p := kindNotReady.problem()
@@ -96,13 +69,13 @@ func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error
 	return &healthOutput{CacheControl: "no-store", Body: body}, nil
 }
 
-// missingParts names the parts in an error of Config.Ready, those without which the
-// service does not work and those without which it does, sorted, each once.
+// missingParts names the required and the optional parts in an error of Config.Ready, sorted,
+// each once.
 func missingParts(err error) (parts, degraded []string) {
 	var visit func(error)
 	visit = func(err error) {
 		if missing, ok := err.(*notReady); ok { //nolint:errorlint // the tree is walked by hand
-			if missing.works {
+			if missing.optional {
 				degraded = append(degraded, missing.part)
 			} else {
 				parts = append(parts, missing.part)

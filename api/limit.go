@@ -12,13 +12,11 @@ import (
 const (
 	defaultPerSecond = 1000
 	defaultBurst     = 2000
-	// maxClients bounds how many clients' rates are held: this many that were
-	// there lately, and as many before them.
-	maxClients = 8192
+	maxClients       = 8192 // in each of a limiter's two generations
 )
 
-// RateLimit is how many requests a token may make, or an address where there is no
-// token. The zero value is 1000 a second, 2000 at once.
+// RateLimit is the number of requests per token, or per address without token. The zero value
+// is 1000 a second with bursts of 2000.
 type RateLimit struct {
 	PerSecond float64 `yaml:"per_second"` // in the long run
 	Burst     int     `yaml:"burst"`      // at once; 0 is twice PerSecond
@@ -47,25 +45,21 @@ func (l RateLimit) withDefaults() RateLimit {
 	return l
 }
 
-// client is whose requests are counted together: a token, or else a network.
+// client is the unit of rate limiting: a token, or else a network.
 type client struct {
 	token   int64
 	network netip.Prefix
 }
 
-// network is the address that a request comes from; of IPv6 the /64, which one
-// customer of a provider has all of.
+// network is the address of a request; of IPv6 the /64, all of which one customer of a provider
+// has. Addresses that cannot be parsed share one.
 func network(remote string) netip.Prefix {
 	from, err := netip.ParseAddrPort(remote)
 	if err != nil {
-		return netip.Prefix{} // all of these together
+		return netip.Prefix{}
 	}
 	address := from.Addr().Unmap().WithZone("")
-	bits := 32
-	if address.Is6() {
-		bits = 64
-	}
-	prefix, _ := address.Prefix(bits) // never fails with these
+	prefix, _ := address.Prefix(min(address.BitLen(), 64)) // never fails with these
 	return prefix
 }
 
@@ -74,8 +68,8 @@ func loopback(remote string) bool {
 	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
-// limiter holds the rates of clients in bounded memory: a client who has not been
-// there while maxClients others were is forgotten, and starts anew.
+// limiter limits clients in bounded memory: a client without requests while maxClients others
+// have some is forgotten, and starts with a full bucket.
 type limiter struct {
 	limit RateLimit
 	now   func() time.Time
@@ -88,14 +82,13 @@ func newLimiter(limit RateLimit) *limiter {
 	return &limiter{limit: limit.withDefaults(), now: time.Now, recent: map[client]*rate.Limiter{}}
 }
 
-// wait is how long a client has to wait before its next request; 0 where it may
-// make one now, which is then counted.
+// wait counts a request and returns 0, or returns the time until the next one is allowed.
 func (l *limiter) wait(c client) time.Duration {
 	now, bucket := l.now(), l.bucket(c)
 	if bucket.AllowN(now, 1) {
 		return 0
 	}
-	// The clock of another request may have been ahead: never less than a moment.
+	// The clock of a concurrent request may have been ahead: never 0.
 	missing := 1 - bucket.TokensAt(now)
 	return max(time.Duration(missing/l.limit.PerSecond*float64(time.Second)), time.Millisecond)
 }

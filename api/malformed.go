@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// Listener accepts connections that answer with problems where net/http's server answers
-// by itself: to what is no request it writes plain text straight to the connection,
-// before there is anything that a handler could see. A nil logger discards the line that
-// each such answer gets.
+// Listener accepts connections that answer malformed requests with problems. net/http's server
+// writes plain text straight to the connection, before any handler. Each such response is logged,
+// unless logger is nil.
 func Listener(l net.Listener, logger *slog.Logger) net.Listener {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -47,16 +46,16 @@ func (c *problemConn) Write(b []byte) (int, error) {
 	if status == 0 {
 		return c.Conn.Write(b)
 	}
-	id := rand.Text()
+	p := ofStatus(status).withRequestID(rand.Text())
 	c.logger.LogAttrs(context.Background(), slog.LevelInfo, "malformed request",
-		slog.String("request_id", id), slog.Int("status", status), slog.String("origin", c.RemoteAddr().String()))
-	if _, err := c.Conn.Write(plainAnswer(ofStatus(status).withRequestID(id))); err != nil {
+		slog.String("request_id", p.RequestID), slog.Int("status", status), slog.String("origin", c.RemoteAddr().String()))
+	if err := writeClosing(c.Conn, p); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
-// CloseWrite is called by the server after an answer that it has cut short.
+// CloseWrite is called by the server after a response that it has cut short.
 func (c *problemConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -64,9 +63,9 @@ func (c *problemConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// malformed is the status of an answer that net/http's server made, and 0 of any other.
-// Those to a request that it cannot read have the same two headers, and no date; the one
-// to an Expect that it does not know has no body. Handlers answer neither way.
+// malformed is the status of a response that net/http's server made itself, otherwise 0. Its
+// response to a malformed request has the same two headers and no date; the one to an unknown
+// Expect has no body. Handlers answer neither way.
 func malformed(answer []byte) int {
 	const version = "HTTP/1.1 "
 	line, rest, _ := bytes.Cut(answer[:min(len(answer), 256)], []byte("\r\n"))
@@ -81,12 +80,13 @@ func malformed(answer []byte) int {
 	return status
 }
 
-// plainAnswer is a problem as it goes over a connection that is then closed.
-func plainAnswer(p *Problem) []byte {
-	header := http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}, requestIDHeader: {p.RequestID}, "Cache-Control": {"no-store"}}
-	security := newSecurityHeaders()
-	security.set(header, false)
-	header.Set("Content-Type", problemContentType)
+// writeClosing sends a problem, in one write, over a connection that is then closed.
+func writeClosing(w io.Writer, p *Problem) error {
+	header := http.Header{
+		"Date": {time.Now().UTC().Format(http.TimeFormat)}, requestIDHeader: {p.RequestID},
+		"Cache-Control": {"no-store"}, "Content-Type": {problemContentType},
+	}
+	setSecurityHeaders(header, false)
 	body := p.body()
 	answer := http.Response{
 		StatusCode: p.Status, ProtoMajor: 1, ProtoMinor: 1, Header: header,
@@ -94,5 +94,6 @@ func plainAnswer(p *Problem) []byte {
 	}
 	var out bytes.Buffer
 	_ = answer.Write(&out) // memory takes everything
-	return out.Bytes()
+	_, err := w.Write(out.Bytes())
+	return err
 }

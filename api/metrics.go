@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,21 +18,20 @@ import (
 
 const (
 	metricsPath = "/metrics"
-	// scrapeTimeout bounds the reading of the ledger, below Prometheus's usual ten
-	// seconds for a whole scrape.
+	// scrapeTimeout of the ledger is below Prometheus's default of ten seconds for a scrape.
 	scrapeTimeout = 5 * time.Second
 )
 
-// Figures are what /metrics shows besides the requests; whatever is nil is left out.
+// Figures are what /metrics shows besides the requests, as far as they are not nil.
 type Figures struct {
-	// Ledger reads the figures of runs and files. Where it fails, tally_ledger_up is 0
-	// and they are left out of that scrape.
+	// Ledger reads the figures of runs and files. If it fails, tally_ledger_up is 0 and the
+	// scrape omits them.
 	Ledger func(ctx context.Context) (ledger.Stats, error)
 	Pool   func() *pgxpool.Stat
 	Cache  func() summaries.CacheStats
 }
 
-// metrics is the registry of one handler.
+// metrics are the metrics of one handler.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -58,8 +58,7 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
 }
 
-// observe notes an answered request. A method that the client made up does not get a
-// name of its own.
+// observe records a request. Methods that clients make up share a name.
 func (m *metrics) observe(o outcome, took time.Duration) {
 	if !o.standardMethod() {
 		o.method = "other"
@@ -67,91 +66,96 @@ func (m *metrics) observe(o outcome, took time.Duration) {
 	m.requests.WithLabelValues(o.method, o.route, strconv.Itoa(o.status)).Observe(took.Seconds())
 }
 
-// figures collects what others count.
+// figures collects the figures of others.
 type figures struct{ Figures }
 
-// metric describes a figure.
-func metric(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("tally_"+name, help, labels, nil)
-}
-
-// Describe gives nothing, since what there is depends on the configuration.
+// Describe sends nothing, since the figures depend on the configuration.
 func (figures) Describe(chan<- *prometheus.Desc) {}
 
 // Collect reads every figure once.
 func (f figures) Collect(out chan<- prometheus.Metric) {
-	put := func(kind prometheus.ValueType, d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, kind, v, labels...)
-	}
 	if f.Pool != nil {
-		collectPool(f.Pool(), put)
+		collectPool(out, f.Pool())
 	}
 	if f.Cache != nil {
-		collectCache(f.Cache(), put)
+		collectCache(out, f.Cache())
 	}
 	if f.Ledger != nil {
-		collectLedger(f.Ledger, put)
+		collectLedger(out, f.Ledger)
 	}
 }
 
-type putMetric func(kind prometheus.ValueType, d *prometheus.Desc, v float64, labels ...string)
-
-func collectPool(s *pgxpool.Stat, put putMetric) {
-	connections := metric("pool_connections", "Connections to the database, by state.", "state")
-	put(prometheus.GaugeValue, connections, float64(s.AcquiredConns()), "in_use")
-	put(prometheus.GaugeValue, connections, float64(s.IdleConns()), "idle")
-	put(prometheus.GaugeValue, connections, float64(s.ConstructingConns()), "opening")
-	put(prometheus.GaugeValue, metric("pool_max_connections", "Maximum number of connections in the pool."), float64(s.MaxConns()))
-	put(prometheus.CounterValue, metric("pool_acquires_total", "Connections acquired from the pool."), float64(s.AcquireCount()))
-	put(prometheus.CounterValue, metric("pool_waits_total", "Acquired connections that had to wait."), float64(s.EmptyAcquireCount()))
-	put(prometheus.CounterValue, metric("pool_wait_seconds_total", "Time spent waiting for a connection."), s.EmptyAcquireWaitTime().Seconds())
+// send sends a metric. The name of a counter ends in _total.
+func send(out chan<- prometheus.Metric, name, help string, v float64) {
+	sendAll(out, name, help, nil, map[string]float64{"": v})
 }
 
-func collectCache(s summaries.CacheStats, put putMetric) {
-	lookups := metric("summary_lookups_total", "Summary look-ups: hit, from memory; miss, from the database; past, from the database while the cache is inactive.", "result")
-	put(prometheus.CounterValue, lookups, float64(s.Hits), "hit")
-	put(prometheus.CounterValue, lookups, float64(s.Misses), "miss")
-	put(prometheus.CounterValue, lookups, float64(s.Past), "past")
-	total := max(1, s.Hits+s.Misses+s.Past)
-	put(prometheus.GaugeValue, metric("summary_cache_hit_ratio", "Share of look-ups since the start that were served from memory."), float64(s.Hits)/float64(total))
-	put(prometheus.GaugeValue, metric("summary_cache_entries", "Users whose summary, or lack of one, is cached."), float64(s.Entries))
-	listening := 0.0
-	if s.Listening {
-		listening = 1
+// sendAll sends a metric with the values of its label, if it has one.
+func sendAll(out chan<- prometheus.Metric, name, help string, label []string, values map[string]float64) {
+	kind := prometheus.GaugeValue
+	if strings.HasSuffix(name, "_total") {
+		kind = prometheus.CounterValue
 	}
-	put(prometheus.GaugeValue, metric("summary_cache_listening", "Whether notifications of commits are received, so that the cache is active."), listening)
+	description := prometheus.NewDesc("tally_"+name, help, label, nil)
+	for value, v := range values {
+		out <- prometheus.MustNewConstMetric(description, kind, v, []string{value}[:len(label)]...)
+	}
 }
 
-func collectLedger(read func(context.Context) (ledger.Stats, error), put putMetric) {
+func collectPool(out chan<- prometheus.Metric, s *pgxpool.Stat) {
+	sendAll(out, "pool_connections", "Connections to the database, by state.", []string{"state"}, map[string]float64{
+		"in_use": float64(s.AcquiredConns()), "idle": float64(s.IdleConns()), "opening": float64(s.ConstructingConns()),
+	})
+	send(out, "pool_max_connections", "Maximum number of connections in the pool.", float64(s.MaxConns()))
+	send(out, "pool_acquires_total", "Connections acquired from the pool.", float64(s.AcquireCount()))
+	send(out, "pool_waits_total", "Acquired connections that had to wait.", float64(s.EmptyAcquireCount()))
+	send(out, "pool_wait_seconds_total", "Time spent waiting for a connection.", s.EmptyAcquireWaitTime().Seconds())
+}
+
+func collectCache(out chan<- prometheus.Metric, s summaries.CacheStats) {
+	sendAll(out, "summary_lookups_total",
+		"Summary look-ups: hit, from memory; miss, from the database; past, from the database while the cache is inactive.",
+		[]string{"result"}, map[string]float64{"hit": float64(s.Hits), "miss": float64(s.Misses), "past": float64(s.Past)})
+	send(out, "summary_cache_hit_ratio", "Share of look-ups since the start that were served from memory.",
+		float64(s.Hits)/float64(max(1, s.Hits+s.Misses+s.Past)))
+	send(out, "summary_cache_entries", "Users whose summary, or lack of one, is cached.", float64(s.Entries))
+	send(out, "summary_cache_listening", "Whether notifications of commits are received, so that the cache is active.", oneIf(s.Listening))
+}
+
+func oneIf(condition bool) float64 {
+	if condition {
+		return 1
+	}
+	return 0
+}
+
+func collectLedger(out chan<- prometheus.Metric, read func(context.Context) (ledger.Stats, error)) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	l, err := read(ctx)
-	up := metric("ledger_up", "Whether the ledger's figures could be read.")
+	send(out, "ledger_up", "Whether the ledger's figures could be read.", oneIf(err == nil))
 	if err != nil {
-		put(prometheus.GaugeValue, up, 0)
 		return
 	}
-	put(prometheus.GaugeValue, up, 1)
-	runs := metric("runs", "Runs in the ledger, by kind and state of the last attempt.", "kind", "status")
+	runs := prometheus.NewDesc("tally_runs", "Runs in the ledger, by kind and state of the last attempt.", []string{"kind", "status"}, nil)
 	for _, r := range l.Runs {
-		put(prometheus.GaugeValue, runs, float64(r.Runs), r.Kind, r.Status)
+		out <- prometheus.MustNewConstMetric(runs, prometheus.GaugeValue, float64(r.Runs), r.Kind, r.Status)
 	}
-	files := metric("files_total", "Files read, by status.", "status")
-	put(prometheus.CounterValue, files, float64(l.FilesLoaded), "loaded")
-	put(prometheus.CounterValue, files, float64(l.FilesFailed), "failed")
-	rows := metric("rows_total", "Rows read, by outcome.", "outcome")
-	put(prometheus.CounterValue, rows, float64(l.Loaded), "loaded")
-	put(prometheus.CounterValue, rows, float64(l.Duplicate), "duplicate")
-	put(prometheus.CounterValue, rows, float64(l.Conflict), "conflict")
-	put(prometheus.CounterValue, rows, float64(l.Rejected), "rejected")
-	if !l.LastSuccess.IsZero() {
-		put(prometheus.GaugeValue, metric("last_success_timestamp_seconds", "Time of the last successful run of a date."), float64(l.LastSuccess.UnixMilli())/1000)
-		put(prometheus.GaugeValue, metric("last_success_age_seconds", "Age of the last successful run of a date, by the database's clock."), l.LastSuccessAge.Seconds())
+	sendAll(out, "files_total", "Files read, by status.", []string{"status"}, map[string]float64{
+		"loaded": float64(l.FilesLoaded), "failed": float64(l.FilesFailed),
+	})
+	sendAll(out, "rows_total", "Rows read, by outcome.", []string{"outcome"}, map[string]float64{
+		"loaded": float64(l.Loaded), "duplicate": float64(l.Duplicate), "conflict": float64(l.Conflict), "rejected": float64(l.Rejected),
+	})
+	sendLast(out, "success", "successful run of a date", l.LastSuccess, l.LastSuccessAge)
+	sendLast(out, "export", "successful export", l.LastExport, l.LastExportAge)
+	send(out, "queue_runs", "Runs of a date waiting for a worker.", float64(l.Waiting))
+	send(out, "queue_age_seconds", "Age of the oldest waiting run; 0 if there is none.", l.WaitingAge.Seconds())
+}
+
+func sendLast(out chan<- prometheus.Metric, name, event string, at time.Time, age time.Duration) {
+	if !at.IsZero() {
+		send(out, "last_"+name+"_timestamp_seconds", "Time of the last "+event+".", float64(at.UnixMilli())/1000)
+		send(out, "last_"+name+"_age_seconds", "Age of the last "+event+", by the database's clock.", age.Seconds())
 	}
-	if !l.LastExport.IsZero() {
-		put(prometheus.GaugeValue, metric("last_export_timestamp_seconds", "Time of the last successful export."), float64(l.LastExport.UnixMilli())/1000)
-		put(prometheus.GaugeValue, metric("last_export_age_seconds", "Age of the last successful export, by the database's clock."), l.LastExportAge.Seconds())
-	}
-	put(prometheus.GaugeValue, metric("queue_runs", "Runs of a date waiting for a worker."), float64(l.Waiting))
-	put(prometheus.GaugeValue, metric("queue_age_seconds", "Age of the oldest waiting run; 0 if there is none."), l.WaitingAge.Seconds())
 }

@@ -7,9 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -17,9 +22,12 @@ const (
 	requestIDHeader = "X-Request-Id"
 	noRoute         = "none"
 	anonymous       = "anonymous"
+	tracerName      = "github.com/opentax/tally/api"
+	// minCompressed is the size from which responses are compressed: about one packet.
+	minCompressed = 1400
 )
 
-// requestKey is the context key of what the front knows of a request.
+// requestKey is the context key of a request's *request.
 type requestKey struct{}
 
 type request struct{ id, actor, origin string }
@@ -33,103 +41,89 @@ func requestOf(ctx context.Context) *request {
 
 func requestID(ctx context.Context) string { return requestOf(ctx).id }
 
-// Actor is who sent the request of a context, for the audit trail: "token:NAME", or
-// "anonymous" where nobody had to say.
+// Actor returns the sender of a context's request for the audit trail: "token:NAME", or
+// "anonymous" for an unauthenticated request.
 func Actor(ctx context.Context) string { return requestOf(ctx).actor }
 
-// origin is the network address that the request of a context came from.
-func origin(ctx context.Context) string { return requestOf(ctx).origin }
-
-// front stands before the router: it gives each request an id of our own (a
-// client's would let it write into problems and the log), lets in who may come in,
-// logs it, turns a panic into a problem, and puts problems in place of the router's
-// plain-text errors.
+// middleware runs before the router. It gives each request an id of our own (a client's could
+// forge log lines), authorizes, traces and logs it, turns a panic into a problem, and replaces
+// the router's plain-text errors with problems.
 type middleware struct {
-	next     http.Handler // the router, in the end
-	mounts   map[string]http.Handler
-	access   *Access // nil lets everyone in
-	logger   *slog.Logger
-	log      *slog.Logger
-	metrics  *metrics
-	tracer   trace.Tracer // nil makes no spans
-	security securityHeaders
+	*service
+	next    http.Handler
+	metrics *metrics
+	tracer  trace.Tracer // nil disables tracing
 }
 
-func newMiddleware(mux *http.ServeMux, c Config, logger *slog.Logger) (*middleware, error) {
-	m := newMetrics(c.Figures, c.Version)
-	mux.Handle("GET "+metricsPath, m.handler())
+func newMiddleware(mux *http.ServeMux, s *service) (*middleware, error) {
 	next, err := compressed(mux)
-	if err != nil {
-		return nil, err
+	m := &middleware{service: s, next: next, metrics: newMetrics(s.Figures, s.Version)}
+	mux.Handle("GET "+metricsPath, m.metrics.handler())
+	if s.Tracer != nil {
+		m.tracer = s.Tracer.Tracer(tracerName)
 	}
-	if c.AccessLog == nil {
-		c.AccessLog = logger
-	}
-	f := &middleware{
-		next: next, mounts: c.Mounts, access: c.Access, logger: logger,
-		log: c.AccessLog, metrics: m, security: newSecurityHeaders(),
-	}
-	if c.Tracer != nil {
-		f.tracer = c.Tracer.Tracer(tracerName)
-	}
-	return f, nil
+	return m, err
 }
 
-func (f *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// compressed compresses large responses for clients that accept it. A summary is never large,
+// and skips the check. Compressed responses have no entity tag: it would be that of the
+// uncompressed bytes.
+func compressed(next http.Handler) (http.Handler, error) {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed), gzhttp.DropETag(), gzhttp.EnableZstd(false))
+	if err != nil {
+		return nil, fmt.Errorf("set up compression: %w", err)
+	}
+	compress := wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/summary") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		compress(w, r)
+	}), nil
+}
+
+func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	known := &request{id: rand.Text(), actor: anonymous, origin: r.RemoteAddr}
 	ctx := context.WithValue(r.Context(), requestKey{}, known)
-	if f.tracer != nil && !probe(r.URL.Path) {
-		ctx = f.startSpan(ctx, r)
+	if m.tracer != nil && !probe(r.URL.Path) {
+		// Not otelhttp: it records the path, which has the ids of people.
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+		ctx, _ = m.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
 	}
 	r = r.WithContext(ctx)
-	answer := &response{ResponseWriter: w, request: r, middleware: f, known: known}
+	answer := &response{ResponseWriter: w, request: r, middleware: m, known: known}
 	w.Header().Set(requestIDHeader, known.id)
-	f.security.set(w.Header(), r.TLS != nil)
-	defer f.end(answer, start)
-	defer f.recoverPanic(answer)
-	if p := f.precheck(answer, r); p != nil {
+	setSecurityHeaders(w.Header(), r.TLS != nil)
+	defer m.end(answer, start)
+	defer m.recoverPanic(answer)
+	if p := m.precheck(answer, r); p != nil {
 		answer.writeProblem(p)
 		return
 	}
-	f.next.ServeHTTP(answer, r)
-}
-
-// end notes how a request was answered.
-func (f *middleware) end(w *response, start time.Time) {
-	o := outcome{w.request.Method, w.route(), w.status}
-	if o.status == 0 {
-		o.status = http.StatusOK
-	}
-	took := time.Since(start)
-	f.metrics.observe(o, took)
-	logRequest(f.log, w, o, took)
-	if f.tracer != nil && !probe(o.route) {
-		endSpan(w, o)
-	}
+	m.next.ServeHTTP(answer, r)
 }
 
 func probe(route string) bool { return route == livezPath || route == readyzPath }
 
-// precheck is why a request is not passed on, nil where it is.
-func (f *middleware) precheck(answer *response, r *http.Request) *Problem {
+// precheck returns the problem of a request that does not reach the router, otherwise nil.
+func (m *middleware) precheck(answer *response, r *http.Request) (p *Problem) {
 	if p := oversized(r); p != nil {
 		return p
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = http.MaxBytesReader(answer.ResponseWriter, r.Body, maxBodyBytes)
 	}
-	if f.access == nil {
-		return nil
+	if m.Access != nil {
+		answer.known.actor, p = m.Access.admit(r)
 	}
-	var p *Problem
-	answer.known.actor, p = f.access.admit(r)
 	return p
 }
 
-// recoverPanic answers for a handler that panicked. Where the answer has begun it can
-// only be cut off, so that the client does not take it for whole.
-func (f *middleware) recoverPanic(w *response) {
+// recoverPanic answers for a handler that panicked. If the response has begun, it aborts the
+// connection, so that the client does not take the response as complete.
+func (m *middleware) recoverPanic(w *response) {
 	cause := recover()
 	if cause == nil {
 		return
@@ -137,7 +131,7 @@ func (f *middleware) recoverPanic(w *response) {
 	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 		panic(cause)
 	}
-	f.logger.LogAttrs(w.request.Context(), slog.LevelError, "request panicked",
+	m.Logger.LogAttrs(w.request.Context(), slog.LevelError, "request panicked",
 		slog.String("request_id", w.known.id), slog.String("route", w.route()),
 		slog.String("panic", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
 	if w.status != 0 {
@@ -146,16 +140,72 @@ func (f *middleware) recoverPanic(w *response) {
 	w.writeProblem(kindInternal.problem())
 }
 
-// response counts what is answered, and replaces error bodies that are no
-// problems by ones that are, except those of mounted handlers.
+// outcome is the result of a request.
+type outcome struct {
+	method, route string
+	status        int
+}
+
+// standardMethod reports whether the method is one of HTTP's, not made up by the client.
+func (o outcome) standardMethod() bool {
+	return slices.Contains([]string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+	}, o.method)
+}
+
+// end records the outcome of a request.
+func (m *middleware) end(w *response, start time.Time) {
+	o := outcome{w.request.Method, w.route(), w.status}
+	if o.status == 0 {
+		o.status = http.StatusOK
+	}
+	took := time.Since(start)
+	m.metrics.observe(o, took)
+	m.log(w, o, took)
+	if m.tracer != nil && !probe(o.route) {
+		endSpan(w, o)
+	}
+}
+
+// log writes the line of a request. It has the route, not the path, which has the ids of people.
+func (m *middleware) log(w *response, o outcome, took time.Duration) {
+	level := slog.LevelInfo
+	if probe(o.route) {
+		level = slog.LevelDebug
+	}
+	ctx := w.request.Context()
+	attrs := []slog.Attr{
+		slog.String("method", o.method), slog.String("route", o.route), slog.Int("status", o.status),
+		slog.String("request_id", w.known.id), slog.String("actor", w.known.actor), slog.Int64("bytes", w.bytes), slog.Duration("duration", took),
+	}
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
+	}
+	m.AccessLog.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// endSpan sets the attributes of OpenTelemetry's semantic conventions for HTTP servers.
+func endSpan(w *response, o outcome) {
+	span := trace.SpanFromContext(w.request.Context())
+	span.SetName(o.method + " " + o.route)
+	span.SetAttributes(attribute.String("http.request.method", o.method), attribute.String("http.route", o.route),
+		attribute.Int("http.response.status_code", o.status), attribute.String("tally.request_id", w.known.id))
+	if o.status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, http.StatusText(o.status))
+	}
+	span.End()
+}
+
+// response counts the bytes of a response, and replaces error bodies with problems, except
+// those of mounted handlers.
 type response struct {
 	http.ResponseWriter
-	request    *http.Request // the router writes the matched pattern into it
+	request    *http.Request // the router sets its Pattern
 	middleware *middleware
 	known      *request
 	status     int
 	bytes      int64
-	replace    bool // the handler's body is dropped
+	replace    bool // drop the handler's body
 }
 
 // route is the pattern that matched, without its method.
@@ -170,46 +220,35 @@ func (w *response) route() string {
 	return pattern
 }
 
-func (w *response) mounted() bool {
-	_, ok := w.middleware.mounts[w.request.Pattern]
-	return ok
-}
-
 func (w *response) WriteHeader(status int) {
 	if w.status != 0 {
 		return
 	}
-	if status < http.StatusOK { // informational: the answer is still to come
+	if status < http.StatusOK { // informational: the response follows
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
-	if w.mounted() {
-		w.middleware.security.mounted(w.Header())
-		w.status = status
-		w.ResponseWriter.WriteHeader(status)
-		return
-	}
-	if status >= http.StatusBadRequest && w.Header().Get("Content-Type") != problemContentType {
-		w.writeProblem(ofStatus(status))
-		w.replace = true
-		return
+	header := w.Header()
+	if _, mounted := w.middleware.Mounts[w.request.Pattern]; mounted {
+		setMountHeaders(header)
+	} else if status >= http.StatusBadRequest {
+		if header.Get("Content-Type") != problemContentType {
+			w.writeProblem(ofStatus(status))
+			w.replace = true
+			return
+		}
+		header.Set("Cache-Control", "no-store") // a 404 would be cacheable without it
+	} else if strings.HasPrefix(header.Get("Content-Type"), "text/html") {
+		setPageHeaders(header)
 	}
 	w.status = status
-	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
-		w.middleware.security.page(w.Header())
-	}
-	if status >= http.StatusBadRequest {
-		w.Header().Set("Cache-Control", "no-store") // a 404 would be cacheable without it
-	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *response) writeProblem(p *Problem) { p.withRequestID(w.known.id).write(w) }
 
 func (w *response) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
+	w.WriteHeader(http.StatusOK)
 	if w.replace {
 		return len(b), nil
 	}
@@ -220,9 +259,7 @@ func (w *response) Write(b []byte) (int, error) {
 
 // Flush lets mounted handlers stream.
 func (w *response) Flush() {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
+	w.WriteHeader(http.StatusOK)
 	if flusher, ok := w.ResponseWriter.(http.Flusher); ok {
 		flusher.Flush()
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func renderings(tb testing.TB) map[string]string {
 	tb.Helper()
 	_, operations := humatest.New(tb, humaConfig())
 	newService(Config{}).register(operations)
-	all, err := render(operations.OpenAPI())
+	all, err := renderDocument(operations.OpenAPI())
 	require.NoError(tb, err)
 	out := map[string]string{}
 	for _, r := range all {
@@ -192,4 +193,10 @@ func assertReferences(tb testing.TB, body string) {
 		}
 		assert.NotNil(tb, node, reference[1])
 	}
+}
+
+// operationsOf are a path's operations.
+func operationsOf(item *huma.PathItem) []*huma.Operation {
+	all := []*huma.Operation{item.Get, item.Put, item.Post, item.Delete, item.Patch}
+	return slices.DeleteFunc(all, func(op *huma.Operation) bool { return op == nil })
 }

@@ -1,36 +1,32 @@
 package api
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"maps"
 	"net/url"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
-const defaultLimit = 100
+const (
+	defaultLimit   = 100
+	cursorVersion  = 1
+	cursorChecksum = 6 // bytes
+	cursorMessage  = "must be the next_cursor of a page of the same list"
+)
+
+// errCursor reports that a text is not a cursor of the list it was sent to.
+var errCursor = errors.New("not a cursor of this list")
 
 // PageQuery is the parameters of every list.
 type PageQuery struct {
 	Limit  int    `query:"limit" format:"int32" minimum:"1" maximum:"1000" default:"100" doc:"The maximum number of items on the page."`
 	Cursor string `query:"cursor" minLength:"1" maxLength:"200" pattern:"^[A-Za-z0-9_-]+$" doc:"next_cursor of the previous page. Default: the start of the list. A cursor is valid only for the same list with the same filters."`
-}
-
-// start is the place that the page starts after; the zero place without cursor.
-func (in PageQuery) start(list string) (position, error) {
-	if in.Cursor == "" {
-		return position{}, nil
-	}
-	p, err := parseCursor(list, in.Cursor)
-	if err != nil {
-		return position{}, badCursor()
-	}
-	return p, nil
-}
-
-const cursorMessage = "must be the next_cursor of a page of the same list"
-
-func badCursor() *Problem {
-	return invalid(ProblemError{Location: "query.cursor", Message: cursorMessage})
 }
 
 // Page is one page of a list.
@@ -45,35 +41,110 @@ type pageOutput[T any] struct {
 	Body Page[T]
 }
 
-// newPage cuts what was read with one item over the limit. key is the place of
-// an item in the list, and path and query the list's address.
-func newPage[T any](rows []T, in PageQuery, list, path string, query url.Values, key func(T) position) *pageOutput[T] {
-	out := &pageOutput[T]{Body: Page[T]{Items: rows}}
-	if len(rows) > in.Limit {
-		out.Body.Items = rows[:in.Limit:in.Limit]
-		out.next(in, key(rows[in.Limit-1]).cursor(list), path, query)
+// list is a request for a page of the list at path.
+type list struct {
+	PageQuery
+	path   string // without the leading slash
+	filter url.Values
+}
+
+// name identifies the list in its cursors.
+func (l list) name() string {
+	if len(l.filter) == 0 {
+		return l.path
 	}
-	if out.Body.Items == nil {
+	return l.path + "?" + l.filter.Encode()
+}
+
+// start is the position that the page starts after; the zero position without cursor.
+func (l list) start() (position, error) {
+	if l.Cursor == "" {
+		return position{}, nil
+	}
+	p, err := parseCursor(l.name(), l.Cursor)
+	if err != nil {
+		return position{}, badCursor()
+	}
+	return p, nil
+}
+
+func badCursor() *Problem {
+	return invalid(ProblemError{Location: "query.cursor", Message: cursorMessage})
+}
+
+// next returns the cursor and the Link header of the page after p.
+func (l list) next(p position) (cursor, link string) {
+	cursor = p.cursor(l.name())
+	query := url.Values{"limit": {strconv.Itoa(l.Limit)}, "cursor": {cursor}}
+	maps.Copy(query, l.filter)
+	return cursor, "</" + l.path + "?" + query.Encode() + `>; rel="next"`
+}
+
+// listPage reads one item more than the limit, which shows whether there is a next page.
+func listPage[T any](l list, read func(after position, limit int) ([]T, error), key func(T) position) (*pageOutput[T], error) {
+	after, err := l.start()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := read(after, l.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return newPage(l, rows[:min(len(rows), l.Limit)], len(rows) > l.Limit, key), nil
+}
+
+func newPage[T any](l list, rows []T, more bool, key func(T) position) *pageOutput[T] {
+	out := &pageOutput[T]{Body: Page[T]{Items: rows}}
+	if rows == nil {
 		out.Body.Items = []T{}
+	}
+	if more {
+		out.Body.NextCursor, out.Link = l.next(key(rows[len(rows)-1]))
 	}
 	return out
 }
 
-// next names the page that follows, in the body and in the header.
-func (out *pageOutput[T]) next(in PageQuery, cursor, path string, query url.Values) {
-	out.Body.NextCursor = cursor
-	if query == nil {
-		query = url.Values{}
-	}
-	query.Set("limit", strconv.Itoa(in.Limit))
-	query.Set("cursor", cursor)
-	out.Link = "<" + path + "?" + query.Encode() + `>; rel="next"`
+// position is the key of a page's last item, in one or two parts.
+type position struct{ first, second int64 }
+
+// cursor encodes the position for clients: opaque, versioned, and bound to its list by a
+// checksum over the list's name. The checksum catches truncation, typing errors and other
+// lists' cursors; it needs no secret, since a position shows nothing that the list does not.
+func (p position) cursor(list string) string {
+	key := binary.AppendVarint(binary.AppendVarint(nil, p.first), p.second)
+	raw := append([]byte{cursorVersion}, cursorDigest(list, key)...)
+	return base64.RawURLEncoding.EncodeToString(append(raw, key...))
 }
 
-// decimalDigits refuses the spellings of an integer that strconv reads besides its
-// plain one ("+5", "007"), so that one resource has one address. What huma could
-// not read at all it has already refused.
-func decimalDigits(ctx huma.Context, name string) []error {
+func cursorDigest(list string, key []byte) []byte {
+	message := append([]byte{cursorVersion}, list...)
+	message = append(message, 0)
+	digest := sha256.Sum256(append(message, key...))
+	return digest[:cursorChecksum]
+}
+
+// parseCursor decodes a cursor that [position.cursor] made for the list, or returns errCursor.
+func parseCursor(list, text string) (position, error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) < 1+cursorChecksum || raw[0] != cursorVersion {
+		return position{}, errCursor
+	}
+	checksum, key := raw[1:1+cursorChecksum], raw[1+cursorChecksum:]
+	if !bytes.Equal(checksum, cursorDigest(list, key)) {
+		return position{}, errCursor
+	}
+	first, n := binary.Varint(key)
+	second, _ := binary.Varint(key[max(n, 0):])
+	p := position{first, second}
+	if p.cursor(list) != text { // a position has one cursor: no line breaks, no overlong numbers, nothing behind them
+		return position{}, errCursor
+	}
+	return p, nil
+}
+
+// canonicalInteger rejects the spellings of an integer in the path that strconv reads besides
+// the usual one ("+5", "007"), so that a resource has one address. huma has rejected the rest.
+func canonicalInteger(ctx huma.Context, name string) []error {
 	raw := ctx.Param(name)
 	if n, err := strconv.ParseInt(raw, 10, 64); err == nil && strconv.FormatInt(n, 10) != raw {
 		return []error{&huma.ErrorDetail{Location: "path." + name}}

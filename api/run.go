@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
+	"net/url"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,12 +13,11 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 )
 
-// RunReader is what the API reads of the ledger. [ledger.Store] is one. Lists are in order of
-// the key that they continue after; a limit is the most that is wanted. Of a run that
-// does not exist a list is empty: the API asks Run then.
+// RunReader reads the ledger for the API. [ledger.Store] implements it. Lists are in order of
+// the key that they continue after. The list of a run that does not exist is empty: the API
+// then calls Run.
 type RunReader interface {
-	// Runs returns runs with ids below before, the newest first; before 0 means
-	// from the newest.
+	// Runs returns runs with ids below before, newest first; 0 means from the newest.
 	Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error)
 	// Run returns a run, or [ledger.ErrRunNotFound].
 	Run(ctx context.Context, id int64) (ledger.Run, error)
@@ -30,47 +29,34 @@ type RunReader interface {
 	Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error)
 }
 
-// RunPath is the path of what belongs to one run.
+// RunPath is the path of a run.
 type RunPath struct {
 	ID int64 `path:"id" minimum:"1" example:"7" doc:"The run's id."`
 }
 
 // Resolve is called by huma once the path has been read.
-func (RunPath) Resolve(ctx huma.Context) []error { return decimalDigits(ctx, "id") }
+func (RunPath) Resolve(ctx huma.Context) []error { return canonicalInteger(ctx, "id") }
 
-type (
-	runsInput   struct{ PageQuery }
-	getRunInput struct{ RunPath }
-	runOutput   struct{ Body ledger.Run }
-)
-
-func (s *service) registerRuns(operations huma.API) {
-	huma.Register(operations, huma.Operation{
-		OperationID: "listRuns",
-		Method:      http.MethodGet,
-		Path:        "/runs",
-		Tags:        []string{tagRuns},
-		Summary:     "List the runs",
-		Description: "All runs, newest first, each with its latest attempt.",
-		Responses:   responses(success("A page of runs.", nil), unavailableResponse),
-	}, withProblems(s, s.listRuns))
-	huma.Register(operations, huma.Operation{
-		OperationID: "getRun",
-		Method:      http.MethodGet,
-		Path:        "/runs/{id}",
-		Tags:        []string{tagRuns},
-		Summary:     "Get a run",
-		Description: "One run with its latest attempt.",
-		Responses:   responses(success("The run.", nil), runResponses...),
-	}, withProblems(s, s.getRun))
-}
-
-// RunRequest asks for a run.
+// RunRequest requests a run.
 type RunRequest struct {
 	LogicalDate Day `json:"logical_date,omitempty" example:"2024-01-31" doc:"The logical date of the run. Default: the day that has just ended in the schedule's time zone."`
 }
 
+// RunListInput is the parameters of a run's lists. It is exported because huma skips
+// unexported embedded types.
+type RunListInput struct {
+	RunPath
+	PageQuery
+}
+
 type (
+	runsInput    struct{ PageQuery }
+	getRunInput  struct{ RunPath }
+	runOutput    struct{ Body ledger.Run }
+	rejectsInput struct {
+		RunListInput
+		Outcome string `query:"outcome" enum:"rejected,duplicate,conflict" doc:"Only rows with this outcome."`
+	}
 	requestRunInput struct {
 		Body *RunRequest // a pointer makes it optional
 	}
@@ -79,29 +65,16 @@ type (
 		Location string `header:"Location" doc:"The run."`
 		Body     ledger.Run
 	}
+	logsOutput struct {
+		Link string `header:"Link" doc:"The next page, as rel=\"next\"."`
+		Body LogPage
+	}
 )
 
-func (s *service) registerRunRequest(operations huma.API) {
-	entered := success("The run is enqueued.", nil)
-	location := &huma.Header{Description: "The run's address.", Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{"/runs/7"}}}
-	there := success("The date already has a run, which is unchanged.", nil)
-	for _, r := range []*huma.Response{entered, there} {
-		r.Headers["Location"] = location
-		r.Content[jsonContentType].Schema = operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[ledger.Run](), true, "Run")
-	}
-	all := responses(there, requestTimeoutResponse, unsupportedMediaResponse, unavailableResponse)
-	all["202"] = entered
-	huma.Register(operations, huma.Operation{
-		OperationID:   "requestRun",
-		Method:        http.MethodPost,
-		Path:          "/runs",
-		Tags:          []string{tagRuns},
-		Summary:       "Request a run",
-		Description:   "Enqueues the run of a logical date over the configured sources. A date has one run: repeating the request changes nothing. A finished run is not restarted; retry its job in River UI, or use `tally run --date`.",
-		DefaultStatus: http.StatusAccepted,
-		Metadata:      map[string]any{bodyProperties: operations.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[RunRequest](), false, "").Properties},
-		Responses:     all,
-	}, withProblems(s, s.requestRun))
+// LogPage is a page of log lines. Unlike any other page it always has a cursor.
+type LogPage struct {
+	Items      []ledger.LogLine `json:"items" nullable:"false" doc:"The lines, oldest first."`
+	NextCursor string           `json:"next_cursor" doc:"The cursor of the next page, which starts after the last line read so far."`
 }
 
 func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*requestRunOutput, error) {
@@ -113,7 +86,7 @@ func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*request
 		}
 		date = &day
 	}
-	run, err := s.request(ctx, date, Actor(ctx), origin(ctx))
+	run, err := s.Request(ctx, date, Actor(ctx), requestOf(ctx).origin)
 	if errors.Is(err, ledger.ErrNotEnded) {
 		return nil, invalid(ProblemError{Location: "body.logical_date", Message: "must be a day that has ended"})
 	}
@@ -128,33 +101,102 @@ func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*request
 }
 
 func (s *service) listRuns(ctx context.Context, in *runsInput) (*pageOutput[ledger.Run], error) {
-	start, err := in.start("runs")
-	if err != nil {
-		return nil, err
-	}
-	rows, err := s.runs.Runs(ctx, start.first, in.Limit+1)
-	if err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
-	}
-	return newPage(rows, in.PageQuery, "runs", "/runs", nil, func(r ledger.Run) position { return position{first: r.ID} }), nil
+	return listPage(list{PageQuery: in.PageQuery, path: "runs"}, func(after position, limit int) ([]ledger.Run, error) {
+		return s.Runs.Runs(ctx, after.first, limit)
+	}, func(r ledger.Run) position { return position{first: r.ID} })
 }
 
 func (s *service) getRun(ctx context.Context, in *getRunInput) (*runOutput, error) {
-	run, err := s.runs.Run(ctx, in.ID)
-	if err != nil {
-		return nil, fmt.Errorf("get a run: %w", err)
-	}
-	return &runOutput{Body: run}, nil
+	run, err := s.Runs.Run(ctx, in.ID)
+	return &runOutput{run}, err
 }
 
-// listed tells an empty list from a run that does not exist. A cursor was made
-// from an item of the run, so the run exists.
-func (s *service) requireRun(ctx context.Context, run int64, items int, in PageQuery) error {
-	if items > 0 || in.Cursor != "" {
-		return nil
+// list is the request for one of the run's lists.
+func (in *RunListInput) list(name string) list {
+	return list{PageQuery: in.PageQuery, path: fmt.Sprintf("runs/%d/%s", in.ID, name)}
+}
+
+func (s *service) listFiles(ctx context.Context, in *RunListInput) (*pageOutput[ledger.File], error) {
+	return listPage(in.list("files"), func(after position, limit int) ([]ledger.File, error) {
+		rows, err := s.Runs.Files(ctx, in.ID, after.first, limit)
+		return rows, s.requireRun(ctx, in, len(rows), err)
+	}, func(f ledger.File) position { return position{first: f.ID} })
+}
+
+func (s *service) listLogs(ctx context.Context, in *RunListInput) (*logsOutput, error) {
+	lines := in.list("logs")
+	last, err := lines.start()
+	if err != nil {
+		return nil, err
 	}
-	if _, err := s.runs.Run(ctx, run); err != nil {
-		return fmt.Errorf("get the list's run: %w", err)
+	rows, err := s.Runs.Logs(ctx, in.ID, last.first, in.Limit)
+	if err := s.requireRun(ctx, in, len(rows), err); err != nil {
+		return nil, err
+	}
+	out := &logsOutput{Body: LogPage{Items: append([]ledger.LogLine{}, rows...)}}
+	if len(rows) > 0 {
+		last = position{first: rows[len(rows)-1].ID}
+	}
+	out.Body.NextCursor, out.Link = lines.next(last)
+	return out, nil
+}
+
+func (s *service) listRejects(ctx context.Context, in *rejectsInput) (*pageOutput[ledger.Reject], error) {
+	rejects := in.list("rejects")
+	if in.Outcome != "" {
+		rejects.filter = url.Values{"outcome": {in.Outcome}}
+	}
+	after, err := rejects.start()
+	if err != nil {
+		return nil, err
+	}
+	rows, more, err := s.readRejects(ctx, in, after)
+	if err := s.requireRun(ctx, &in.RunListInput, len(rows), err); err != nil {
+		return nil, err
+	}
+	return newPage(rejects, rows, more, rejectPosition), nil
+}
+
+func rejectPosition(r ledger.Reject) position { return position{r.FileID, r.Line} }
+
+// A row's text is at most 64 KiB, so a thousand would be 64 MiB: rows are read in batches, up
+// to a total size.
+const (
+	rejectBatch    = defaultLimit + 1
+	maxRejectBytes = 4 << 20
+)
+
+// readRejects reads a page, and reports whether there is another.
+func (s *service) readRejects(ctx context.Context, in *rejectsInput, after position) (rows []ledger.Reject, more bool, err error) {
+	for size := 0; ; {
+		q := ledger.RejectQuery{RunID: in.ID, Outcome: in.Outcome, AfterFile: after.first, AfterLine: after.second}
+		q.Limit = min(rejectBatch, in.Limit+1-len(rows))
+		batch, err := s.Runs.Rejects(ctx, q)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, r := range batch {
+			bytes := len(r.Raw) + len(r.RawBytes)
+			if len(rows) == in.Limit || (len(rows) > 0 && size+bytes > maxRejectBytes) {
+				return rows, true, nil
+			}
+			rows, size = append(rows, r), size+bytes
+		}
+		if len(batch) < q.Limit {
+			return rows, false, nil
+		}
+		after = rejectPosition(rows[len(rows)-1])
+	}
+}
+
+// requireRun distinguishes an empty list from a run that does not exist. A cursor was made
+// from an item of the run, so the run exists.
+func (s *service) requireRun(ctx context.Context, in *RunListInput, items int, err error) error {
+	if err == nil && items == 0 && in.Cursor == "" {
+		_, err = s.Runs.Run(ctx, in.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("list a part of run %d: %w", in.ID, err)
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func TestOversizedBodyOfAnOperation(t *testing.T) {
 	}
 	huma.Register(humago.New(mux, humaConfig()), huma.Operation{Method: http.MethodPost, Path: "/things"},
 		func(context.Context, *input) (*struct{}, error) { return nil, nil })
-	h, err := newMiddleware(mux, Config{}, logger)
+	h, err := newMiddleware(mux, newService(Config{Logger: logger}))
 	require.NoError(t, err)
 	for size, status := range map[int]int{maxBodyBytes / 2: http.StatusNoContent, maxBodyBytes: http.StatusRequestEntityTooLarge} {
 		body := `{"text":"` + strings.Repeat("x", size) + `"}`
@@ -222,7 +222,7 @@ func TestSecurityHeaders(t *testing.T) {
 	h := newHandler(t, c)
 	for target, policy := range map[string]string{
 		"/transactions/123/summary": dataPolicy, "/nowhere": dataPolicy, "/livez": dataPolicy, "/openapi.json": dataPolicy,
-		"/docs": contentPolicy, "/problems/": contentPolicy, "/problems/not-found": contentPolicy,
+		"/docs": pagePolicy, "/problems/": pagePolicy, "/problems/not-found": pagePolicy,
 		"/ui/": mountPolicy, "/own/": "default-src 'self'", "/silent/": dataPolicy, "/": dataPolicy,
 	} {
 		w := ask(h, http.MethodGet, target)
@@ -240,7 +240,7 @@ func TestSecurityHeaders(t *testing.T) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, encrypted)
 	assert.Equal(t, "max-age=31536000", w.Header().Get("Strict-Transport-Security"))
-	for _, policy := range []string{dataPolicy, contentPolicy, mountPolicy} {
+	for _, policy := range []string{dataPolicy, pagePolicy, mountPolicy} {
 		assert.Contains(t, policy, "default-src 'none'")
 		assert.Contains(t, policy, "frame-ancestors 'none'")
 		assert.NotContains(t, policy, "unsafe-eval")

@@ -1,31 +1,47 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
-	"github.com/opentax/tally/internal/money"
-
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/summaries"
 )
 
-// UserPath is the path of what belongs to one user. It is exported since huma
-// passes over embedded types that are not; so are RunPath and PageQuery.
+const (
+	runHeader   = "Tally-Run"
+	summaryPath = "/transactions/{user_id}/summary"
+	// revalidate lets the client cache a response, and ask each time whether it is current.
+	revalidate = "private, no-cache"
+)
+
+// The values of constant headers, shared by all responses.
+var (
+	revalidateHeader = []string{revalidate}
+	jsonHeader       = []string{jsonContentType}
+)
+
+// UserPath is the path of a user. It is exported because huma skips unexported embedded
+// types; so are RunPath and PageQuery.
 type UserPath struct {
 	UserID int32 `path:"user_id" minimum:"1" maximum:"2147483647" example:"123" doc:"The user's id."`
 }
 
 // Resolve is called by huma once the path has been read.
-func (UserPath) Resolve(ctx huma.Context) []error { return decimalDigits(ctx, "user_id") }
+func (UserPath) Resolve(ctx huma.Context) []error { return canonicalInteger(ctx, "user_id") }
 
-// Summary is the answer that the contract fixes: these four keys, in this order.
+// Summary is the contract's answer: these four keys, in this order.
 type Summary struct {
 	UserID            int32     `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
 	TotalTransactions int64     `json:"total_transactions" minimum:"1" example:"50" doc:"The number of the user's transactions."`
@@ -33,78 +49,102 @@ type Summary struct {
 	Average           money.Sum `json:"average_transaction_amount" example:"204.81" doc:"total_amount / total_transactions, rounded half away from zero to two decimals."`
 }
 
-type summaryInput struct {
-	UserPath
-	RangeQuery
-	Conditions
+func summaryOf(s summaries.Summary) Summary {
+	return Summary{s.UserID, s.Transactions, s.Total, s.Average()}
 }
 
-const (
-	runHeader = "Tally-Run"
-	// revalidate lets the client keep an answer, and ask each time whether it holds.
-	revalidate  = "private, no-cache"
-	summaryPath = "/transactions/{user_id}/summary"
+func summariesOf(sums []summaries.Summary) []Summary {
+	list := make([]Summary, len(sums))
+	for i, sum := range sums {
+		list[i] = summaryOf(sum)
+	}
+	return list
+}
+
+// SummaryList is the summaries of several users.
+type SummaryList struct {
+	Items   []Summary `json:"items" nullable:"false" doc:"The summaries of the users with transactions, in order of id, each once."`
+	Missing []int32   `json:"missing" nullable:"false" example:"[456]" doc:"The requested ids without transactions, in order, each once."`
+}
+
+// TopUsers is the first users in an order.
+type TopUsers struct {
+	Items []Summary `json:"items" nullable:"false" doc:"The summaries, largest first; ties are in order of user id."`
+}
+
+type (
+	summaryInput struct {
+		UserPath
+		RangeQuery
+		Conditions
+	}
+	summariesInput struct {
+		UserIDs []int32 `query:"user_id" required:"true" nullable:"false" minItems:"1" maxItems:"1000" example:"[123,456]" doc:"The users' ids, at most 1000, repeated (user_id=123&user_id=456) or comma-separated (user_id=123,456)."`
+	}
+	topInput struct {
+		By    string `query:"by" enum:"total_amount,total_transactions" default:"total_amount" doc:"The figure to sort by, largest first."`
+		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"The maximum number of users."`
+	}
+	summariesOutput struct{ Body SummaryList }
+	topOutput       struct{ Body TopUsers }
 )
 
-// The values of headers that are always the same, lent to each answer.
-var (
-	revalidateHeader = []string{revalidate}
-	jsonHeader       = []string{jsonContentType}
-)
-
-func (s *service) registerSummary(operations huma.API) {
-	huma.Register(operations, huma.Operation{
-		OperationID: "getUserSummary",
-		Method:      http.MethodGet,
-		Path:        summaryPath,
-		Tags:        []string{tagTransactions},
-		Summary:     "Summarize a user's transactions",
-		Description: "Count, exact sum and average of a user's transactions, as of the last loaded file: of all transactions, or of those from one day to another. A range without transactions of the user is a 404 too.",
-		Responses:   summaryResponses(operations.OpenAPI().Components.Schemas),
-	}, withProblems(s, s.summary))
+func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summariesOutput, error) {
+	sums, err := s.Summaries.Many(ctx, in.UserIDs)
+	if err != nil {
+		return nil, err
+	}
+	missing := map[int32]bool{}
+	for _, id := range in.UserIDs {
+		missing[id] = true
+	}
+	for _, sum := range sums {
+		delete(missing, sum.UserID)
+	}
+	ids := slices.AppendSeq([]int32{}, maps.Keys(missing))
+	slices.Sort(ids)
+	return &summariesOutput{SummaryList{summariesOf(sums), ids}}, nil
 }
 
-// summaryResponses describes what huma cannot see: the operation writes its answer
-// itself.
-func summaryResponses(schemas huma.Registry) map[string]*huma.Response {
-	header := func(description, example string) *huma.Header {
-		return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeString, Examples: []any{example}}}
-	}
-	number := func(description string) *huma.Header {
-		return &huma.Header{Description: description, Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{12}}}
-	}
-	etag := header("A strong entity tag that changes with every change of the summary.", `"3-12-af63bd4c8601b7df"`)
-	cache := header("The client may cache the answer and must revalidate it each time.", revalidate)
-
-	ok := success("The user's summary.", json.RawMessage(
-		`{"user_id":123,"total_transactions":50,"total_amount":10240.50,"average_transaction_amount":204.81}`))
-	ok.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[Summary](), true, "Summary")
-	ok.Headers["ETag"], ok.Headers["Cache-Control"] = etag, cache
-	ok.Headers["Last-Modified"] = header("When the last load that changed the summary began; at least a second later than any before it, and omitted while that time is in the future.", "Tue, 02 Jan 2024 00:00:05 GMT")
-	ok.Headers[runHeader] = number("The ledger's id of the run that last changed the summary.")
-
-	all := responses(ok, noTransactionsResponse, preconditionResponse, unavailableResponse)
-	all["304"] = &huma.Response{
-		Description: "The client already has the current summary.",
-		Headers: map[string]*huma.Header{
-			requestIDHeader: {Ref: "#/components/headers/" + requestIDComponent}, "ETag": etag, "Cache-Control": cache,
-		},
-	}
-	return all
+func (s *service) listTopUsers(ctx context.Context, in *topInput) (*topOutput, error) {
+	top, err := s.Summaries.Top(ctx, summaries.Order(in.By), in.Limit)
+	return &topOutput{TopUsers{summariesOf(top)}}, err
 }
+
+// withSummaryResponses describes what huma cannot see, since the operation writes its
+// response itself.
+func withSummaryResponses(api huma.API, op huma.Operation) huma.Operation {
+	ok := op.Responses["200"]
+	ok.Content[jsonContentType] = &huma.MediaType{
+		Schema:  api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Summary](), true, "Summary"),
+		Example: json.RawMessage(`{"user_id":123,"total_transactions":50,"total_amount":10240.50,"average_transaction_amount":204.81}`),
+	}
+	ok.Headers["ETag"] = stringHeader("A strong entity tag that changes with every change of the summary.", `"3-12-af63bd4c8601b7df"`)
+	ok.Headers["Cache-Control"] = stringHeader("The client may cache the answer and must revalidate it each time.", revalidate)
+	op.Responses["304"] = &huma.Response{Description: "The client already has the current summary.", Headers: maps.Clone(ok.Headers)}
+	ok.Headers["Last-Modified"] = stringHeader("When the last load that changed the summary began; at least a second later than any before "+
+		"it, and omitted while that time is in the future.", "Tue, 02 Jan 2024 00:00:05 GMT")
+	ok.Headers[runHeader] = &huma.Header{
+		Description: "The ledger's id of the run that last changed the summary.",
+		Schema:      &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{12}},
+	}
+	return op
+}
+
+type lookUp func(ctx context.Context, userID int32) (summaries.Summary, error)
 
 func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamResponse, error) {
 	days, err := in.days()
 	if err != nil {
 		return nil, err
 	}
-	lookUp := s.summaries.Get
+	get := s.Summaries.Get
 	if in.RangeQuery != (RangeQuery{}) {
-		lookUp = func(ctx context.Context, userID int32) (summaries.Summary, error) {
-			return s.summaries.Range(ctx, userID, days)
+		get = func(ctx context.Context, userID int32) (summaries.Summary, error) {
+			return s.Summaries.Range(ctx, userID, days)
 		}
 	}
-	answer, err := summaryAnswerOf(ctx, lookUp, in.UserID, in.Conditions)
+	answer, err := answerSummary(ctx, get, in.UserID, in.Conditions)
 	if err != nil {
 		return nil, err
 	}
@@ -113,101 +153,32 @@ func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamRe
 	}}, nil
 }
 
-// summaryAnswerOf is what a user's summary is to be answered with.
-func summaryAnswerOf(ctx context.Context, lookUp func(context.Context, int32) (summaries.Summary, error), userID int32, conditions Conditions) (summaryAnswer, error) {
-	sum, err := lookUp(ctx, userID)
+// summaryAnswer is a response with a summary. It is written by hand: huma's reflection costs
+// more than the look-up.
+type summaryAnswer struct {
+	*renderedSummary
+	status int
+	dated  bool // whether it has a Last-Modified
+}
+
+func answerSummary(ctx context.Context, get lookUp, userID int32, conditions Conditions) (answer summaryAnswer, err error) {
+	sum, err := get(ctx, userID)
 	if err != nil {
-		return summaryAnswer{}, err
+		return answer, err
 	}
-	answer := summaryAnswer{rendered: renderingOf(sum)}
-	if !answer.modified.After(time.Now()) { // HTTP has no dates to come
-		answer.dated = true
-	}
+	answer.renderedSummary = render(sum)
+	answer.dated = !answer.modified.After(time.Now()) // HTTP has no dates in the future
 	var modified time.Time
 	if answer.dated {
 		modified = answer.modified
 	}
 	if answer.status = conditions.status(answer.etag[0], modified); answer.status == http.StatusPreconditionFailed {
-		return summaryAnswer{}, kindPrecondition.problem()
+		return answer, kindPrecondition.problem()
 	}
 	return answer, nil
 }
 
-func summaryOf(sum summaries.Summary) Summary {
-	return Summary{
-		UserID:            sum.UserID,
-		TotalTransactions: sum.Transactions,
-		TotalAmount:       sum.Total,
-		Average:           sum.Average(),
-	}
-}
-
-// summaryAnswer is a summary as it goes out. It is written by hand: what huma would
-// do by reflection costs more than the look-up.
-type summaryAnswer struct {
-	*rendered
-	status int
-	dated  bool // whether Last-Modified goes with it
-}
-
-// rendered is what many answers have in common. It is never changed: the headers' values
-// are lent to each answer.
-type rendered struct {
-	body                    []byte
-	etag, run, lastModified []string
-	modified                time.Time // in whole seconds
-}
-
-// renderingOf renders a summary, once if it is kept in memory.
-func renderingOf(sum summaries.Summary) *rendered {
-	if r, ok := sum.Memo.Load().(*rendered); ok {
-		return r
-	}
-	r := newRendered(sum)
-	sum.Memo.Store(r)
-	return r
-}
-
-// newRendered makes the tag of version and file, and of the bytes: they change without the
-// former when somebody writes by hand, or when another version of the program writes
-// them differently.
-func newRendered(sum summaries.Summary) *rendered {
-	body := make([]byte, 0, 160)
-	body = append(body, `{"user_id":`...)
-	body = strconv.AppendInt(body, int64(sum.UserID), 10)
-	body = append(body, `,"total_transactions":`...)
-	body = strconv.AppendInt(body, sum.Transactions, 10)
-	body = append(body, `,"total_amount":`...)
-	body = sum.Total.AppendJSON(body)
-	body = append(body, `,"average_transaction_amount":`...)
-	body = sum.Average().AppendJSON(body)
-	body = append(body, "}\n"...)
-
-	hash := fnv.New64a()
-	_, _ = hash.Write(body) // never fails
-	etag := make([]byte, 0, 48)
-	etag = append(etag, '"')
-	etag = append(strconv.AppendInt(etag, sum.Version, 10), '-')
-	etag = append(strconv.AppendInt(etag, sum.FileID, 10), '-')
-	etag = append(strconv.AppendUint(etag, hash.Sum64(), 16), '"')
-
-	modified := sum.UpdatedAt.Truncate(time.Second)
-	return &rendered{
-		body: body, etag: []string{string(etag)}, run: positive(sum.RunID),
-		modified: modified, lastModified: []string{modified.UTC().Format(http.TimeFormat)},
-	}
-}
-
-// positive is a header's value, nil for none.
-func positive(n int64) []string {
-	if n <= 0 {
-		return nil
-	}
-	return []string{strconv.FormatInt(n, 10)}
-}
-
-// write sends the answer. The length is left to the server, which knows it of so
-// short a body.
+// write sends the response. The server sets the length of so short a body.
 func (a *summaryAnswer) write(w http.ResponseWriter) {
 	header := w.Header()
 	header["Etag"], header["Cache-Control"] = a.etag, revalidateHeader
@@ -224,4 +195,41 @@ func (a *summaryAnswer) write(w http.ResponseWriter) {
 	header["Content-Type"] = jsonHeader
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) // a client that is gone needs no answer
+}
+
+// renderedSummary is the part that a summary's responses share. It is immutable.
+type renderedSummary struct {
+	body                    []byte
+	etag, run, lastModified []string
+	modified                time.Time // in whole seconds
+}
+
+// render renders a summary, once while it is cached.
+func render(sum summaries.Summary) *renderedSummary {
+	r, ok := sum.Memo.Load().(*renderedSummary)
+	if !ok {
+		r = newRenderedSummary(sum)
+		sum.Memo.Store(r)
+	}
+	return r
+}
+
+// newRenderedSummary derives the entity tag from version, file and bytes: after a manual write, or
+// in a release that renders them differently, only the bytes change.
+func newRenderedSummary(sum summaries.Summary) *renderedSummary {
+	var body bytes.Buffer
+	if err := marshalJSON(&body, summaryOf(sum)); err != nil { // numbers always marshal
+		panic(err)
+	}
+	hash := fnv.New64a()
+	_, _ = hash.Write(body.Bytes()) // never fails
+	modified := sum.UpdatedAt.Truncate(time.Second)
+	r := &renderedSummary{
+		body: body.Bytes(), modified: modified, lastModified: []string{modified.UTC().Format(http.TimeFormat)},
+		etag: []string{fmt.Sprintf(`"%d-%d-%x"`, sum.Version, sum.FileID, hash.Sum64())},
+	}
+	if sum.RunID > 0 {
+		r.run = []string{strconv.FormatInt(sum.RunID, 10)}
+	}
+	return r
 }

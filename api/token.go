@@ -15,7 +15,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -26,25 +28,30 @@ type Role string
 // The roles there are.
 const (
 	RoleReader   Role = "reader"   // to read
-	RoleOperator Role = "operator" // to change something as well
+	RoleOperator Role = "operator" // to read and make changes
 )
 
 const (
-	secretPrefix = "tally_" // by which scanners find secrets that were published by mistake
+	secretPrefix = "tally_" // lets scanners find published secrets
 	secretBytes  = 32
-	// renewAfter is the age at which one request at a time fetches the tokens
-	// anew, while the others go by what is held; staleAfter is the age at which
-	// nobody does any more. So a token that another process revokes works for at
-	// most staleAfter.
-	renewAfter = 500 * time.Millisecond
-	staleAfter = RevokedWithin
-	// tokenTimeout bounds the look at the database that a request waits for.
-	tokenTimeout = 5 * time.Second
+	// After refreshAfter one request at a time reloads the tokens while the others use the
+	// cached ones; after staleAfter none does.
+	refreshAfter = 500 * time.Millisecond
+	staleAfter   = RevokedWithin
+	tokenTimeout = 5 * time.Second // of a request's query for the tokens
+	// RevokedWithin is how long another process may accept a revoked token.
+	RevokedWithin = time.Second
+
+	// Changes bind their arguments on pgx, not Bun: they share a transaction with their audit
+	// events.
+	insertToken = `INSERT INTO api_tokens (name, role, secret_sha256, created_by) VALUES ($1, $2, $3, $4)`
+	revokeToken = `UPDATE api_tokens SET revoked_at = now(), revoked_by = $2 WHERE name = $1 AND revoked_at IS NULL`
 )
 
 // Errors that callers of [Tokens] branch on.
 var (
-	ErrTokenName     = errors.New("a token's name must have 1 to 63 letters, digits, dots, dashes, underscores and @, and must begin with a letter or digit")
+	ErrTokenName = errors.New("a token's name must have 1 to 63 letters, digits, dots, dashes, underscores and @, " +
+		"and must begin with a letter or digit")
 	ErrTokenRole     = errors.New("a token's role must be reader or operator")
 	ErrTokenExists   = errors.New("a token of this name already exists")
 	ErrTokenNotFound = errors.New("no token of this name exists")
@@ -52,7 +59,7 @@ var (
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$`)
 
-// Token is what is known of a token; its secret is not.
+// Token is a token without its secret.
 type Token struct {
 	bun.BaseModel `bun:"table:api_tokens,alias:token"`
 
@@ -66,37 +73,36 @@ type Token struct {
 	RevokedBy string    `bun:"revoked_by" json:"revoked_by,omitempty"`
 }
 
-// Caller is who changes tokens, for the audit trail.
+// Caller is the origin of a change of tokens, for the audit trail.
 type Caller struct {
 	Actor  string // such as "cli:ann"
 	Origin string // a process or a network address
 }
 
-// Tokens are the API's tokens. The database has the SHA-256 of each secret: of 256
-// random bits, which no trying finds, that is as good as a slow hash. Adding and
-// revoking are in the audit trail, in the transaction of the change. Requests go
-// by a copy of the whole table that is at most a second old; without the database
-// nobody is let in.
+// Tokens are the API's tokens. The database has the SHA-256 of each secret: for 256 random bits
+// that is as safe as a slow hash. Changes are in the audit trail, in the same transaction.
+// Requests use a copy of the whole table that is at most a second old; without the database
+// none is authorized.
 type Tokens struct {
 	pool    *pgxpool.Pool
 	db      *bun.DB
 	now     func() time.Time
 	cached  atomic.Pointer[tokenSet]
-	loading chan struct{} // holds one: whoever fetches the tokens
+	loading chan struct{} // a mutex that a context can give up on
 }
 
-// tokenSet is every token there was at a time, revoked ones included.
+// tokenSet is all tokens as of a time, revoked ones included.
 type tokenSet struct {
-	asOf     time.Time // before the tokens were asked for
+	asOf     time.Time // before the query
 	bySecret map[[sha256.Size]byte]Token
 }
 
-// NewTokens is the tokens of a database.
+// NewTokens returns the tokens of a database.
 func NewTokens(pool *pgxpool.Pool) *Tokens {
 	return &Tokens{pool: pool, db: postgres.Bun(pool), now: time.Now, loading: make(chan struct{}, 1)}
 }
 
-// Add makes a token and returns its secret, which nobody can be shown again.
+// Add creates a token and returns its secret, which cannot be shown again.
 func (t *Tokens) Add(ctx context.Context, name string, role Role, by Caller) (secret string, err error) {
 	if !tokenName.MatchString(name) {
 		return "", ErrTokenName
@@ -106,8 +112,9 @@ func (t *Tokens) Add(ctx context.Context, name string, role Role, by Caller) (se
 	}
 	secret = newSecret()
 	hash := sha256.Sum256([]byte(secret))
-	err = t.change(ctx, ledger.Event{Actor: by.Actor, Action: ledger.ActionTokenAdded, Subject: name, Origin: by.Origin, Detail: map[string]any{"role": role}},
-		insertToken, name, string(role), hash[:], by.Actor)
+	event := ledger.Event{Actor: by.Actor, Action: ledger.ActionTokenAdded, Subject: name, Origin: by.Origin}
+	event.Detail = map[string]any{"role": role}
+	err = t.change(ctx, event, insertToken, name, string(role), hash[:], by.Actor)
 	if postgres.Constraint(err) == "api_tokens_one_a_name" {
 		return "", ErrTokenExists
 	}
@@ -117,23 +124,18 @@ func (t *Tokens) Add(ctx context.Context, name string, role Role, by Caller) (se
 	return secret, nil
 }
 
-// RevokedWithin is how long another process may go on taking a token that was revoked.
-const RevokedWithin = time.Second
-
-// Revoke ends a token: in this process for every request that comes after, in
-// others within [RevokedWithin].
+// Revoke revokes a token: at once in this process, within [RevokedWithin] in others.
 func (t *Tokens) Revoke(ctx context.Context, name string, by Caller) error {
-	err := t.change(ctx, ledger.Event{Actor: by.Actor, Action: ledger.ActionTokenRevoked, Subject: name, Origin: by.Origin},
-		revokeToken, name, by.Actor)
+	event := ledger.Event{Actor: by.Actor, Action: ledger.ActionTokenRevoked, Subject: name, Origin: by.Origin}
+	err := t.change(ctx, event, revokeToken, name, by.Actor)
 	if err != nil && !errors.Is(err, ErrTokenNotFound) {
 		return fmt.Errorf("revoke a token: %w", err)
 	}
 	return err
 }
 
-// change carries a change of one token out together with its audit event, and
-// forgets what is held. Not before the change is committed, and not while somebody
-// fetches the tokens, who might have looked before it was.
+// change executes a change with its audit event, then drops the cached tokens: after the commit,
+// and not during a load, which may have read before it.
 func (t *Tokens) change(ctx context.Context, e ledger.Event, sql string, args ...any) error {
 	err := pgx.BeginFunc(ctx, t.pool, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, sql, args...)
@@ -145,13 +147,13 @@ func (t *Tokens) change(ctx context.Context, e ledger.Event, sql string, args ..
 		}
 		return ledger.Record(ctx, tx, e)
 	})
-	t.loading <- struct{}{} // also after an error: a commit may have been carried out all the same
+	t.loading <- struct{}{} // also after an error: the commit may have succeeded
 	t.cached.Store(nil)
 	<-t.loading
 	return err
 }
 
-// List is every token, revoked ones included, the oldest first.
+// List returns all tokens, revoked ones included, oldest first.
 func (t *Tokens) List(ctx context.Context) ([]Token, error) {
 	list := []Token{}
 	if err := selectTokens(t.db).Scan(ctx, &list); err != nil {
@@ -160,7 +162,7 @@ func (t *Tokens) List(ctx context.Context) ([]Token, error) {
 	return list, nil
 }
 
-// Any reports whether there is a token with which somebody could get in.
+// Any reports whether there is a token that is not revoked.
 func (t *Tokens) Any(ctx context.Context) (bool, error) {
 	set, err := t.recent(ctx)
 	if err != nil {
@@ -174,13 +176,13 @@ func (t *Tokens) Any(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// recent is the tokens as they were at most a second ago.
+// recent returns the tokens as of at most a second ago.
 func (t *Tokens) recent(ctx context.Context) (*tokenSet, error) {
 	now, set := t.now(), t.cached.Load()
 	if set == nil || now.Sub(set.asOf) >= staleAfter {
 		return t.since(ctx, now.Add(-staleAfter))
 	}
-	if now.Sub(set.asOf) < renewAfter {
+	if now.Sub(set.asOf) < refreshAfter {
 		return set, nil
 	}
 	select {
@@ -188,14 +190,13 @@ func (t *Tokens) recent(ctx context.Context) (*tokenSet, error) {
 		defer func() { <-t.loading }()
 		if newer, err := t.load(ctx); err == nil {
 			return newer, nil
-		}
-		return set, nil // still young enough; when it is not, the error shows
+		} // else the set is still fresh enough; once it is not, the error shows
 	default:
-		return set, nil
 	}
+	return set, nil
 }
 
-// since is the tokens as they were at a time or later.
+// since returns the tokens as of a time or later.
 func (t *Tokens) since(ctx context.Context, at time.Time) (*tokenSet, error) {
 	select {
 	case t.loading <- struct{}{}:
@@ -209,7 +210,7 @@ func (t *Tokens) since(ctx context.Context, at time.Time) (*tokenSet, error) {
 	return t.load(ctx)
 }
 
-// load fetches the tokens. The caller holds loading.
+// load reads the tokens. The caller holds loading.
 func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
@@ -225,7 +226,7 @@ func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
 	return set, nil
 }
 
-// find is the token of a secret.
+// lookUp returns the token of a secret.
 func (s *tokenSet) lookUp(secret string) (Token, bool) {
 	token, ok := s.bySecret[sha256.Sum256([]byte(secret))]
 	return token, ok
@@ -237,8 +238,28 @@ func newSecret() string {
 	return secretPrefix + base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-// plausible reports whether a text could be a secret of ours. What could not costs no
-// look at the database.
+// plausible reports whether a text has the form of a secret. What has not costs no query.
 func plausible(secret string) bool {
 	return strings.HasPrefix(secret, secretPrefix) && len(secret) == len(secretPrefix)+base64.RawURLEncoding.EncodedLen(secretBytes)
+}
+
+func selectTokens(db *bun.DB) *bun.SelectQuery {
+	return db.NewSelect().Model((*Token)(nil)).OrderExpr("id")
+}
+
+// Queries returns the statements that the API runs itself: those about tokens, of which there
+// are few. All others are those of summaries and jobs.
+func Queries(explain.Sample) []explain.Query {
+	const name, by = "nobody", "cli"
+	return []explain.Query{
+		{
+			Name: "api/list_tokens", Purpose: "at most once a second while requests arrive, and each tally token list",
+			SQL: selectTokens(bun.NewDB(nil, pgdialect.New())).String(), Expect: explain.Expectation{WholeTable: true},
+		},
+		{
+			Name: "api/insert_token", Purpose: "each tally token add", Writes: true,
+			SQL: insertToken, Args: []any{name, string(RoleReader), make([]byte, 32), by},
+		},
+		{Name: "api/revoke_token", Purpose: "each tally token revoke", SQL: revokeToken, Args: []any{name, by}, Writes: true},
+	}
 }

@@ -140,10 +140,10 @@ func TestARevokedTokenEndsWithinASecondInOtherProcesses(t *testing.T) {
 	require.True(t, known(t, there, secret))
 	require.NoError(t, here.Revoke(t.Context(), "ann", ann))
 
-	now = now.Add(renewAfter - 1)
+	now = now.Add(refreshAfter - 1)
 	assert.True(t, known(t, there, secret), "the test means nothing if what is held is not gone by")
 	there.loading <- struct{}{} // somebody fetches the tokens, and takes long
-	now = now.Add(staleAfter - renewAfter)
+	now = now.Add(staleAfter - refreshAfter)
 	assert.True(t, known(t, there, secret))
 	now = now.Add(1)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -164,7 +164,7 @@ func TestTokensAreRenewedBeforeTheyAreStale(t *testing.T) {
 	secret := add(t, here, "ann", RoleReader)
 	require.True(t, known(t, there, secret))
 	require.NoError(t, here.Revoke(t.Context(), "ann", ann))
-	now = now.Add(renewAfter)
+	now = now.Add(refreshAfter)
 	assert.False(t, known(t, there, secret))
 }
 

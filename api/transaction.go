@@ -3,17 +3,13 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
-
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/opentax/tally/summaries"
 )
 
-// Transaction is one loaded row, and where it came from.
+// Transaction is a loaded row and its origin.
 type Transaction struct {
 	ID            int64      `json:"id" example:"17" doc:"Tally's id of the row."`
 	TransactionID string     `json:"transaction_id" maxLength:"50" example:"TXN186490" doc:"The source's unique id of the transaction."`
@@ -29,49 +25,27 @@ type transactionsInput struct {
 	PageQuery
 }
 
-func (s *service) registerTransactions(operations huma.API) {
-	huma.Register(operations, huma.Operation{
-		OperationID: "listUserTransactions",
-		Method:      http.MethodGet,
-		Path:        "/transactions/{user_id}",
-		Tags:        []string{tagTransactions},
-		Summary:     "List a user's transactions",
-		Description: "A user's transactions in order of date and id, in pages. Pages stay consistent while files are loaded: no transaction appears twice, and one that is loaded meanwhile appears if it sorts after the cursor.",
-		Responses:   responses(success("A page of transactions.", nil), noTransactionsResponse, unavailableResponse),
-	}, withProblems(s, s.transactions))
+func (s *service) listTransactions(ctx context.Context, in *transactionsInput) (*pageOutput[Transaction], error) {
+	return listPage(list{PageQuery: in.PageQuery, path: fmt.Sprintf("transactions/%d", in.UserID)},
+		func(after position, limit int) ([]Transaction, error) {
+			cursor, err := after.transaction()
+			if err != nil {
+				return nil, err
+			}
+			stored, err := s.Summaries.Transactions(ctx, in.UserID, cursor, limit)
+			if err == nil && len(stored) == 0 && in.Cursor == "" {
+				err = summaries.ErrNotFound
+			}
+			rows := make([]Transaction, len(stored))
+			for i, t := range stored {
+				rows[i] = Transaction(t)
+			}
+			return rows, err
+		}, func(t Transaction) position { return position{int64(t.Date), t.ID} })
 }
 
-func (s *service) transactions(ctx context.Context, in *transactionsInput) (*pageOutput[Transaction], error) {
-	list := fmt.Sprintf("transactions/%d", in.UserID)
-	start, err := in.start(list)
-	if err != nil {
-		return nil, err
-	}
-	after, err := start.transactions()
-	if err != nil {
-		return nil, err
-	}
-	stored, err := s.summaries.Transactions(ctx, in.UserID, after, in.Limit+1)
-	if err != nil {
-		return nil, err
-	}
-	if len(stored) == 0 && in.Cursor == "" {
-		return nil, summaries.ErrNotFound
-	}
-	rows := make([]Transaction, len(stored))
-	for i, t := range stored {
-		rows[i] = Transaction{
-			ID: t.ID, TransactionID: t.TransactionID, UserID: t.UserID,
-			Amount: t.Amount, Date: t.Date, FileID: t.FileID, Line: t.Line,
-		}
-	}
-	return newPage(rows, in.PageQuery, list, "/"+list, nil, func(t Transaction) position {
-		return position{int64(t.Date), t.ID}
-	}), nil
-}
-
-// day is the day of a place whose first part is one. A cursor can be made up, and must
-// not get as far as an error of the database.
+// day is the day of a position whose first part is one. A cursor can be forged, and must not
+// cause an error in the database.
 func (p position) day() (civil.Date, error) {
 	if p.first < int64(civil.Min) || p.first > int64(civil.Max) {
 		return 0, badCursor()
@@ -79,8 +53,8 @@ func (p position) day() (civil.Date, error) {
 	return civil.Date(p.first), nil
 }
 
-// transactions is the place in a user's transactions.
-func (p position) transactions() (summaries.Cursor, error) {
+// transaction is the position in a user's transactions.
+func (p position) transaction() (summaries.Cursor, error) {
 	if p == (position{}) {
 		return summaries.Cursor{}, nil
 	}
