@@ -12,6 +12,7 @@ test: ## all tests, which start their own PostgreSQL
 lint: ## formatting, lint and the import rule
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(golangci) fmt --diff
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(golangci) run
+	.ci/words
 
 generate: ## generate the OpenAPI documents from the code
 	go generate ./...

@@ -148,8 +148,8 @@ func TestReportOfAnEmptyDatabase(t *testing.T) {
 	assert.Contains(t, text.String(), "Nothing has been loaded yet")
 }
 
-// Each fault is the first thing that the report says, with the SQL that mends it, and
-// nothing is said when the fault is mended.
+// Each fault is the first thing that the report says, with the SQL that fixes it, and
+// nothing is reported once the fault is fixed.
 func TestReportFindsFaults(t *testing.T) {
 	t.Parallel()
 	r := newReported(t, nil)
@@ -160,7 +160,7 @@ func TestReportFindsFaults(t *testing.T) {
 		t.Run(f.id+" "+f.subject, func(t *testing.T) {
 			f.plant(t, r)
 			made := r.make(t)
-			f.mend(t, r)
+			f.repair(t, r)
 			require.NotEmpty(t, made.Findings)
 			first := made.Findings[0]
 			assert.Equal(t, f.id, first.ID, "first of %v", ids(made.Findings))
@@ -170,14 +170,14 @@ func TestReportFindsFaults(t *testing.T) {
 			assert.Contains(t, first.Title+first.Cost+strings.Join(first.Evidence, " "), f.says)
 		})
 	}
-	assert.Empty(t, r.make(t).Findings, "when all is mended")
+	assert.Empty(t, r.make(t).Findings, "when all is fixed")
 }
 
 type plantedFault struct {
-	id, subject string
-	severity    report.Severity
-	says, fix   string
-	plant, mend func(t *testing.T, r *reported)
+	id, subject   string
+	severity      report.Severity
+	says, fix     string
+	plant, repair func(t *testing.T, r *reported)
 }
 
 func sql(text string) func(*testing.T, *reported) {
@@ -258,7 +258,7 @@ func scanKeys(t *testing.T, r *reported) {
 		FOR i IN 1..120 LOOP PERFORM count(user_id) FROM transaction_keys; END LOOP; END $$; COMMIT`)
 }
 
-// keepLog makes a slot of which nobody takes, and a GiB of log after it, by switching
+// keepLog makes a slot that no one reads, and a GiB of log after it, by switching
 // segments that are nearly empty.
 func keepLog(t *testing.T, r *reported) {
 	t.Helper()
@@ -278,9 +278,9 @@ func TestReportPutsUnsafeSettingsFirst(t *testing.T) {
 }
 
 // A transaction that was left open is named with whose it is; so are a table that
-// does not fit the cache, memory that is promised to too many, a month that stands
-// alone, and a night that failed.
-func TestReportFindsWhatCannotBeMendedAgain(t *testing.T) {
+// does not fit the cache, memory that is promised to too many, a lone
+// month, and a night that failed.
+func TestReportFindsWhatCannotBeUndone(t *testing.T) {
 	t.Parallel()
 	r := newReported(t, map[string]string{"shared_buffers": "1MB", "work_mem": "1GB"})
 	r.load(t, 250_000, 1)
