@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -217,15 +216,19 @@ func render(sum summaries.Summary) *renderedSummary {
 // newRenderedSummary derives the entity tag from version, file and bytes: after a manual write, or
 // in a release that renders them differently, only the bytes change.
 func newRenderedSummary(sum summaries.Summary) *renderedSummary {
-	var body bytes.Buffer
-	if err := marshalJSON(&body, summaryOf(sum)); err != nil { // numbers always marshal
-		panic(err)
-	}
+	// By hand: encoding/json takes four times as long, some 4 µs of every uncached look-up.
+	body := append(make([]byte, 0, 160), `{"user_id":`...)
+	body = strconv.AppendInt(body, int64(sum.UserID), 10)
+	body = append(body, `,"total_transactions":`...)
+	body = strconv.AppendInt(body, sum.Transactions, 10)
+	body = sum.Total.AppendJSON(append(body, `,"total_amount":`...))
+	body = sum.Average().AppendJSON(append(body, `,"average_transaction_amount":`...))
+	body = append(body, "}\n"...)
 	hash := fnv.New64a()
-	_, _ = hash.Write(body.Bytes()) // never fails
+	_, _ = hash.Write(body) // never fails
 	modified := sum.UpdatedAt.Truncate(time.Second)
 	r := &renderedSummary{
-		body: body.Bytes(), modified: modified, lastModified: []string{modified.UTC().Format(http.TimeFormat)},
+		body: body, modified: modified, lastModified: []string{modified.UTC().Format(http.TimeFormat)},
 		etag: []string{fmt.Sprintf(`"%d-%d-%x"`, sum.Version, sum.FileID, hash.Sum64())},
 	}
 	if sum.RunID > 0 {
