@@ -102,3 +102,23 @@ WHERE o.status IN ('succeeded', 'failed') AND o.finished_at < now() - make_inter
         AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
              OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $3)))
 ORDER BY o.finished_at DESC LIMIT 1;
+
+-- name: run_of_date
+SELECT id, kind FROM etl_runs WHERE logical_date = $1::date AND kind <> 'manual';
+
+-- name: insert_manual
+INSERT INTO etl_runs (kind, logical_date, requested_by, paths)
+VALUES ('manual', $1::date, $2, $3::text[])
+RETURNING id;
+
+-- name: read_schedule
+SELECT last_date FROM etl_schedule;
+
+-- name: lock_schedule
+SELECT last_date FROM etl_schedule FOR UPDATE;
+
+-- name: start_schedule
+INSERT INTO etl_schedule (last_date, time_zone) VALUES ($1::date, $2) ON CONFLICT DO NOTHING;
+
+-- name: move_schedule
+UPDATE etl_schedule SET last_date = $1::date, time_zone = $2, updated_at = now();

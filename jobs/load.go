@@ -76,7 +76,8 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 	for _, source := range a.sources {
 		err := s.loadSource(ctx, a, source, known, result, failed)
 		if errors.Is(err, bucket.ErrUnavailable) && ctx.Err() == nil {
-			a.logger.WarnContext(ctx, "object store unavailable, source will be retried", slog.String("source", source.Name), slog.Any("error", err))
+			a.logger.WarnContext(ctx, "object store unavailable, source will be retried",
+				slog.String("source", source.Name), slog.Any("error", err))
 			unavailable = append(unavailable, err)
 		} else if err != nil {
 			return err
@@ -136,7 +137,9 @@ func stops(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, load.ErrFenced) || postgres.Retryable(err)
 }
 
-func (s *Service) loadFile(ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, known failures) (load.Result, error) {
+func (s *Service) loadFile(
+	ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, known failures,
+) (load.Result, error) {
 	if file, ok := known.find(ctx, a, s.config.Stores, source, path); ok {
 		return file, nil
 	}
@@ -223,7 +226,9 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 
 // find reads a file whose name has failed before, and reports whether content and rules
 // are the same.
-func (known failures) find(ctx context.Context, a *attempt, stores *bucket.Stores, source pipeline.Source, path bucket.Location) (load.Result, bool) {
+func (known failures) find(
+	ctx context.Context, a *attempt, stores *bucket.Stores, source pipeline.Source, path bucket.Location,
+) (load.Result, bool) {
 	candidates := known[[2]string{source.Name, path.String()}]
 	if len(candidates) == 0 {
 		return load.Result{}, false

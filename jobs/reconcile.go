@@ -59,7 +59,8 @@ type orphan struct {
 }
 
 func (s *Service) requeue(ctx context.Context, tx pgx.Tx) (requeued []int64, err error) {
-	rows, _ := tx.Query(ctx, s.sql.Get("orphaned_runs"), int64(runLockClass), s.orphanedAfter.Seconds(), jobKind) // CollectRows returns its error
+	// CollectRows returns the error of Query.
+	rows, _ := tx.Query(ctx, s.sql.Get("orphaned_runs"), int64(runLockClass), s.orphanedAfter.Seconds(), jobKind)
 	orphans, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o orphan, err error) {
 		err = row.Scan(&o.id, &o.date, &o.attempt, &o.status)
 		return o, err

@@ -106,7 +106,7 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (runID int64, err 
 		if err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, runOfDate, date.String()).Scan(&runID, &n.kind); err != nil || len(created) > 0 {
+		if err := tx.QueryRow(ctx, s.sql.Get("run_of_date"), date.String()).Scan(&runID, &n.kind); err != nil || len(created) > 0 {
 			return err
 		}
 		return n.record(ctx, tx, runID, date) // requested again
@@ -124,7 +124,7 @@ func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.D
 		paths[i] = path.String()
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		if err := tx.QueryRow(ctx, insertManual, date.String(), req.RequestedBy, paths).Scan(&q.RunID); err != nil {
+		if err := tx.QueryRow(ctx, s.sql.Get("insert_manual"), date.String(), req.RequestedBy, paths).Scan(&q.RunID); err != nil {
 			return err
 		}
 		if enqueue {

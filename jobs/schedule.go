@@ -76,28 +76,23 @@ func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]ledger.Run, 
 	if decided, started, err := s.decided(ctx); err != nil || started && decided >= last {
 		return nil, err
 	}
-	var d decision
+	var runs []ledger.Run
+	var skipped []civil.Date
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		d, err = s.enqueueDue(ctx, tx, last, now)
+		runs, skipped, err = s.enqueueDue(ctx, tx, last, now)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("enqueue the dates that are due: %w", err)
 	}
-	if d.skippedFrom <= d.skippedTo {
+	if len(skipped) > 0 {
 		s.logger.WarnContext(ctx, "logical dates skipped by the catch-up policy",
-			slog.String("from", d.skippedFrom.String()), slog.String("to", d.skippedTo.String()))
+			slog.String("from", skipped[0].String()), slog.String("to", skipped[len(skipped)-1].String()))
 	}
-	for _, r := range d.runs {
+	for _, r := range runs {
 		s.logger.InfoContext(ctx, "run is due", slog.Int64("run", r.ID), slog.String("logical_date", r.LogicalDate.String()))
 	}
-	return d.runs, nil
-}
-
-// decision is what was decided for the dates that ended.
-type decision struct {
-	runs                   []ledger.Run
-	skippedFrom, skippedTo civil.Date // none where skippedTo is before skippedFrom
+	return runs, nil
 }
 
 // lastEnded is the last logical date that ended, the day before now in the zone.
@@ -105,7 +100,7 @@ func (s *Service) lastEnded(now time.Time) civil.Date { return civil.Of(now.In(s
 
 // decided reads the watermark; the schedule may not have started yet.
 func (s *Service) decided(ctx context.Context) (date civil.Date, started bool, err error) {
-	err = s.pool.QueryRow(ctx, readSchedule).Scan(&date)
+	err = s.pool.QueryRow(ctx, s.sql.Get("read_schedule")).Scan(&date)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -115,32 +110,34 @@ func (s *Service) decided(ctx context.Context) (date civil.Date, started bool, e
 	return date, true, nil
 }
 
-func (s *Service) enqueueDue(ctx context.Context, tx pgx.Tx, last civil.Date, now time.Time) (d decision, err error) {
+func (s *Service) enqueueDue(
+	ctx context.Context, tx pgx.Tx, last civil.Date, now time.Time,
+) (runs []ledger.Run, skipped []civil.Date, err error) {
 	zone := s.config.TimeZone.String()
-	if _, err := tx.Exec(ctx, startSchedule, last.String(), zone); err != nil {
-		return d, fmt.Errorf("start the schedule: %w", err)
+	if _, err := tx.Exec(ctx, s.sql.Get("start_schedule"), last.String(), zone); err != nil {
+		return nil, nil, fmt.Errorf("start the schedule: %w", err)
 	}
 	var decided civil.Date
-	if err := tx.QueryRow(ctx, lockSchedule).Scan(&decided); err != nil {
-		return d, fmt.Errorf("lock the schedule: %w", err)
+	if err := tx.QueryRow(ctx, s.sql.Get("lock_schedule")).Scan(&decided); err != nil {
+		return nil, nil, fmt.Errorf("lock the schedule: %w", err)
 	}
-	d = decision{skippedFrom: decided + 1, skippedTo: decided}
 	if decided >= last {
-		return d, nil
+		return nil, nil, nil
 	}
 	due := s.due(decided, last, now)
-	d.skippedTo = last - civil.Date(len(due))
-	if err := s.recordSkipped(ctx, tx, d.skippedFrom, d.skippedTo); err != nil {
-		return d, err
+	if skipped = datesBetween(decided+1, last-civil.Date(len(due))); len(skipped) > 0 {
+		if err := s.recordSkipped(ctx, tx, skipped); err != nil {
+			return nil, nil, err
+		}
 	}
 	n := newRuns{kind: ledger.KindNightly, dates: due, requestedBy: "schedule", origin: s.config.Worker, enqueue: true}
-	if d.runs, err = s.createRuns(ctx, tx, n); err != nil {
-		return d, err
+	if runs, err = s.createRuns(ctx, tx, n); err != nil {
+		return nil, nil, err
 	}
-	if _, err := tx.Exec(ctx, moveSchedule, last.String(), zone); err != nil {
-		return d, fmt.Errorf("move the watermark: %w", err)
+	if _, err := tx.Exec(ctx, s.sql.Get("move_schedule"), last.String(), zone); err != nil {
+		return nil, nil, fmt.Errorf("move the watermark: %w", err)
 	}
-	return d, nil
+	return runs, skipped, nil
 }
 
 // due are the dates after decided that get a run, oldest first. If there are any, they end
@@ -161,16 +158,14 @@ func (s *Service) due(decided, last civil.Date, now time.Time) []civil.Date {
 	return datesBetween(last-civil.Date(count)+1, last)
 }
 
-// recordSkipped writes the skipped dates, both ends included, to the audit trail.
-func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, from, to civil.Date) error {
-	if to < from {
-		return nil
-	}
+// recordSkipped writes skipped dates to the audit trail.
+func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, dates []civil.Date) error {
+	from, to := dates[0], dates[len(dates)-1]
 	return ledger.Record(ctx, tx, ledger.Event{
 		Actor: "schedule", Action: ledger.ActionRunSkipped, Subject: from.String() + "/" + to.String(), Origin: s.config.Worker,
 		Detail: map[string]any{
 			"policy": s.config.CatchUp, "limit": s.config.CatchUpLimit,
-			"from": from, "to": to, "count": int(to-from) + 1, "dates": datesBetween(from, min(to, from+skippedDatesNamed-1)),
+			"from": from, "to": to, "count": len(dates), "dates": dates[:min(len(dates), skippedDatesNamed)],
 		},
 	})
 }

@@ -80,8 +80,10 @@ func migrate(ctx context.Context, db *database) (applied []string, err error) {
 		return applied, err
 	}
 	by := caller()
-	return applied, ledger.Record(ctx, db.pool, ledger.Event{Actor: by.Actor, Action: ledger.ActionSchemaMigrated, Subject: "schema", Origin: by.Origin,
-		Detail: map[string]any{"steps": applied, "code_version": codeVersion()}})
+	return applied, ledger.Record(ctx, db.pool, ledger.Event{
+		Actor: by.Actor, Action: ledger.ActionSchemaMigrated, Subject: "schema", Origin: by.Origin,
+		Detail: map[string]any{"steps": applied, "code_version": codeVersion()},
+	})
 }
 
 // dial opens a connection outside the pool.

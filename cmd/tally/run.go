@@ -85,7 +85,8 @@ func (env *environment) printRun(r jobs.RunResult) error {
 		fmt.Fprintln(table, "status\tread\tloaded\tduplicate\tconflict\trejected\tseconds\t  file")
 	}
 	for _, f := range r.Files {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t  %s\n", f.Status, f.Read, f.Loaded, f.Duplicate, f.Conflict, f.Rejected, f.Seconds, f.Path)
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t  %s\n",
+			f.Status, f.Read, f.Loaded, f.Duplicate, f.Conflict, f.Rejected, f.Seconds, f.Path)
 	}
 	if err := table.Flush(); err != nil {
 		return err

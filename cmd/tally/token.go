@@ -66,7 +66,8 @@ func (cmd tokenListCmd) Run(ctx context.Context, env *environment) error {
 			if !t.RevokedAt.IsZero() {
 				revoked = t.RevokedAt.UTC().Format(time.DateTime)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Role, t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, t.RevokedBy)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
+				t.Name, t.Role, t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, t.RevokedBy)
 		}
 		return table.Flush()
 	})

@@ -22,7 +22,7 @@ func unconnected() *Store { return &Store{bun.NewDB(nil, pgdialect.New())} }
 func lists(sample explain.Sample) []explain.Query {
 	s, day := unconnected(), sample.Date
 	const rows = 100
-	run := []string{"etl_runs_pkey", "etl_attempts_pkey"}
+	run, ofFile := []string{"etl_runs_pkey", "etl_attempts_pkey"}, []string{"etl_files_run", "etl_rejects_pkey"}
 	query := func(name, purpose string, q *bun.SelectQuery, maxBuffers int64, indexes ...string) explain.Query {
 		return explain.Query{Name: "jobs/" + name, Purpose: purpose, SQL: q.String(),
 			Expect: explain.Expectation{Indexes: indexes, MaxBuffers: maxBuffers}}
@@ -37,8 +37,8 @@ func lists(sample explain.Sample) []explain.Query {
 		query("run", "each look at a run", s.selectRun(sample.RunID), 0, run...),
 		query("runs_of_dates", "each backfill", s.selectRunsOfDates(day-3, day+3), 0, "etl_runs_one_a_date", "etl_attempts_pkey"),
 		query("files", "each page of a run's files", s.selectFiles(sample.RunID, 0, rows), paged, "etl_files_run"),
-		query("rejects", "each page of a run's rejects", s.selectRejects(ofRun), paged, "etl_files_run", "etl_rejects_pkey"),
-		query("rejects_of_outcome", "each page of a run's rejects of one outcome", s.selectRejects(conflicts), 0, "etl_files_run", "etl_rejects_pkey"),
+		query("rejects", "each page of a run's rejects", s.selectRejects(ofRun), paged, ofFile...),
+		query("rejects_of_outcome", "each page of a run's rejects of one outcome", s.selectRejects(conflicts), 0, ofFile...),
 		query("logs", "each page of a run's log", s.selectLogs(sample.RunID, 0, rows), paged, "etl_logs_run"),
 	}
 }
