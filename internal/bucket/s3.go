@@ -45,7 +45,7 @@ func openS3(ctx context.Context, l Location) (store, error) {
 		return nil, err
 	}
 	s := &s3Store{transport: transport, bucket: l.bucket}
-	options := &minio.Options{Secure: secure, Transport: transport, Region: c.region, BucketLookup: c.lookup(), MaxRetries: requestTries}
+	options := &minio.Options{Secure: secure, Transport: rereadable{transport}, Region: c.region, BucketLookup: c.lookup(), MaxRetries: requestTries}
 	if s.sse, err = c.encryption(); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"io"
+	"net/http"
+	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -93,6 +95,52 @@ func (u *s3Upload) Close() error {
 		defer cancel()
 		_ = u.client.AbortMultipartUpload(ctx, u.bucket, u.key, u.id) // what stays is for the store's own rules
 	}
+	return err
+}
+
+// rereadable has net/http finish with a request's body before the response is closed or an
+// error returned: it may go on reading the body after the response has come, and the
+// library's next attempt reads the same one from the start.
+type rereadable struct{ http.RoundTripper }
+
+// RoundTrip sends a request.
+func (t rereadable) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return t.RoundTripper.RoundTrip(r)
+	}
+	body := &requestBody{ReadCloser: r.Body, closed: make(chan struct{})}
+	r = r.WithContext(r.Context()) // a copy
+	r.Body = body
+	response, err := t.RoundTripper.RoundTrip(r)
+	if err != nil {
+		<-body.closed
+		return nil, err
+	}
+	response.Body = &responseBody{response.Body, body.closed}
+	return response, nil
+}
+
+type requestBody struct {
+	io.ReadCloser
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Close is called by net/http once it does not read any more, also after an error.
+func (b *requestBody) Close() error {
+	defer b.once.Do(func() { close(b.closed) })
+	return b.ReadCloser.Close()
+}
+
+type responseBody struct {
+	io.ReadCloser
+	sent chan struct{}
+}
+
+// Close also ends the sending of the request.
+func (b *responseBody) Close() error {
+	err := b.ReadCloser.Close()
+	<-b.sent
 	return err
 }
 
