@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -53,6 +54,7 @@ type middleware struct {
 	next    http.Handler
 	metrics *metrics
 	tracer  trace.Tracer // nil disables tracing
+	lines   sync.Map     // slog.Handler by outcome
 }
 
 func newMiddleware(mux *http.ServeMux, s *service) (*middleware, error) {
@@ -174,14 +176,31 @@ func (m *middleware) log(w *response, o outcome, took time.Duration) {
 		level = slog.LevelDebug
 	}
 	ctx := w.request.Context()
-	attrs := []slog.Attr{
-		slog.String("method", o.method), slog.String("route", o.route), slog.Int("status", o.status),
-		slog.String("request_id", w.known.id), slog.String("actor", w.known.actor), slog.Int64("bytes", w.bytes), slog.Duration("duration", took),
+	if !m.AccessLog.Enabled(ctx, level) {
+		return
 	}
+	line := slog.NewRecord(time.Now(), level, "request", 0) // LogAttrs would look up the place in the source
+	line.AddAttrs(slog.String("request_id", w.known.id), slog.String("actor", w.known.actor), slog.Int64("bytes", w.bytes), slog.Duration("duration", took))
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
-		attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
+		line.AddAttrs(slog.String("trace_id", span.TraceID().String()))
 	}
-	m.AccessLog.LogAttrs(ctx, level, "request", attrs...)
+	_ = m.lineHandler(o).Handle(ctx, line) // as LogAttrs, there is no one to tell
+}
+
+// lineHandler returns the handler of an outcome's lines, in which their common attributes are
+// formatted already. Routes are the program's own, but methods are the client's, so only the
+// handlers of standard methods are kept.
+func (m *middleware) lineHandler(o outcome) slog.Handler {
+	if kept, ok := m.lines.Load(o); ok {
+		return kept.(slog.Handler) //nolint:forcetypeassert // nothing else is stored
+	}
+	handler := m.AccessLog.Handler().WithAttrs([]slog.Attr{
+		slog.String("method", o.method), slog.String("route", o.route), slog.Int("status", o.status),
+	})
+	if o.standardMethod() {
+		m.lines.Store(o, handler)
+	}
+	return handler
 }
 
 // endSpan sets the attributes of OpenTelemetry's semantic conventions for HTTP servers.
