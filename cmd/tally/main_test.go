@@ -309,7 +309,7 @@ func TestDegradedLeavesPartsTimeToStart(t *testing.T) {
 	service, err := jobs.New(pool, jobs.Config{})
 	require.NoError(t, err)
 	cache, err := summaries.NewCache(summaries.CacheConfig{Store: summaries.NewStore(pool), Connect: func(context.Context) (*pgx.Conn, error) {
-		return nil, errors.New("nobody listens")
+		return nil, errors.New("no listener")
 	}})
 	require.NoError(t, err)
 	a := &application{jobs: service, cache: cache}

@@ -7,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/opentax/tally/internal/bucket"
-	"github.com/opentax/tally/internal/embedded"
-	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
 )
@@ -31,21 +32,13 @@ func loadTwice(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	server, err := embedded.Start(ctx, embedded.Config{Dir: dir, BinDir: os.Getenv("TALLY_TEST_POSTGRES")})
+	pool, release, err := testdb.Open(ctx, migrations.Schema{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.Close()) }()
-	pool, err := postgres.Open(ctx, postgres.Config{URL: server.URL()})
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if _, err := migrations.Up(ctx, pool); err != nil {
-		return err
-	}
+	defer release()
 	_, err = pool.Exec(ctx, `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-31', 'example');
-		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (1, 1, 'example', 'example')`)
+		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (1, 1, 'example', 'example')`, pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		return err
 	}
