@@ -98,7 +98,7 @@ type File struct {
 
 // Open opens a regular file or an object; ctx holds for its reading. Close it after
 // use.
-func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location) (*File, error) {
+func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location, _ Dialect) (*File, error) {
 	f, err := openContent(ctx, stores, location)
 	if err != nil {
 		return nil, err

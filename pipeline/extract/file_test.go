@@ -87,7 +87,7 @@ func TestFileDecodes(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, id)
 
-			f, err := Open(t.Context(), nil, bucket.Path(path))
+			f, err := Open(t.Context(), nil, bucket.Path(path), Dialect{})
 			require.NoError(t, err)
 			got, err := io.ReadAll(f)
 			require.NoError(t, err)
@@ -118,9 +118,9 @@ func TestFileRecords(t *testing.T) {
 		"gzip":                gzipped(t, []byte("\ufeff"+text)),
 		"zstd":                zstandard(t, []byte(text)),
 	} {
-		f, err := Open(t.Context(), nil, bucket.Path(write(t, "in.csv", content)))
+		f, err := Open(t.Context(), nil, bucket.Path(write(t, "in.csv", content)), Dialect{})
 		require.NoError(t, err)
-		r, err := NewReader(f, columns())
+		r, err := NewReader(f, Dialect{}, columns())
 		require.NoError(t, err, name)
 		records, err := readAll(r)
 		require.NoError(t, err, name)
@@ -128,9 +128,9 @@ func TestFileRecords(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 	cut := encodeUTF16(t, head+"A,1,5,2024-01-02", unicode.LittleEndian, unicode.UseBOM)
-	f, err := Open(t.Context(), nil, bucket.Path(write(t, "in.csv", cut[:len(cut)-1])))
+	f, err := Open(t.Context(), nil, bucket.Path(write(t, "in.csv", cut[:len(cut)-1])), Dialect{})
 	require.NoError(t, err)
-	r, err := NewReader(f, columns())
+	r, err := NewReader(f, Dialect{}, columns())
 	require.NoError(t, err)
 	records, err := readAll(r)
 	require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestFileRecords(t *testing.T) {
 
 // drain opens and reads a file, and gives the error of either.
 func drain(path string) error {
-	f, err := Open(context.Background(), nil, bucket.Path(path))
+	f, err := Open(context.Background(), nil, bucket.Path(path), Dialect{})
 	if err != nil {
 		return err
 	}
@@ -206,19 +206,19 @@ func TestFileCorrupt(t *testing.T) {
 func TestFileUnreadable(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	_, err := Open(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")))
+	_, err := Open(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")), Dialect{})
 	requireCode(t, CodeNotFound, err)
 	_, err = Identify(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")))
 	requireCode(t, CodeNotFound, err)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = Open(t.Context(), nil, bucket.Path(dir))
+	_, err = Open(t.Context(), nil, bucket.Path(dir), Dialect{})
 	assert.Contains(t, requireCode(t, CodeUnreadable, err).Hint, "source")
-	_, err = Open(t.Context(), nil, bucket.Path(os.DevNull))
+	_, err = Open(t.Context(), nil, bucket.Path(os.DevNull), Dialect{})
 	requireCode(t, CodeUnreadable, err)
 	if os.Geteuid() != 0 { // root may read everything
 		path := write(t, "secret.csv", []byte(head))
 		require.NoError(t, os.Chmod(path, 0))
-		_, err = Open(t.Context(), nil, bucket.Path(path))
+		_, err = Open(t.Context(), nil, bucket.Path(path), Dialect{})
 		requireCode(t, CodeUnreadable, err)
 	}
 }
@@ -230,9 +230,9 @@ func TestFileErrorsNameTheFile(t *testing.T) {
 		CodeMissingColumn: []byte("a,b\n"),
 		CodeTruncated:     gzipped(t, []byte(head))[:20],
 	} {
-		f, err := Open(t.Context(), nil, bucket.Path(write(t, "in.csv", content)))
+		f, err := Open(t.Context(), nil, bucket.Path(write(t, "in.csv", content)), Dialect{})
 		require.NoError(t, err)
-		_, err = NewReader(f, columns())
+		_, err = NewReader(f, Dialect{}, columns())
 		bad := requireCode(t, code, err)
 		assert.Equal(t, f.Path(), bad.Path)
 		require.NoError(t, f.Close())
@@ -246,7 +246,7 @@ func TestFileThatChanges(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, content, 0o600))
 	before, err := Identify(t.Context(), nil, bucket.Path(path))
 	require.NoError(t, err)
-	f, err := Open(t.Context(), nil, bucket.Path(path))
+	f, err := Open(t.Context(), nil, bucket.Path(path), Dialect{})
 	require.NoError(t, err)
 	_, err = io.CopyN(io.Discard, f, 1000)
 	require.NoError(t, err)
@@ -279,9 +279,9 @@ func TestFileBomb(t *testing.T) {
 	_, err = io.Copy(w, io.LimitReader(repeated('x'), 256<<20))
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
-	f, err := Open(t.Context(), nil, bucket.Path(write(t, "bomb.gz", b.Bytes())))
+	f, err := Open(t.Context(), nil, bucket.Path(write(t, "bomb.gz", b.Bytes())), Dialect{})
 	require.NoError(t, err)
-	r, err := NewReader(f, columns())
+	r, err := NewReader(f, Dialect{}, columns())
 	require.NoError(t, err)
 	rec, err := r.Next()
 	require.NoError(t, err)

@@ -21,7 +21,11 @@ type Reader struct {
 // NewReader reads the header from r, which is decoded UTF-8 text such as a File
 // gives, and finds the required columns in it, whose names do not depend on case. A
 // header without them is a *FileError; other errors are those of r.
-func NewReader(r io.Reader, required []string) (*Reader, error) {
+func NewReader(r io.Reader, _ Dialect, columns []Column) (*Reader, error) {
+	required := make([]string, len(columns))
+	for i, c := range columns {
+		required[i] = c.Header
+	}
 	reader := &Reader{scan: newScanner(r)}
 	if err := reader.header(required); err != nil {
 		var bad *FileError
@@ -115,7 +119,7 @@ func (r *Reader) sniff(required []string, hint string) error {
 		return fmt.Errorf("read header: %w", err)
 	}
 	best := -1
-	for _, delimiter := range []byte(",;\t|") {
+	for _, delimiter := range []byte(delimiters) {
 		if n := countColumns(line, delimiter, required); n > best {
 			best, s.delimiter = n, delimiter
 		}

@@ -16,13 +16,16 @@ import (
 
 const head = "transaction_id,user_id,amount,transaction_date\n"
 
-func columns() []string {
-	return []string{"transaction_id", "user_id", "amount", "transaction_date"}
+func columns() []Column {
+	return []Column{
+		{"transaction_id", "transaction_id"}, {"user_id", "user_id"},
+		{"amount", "amount"}, {"transaction_date", "transaction_date"},
+	}
 }
 
 func newTestReader(t *testing.T, r io.Reader) *Reader {
 	t.Helper()
-	reader, err := NewReader(r, columns())
+	reader, err := NewReader(r, Dialect{}, columns())
 	require.NoError(t, err)
 	return reader
 }
@@ -75,7 +78,7 @@ func TestReaderHeaderErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := NewReader(strings.NewReader(c.content), columns())
+			_, err := NewReader(strings.NewReader(c.content), Dialect{}, columns())
 			var bad *FileError
 			require.ErrorAs(t, err, &bad)
 			assert.Equal(t, c.code, bad.Code)
@@ -131,11 +134,11 @@ func TestReaderRawOfNoText(t *testing.T) {
 
 func TestReaderColumns(t *testing.T) {
 	t.Parallel()
-	r, err := NewReader(strings.NewReader("\"a\"\"b\";transaction_id; User_ID ;amount;transaction_date;\"x\"y\"\n"), columns())
+	r, err := NewReader(strings.NewReader("\"a\"\"b\";transaction_id; User_ID ;amount;transaction_date;\"x\"y\"\n"), Dialect{}, columns())
 	var bad *FileError
 	require.ErrorAs(t, err, &bad)
 	require.Nil(t, r)
-	r, err = NewReader(strings.NewReader("\"a\"\"b\";transaction_id; User_ID ;amount;transaction_date;c\"\n"), columns())
+	r, err = NewReader(strings.NewReader("\"a\"\"b\";transaction_id; User_ID ;amount;transaction_date;c\"\n"), Dialect{}, columns())
 	require.NoError(t, err)
 	assert.Equal(t, []string{`a"b`, "transaction_id", "User_ID", "amount", "transaction_date", `c"`}, r.Columns())
 	assert.Equal(t, byte(';'), r.Delimiter())

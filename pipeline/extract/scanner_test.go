@@ -248,7 +248,7 @@ func FuzzReader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte, delimiter byte) {
 		account(t, content, ",;\t|"[delimiter%4])
-		r, err := NewReader(bytes.NewReader(content), columns())
+		r, err := NewReader(bytes.NewReader(content), Dialect{}, columns())
 		if err != nil {
 			var bad *FileError
 			require.ErrorAs(t, err, &bad)
@@ -256,7 +256,7 @@ func FuzzReader(f *testing.F) {
 		}
 		records, err := readAll(r)
 		require.NoError(t, err)
-		slow, err := NewReader(iotest.OneByteReader(bytes.NewReader(content)), columns())
+		slow, err := NewReader(iotest.OneByteReader(bytes.NewReader(content)), Dialect{}, columns())
 		require.NoError(t, err)
 		again, err := readAll(slow)
 		require.NoError(t, err)

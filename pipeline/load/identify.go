@@ -54,14 +54,14 @@ func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
 // open opens the file for a reading by the rules, and by what it has shown about
 // itself. The readers are missing where there is an error.
 func (l *load) open(ctx context.Context) (*extract.File, *extract.Reader, *transform.Cleaner, error) {
-	file, err := extract.Open(ctx, l.loader.stores, l.request.Path)
+	file, err := extract.Open(ctx, l.loader.stores, l.request.Path, extract.Dialect{})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	cleaner, err := transform.NewCleaner(l.request.Rules, l.contradicted)
 	if err == nil {
 		var reader *extract.Reader
-		if reader, err = extract.NewReader(file, transform.Columns()); err == nil {
+		if reader, err = extract.NewReader(file, extract.Dialect{}, transform.Columns()); err == nil {
 			return file, reader, cleaner, nil
 		}
 	}

@@ -49,7 +49,7 @@ func TestWriteProportions(t *testing.T) {
 	content := generated(t, File{Rows: rows, Users: 1000, Seed: 42})
 	path := filepath.Join(t.TempDir(), "in.csv")
 	require.NoError(t, os.WriteFile(path, content, 0o600))
-	reader, err := extract.NewReader(bytes.NewReader(content), transform.Columns())
+	reader, err := extract.NewReader(bytes.NewReader(content), extract.Dialect{}, transform.Columns())
 	require.NoError(t, err)
 	cleaner, err := transform.NewCleaner(transform.Rules{}, 0)
 	require.NoError(t, err)

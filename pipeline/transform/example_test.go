@@ -20,7 +20,7 @@ func ExampleCleaner() {
 		"TXN1;7;$1,234.50;11/07/2024\n" +
 		"TXN2;7;(3.10);07-11-2024\n" +
 		"TXN3;7;1,234;2024-02-30\n")
-	records, err := extract.NewReader(file, transform.Columns())
+	records, err := extract.NewReader(file, extract.Dialect{}, transform.Columns())
 	if err != nil {
 		fmt.Println(err)
 		return

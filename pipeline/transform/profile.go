@@ -86,7 +86,7 @@ const exampleLength = 80
 
 // Check profiles a file or an object, in bounded memory. It never writes.
 func Check(ctx context.Context, stores *bucket.Stores, location bucket.Location, rules Rules) (*Profile, error) {
-	f, err := extract.Open(ctx, stores, location)
+	f, err := extract.Open(ctx, stores, location, extract.Dialect{})
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func profile(ctx context.Context, f *extract.File, rules Rules) (*Profile, error
 	if err != nil {
 		return nil, err
 	}
-	r, err := extract.NewReader(f, Columns())
+	r, err := extract.NewReader(f, extract.Dialect{}, Columns())
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func recount(t *testing.T, path string) (count [LastFault + 1]int64) {
 	t.Helper()
 	var contradicted Separators
 	for range 2 {
-		f, err := extract.Open(t.Context(), nil, bucket.Path(path))
+		f, err := extract.Open(t.Context(), nil, bucket.Path(path), extract.Dialect{})
 		require.NoError(t, err)
 		r, err := newRowReader(f, Rules{})
 		require.NoError(t, err)

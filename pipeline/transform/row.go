@@ -20,8 +20,13 @@ const (
 )
 
 // Columns are the columns that a file must have, as [extract.NewReader] wants them.
-func Columns() []string {
-	return []string{"transaction_id", "user_id", "amount", "transaction_date"}
+func Columns() []extract.Column {
+	return []extract.Column{
+		{Name: "transaction_id", Header: "transaction_id"},
+		{Name: "user_id", Header: "user_id"},
+		{Name: "amount", Header: "amount"},
+		{Name: "transaction_date", Header: "transaction_date"},
+	}
 }
 
 const maxID = 50 // characters of a transaction id

@@ -32,7 +32,7 @@ func newRowReader(r io.Reader, rules Rules) (*rowReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, err := extract.NewReader(r, Columns())
+	reader, err := extract.NewReader(r, extract.Dialect{}, Columns())
 	return &rowReader{reader, cleaner}, err
 }
 
@@ -301,7 +301,7 @@ func TestReaderSampleFile(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("the sample file is not part of the project: ", err)
 	}
-	f, err := extract.Open(t.Context(), nil, bucket.Path(path))
+	f, err := extract.Open(t.Context(), nil, bucket.Path(path), extract.Dialect{})
 	require.NoError(t, err)
 	r, err := newRowReader(f, Rules{})
 	require.NoError(t, err)
