@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,22 +18,18 @@ const partitionsKey = "transactions_pkey"
 
 // Expectation must hold for a plan on any database of some size; the zero value expects nothing.
 type Expectation struct {
-	// Indexes, or primary keys of the parents of partitions, must all be used.
-	Indexes []string
-	// MaxPartitions bounds the partitions of transactions that are scanned; 0 is no bound.
-	MaxPartitions int
-	// MaxBuffers bounds the pages that are touched, in the cache or not; 0 is no bound.
-	MaxBuffers int64
-	// WholeTable marks a statement that has to read tables from end to end.
-	WholeTable bool
+	Indexes       []string // all must be used; primary keys of partitioned tables by their partitions' parts
+	MaxPartitions int      // of transactions that are scanned; 0 is no bound
+	MaxBuffers    int64    // pages that are touched, in the cache or not; 0 is no bound
+	WholeTable    bool     // the statement has to read tables from end to end
 }
 
 // Violations returns a sentence for each part of the expectation that does not hold.
 func (p Plan) Violations(e Expectation) []string {
 	var all []string
 	for _, index := range e.Indexes {
-		if sentence := p.unused(index); sentence != "" {
-			all = append(all, sentence)
+		if instead := p.insteadOf(index); instead != "" {
+			all = append(all, fmt.Sprintf("index %s is not used: %s", index, instead))
 		}
 	}
 	if names := p.Partitions(); e.MaxPartitions > 0 && len(names) > e.MaxPartitions {
@@ -45,33 +42,23 @@ func (p Plan) Violations(e Expectation) []string {
 	return all
 }
 
-// unused describes the steps that replace an index, or returns "" if it is used.
-func (p Plan) unused(index string) string {
-	used, other := false, ""
-	for n := range p.Nodes() {
-		if n.uses(index) {
-			used = true
-		} else if n.Index != "" && other == "" && n.Relation != "" && strings.HasPrefix(index, n.Relation+"_") {
-			other = n.Index
-		}
-	}
-	table := strings.TrimSuffix(index, "_pkey")
+// insteadOf describes the steps that replace an index, or returns "" if it is used.
+func (p Plan) insteadOf(index string) string {
+	used := slices.ContainsFunc(slices.Collect(p.Nodes()), func(n *Node) bool { return n.uses(index) })
+	var other string
 	var whole []string
 	for n := range p.Nodes() {
+		ofTable := n.Relation != "" && strings.HasPrefix(index, n.Relation+"_")
+		if !used && ofTable && n.Index != "" && other == "" {
+			other = n.Index + " is, in its place"
+		}
 		// A partition without its part of the key is one too many; of other tables, a scan is wrong if the index is not used
 		// at all.
-		if p.readsWhole(n) && (index == partitionsKey && partitionName.MatchString(n.Relation) ||
-			!used && (n.Relation == table || strings.HasPrefix(index, n.Relation+"_"))) {
+		if p.readsWhole(n) && (!used && ofTable || index == partitionsKey && partitionName.MatchString(n.Relation)) {
 			whole = append(whole, p.describe(n))
 		}
 	}
-	switch {
-	case len(whole) > 0:
-		return fmt.Sprintf("index %s is not used: %s", index, strings.Join(whole, "; "))
-	case !used && other != "":
-		return fmt.Sprintf("index %s is not used: %s is, in its place", index, other)
-	}
-	return ""
+	return cmp.Or(strings.Join(whole, "; "), other)
 }
 
 // uses reports whether the step uses an index, or a partition's part of it.

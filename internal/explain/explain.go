@@ -5,31 +5,61 @@ package explain
 
 import (
 	"context"
+	_ "embed" // for the sample's statement
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/internal/civil"
 )
+
+//go:embed sample.sql
+var sampleSQL string
+
+// Sample has values of the stored data for statements' arguments.
+type Sample struct {
+	Empty          bool         // no transaction is stored: the values of rows below are made up
+	UserID         int32        // a user with transactions, in the middle of the users' ids
+	Date           civil.Date   // of one of the user's transactions
+	From, To       civil.Date   `db:"-"` // a range of dates around it that cuts two months, both ends in it
+	TransactionIDs []string     // some that are stored, in the order of the C collation
+	UserIDs        []int32      // of these transactions
+	Dates          []civil.Date // of these transactions
+	FileID, RunID  int64        // of the newest loaded file; 0 without one
+	SHA256         []byte       // of that file
+}
+
+// TakeSample scans no table of transactions: on any number of rows it takes milliseconds. It takes few ids, so that the
+// planner uses indexes on a small database as it does on a large one. Without stored rows the sample is Empty, and good for
+// plans all the same.
+func TakeSample(ctx context.Context, tx pgx.Tx) (Sample, error) {
+	rows, err := tx.Query(ctx, sampleSQL)
+	if err != nil {
+		return Sample{}, fmt.Errorf("take a sample of the data: %w", err)
+	}
+	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Sample])
+	if err != nil {
+		return Sample{}, fmt.Errorf("take a sample of the data: %w", err)
+	}
+	month := s.Date.Month()
+	s.From, s.To = (month-2).First()+14, (month+1).First()+14
+	return s, nil
+}
 
 // Query is a statement that Tally runs, with arguments that fit the stored data.
 type Query struct {
-	// Name is PACKAGE/STATEMENT, as in summaries/look_up, or PACKAGE/TABLE/STATEMENT where several tables have statements of
-	// one form.
-	Name string
-	// Purpose names in half a sentence the caller, and how often it calls.
-	Purpose string
-	// SQL is the statement's own text, with $1 for arguments.
-	SQL  string
-	Args []any
-	// Before are settings of the statement in the program (SET LOCAL …).
-	Before []string
-	// Given replaces the temporary tables that the statement reads in the program: it is put before the statement as the body
-	// of a WITH clause, "load_known (a, b) AS (SELECT …)".
-	Given string
-	// Writes are only planned.
-	Writes bool
+	Name    string // PACKAGE/STATEMENT, or PACKAGE/TABLE/STATEMENT where several tables have statements of one form
+	Purpose string // the caller and how often it calls, in half a sentence
+	SQL     string // the statement's own text, with $1 for arguments
+	Args    []any
+	Before  []string // settings of the statement in the program (SET LOCAL …)
+	// Given replaces the temporary tables that the statement reads in the program: the body of a WITH clause before it,
+	// "load_known (a, b) AS (SELECT …)".
+	Given  string
+	Writes bool // it is only planned
 	Expect Expectation
 }
 

@@ -1,9 +1,11 @@
 package explain
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -74,14 +76,13 @@ var partitionName = regexp.MustCompile(`^transactions_[0-9]{4}_[0-9]{2}`)
 // Partitions returns the names of the partitions of transactions that the statement scans; of an analyzed one, those that it
 // reached.
 func (p Plan) Partitions() []string {
-	var names []string
+	names := map[string]bool{}
 	for n := range p.Nodes() {
 		if partitionName.MatchString(n.Relation) && n.Type != "ModifyTable" && (n.Loops > 0 || !p.Analyzed) {
-			names = append(names, n.Relation)
+			names[n.Relation] = true
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return slices.Sorted(maps.Keys(names))
 }
 
 // Text formats the plan like EXPLAIN's own text.
@@ -109,10 +110,11 @@ func (n *Node) text(b *strings.Builder, analyzed bool, depth int) {
 	default:
 		fmt.Fprintf(b, ", actual rows=%g loops=%.0f time=%.3f ms pages=%d)\n", n.Rows, n.Loops, n.Time, n.Buffers())
 	}
-	for _, line := range []struct{ name, text string }{{"Index Cond", n.Condition}, {"Filter", n.Filter}} {
-		if line.text != "" {
-			fmt.Fprintf(b, "%s    %s: %s\n", indent, line.name, line.text)
-		}
+	if n.Condition != "" {
+		fmt.Fprintf(b, "%s    Index Cond: %s\n", indent, n.Condition)
+	}
+	if n.Filter != "" {
+		fmt.Fprintf(b, "%s    Filter: %s\n", indent, n.Filter)
 	}
 	if n.FilterRemoved > 0 {
 		fmt.Fprintf(b, "%s    Rows Removed by Filter: %.0f\n", indent, n.FilterRemoved)
@@ -124,35 +126,25 @@ func (n *Node) text(b *strings.Builder, analyzed bool, depth int) {
 
 // Title names the step, its relation and its index.
 func (n *Node) Title() string {
-	words := []string{n.Type}
-	if n.Operation != "" {
-		words[0] = n.Operation
+	title := cmp.Or(n.Operation, n.Type)
+	for _, kind := range []string{n.Strategy, n.Join, n.Direction} {
+		if !slices.Contains([]string{"", "Plain", "Inner", "Forward"}, kind) {
+			title += " " + strings.ToLower(kind)
+		}
 	}
-	if n.Strategy != "" && n.Strategy != "Plain" {
-		words = append(words, strings.ToLower(n.Strategy))
-	}
-	if n.Join != "" && n.Join != "Inner" {
-		words = append(words, strings.ToLower(n.Join))
-	}
-	if n.Direction == "Backward" {
-		words = append(words, "backward")
-	}
-	if n.Index != "" {
-		words = append(words, "using "+n.Index)
-	}
-	if on := n.Relation + n.CTE; on != "" {
-		words = append(words, "on "+on)
-	}
-	if len(n.Arbiters) > 0 {
-		words = append(words, "by "+strings.Join(n.Arbiters, ", "))
+	for _, part := range []struct{ word, text string }{
+		{"using", n.Index}, {"on", n.Relation + n.CTE}, {"by", strings.Join(n.Arbiters, ", ")},
+	} {
+		if part.text != "" {
+			title += " " + part.word + " " + part.text
+		}
 	}
 	if n.SubplansRemoved > 0 {
-		words = append(words, fmt.Sprintf("(%d removed)", n.SubplansRemoved))
+		title += fmt.Sprintf(" (%d removed)", n.SubplansRemoved)
 	}
-	if n.Subplan != "" {
-		// "InitPlan 1 (returns $0)" until PostgreSQL 16, "InitPlan 1" from 17 on.
-		subplan, _, _ := strings.Cut(n.Subplan, " (")
-		words = append([]string{subplan + ":"}, words...)
+	// "InitPlan 1 (returns $0)" until PostgreSQL 16, "InitPlan 1" from 17 on.
+	if subplan, _, _ := strings.Cut(n.Subplan, " ("); subplan != "" {
+		title = subplan + ": " + title
 	}
-	return strings.Join(words, " ")
+	return title
 }
