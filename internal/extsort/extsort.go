@@ -4,11 +4,14 @@
 package extsort
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -38,6 +41,7 @@ const (
 	typicalRecord = 40 // estimates the number of records in a new chunk
 	maxSorting    = 4  // chunks that are sorted concurrently
 	maxRecord     = 1<<16 - 1
+	fileBuffer    = 32 << 10 // bytes per file
 )
 
 // Limits are the sizes of a sorter's buffers. They do not affect the result.
@@ -60,14 +64,14 @@ type Sorter struct {
 	memory  []*chunk // sorted, or being sorted
 	held    int      // capacity of memory in bytes
 	files   []*os.File
-	free    chan *chunk
+	free    sync.Pool // *chunk, written to a file
 	count   int64
 }
 
 // New returns a sorter. It allocates its first chunk with the first record.
 func New(ctx context.Context, order Order, limits Limits) *Sorter {
 	limits = Limits{Chunk: cmp.Or(limits.Chunk, defaultChunk), Memory: cmp.Or(limits.Memory, defaultMemory)}
-	s := &Sorter{order: order, limits: limits, free: make(chan *chunk, maxSorting)}
+	s := &Sorter{order: order, limits: limits}
 	s.sorting, s.ctx = errgroup.WithContext(ctx)
 	s.sorting.SetLimit(min(runtime.GOMAXPROCS(0), maxSorting))
 	return s
@@ -97,15 +101,11 @@ func (s *Sorter) Add(record []byte) error {
 }
 
 func (s *Sorter) take() *chunk {
-	if size := s.nextSize(); size != s.size { // free chunks have the previous size
-		s.size, s.free = size, make(chan *chunk, maxSorting)
-	}
-	select {
-	case c := <-s.free:
+	s.size = s.nextSize()
+	if c, ok := s.free.Get().(*chunk); ok && cap(c.records) == s.size {
 		return c
-	default:
-		return &chunk{records: make([]byte, 0, s.size), entries: make([]entry, 0, s.size/typicalRecord)}
 	}
+	return &chunk{records: make([]byte, 0, s.size), entries: make([]entry, 0, s.size/typicalRecord)}
 }
 
 func (s *Sorter) nextSize() int {
@@ -141,25 +141,28 @@ func (s *Sorter) seal() error {
 }
 
 func (s *Sorter) spill(c *chunk) error {
-	f, err := createFile()
+	f, err := os.CreateTemp("", "tally-sort-*")
 	if err != nil {
 		return explain(err)
 	}
+	_ = os.Remove(f.Name()) // a killed process leaves no files; where an open file cannot be removed, Close does it
 	s.files = append(s.files, f)
-	free, size := s.free, s.size
 	s.sorting.Go(func() error {
 		c.sorted()
 		err := c.write(f)
-		if cap(c.records) == size { // reuse it
-			c.records, c.entries = c.records[:0], c.entries[:0]
-			select {
-			case free <- c:
-			default:
-			}
-		}
+		c.records, c.entries = c.records[:0], c.entries[:0]
+		s.free.Put(c)
 		return explain(err)
 	})
 	return nil
+}
+
+// explain adds the purpose of the file, and how to change its folder.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("temporary file for sorting (set TMPDIR to change its folder): %w", err)
 }
 
 // Sorted returns the records in order. They can be read once; no more can be added.
@@ -170,15 +173,19 @@ func (s *Sorter) Sorted() (*Merge, error) {
 	if err := s.sorting.Wait(); err != nil {
 		return nil, err
 	}
-	var runs []run
+	m := &Merge{order: s.order}
 	for _, c := range s.memory {
-		runs = append(runs, c.read())
+		if err := m.push(&head{run: c.read()}); err != nil {
+			return nil, err
+		}
 	}
-	s.free, s.memory = nil, nil // each run releases its chunk when it has been read
+	s.memory = nil // each run releases its chunk when it has been read
 	for _, f := range s.files {
-		runs = append(runs, readFile(f))
+		if err := m.push(&head{run: readFile(f)}); err != nil {
+			return nil, err
+		}
 	}
-	return merge(s.order, runs)
+	return m, nil
 }
 
 // Close waits for the background sorts and releases memory and files. It may be called
@@ -229,4 +236,89 @@ func (c *chunk) sort(order Order) {
 		}
 		return order.Rest(c.record(a.at), c.record(b.at))
 	})
+}
+
+func (c *chunk) write(f *os.File) error {
+	w := bufio.NewWriterSize(f, fileBuffer)
+	for _, e := range c.entries {
+		n := uint32(binary.LittleEndian.Uint16(c.records[e.at:]))
+		if _, err := w.Write(c.records[e.at : e.at+2+n]); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+func readFile(f *os.File) run {
+	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, math.MaxInt64), fileBuffer)
+	var record []byte
+	return func() ([]byte, error) {
+		length, err := r.Peek(2)
+		if len(length) == 0 && errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		if err == nil {
+			n := int(binary.LittleEndian.Uint16(length))
+			record = slices.Grow(record[:0], n+2)[:n+2]
+			_, err = io.ReadFull(r, record)
+		}
+		if err != nil {
+			return nil, explain(err)
+		}
+		return record[2:], nil
+	}
+}
+
+// run returns the next record of a sorted sequence, or io.EOF. A record is valid until
+// the next call.
+type run func() ([]byte, error)
+
+// Merge merges sorted runs.
+type Merge struct {
+	order    Order
+	heads    []*head // the runs by their next records, the first one last
+	returned bool    // Next has returned the last head's record
+}
+
+type head struct {
+	key    uint64
+	record []byte
+	run    run
+}
+
+// Next returns the next record, or io.EOF. The record is valid until the next call.
+func (m *Merge) Next() ([]byte, error) {
+	last := len(m.heads) - 1
+	if m.returned {
+		first := m.heads[last]
+		m.heads = slices.Delete(m.heads, last, last+1)
+		if err := m.push(first); err != nil {
+			m.heads = append(m.heads, first) // so that another call does not go on without it
+			return nil, err
+		}
+		last = len(m.heads) - 1
+	}
+	if m.returned = last >= 0; !m.returned {
+		return nil, io.EOF
+	}
+	return m.heads[last].record, nil
+}
+
+// push reads the next record of a run, and adds the run at its place unless it has ended.
+func (m *Merge) push(h *head) (err error) {
+	if h.record, err = h.run(); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+	h.key = m.order.Key(h.record)
+	at, _ := slices.BinarySearchFunc(m.heads, h, func(a, b *head) int {
+		if a.key != b.key {
+			return cmp.Compare(b.key, a.key)
+		}
+		return m.order.Rest(b.record, a.record)
+	})
+	m.heads = slices.Insert(m.heads, at, h)
+	return nil
 }
