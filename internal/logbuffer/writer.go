@@ -26,11 +26,15 @@ type Writer struct {
 	out   io.Writer
 	mu    sync.Mutex
 	lines []byte
-	timer *time.Timer // runs while there are lines
+	timer *time.Timer // writes them
 }
 
 // New makes a Writer. Flush it at the end.
-func New(out io.Writer) *Writer { return &Writer{out: out} }
+func New(out io.Writer) *Writer {
+	w := &Writer{out: out}
+	w.timer = time.AfterFunc(delay, func() { _ = w.Flush() }) // there is no one to tell
+	return w
+}
 
 // Write takes whole lines. It writes only where the buffer is full, and then reports
 // the error: what could not be written is dropped, as by a log without a buffer.
@@ -38,21 +42,13 @@ func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.lines) == 0 {
-		w.wake()
+		w.timer.Reset(delay)
 	}
 	w.lines = append(w.lines, p...)
 	if len(w.lines) < most {
 		return len(p), nil
 	}
 	return len(p), w.flush()
-}
-
-func (w *Writer) wake() {
-	if w.timer != nil {
-		w.timer.Reset(delay)
-		return
-	}
-	w.timer = time.AfterFunc(delay, func() { _ = w.Flush() }) // there is no one to tell
 }
 
 // Flush writes the lines that are waiting.

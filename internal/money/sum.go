@@ -25,16 +25,12 @@ var tenThousandths = [MaxDecimals + 1]uint64{10_000, 1000, 100, 10, 1}
 
 // NewSum is unscaled / 10^scale, of at most 4 decimals.
 func NewSum(unscaled int64, scale uint8) Sum {
-	magnitude := uint64(unscaled)
+	factor := tenThousandths[scale]
+	hi, lo := bits.Mul64(uint64(unscaled), factor)
 	if unscaled < 0 {
-		magnitude = -magnitude
+		hi -= factor // its two's complement is 2^64 more
 	}
-	hi, lo := bits.Mul64(magnitude, tenThousandths[scale])
-	s := Sum{int64(hi), lo}
-	if unscaled < 0 {
-		return s.Neg()
-	}
-	return s
+	return Sum{int64(hi), lo}
 }
 
 // FromWords is a sum of 128 bits of ten-thousandths, in two's complement.
@@ -96,7 +92,7 @@ func (s Sum) Average(n int64) Sum {
 	rounded.Add(rounded, new(big.Int).Rsh(divisor, 1)).Quo(rounded, divisor).Mul(rounded, big.NewInt(unit))
 	average, _ := fromBig(rounded) // is no larger than s, but for what rounding adds to cents
 	if negative {
-		return average.Neg()
+		average = average.Neg()
 	}
 	return average
 }

@@ -10,9 +10,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 )
 
 const (
@@ -21,6 +25,12 @@ const (
 	pageSize = 60 << 10
 
 	header = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" // no flags, no extension
+
+	textOID     = 25    // pg_type.oid of TEXT
+	epochOffset = 10957 // days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch
+
+	numericNegative = 0x4000
+	numericBase     = 10_000 // of PostgreSQL's digits
 )
 
 // errEnded is a Writer's error when the server takes no more pages. COPY's error has the
@@ -67,28 +77,157 @@ type Writer struct {
 
 // Row starts a row with this number of fields.
 func (w *Writer) Row(fields int) error {
-	if len(w.Fields) >= pageSize {
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
+	err := w.makeRoom(0)
 	w.Fields.Row(fields)
-	return nil
+	return err
 }
 
 // Encoded writes complete rows that are already encoded.
 func (w *Writer) Encoded(rows []byte) error {
-	if len(w.Fields)+len(rows) > pageSize && len(w.Fields) > 0 {
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
+	err := w.makeRoom(len(rows))
 	w.Fields = append(w.Fields, rows...)
-	return nil
+	return err
+}
+
+// makeRoom sends the page unless it has room for some bytes more.
+func (w *Writer) makeRoom(bytes int) error {
+	if len(w.Fields) == 0 || len(w.Fields)+bytes < pageSize {
+		return nil
+	}
+	return w.flush()
 }
 
 func (w *Writer) flush() error {
 	_, err := w.out.Write(w.Fields)
 	w.Fields = w.Fields[:0]
 	return err
+}
+
+// Fields are encoded fields. Its methods append a row's start or a field.
+type Fields []byte
+
+// Row starts a row with this number of fields.
+func (f *Fields) Row(fields int) { *f = binary.BigEndian.AppendUint16(*f, uint16(fields)) }
+
+// Null appends NULL.
+func (f *Fields) Null() { *f = append(*f, 0xff, 0xff, 0xff, 0xff) }
+
+// Int32 appends an INT.
+func (f *Fields) Int32(v int32) {
+	*f = binary.BigEndian.AppendUint32(append(*f, 0, 0, 0, 4), uint32(v))
+}
+
+// Int64 appends a BIGINT.
+func (f *Fields) Int64(v int64) {
+	*f = binary.BigEndian.AppendUint64(append(*f, 0, 0, 0, 8), uint64(v))
+}
+
+// Float64 appends a FLOAT.
+func (f *Fields) Float64(v float64) { f.Int64(int64(math.Float64bits(v))) }
+
+// Date appends a DATE.
+func (f *Fields) Date(d civil.Date) { f.Int32(int32(d) - epochOffset) }
+
+// Bytes appends a TEXT or BYTEA.
+func (f *Fields) Bytes(v []byte) { *f = append(f.length(len(v)), v...) }
+
+// Text appends a TEXT.
+func (f *Fields) Text(v string) { *f = append(f.length(len(v)), v...) }
+
+func (f *Fields) length(n int) []byte { return binary.BigEndian.AppendUint32(*f, uint32(n)) }
+
+// Texts appends a TEXT[] of one dimension without nulls.
+func (f *Fields) Texts(v []string) {
+	from := len(*f)
+	dimensions := byte(min(len(v), 1))
+	*f = append(*f, 0, 0, 0, 0 /* its length */, 0, 0, 0, dimensions, 0, 0, 0, 0 /* no nulls */, 0, 0, 0, textOID)
+	if len(v) > 0 {
+		*f = f.length(len(v))
+		*f = f.length(1) // the first index
+	}
+	for _, s := range v {
+		f.Text(s)
+	}
+	binary.BigEndian.PutUint32((*f)[from:], uint32(len(*f)-from-4))
+}
+
+// Numeric appends a NUMERIC with the minimum number of decimals. A digit of PostgreSQL
+// has four decimal places, so only the last one is after the decimal point.
+func (f *Fields) Numeric(s money.Sum) {
+	sign := uint16(0)
+	high, lo := s.Words()
+	if high < 0 {
+		sign = numericNegative
+		high, lo = s.Neg().Words()
+	}
+	h := uint64(high)
+	var digits [11]uint16 // 2^127 has 39 decimal places
+	first, end := len(digits), len(digits)
+	for h|lo != 0 {
+		var r uint64
+		h, r = h/numericBase, h%numericBase
+		lo, r = bits.Div64(r, lo, numericBase)
+		first--
+		digits[first] = uint16(r)
+	}
+	scale := uint16(0)
+	if last := digits[end-1]; last != 0 {
+		for scale = 4; last%10 == 0; last /= 10 {
+			scale--
+		}
+	}
+	weight := end - 2 - first // of the first digit: 0 is the ones
+	for end > first && digits[end-1] == 0 {
+		end--
+	}
+	if first == end { // zero
+		weight, sign = 0, 0
+	}
+	b := f.length(8 + 2*(end-first))
+	for _, v := range [...]uint16{uint16(end - first), uint16(int16(weight)), sign, scale} {
+		b = binary.BigEndian.AppendUint16(b, v)
+	}
+	for _, d := range digits[first:end] {
+		b = binary.BigEndian.AppendUint16(b, d)
+	}
+	*f = b
+}
+
+// ParseNumeric parses a NUMERIC in PostgreSQL's binary format, without its length. It
+// returns an error for one that is not finite, has more than 4 decimals or does not fit.
+func ParseNumeric(b []byte) (money.Sum, error) {
+	if len(b) < 8 || len(b) != 8+2*int(binary.BigEndian.Uint16(b)) {
+		return money.Sum{}, errors.New("a NUMERIC of the wrong length")
+	}
+	weight, sign := int(int16(binary.BigEndian.Uint16(b[2:]))), binary.BigEndian.Uint16(b[4:])
+	if sign != 0 && sign != numericNegative {
+		return money.Sum{}, errors.New("a NUMERIC that is not finite")
+	}
+	digits := b[8:]
+	var h, lo uint64
+	for ; weight >= -1 || len(digits) > 0; weight-- {
+		digit := uint64(0)
+		if len(digits) > 0 {
+			digit, digits = uint64(binary.BigEndian.Uint16(digits)), digits[2:]
+		}
+		if weight < -1 {
+			if digit != 0 {
+				return money.Sum{}, errors.New("a NUMERIC of more than 4 decimals")
+			}
+			continue
+		}
+		over, high := bits.Mul64(h, numericBase)
+		carry, low := bits.Mul64(lo, numericBase)
+		var more uint64
+		lo, more = bits.Add64(low, digit, 0)
+		h, more = bits.Add64(high, carry, more)
+		if over|more != 0 || h>>63 != 0 {
+			return money.Sum{}, errors.New("a NUMERIC of more than 128 bits")
+		}
+	}
+	s := money.FromWords(int64(h), lo)
+	if sign == numericNegative {
+		s = s.Neg()
+	}
+	return s, nil
 }
