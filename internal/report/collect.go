@@ -82,6 +82,16 @@ type collector struct {
 	sql    sqlfile.Statements
 	until  time.Time
 	config Config
+	server server
+}
+
+// server has also what checks need.
+type server struct {
+	Server
+
+	XIDAge       int64 `db:"xid_age"` // of the oldest row that is not frozen
+	SeesSessions bool  // of other roles
+	Extensions   []string
 }
 
 func (c *collector) collect(ctx context.Context) error {
@@ -100,11 +110,12 @@ func (c *collector) collect(ctx context.Context) error {
 	if !migrated {
 		return ErrNotMigrated
 	}
-	servers := rows[Server](ctx, c, "the server", "server")
+	servers := rows[server](ctx, c, "the server", "server")
 	if len(servers) != 1 {
 		return fmt.Errorf("read the server's version: %s", c.Skipped[len(c.Skipped)-1].Why)
 	}
-	c.Server = servers[0]
+	c.server = servers[0]
+	c.Server = c.server.Server
 	c.Tables = rows[Table](ctx, c, "tables", "tables")
 	c.Indexes = rows[Index](ctx, c, "indexes", "indexes")
 	c.Partitions = rows[Partition](ctx, c, "partitions", "partitions")
@@ -153,11 +164,6 @@ func query[T any](ctx context.Context, c *collector, what, sql string, args ...a
 	return all
 }
 
-// scan reads one row of a statement of report.sql; an error is listed in Skipped.
-func (c *collector) scan(ctx context.Context, what, name string, into []any, args ...any) {
-	c.try(ctx, what, func(tx pgx.Tx) error { return tx.QueryRow(ctx, c.sql.Get(name), args...).Scan(into...) })
-}
-
 // try runs one step under a limit of its own, so that a slow one leaves time to others.
 func (c *collector) try(ctx context.Context, what string, step func(tx pgx.Tx) error) {
 	left := time.Until(c.until)
@@ -199,20 +205,19 @@ func reason(err error, limit time.Duration) string {
 
 // table returns the table of a name, or an empty one.
 func (c *collector) table(name string) Table {
-	i := slices.IndexFunc(c.Tables, func(t Table) bool { return t.Name == name })
-	if i < 0 {
-		return Table{}
-	}
-	return c.Tables[i]
+	return first(c.Tables, func(t Table) bool { return t.Name == name })
 }
 
 // setting returns the setting of a name, or an empty one.
 func (c *collector) setting(name string) Setting {
-	i := slices.IndexFunc(c.Settings, func(s Setting) bool { return s.Name == name })
-	if i < 0 {
-		return Setting{}
+	return first(c.Settings, func(s Setting) bool { return s.Name == name })
+}
+
+func first[T any](all []T, fits func(T) bool) (found T) {
+	if i := slices.IndexFunc(all, fits); i >= 0 {
+		found = all[i]
 	}
-	return c.Settings[i]
+	return found
 }
 
 // writtenAllOver returns the primary keys into which every load writes all over.

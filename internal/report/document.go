@@ -20,27 +20,11 @@ var styleSheet string
 // order. Its texts are plain: each writer escapes them.
 type document struct {
 	Title    string
-	Verdict  verdict
+	Verdict  cell
 	Facts    []fact
 	Sections []section
 }
 
-// tone colors a badge, whose text has the same meaning.
-type tone string
-
-const (
-	toneBad     tone = "bad"
-	toneWarning tone = "warning"
-	toneNote    tone = "note"
-	toneGood    tone = "good"
-)
-
-type verdict struct {
-	Tone tone
-	Text string
-}
-
-// fact is a name and its value.
 type fact struct{ Name, Value string }
 
 type section struct {
@@ -98,9 +82,8 @@ type table struct {
 
 // column has figures, which are set to the right, prose, which may wrap, or names, which may not.
 type column struct {
-	Name    string
-	Figures bool
-	Prose   bool
+	Name           string
+	Figures, Prose bool
 }
 
 // cell is a text, the name of something in the database (Code), or a badge (Tone).
@@ -109,6 +92,16 @@ type cell struct {
 	Code bool
 	Tone tone
 }
+
+// tone colors a badge, whose text has the same meaning.
+type tone string
+
+const (
+	toneBad     tone = "bad"
+	toneWarning tone = "warning"
+	toneNote    tone = "note"
+	toneGood    tone = "good"
+)
 
 // picture is a chart and the same in figures.
 type picture struct {
@@ -170,6 +163,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 }
 
 func writeHTML(w io.Writer, d document) error {
+	var out strings.Builder
 	page, err := template.New("report").Funcs(template.FuncMap{
 		"css": func() template.CSS { return template.CSS(styleSheet) },
 		"svg": func(p *picture) (template.HTML, error) {
@@ -178,14 +172,13 @@ func writeHTML(w io.Writer, d document) error {
 			return template.HTML(drawing.String()), err // chart escapes the texts in it
 		},
 	}).Parse(htmlTemplate)
+	if err == nil {
+		err = page.Execute(&out, d)
+	}
+	if err == nil {
+		_, err = io.WriteString(w, visible(out.String(), "\n\t"))
+	}
 	if err != nil {
-		return fmt.Errorf("parse the report's page: %w", err)
-	}
-	var out strings.Builder
-	if err := page.Execute(&out, d); err != nil {
-		return fmt.Errorf("fill in the report's page: %w", err)
-	}
-	if _, err := io.WriteString(w, visible(out.String(), "\n\t")); err != nil {
 		return fmt.Errorf("write the report as HTML: %w", err)
 	}
 	return nil

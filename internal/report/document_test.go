@@ -26,7 +26,7 @@ func hostileDocument() document {
 	}
 	lines := &code{Label: hostile, Language: "sql", Text: "SELECT 1;\n```\n" + hostile}
 	return document{
-		Title: hostile, Verdict: verdict{toneBad, hostile}, Facts: []fact{{hostile, hostile}},
+		Title: hostile, Verdict: cell{Tone: toneBad, Text: hostile}, Facts: []fact{{hostile, hostile}},
 		Sections: []section{{ID: "a", Title: hostile, Blocks: []block{
 			{Text: hostile}, {List: []string{hostile}}, {Code: lines}, {Table: cells},
 			{Charts: []*picture{{Chart: chart.Chart{Title: hostile, XLabel: hostile, YLabel: hostile, Bars: []chart.Bar{{Name: hostile, Value: 1}}}, Figures: cells}}},

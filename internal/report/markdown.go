@@ -23,65 +23,52 @@ func writeMarkdown(w io.Writer, d document) error {
 	text, err := template.New("report").Funcs(template.FuncMap{
 		"text": escaped, "cell": cell.markdown, "fenced": code.markdown, "rows": (*table).markdown,
 	}).Parse(markdownTemplate)
-	if err != nil {
-		return fmt.Errorf("parse the report's text: %w", err)
+	if err == nil {
+		err = text.Execute(w, d)
 	}
-	if err := text.Execute(w, d); err != nil {
+	if err != nil {
 		return fmt.Errorf("write the report as Markdown: %w", err)
 	}
 	return nil
 }
 
-// markdown fences the code with more backticks than are in it.
 func (c code) markdown() string {
-	text, fence := visible(strings.TrimRight(c.Text, "\n"), "\n\t"), "```"
+	text := visible(strings.TrimRight(c.Text, "\n"), "\n\t")
+	fence := fenceOf(text, "```")
+	return fence + c.Language + "\n" + text + "\n" + fence
+}
+
+// fenceOf returns more backticks than are in the text.
+func fenceOf(text, fence string) string {
 	for strings.Contains(text, fence) {
 		fence += "`"
 	}
-	return fence + c.Language + "\n" + text + "\n" + fence
+	return fence
 }
 
 // markdown pads the cells, so that columns are aligned in a terminal.
 func (t *table) markdown() string {
-	texts := make([][]string, len(t.Rows)+2)
-	widths := make([]int, len(t.Columns))
+	lines := make([]string, 2+len(t.Rows))
 	for i, c := range t.Columns {
-		texts[0] = append(texts[0], escaped(c.Name))
-		widths[i] = 3
-	}
-	for k, row := range t.Rows {
-		for _, c := range row {
-			texts[k+2] = append(texts[k+2], c.markdown())
+		texts := []string{escaped(c.Name), "---"}
+		for _, row := range t.Rows {
+			texts = append(texts, row[i].markdown())
 		}
-	}
-	for _, row := range texts {
-		for i, text := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(text))
+		width := 0
+		for _, text := range texts {
+			width = max(width, utf8.RuneCountInString(text))
 		}
-	}
-	for i, c := range t.Columns {
-		rule := strings.Repeat("-", widths[i])
+		texts[1] = strings.Repeat("-", width)
 		if c.Figures {
-			rule = rule[1:] + ":"
+			texts[1] = texts[1][1:] + ":"
+		} else {
+			width = -width // to the left
 		}
-		texts[1] = append(texts[1], rule)
-	}
-	lines := make([]string, len(texts))
-	for k, row := range texts {
-		for i, text := range row {
-			lines[k] += "| " + t.Columns[i].padded(text, widths[i]) + " "
+		for k, text := range texts {
+			lines[k] += fmt.Sprintf("| %*s ", width, text)
 		}
-		lines[k] += "|"
 	}
-	return strings.Join(lines, "\n")
-}
-
-func (c column) padded(text string, width int) string {
-	room := strings.Repeat(" ", width-utf8.RuneCountInString(text))
-	if c.Figures {
-		return room + text
-	}
-	return text + room
+	return strings.Join(lines, "|\n") + "|"
 }
 
 // markdown returns the cell for a heading or a table. A bar ends a cell of a table inside of backticks too.
@@ -89,10 +76,8 @@ func (c cell) markdown() string {
 	if !c.Code || c.Text == "" || strings.Contains(c.Text, "|") {
 		return escaped(c.Text)
 	}
-	text, fence := visible(c.Text, ""), "`"
-	for strings.Contains(text, fence) {
-		fence += "`"
-	}
+	text := visible(c.Text, "")
+	fence := fenceOf(text, "`")
 	if len(fence) > 1 {
 		text = " " + text + " "
 	}
@@ -102,18 +87,12 @@ func (c cell) markdown() string {
 // escaped returns text without markup. An underscore inside of a word is none.
 func escaped(text string) string {
 	var out strings.Builder
-	before := ' '
-	runes := []rune(visible(text, ""))
-	for i, r := range runes {
-		after := ' '
-		if i+1 < len(runes) {
-			after = runes[i+1]
-		}
-		if isMarkup(r, before, after, i == 0) {
+	runes := []rune(" " + visible(text, "") + " ")
+	for i := 1; i < len(runes)-1; i++ {
+		if isMarkup(runes[i], runes[i-1], runes[i+1], i == 1) {
 			out.WriteByte('\\')
 		}
-		out.WriteRune(r)
-		before = r
+		out.WriteRune(runes[i])
 	}
 	return out.String()
 }

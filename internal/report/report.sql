@@ -3,7 +3,11 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
        current_database()::text AS database, pg_database_size(current_database()) AS bytes,
        pg_postmaster_start_time() AS since,
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()) AS stats_since,
-       pg_is_in_recovery() AS replica;
+       pg_is_in_recovery() AS replica,
+       (SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database()) AS xid_age,
+       -- Of other roles' sessions all but their existence is hidden from others.
+       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_sessions,
+       ARRAY(SELECT extname::text FROM pg_extension) AS extensions;
 
 -- name: migrated
 SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) name;
@@ -95,10 +99,10 @@ FROM pg_settings WHERE name IN (
 ORDER BY name;
 
 -- name: checkpoints_15
-SELECT checkpoints_req, checkpoints_timed, stats_reset FROM pg_stat_bgwriter;
+SELECT checkpoints_req AS requested, checkpoints_timed AS timed FROM pg_stat_bgwriter;
 
 -- name: checkpoints_17
-SELECT num_requested, num_timed, stats_reset FROM pg_stat_checkpointer;
+SELECT num_requested AS requested, num_timed AS timed FROM pg_stat_checkpointer;
 
 -- name: sessions
 SELECT pid, coalesce(application_name, '') AS application, coalesce(state, '') AS state,
@@ -108,17 +112,10 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
   AND xact_start < clock_timestamp() - make_interval(secs => $1)
 ORDER BY xact_start LIMIT 10;
 
--- name: sees_sessions
--- Of other roles' sessions all but their existence is hidden from others.
-SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE');
-
 -- name: slots
 SELECT slot_name::text AS slot, active,
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS bytes
 FROM pg_replication_slots WHERE restart_lsn IS NOT NULL;
-
--- name: transaction_ids
-SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database();
 
 -- name: leftovers
 -- Tables that look like a month of transactions and are none of its partitions.
@@ -127,9 +124,6 @@ FROM pg_class c
 WHERE c.relkind = 'r' AND c.relname LIKE 'transactions\_%' AND NOT c.relispartition AND c.relname <> 'transaction_versions'
   AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass);
 
--- name: has_extension
-SELECT EXISTS (SELECT FROM pg_extension WHERE extname = $1);
-
 -- name: statements
 SELECT left(query, 2000) AS text, calls, total_exec_time AS total, mean_exec_time AS mean, rows
 FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -137,4 +131,4 @@ ORDER BY total_exec_time DESC LIMIT 15;
 
 -- name: density
 -- Of pgstattuple; it reads the whole index.
-SELECT avg_leaf_density, index_size::bigint FROM pgstatindex($1::text);
+SELECT avg_leaf_density AS density, index_size::bigint AS bytes FROM pgstatindex($1::text);

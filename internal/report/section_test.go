@@ -122,12 +122,12 @@ func TestGolden(t *testing.T) {
 func TestVerdict(t *testing.T) {
 	t.Parallel()
 	says := sample().verdict()
-	assert.Equal(t, verdict{toneBad, "1 critical finding, 1 warning and 1 note. First: transaction_keys has no primary key. Not looked at: 1 thing."}, says)
-	assert.Equal(t, verdict{toneNote, "Nothing was ever loaded, so plans and sizes say little. Nothing was found that needs action."}, empty().verdict())
+	assert.Equal(t, cell{Tone: toneBad, Text: "1 critical finding, 1 warning and 1 note. First: transaction_keys has no primary key. Not looked at: 1 thing."}, says)
+	assert.Equal(t, cell{Tone: toneNote, Text: "Nothing was ever loaded, so plans and sizes say little. Nothing was found that needs action."}, empty().verdict())
 	assert.Equal(t, toneGood, (&Report{}).verdict().Tone)
 	assert.Equal(t, toneNote, (&Report{Skipped: []Skip{{"tables", "timeout"}}}).verdict().Tone)
 	noted := &Report{Findings: []Finding{{Severity: Note, Title: "a."}, {Severity: Note, Title: "b"}}}
-	assert.Equal(t, verdict{toneNote, "2 notes. First: a."}, noted.verdict())
+	assert.Equal(t, cell{Tone: toneNote, Text: "2 notes. First: a."}, noted.verdict())
 }
 
 func TestOutcome(t *testing.T) {
