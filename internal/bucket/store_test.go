@@ -135,11 +135,11 @@ func TestAnswerThatStandsStill(t *testing.T) {
 func TestChangeWithinAnAnswer(t *testing.T) {
 	t.Parallel()
 	s := tests3.New(t)
-	s.Put("a.csv", noise(1<<20))
 	for what, change := range map[string]func(){
 		"other content": func() { s.Put("a.csv", noise(2 << 20)[1<<20:]) },
 		"removed":       func() { s.Remove("a.csv") },
 	} {
+		s.Put("a.csv", noise(1<<20))
 		var calls atomic.Int32
 		p := s.Proxy(func(*http.Request) tests3.Fault {
 			if calls.Add(1) > 1 {
