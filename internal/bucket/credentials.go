@@ -104,7 +104,6 @@ type assumedRole struct {
 	base *credentials.Credentials
 }
 
-// RetrieveWithCredContext assumes the role.
 func (r *assumedRole) RetrieveWithCredContext(c *credentials.CredContext) (credentials.Value, error) {
 	value, err := r.base.GetWithContext(c)
 	if err != nil {

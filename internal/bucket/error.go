@@ -40,12 +40,10 @@ type storeError struct {
 	err      error
 }
 
-// Error names the object or folder and the reason.
 func (e *storeError) Error() string {
 	return fmt.Sprintf("%s: %s (%s)", e.location, e.kind, redacted(e.err))
 }
 
-// Unwrap is what kind of answer it was, and the store's own error.
 func (e *storeError) Unwrap() []error { return []error{e.kind, e.err} }
 
 // Permanent reports whether a store has answered, and not as one that may answer otherwise
@@ -97,8 +95,6 @@ func Redact(err error) error {
 
 type redactedError struct{ error }
 
-// Error is the text that may be shown.
 func (e redactedError) Error() string { return redacted(e.error) }
 
-// Unwrap is the error itself.
 func (e redactedError) Unwrap() error { return e.error }

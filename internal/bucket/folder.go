@@ -15,12 +15,10 @@ import (
 // folder is a target on this machine: its absolute path.
 type folder string
 
-// String is the path.
 func (f folder) String() string { return string(f) }
 
 func (f folder) path(name string) string { return filepath.Join(string(f), filepath.FromSlash(name)) }
 
-// List lists the files below.
 func (f folder) List(_ context.Context, prefix string) (map[string]int64, error) {
 	files := map[string]int64{}
 	err := fs.WalkDir(os.DirFS(string(f)), ".", func(name string, d fs.DirEntry, err error) error {
@@ -40,12 +38,10 @@ func (f folder) List(_ context.Context, prefix string) (map[string]int64, error)
 	return files, err
 }
 
-// Open opens a file.
 func (f folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	return os.Open(f.path(name))
 }
 
-// Remove removes a file.
 func (f folder) Remove(_ context.Context, name string) error { return os.Remove(f.path(name)) }
 
 // Create begins a file, with a temporary one next to it, so that it can be renamed,

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,17 +21,12 @@ const (
 	schemeFile  = "file"
 )
 
-// parameters may follow the ? of a URL.
-func parameters(scheme string) []string {
-	switch scheme {
-	case schemeS3:
-		return []string{"region", "endpoint", "use_path_style", "profile", "role", "anonymous", "ssetype", "kmskeyid"}
-	case schemeGS:
-		return []string{"anonymous"}
-	case schemeAzure:
-		return []string{"storage_account", "domain", "protocol", "cdn", "localemu"}
-	}
-	return nil
+// parameters may follow the ? of a URL, by its scheme.
+var parameters = map[string][]string{
+	schemeS3:    {"region", "endpoint", "use_path_style", "profile", "role", "anonymous", "ssetype", "kmskeyid"},
+	schemeGS:    {"anonymous"},
+	schemeAzure: {"storage_account", "domain", "protocol", "cdn", "localemu"},
+	schemeFile:  nil,
 }
 
 // maxKey is the longest key that stores take, in bytes.
@@ -80,10 +76,10 @@ func Parse(text string) (Location, error) {
 
 // check says what is wrong with a URL, in words that follow its name.
 func (l Location) check() error {
-	schemes := []string{schemeS3, schemeGS, schemeAzure, schemeFile}
+	known, ok := parameters[l.scheme]
 	switch {
-	case !slices.Contains(schemes, l.scheme):
-		return fmt.Errorf("has not one of the schemes %s://", strings.Join(schemes, "://, "))
+	case !ok:
+		return errors.New("has not one of the schemes s3://, gs://, azblob://, file://")
 	case l.scheme == schemeFile && l.bucket != "":
 		return errors.New("is no file: its URL begins with three slashes, file:///")
 	case l.scheme == schemeFile:
@@ -96,23 +92,14 @@ func (l Location) check() error {
 	case len(l.key) > maxKey || !utf8.ValidString(l.key):
 		return fmt.Errorf("has a key that no store has; want UTF-8 of at most %d bytes", maxKey)
 	}
-	return l.checkQuery()
-}
-
-func (l Location) checkQuery() error {
 	values, err := url.ParseQuery(l.query)
 	if err != nil {
 		return errors.New("has parameters that cannot be read")
 	}
-	known := parameters(l.scheme)
 	for name := range values {
-		if slices.Contains(known, name) {
-			continue
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("has the parameter %q, want %s", name, cmp.Or(strings.Join(known, ", "), "none"))
 		}
-		if len(known) == 0 {
-			return fmt.Errorf("has the parameter %q, want none", name)
-		}
-		return fmt.Errorf("has the parameter %q, want %s", name, strings.Join(known, ", "))
 	}
 	return nil
 }

@@ -137,17 +137,22 @@ func (s *Stores) List(ctx context.Context, folder Location, want func(name strin
 }
 
 func (s *Stores) list(ctx context.Context, l Location, shallow bool, found func(key string, size int64)) error {
-	r, err := s.request(ctx, l, silence)
-	if err != nil {
-		return err
-	}
-	defer r.cancel(nil)
-	return r.do(func() error {
+	return s.ask(ctx, l, func(r *request) error {
 		return r.store.list(r.ctx, l.key, shallow, func(key string, size int64) {
 			r.alive()
 			found(key, size)
 		})
 	})
+}
+
+// ask makes one request of a store.
+func (s *Stores) ask(ctx context.Context, l Location, do func(*request) error) error {
+	r, err := s.request(ctx, l, silence)
+	if err != nil {
+		return err
+	}
+	defer r.cancel(nil)
+	return r.do(func() error { return do(r) })
 }
 
 // request is something asked of a store, which is given up when the store is silent.

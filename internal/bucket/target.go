@@ -74,7 +74,6 @@ type prefix struct {
 	Location
 }
 
-// List lists the objects below.
 func (p prefix) List(ctx context.Context, below string) (map[string]int64, error) {
 	objects := map[string]int64{}
 	err := p.stores.list(ctx, p.Join(below), false, func(key string, size int64) {
@@ -83,12 +82,10 @@ func (p prefix) List(ctx context.Context, below string) (map[string]int64, error
 	return objects, err
 }
 
-// Open opens an object.
 func (p prefix) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	return p.stores.Read(ctx, p.Join(name))
 }
 
-// Create begins an object.
 func (p prefix) Create(ctx context.Context, name string) (io.WriteCloser, error) {
 	kind := mime.TypeByExtension(filepath.Ext(name))
 	if filepath.Ext(name) == ".parquet" {
@@ -110,14 +107,9 @@ func (p prefix) Create(ctx context.Context, name string) (io.WriteCloser, error)
 	return u, nil
 }
 
-// Remove removes an object.
 func (p prefix) Remove(ctx context.Context, name string) error {
-	r, err := p.stores.request(ctx, p.Join(name), silence)
-	if err != nil {
-		return err
-	}
-	defer r.cancel(nil)
-	return r.do(func() error { return r.store.remove(r.ctx, r.location.key) })
+	l := p.Join(name)
+	return p.stores.ask(ctx, l, func(r *request) error { return r.store.remove(r.ctx, l.key) })
 }
 
 // upload is an object that is written, and given up when the store is silent.
@@ -126,7 +118,6 @@ type upload struct {
 	to io.WriteCloser
 }
 
-// Write writes on.
 func (u *upload) Write(b []byte) (n int, err error) {
 	err = u.do(func() (err error) {
 		n, err = u.to.Write(b)
@@ -135,7 +126,6 @@ func (u *upload) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Close has the object appear.
 func (u *upload) Close() error {
 	defer u.cancel(nil)
 	return u.do(u.to.Close)

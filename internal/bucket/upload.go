@@ -37,7 +37,6 @@ func (s *s3Store) create(ctx context.Context, key, contentType string) (io.Write
 	return &s3Upload{s3Store: s, ctx: ctx, key: key, options: minio.PutObjectOptions{ContentType: contentType, ServerSideEncryption: s.sse}}, nil
 }
 
-// Write takes more of the object.
 func (u *s3Upload) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		if len(u.filling) == partSize {
@@ -103,45 +102,30 @@ func (u *s3Upload) Close() error {
 // library's next attempt reads the same one from the start.
 type rereadable struct{ http.RoundTripper }
 
-// RoundTrip sends a request.
 func (t rereadable) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return t.RoundTripper.RoundTrip(r)
 	}
-	body := &requestBody{ReadCloser: r.Body, closed: make(chan struct{})}
+	closed := make(chan struct{})  // once net/http does not read any more, also after an error
 	r = r.WithContext(r.Context()) // a copy
-	r.Body = body
+	r.Body = body{r.Body, sync.OnceFunc(func() { close(closed) })}
 	response, err := t.RoundTripper.RoundTrip(r)
 	if err != nil {
-		<-body.closed
+		<-closed
 		return nil, err
 	}
-	response.Body = &responseBody{response.Body, body.closed}
+	response.Body = body{response.Body, func() { <-closed }} // closing it also ends the sending
 	return response, nil
 }
 
-type requestBody struct {
+type body struct {
 	io.ReadCloser
-	once   sync.Once
-	closed chan struct{}
+	closed func()
 }
 
-// Close is called by net/http once it does not read any more, also after an error.
-func (b *requestBody) Close() error {
-	defer b.once.Do(func() { close(b.closed) })
+func (b body) Close() error {
+	defer b.closed()
 	return b.ReadCloser.Close()
-}
-
-type responseBody struct {
-	io.ReadCloser
-	sent chan struct{}
-}
-
-// Close also ends the sending of the request.
-func (b *responseBody) Close() error {
-	err := b.ReadCloser.Close()
-	<-b.sent
-	return err
 }
 
 func checksum(content []byte) string {
