@@ -16,11 +16,9 @@ type Config struct {
 	BinDir string
 	// DownloadURL is the repository to download from. Default: the library's.
 	DownloadURL string
-	// Settings are additional server parameters, for tests. Like TCP, they apply
-	// only if this call starts the server.
+	// Settings are additional server parameters, for tests. They apply only if this
+	// call starts the server.
 	Settings map[string]string
-	// TCP selects a free port of the loopback interface instead of a Unix socket.
-	TCP bool
 	// Logger receives messages about waits and downloads. Default: discard.
 	Logger *slog.Logger
 

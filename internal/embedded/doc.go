@@ -29,7 +29,6 @@
 // data checksums are enabled. The server listens only on a Unix socket and requires
 // a password. If the path of DIR is too long for a socket or contains a comma, the
 // socket is in a short folder below the system's temporary folder. If that is not
-// possible either, or if [Config.TCP] is set, the server listens on a free port of
-// the loopback interface. The server has its own session, so Ctrl-C reaches only
+// possible either, the server listens on a free port of the loopback interface. The server has its own session, so Ctrl-C reaches only
 // Tally, which then stops it with a fast shutdown.
 package embedded

@@ -150,15 +150,6 @@ func (o owner) mkdir(dir string) error {
 	return failed("create the folder", dir, err)
 }
 
-// writeSecret writes a file that only the server's user can read.
-func (o owner) writeSecret(path, secret string) error {
-	err := os.WriteFile(path, []byte(secret+"\n"), 0o600)
-	if err == nil {
-		err = o.chown(path)
-	}
-	return failed("write", path, err)
-}
-
 func (o owner) chown(path string) error {
 	if o.credential == nil {
 		return nil
