@@ -28,8 +28,8 @@ type document struct {
 type fact struct{ Name, Value string }
 
 type section struct {
-	ID, Title string
-	Blocks    []block
+	ID, Title, None string // None is the text of a section without blocks
+	Blocks          []block
 }
 
 // block is one of its fields, the others being empty.
@@ -140,26 +140,14 @@ func (t *table) add(cells ...any) {
 	t.Rows = append(t.Rows, row)
 }
 
-// blocks returns the table, or nothing if it has no rows.
-func (t *table) blocks() []block {
-	if len(t.Rows) == 0 {
-		return nil
-	}
-	return []block{{Table: t}}
-}
-
-// folded hides the table behind its number of rows.
-func (t *table) folded(one, many string) []block {
-	if len(t.Rows) == 0 {
-		return nil
-	}
-	return []block{{Fold: &fold{Summary: cell{Text: plural(len(t.Rows), one, many)}, Blocks: t.blocks()}}}
-}
-
 // WriteHTML writes the report as one file that needs neither a network nor a script, and that follows the reader's colors and
 // width. All texts are escaped.
 func WriteHTML(w io.Writer, r *Report) error {
-	return writeHTML(w, layOut(r))
+	d, err := layOut(r)
+	if err != nil {
+		return fmt.Errorf("lay out the report: %w", err)
+	}
+	return writeHTML(w, d)
 }
 
 func writeHTML(w io.Writer, d document) error {

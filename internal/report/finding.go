@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"text/template"
-	"time"
 
 	"github.com/opentax/tally/internal/sqlfile"
 )
@@ -50,10 +49,7 @@ func (c *collector) find(kind string, s Severity, weight float64, subject string
 }
 
 func filledIn(words string, about facts) (string, error) {
-	t, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
-		"count": count[int64], "rows": func(n float64) string { return count(max(n, 0)) }, "size": size, "share": share, "when": when, "day": day,
-		"month": func(t time.Time) string { return t.Format("2006-01") }, "took": func(s float64) string { return took(seconds(s)) },
-	}).Parse(words)
+	t, err := template.New("").Option("missingkey=error").Funcs(units()).Parse(words)
 	if err != nil {
 		return "", err
 	}

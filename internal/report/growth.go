@@ -193,7 +193,7 @@ const (
 	maxBarName  = 28
 )
 
-func (r *Report) growthBlocks() (blocks []block) {
+func (r *Report) growth() (blocks []block) {
 	var charts []*picture
 	if len(r.Nights) > 1 {
 		charts = append(charts, r.nightChart())
@@ -210,7 +210,7 @@ func (r *Report) growthBlocks() (blocks []block) {
 	case 1:
 		blocks = append(blocks, block{Table: r.nightTable()}, paragraph("One night is too few to see growth."))
 	}
-	return append(blocks, r.forecastTable().blocks()...)
+	return blocks
 }
 
 // nightChart shows each night at its date, so that a missed night is a gap.
@@ -254,13 +254,8 @@ func (r *Report) sizeChart() *picture {
 	if len(tables) == 0 || tables[0].Bytes <= 0 {
 		return nil
 	}
-	unit, per := "KiB", 1024.0
-	for _, larger := range []string{"MiB", "GiB", "TiB"} {
-		if float64(tables[0].Bytes) < per*1024 {
-			break
-		}
-		unit, per = larger, per*1024
-	}
+	largest, unit := scaled(float64(tables[0].Bytes)/1024, 1024, "KiB", "MiB", "GiB", "TiB")
+	per := float64(tables[0].Bytes) / largest
 	c := chart.Chart{Title: "Size by table, indexes included", XLabel: unit, YLabel: "table", Width: chartWidth}
 	t := newTable("Size by table, partitions and indexes included", "table", ">rows, estimated", ">size", ">bytes a row", ">growth a night")
 	for i, g := range tables {
@@ -277,17 +272,4 @@ func (r *Report) sizeChart() *picture {
 		t.add(named(g.Table), estimate(float64(g.Rows)), size(g.Bytes), row, night)
 	}
 	return &picture{Chart: c, Figures: t}
-}
-
-func (r *Report) forecastTable() *table {
-	t := newTable("Limits, and the day on which each is met if nights go on as they have",
-		"~limit", ">~now", ">at", ">day", "~how this was computed")
-	for _, f := range r.Forecasts {
-		on := "–" // the last column has the reason
-		if f.Day != nil {
-			on = day(*f.Day)
-		}
-		t.add(f.Limit, f.Now, f.At, on, f.Why)
-	}
-	return t
 }

@@ -16,7 +16,11 @@ var markdownTemplate string
 // WriteMarkdown writes the content of [WriteHTML] in the same order, with charts as figures, so that it reads well in a
 // terminal too. All texts are escaped; control characters, which a terminal would obey, are replaced.
 func WriteMarkdown(w io.Writer, r *Report) error {
-	return writeMarkdown(w, layOut(r))
+	d, err := layOut(r)
+	if err != nil {
+		return fmt.Errorf("lay out the report: %w", err)
+	}
+	return writeMarkdown(w, d)
 }
 
 func writeMarkdown(w io.Writer, d document) error {

@@ -124,26 +124,11 @@ func (q Query) pages() string {
 	return count(q.Buffers)
 }
 
-func (r *Report) queryBlocks() []block {
-	if len(r.Queries) == 0 {
-		return nil
+func (q Query) planning() string {
+	if q.Skipped != "" || q.Planning == 0 {
+		return "–"
 	}
-	t := newTable("Tally's statements on this data", "statement", "plan", ">planning", ">execution", ">pages touched", "~used by")
-	blocks := []block{
-		paragraph("Proven: its plan on this data is as expected. Denied: it is not. Not checked: nothing is expected of it. " +
-			"A statement that writes is planned and never executed. A page is 8 KiB."),
-		{Table: t},
-		paragraph("Each with its plan, which explain.dalibo.com takes as it is:"),
-	}
-	for _, q := range r.Queries {
-		planning := "–"
-		if q.Skipped == "" && q.Planning > 0 {
-			planning = milliseconds(q.Planning)
-		}
-		t.add(named(q.Name), q.outcome(), planning, q.time(), q.pages(), q.Purpose)
-		blocks = append(blocks, block{Fold: q.fold()})
-	}
-	return blocks
+	return milliseconds(q.Planning)
 }
 
 func (q Query) fold() *fold {

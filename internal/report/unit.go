@@ -5,8 +5,19 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 )
+
+// units are the functions by which templates write figures.
+func units() template.FuncMap {
+	return template.FuncMap{
+		"count": count[int64], "rank": func(i int) string { return count(i + 1) }, "rows": func(n float64) string { return count(max(n, 0)) },
+		"estimate": estimate, "grouped": grouped, "size": size, "share": share, "when": when, "day": day, "moment": moment, "date": date,
+		"month": func(t time.Time) string { return t.Format("2006-01") }, "took": func(s float64) string { return took(seconds(s)) },
+		"ms": milliseconds,
+	}
+}
 
 // count writes a number with commas between its thousands.
 func count[N ~int | ~int64 | ~float64](n N) string { return grouped(strconv.FormatInt(int64(n), 10)) }
@@ -41,32 +52,30 @@ func brief(rows float64) string {
 	if rows < 0 {
 		return "?"
 	}
-	unit, decimals := "", 0
-	for _, larger := range []string{"k", "M", "G"} {
-		if rows < 999.5 {
-			break
-		}
-		rows, unit = rows/1000, larger
-	}
-	if unit != "" && rows < 9.95 {
+	x, unit := scaled(rows, 1000, "", "k", "M", "G")
+	decimals := 0
+	if unit != "" && x < 9.95 {
 		decimals = 1
 	}
-	return strconv.FormatFloat(rows, 'f', decimals, 64) + unit
+	return strconv.FormatFloat(x, 'f', decimals, 64) + unit
 }
 
 // size writes bytes in the unit in which they have one to four digits.
 func size(bytes int64) string {
-	x, unit, decimals := float64(bytes), "B", 1
-	for _, larger := range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
-		if math.Abs(x) < 1024 {
-			break
-		}
-		x, unit = x/1024, larger
-	}
+	x, unit := scaled(float64(bytes), 1024, "B", "KiB", "MiB", "GiB", "TiB", "PiB")
+	decimals := 1
 	if unit == "B" || math.Abs(x) >= 100 {
 		decimals = 0
 	}
 	return strings.Replace(strconv.FormatFloat(x, 'f', decimals, 64), "-", "−", 1) + " " + unit
+}
+
+// scaled divides by the base until the number, rounded, is below it or has the last unit.
+func scaled(x, base float64, units ...string) (float64, string) {
+	for len(units) > 1 && math.Abs(x) >= base-0.5 {
+		x, units = x/base, units[1:]
+	}
+	return x, units[0]
 }
 
 // took writes a duration with two or three significant digits, and in days where there are days.
@@ -134,6 +143,13 @@ func when(t *time.Time) string {
 }
 
 func day(t time.Time) string { return t.Format(time.DateOnly) }
+
+func date(t *time.Time) string {
+	if t == nil {
+		return "–"
+	}
+	return day(*t)
+}
 
 func plural[N ~int | ~int64](n N, one, many string) string {
 	if n == 1 {
