@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
 // Conditions are a request's preconditions (RFC 9110, section 13). huma's conditional package
@@ -23,20 +24,22 @@ const maxCondition = 4096
 
 // Resolve joins the lines of a header; huma reads only the first.
 func (c *Conditions) Resolve(ctx huma.Context) (errs []error) {
-	if c.IfMatch == "" && c.IfNoneMatch == "" {
-		return nil
-	}
-	lines := map[string][]string{}
-	ctx.EachHeader(func(name, value string) { lines[name] = append(lines[name], value) })
-	join := func(name string) string {
-		condition := strings.Join(lines[name], ",")
+	r, _ := humago.Unwrap(ctx)
+	*c = conditionsOf(r.Header)
+	for name, condition := range map[string]string{"If-Match": c.IfMatch, "If-None-Match": c.IfNoneMatch} {
 		if utf8.RuneCountInString(condition) > maxCondition {
 			errs = append(errs, &huma.ErrorDetail{Location: "header." + name})
 		}
-		return condition
 	}
-	c.IfMatch, c.IfNoneMatch = join("If-Match"), join("If-None-Match")
 	return errs
+}
+
+// conditionsOf reads the conditions past huma, too.
+func conditionsOf(header http.Header) Conditions {
+	return Conditions{
+		IfMatch: strings.Join(header["If-Match"], ","), IfNoneMatch: strings.Join(header["If-None-Match"], ","),
+		IfModifiedSince: header.Get("If-Modified-Since"), IfUnmodifiedSince: header.Get("If-Unmodified-Since"),
+	}
 }
 
 // bounded reports whether all conditions are certainly within their limit.

@@ -107,7 +107,7 @@ func ExamplePage() {
 	defer server.Close()
 
 	for path := "/transactions/1633?limit=2"; path != ""; {
-		var page api.Page[api.Transaction]
+		var page api.Page[summaries.Transaction]
 		if err := get(server, path, &page); err != nil {
 			fmt.Println(err)
 			return

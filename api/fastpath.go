@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"strings"
+
 	"sync"
 	"time"
 )
@@ -36,25 +36,14 @@ func (s *service) fastSummary(slow http.HandlerFunc) http.HandlerFunc {
 		}
 		ctx := &deadlineContext{Context: r.Context(), at: time.Now().Add(s.RequestTimeout)}
 		defer ctx.end()
-		answer, err := answerSummary(ctx, s.Summaries.Get, int32(user), conditions)
+		sum, err := s.Summaries.Get(ctx, int32(user))
+		answer, err := answerSummary(sum, err, conditions)
 		if err != nil {
 			s.problemOf(ctx, err).withRequestID(requestID(ctx)).write(w)
 			return
 		}
 		answer.write(w)
 	}
-}
-
-// conditionsOf reads the headers as huma and Resolve do.
-func conditionsOf(header http.Header) Conditions {
-	c := Conditions{
-		IfMatch: header.Get("If-Match"), IfNoneMatch: header.Get("If-None-Match"),
-		IfModifiedSince: header.Get("If-Modified-Since"), IfUnmodifiedSince: header.Get("If-Unmodified-Since"),
-	}
-	if c.IfMatch != "" || c.IfNoneMatch != "" {
-		c.IfMatch, c.IfNoneMatch = strings.Join(header["If-Match"], ","), strings.Join(header["If-None-Match"], ",")
-	}
-	return c
 }
 
 // deadlineContext is a context with a deadline whose timer starts with the first wait for it: a

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,7 +122,7 @@ func told(w *httptest.ResponseRecorder) string {
 
 func TestSummaryIsRenderedOnceWhileItIsKept(t *testing.T) {
 	t.Parallel()
-	memo := new(summaries.Memo)
+	memo := new(atomic.Value)
 	h := newHandler(t, withSummaries(func(ctx context.Context, userID int32) (summaries.Summary, error) {
 		s, err := contractSummary(ctx, userID)
 		s.Memo = memo

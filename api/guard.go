@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -10,13 +9,19 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
 // guard runs before each operation: it rejects what no operation should see, and sets the
 // operation's deadline.
 func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
-	address := ctx.URL()
-	query, errs := readQuery(ctx.Operation(), address.RawQuery)
+	r, w := humago.Unwrap(ctx)
+	query, errs := readQuery(ctx.Operation(), r.URL.RawQuery)
+	for _, p := range ctx.Operation().Parameters {
+		if p.In == "path" && !canonical(r.PathValue(p.Name)) { // a resource has one address
+			errs = append(errs, ProblemError{Location: "path." + p.Name, Message: expected(p.Schema)})
+		}
+	}
 	var p *Problem
 	switch {
 	case !acceptsJSON(ctx.Header("Accept")):
@@ -25,7 +30,7 @@ func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
 		p = invalid(errs...)
 	}
 	if p != nil {
-		p.withRequestID(requestID(ctx.Context())).write(contextWriter{ctx, make(http.Header)})
+		p.withRequestID(requestID(ctx.Context())).write(w)
 		return
 	}
 	deadline := &deadlineContext{Context: ctx.Context(), at: time.Now().Add(s.RequestTimeout)}
@@ -57,27 +62,8 @@ func (c operationContext) Header(name string) string {
 // client may repeat the name, separate by commas, or both.
 func (c operationContext) Query(name string) string { return strings.Join(c.query[name], ",") }
 
-// Unwrap is how adapters find their own context again.
+// Unwrap is how the adapter finds its own context again.
 func (c operationContext) Unwrap() huma.Context { return c.humaContext }
-
-// contextWriter is a huma.Context as an [http.ResponseWriter].
-type contextWriter struct {
-	ctx    huma.Context
-	header http.Header
-}
-
-func (w contextWriter) Header() http.Header { return w.header }
-
-func (w contextWriter) WriteHeader(status int) {
-	for name, values := range w.header {
-		w.ctx.SetHeader(name, strings.Join(values, ", "))
-	}
-	w.ctx.SetStatus(status)
-}
-
-func (w contextWriter) Write(b []byte) (int, error) {
-	return w.ctx.BodyWriter().Write(b)
-}
 
 // readQuery finds parameters that are unknown, repeated without being lists, or malformed. An
 // unknown one is an error: a client that misspells a filter must not get an unfiltered answer.

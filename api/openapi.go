@@ -240,28 +240,21 @@ func exampleOf(k kind) *huma.Example {
 	return &huma.Example{Summary: k.title, Value: p.withRequestID(exampleRequestID)}
 }
 
-// rendering is the document in one of its forms.
-type rendering struct {
-	path, contentType string
-	write             func() ([]byte, error)
-	body              []byte
-}
-
-// renderDocument writes the document in OpenAPI 3.1 and, for tools that do not read that yet,
-// in 3.0.
-func renderDocument(document *huma.OpenAPI) ([]rendering, error) {
-	all := []rendering{
-		{path: documentPath + ".json", contentType: jsonContentType, write: document.MarshalJSON},
-		{path: documentPath + ".yaml", contentType: "application/yaml", write: document.YAML},
-		{path: documentPath + "-3.0.json", contentType: jsonContentType, write: downgraded(document.Downgrade)},
-		{path: documentPath + "-3.0.yaml", contentType: "application/yaml", write: downgraded(document.DowngradeYAML)},
-	}
-	for i, r := range all {
-		body, err := r.write()
+// renderDocument writes the document, by path, in OpenAPI 3.1 and, for tools that do not read
+// that yet, in 3.0.
+func renderDocument(document *huma.OpenAPI) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for path, write := range map[string]func() ([]byte, error){
+		documentPath + ".json":     document.MarshalJSON,
+		documentPath + ".yaml":     document.YAML,
+		documentPath + "-3.0.json": downgraded(document.Downgrade),
+		documentPath + "-3.0.yaml": downgraded(document.DowngradeYAML),
+	} {
+		body, err := write()
 		if err != nil {
-			return nil, fmt.Errorf("render %s: %w", r.path, err)
+			return nil, fmt.Errorf("render %s: %w", path, err)
 		}
-		all[i].body = append(bytes.TrimSuffix(body, []byte("\n")), '\n')
+		all[path] = append(bytes.TrimSuffix(body, []byte("\n")), '\n')
 	}
 	return all, nil
 }
@@ -279,8 +272,8 @@ func downgraded(write func() ([]byte, error)) func() ([]byte, error) {
 
 func mountDocument(mux *http.ServeMux, document *huma.OpenAPI) error {
 	all, err := renderDocument(document)
-	for _, r := range all {
-		mux.Handle("GET "+r.path, constant(r.contentType, r.body))
+	for path, body := range all {
+		mux.Handle("GET "+path, constant("application/"+path[len(path)-len("json"):], body))
 	}
 	return err
 }

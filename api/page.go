@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/danielgtaylor/huma/v2"
+	"github.com/opentax/tally/internal/civil"
 )
 
 const (
@@ -61,15 +61,7 @@ func (l list) start() (position, error) {
 	if l.Cursor == "" {
 		return position{}, nil
 	}
-	p, err := parseCursor(l.name(), l.Cursor)
-	if err != nil {
-		return position{}, badCursor()
-	}
-	return p, nil
-}
-
-func badCursor() *Problem {
-	return invalid(ProblemError{Location: "query.cursor", Message: cursorMessage})
+	return parseCursor(l.name(), l.Cursor)
 }
 
 // next returns the cursor and the Link header of the page after p.
@@ -94,10 +86,7 @@ func listPage[T any](l list, read func(after position, limit int) ([]T, error), 
 }
 
 func newPage[T any](l list, rows []T, more bool, key func(T) position) *pageOutput[T] {
-	out := &pageOutput[T]{Body: Page[T]{Items: rows}}
-	if rows == nil {
-		out.Body.Items = []T{}
-	}
+	out := &pageOutput[T]{Body: Page[T]{Items: append([]T{}, rows...)}}
 	if more {
 		out.Body.NextCursor, out.Link = l.next(key(rows[len(rows)-1]))
 	}
@@ -106,6 +95,15 @@ func newPage[T any](l list, rows []T, more bool, key func(T) position) *pageOutp
 
 // position is the key of a page's last item, in one or two parts.
 type position struct{ first, second int64 }
+
+// day is the day of a position whose first part is one. A cursor can be forged, and must not
+// cause an error in the database.
+func (p position) day() (civil.Date, error) {
+	if p.first < int64(civil.Min) || p.first > int64(civil.Max) {
+		return 0, errCursor
+	}
+	return civil.Date(p.first), nil
+}
 
 // cursor encodes the position for clients: opaque, versioned, and bound to its list by a
 // checksum over the list's name. The checksum catches truncation, typing errors and other
@@ -140,14 +138,4 @@ func parseCursor(list, text string) (position, error) {
 		return position{}, errCursor
 	}
 	return p, nil
-}
-
-// canonicalInteger rejects the spellings of an integer in the path that strconv reads besides
-// the usual one ("+5", "007"), so that a resource has one address. huma has rejected the rest.
-func canonicalInteger(ctx huma.Context, name string) []error {
-	raw := ctx.Param(name)
-	if n, err := strconv.ParseInt(raw, 10, 64); err == nil && strconv.FormatInt(n, 10) != raw {
-		return []error{&huma.ErrorDetail{Location: "path." + name}}
-	}
-	return nil
 }

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -34,9 +32,6 @@ type RunPath struct {
 	ID int64 `path:"id" minimum:"1" example:"7" doc:"The run's id."`
 }
 
-// Resolve is called by huma once the path has been read.
-func (RunPath) Resolve(ctx huma.Context) []error { return canonicalInteger(ctx, "id") }
-
 // RunRequest requests a run.
 type RunRequest struct {
 	LogicalDate Day `json:"logical_date,omitempty" example:"2024-01-31" doc:"The logical date of the run. Default: the day that has just ended in the schedule's time zone."`
@@ -50,8 +45,6 @@ type RunListInput struct {
 }
 
 type (
-	runsInput    struct{ PageQuery }
-	getRunInput  struct{ RunPath }
 	runOutput    struct{ Body ledger.Run }
 	rejectsInput struct {
 		RunListInput
@@ -100,13 +93,13 @@ func (s *service) requestRun(ctx context.Context, in *requestRunInput) (*request
 	return out, nil
 }
 
-func (s *service) listRuns(ctx context.Context, in *runsInput) (*pageOutput[ledger.Run], error) {
-	return listPage(list{PageQuery: in.PageQuery, path: "runs"}, func(after position, limit int) ([]ledger.Run, error) {
+func (s *service) listRuns(ctx context.Context, in *PageQuery) (*pageOutput[ledger.Run], error) {
+	return listPage(list{PageQuery: *in, path: "runs"}, func(after position, limit int) ([]ledger.Run, error) {
 		return s.Runs.Runs(ctx, after.first, limit)
 	}, func(r ledger.Run) position { return position{first: r.ID} })
 }
 
-func (s *service) getRun(ctx context.Context, in *getRunInput) (*runOutput, error) {
+func (s *service) getRun(ctx context.Context, in *RunPath) (*runOutput, error) {
 	run, err := s.Runs.Run(ctx, in.ID)
 	return &runOutput{run}, err
 }

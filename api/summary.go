@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/summaries"
@@ -36,9 +37,6 @@ var (
 type UserPath struct {
 	UserID int32 `path:"user_id" minimum:"1" maximum:"2147483647" example:"123" doc:"The user's id."`
 }
-
-// Resolve is called by huma once the path has been read.
-func (UserPath) Resolve(ctx huma.Context) []error { return canonicalInteger(ctx, "user_id") }
 
 // Summary is the contract's answer: these four keys, in this order.
 type Summary struct {
@@ -130,25 +128,24 @@ func withSummaryResponses(api huma.API, op huma.Operation) huma.Operation {
 	return op
 }
 
-type lookUp func(ctx context.Context, userID int32) (summaries.Summary, error)
-
 func (s *service) summary(ctx context.Context, in *summaryInput) (*huma.StreamResponse, error) {
 	days, err := in.days()
 	if err != nil {
 		return nil, err
 	}
-	get := s.Summaries.Get
-	if in.RangeQuery != (RangeQuery{}) {
-		get = func(ctx context.Context, userID int32) (summaries.Summary, error) {
-			return s.Summaries.Range(ctx, userID, days)
-		}
+	var sum summaries.Summary
+	if in.RangeQuery == (RangeQuery{}) {
+		sum, err = s.Summaries.Get(ctx, in.UserID)
+	} else {
+		sum, err = s.Summaries.Range(ctx, in.UserID, days)
 	}
-	answer, err := answerSummary(ctx, get, in.UserID, in.Conditions)
+	answer, err := answerSummary(sum, err, in.Conditions)
 	if err != nil {
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		answer.write(contextWriter{ctx, make(http.Header)})
+		_, w := humago.Unwrap(ctx)
+		answer.write(w)
 	}}, nil
 }
 
@@ -160,8 +157,8 @@ type summaryAnswer struct {
 	dated  bool // whether it has a Last-Modified
 }
 
-func answerSummary(ctx context.Context, get lookUp, userID int32, conditions Conditions) (answer summaryAnswer, err error) {
-	sum, err := get(ctx, userID)
+// answerSummary is the response with a summary that was looked up, or with the error of that.
+func answerSummary(sum summaries.Summary, err error, conditions Conditions) (answer summaryAnswer, _ error) {
 	if err != nil {
 		return answer, err
 	}
@@ -205,6 +202,9 @@ type renderedSummary struct {
 
 // render renders a summary, once while it is cached.
 func render(sum summaries.Summary) *renderedSummary {
+	if sum.Memo == nil {
+		return newRenderedSummary(sum)
+	}
 	r, ok := sum.Memo.Load().(*renderedSummary)
 	if !ok {
 		r = newRenderedSummary(sum)

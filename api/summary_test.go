@@ -10,6 +10,7 @@ import (
 
 	"github.com/opentax/tally/internal/money"
 
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/danielgtaylor/huma/v2/humatest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,7 @@ func TestSummaryContract(t *testing.T) {
 
 func TestSummaryOnHumatest(t *testing.T) {
 	t.Parallel()
-	_, operations := humatest.New(t, humaConfig())
+	operations := humatest.Wrap(t, humago.New(http.NewServeMux(), humaConfig()))
 	newService(withSummaries(contractSummary)).register(operations)
 	assert.Equal(t, contractBody, operations.Get("/transactions/123/summary").Body.String())
 	assert.Equal(t, http.StatusNotFound, operations.Get("/transactions/124/summary").Code)

@@ -8,7 +8,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/opentax/tally/internal/civil"
-	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -28,13 +27,6 @@ type Summaries interface {
 	Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error)
 	// Totals returns totals by day or month, in chronological order.
 	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
-}
-
-// Total is the count and sum of a day or month with transactions.
-type Total struct {
-	Start        civil.Date `json:"start" doc:"The day, or the first day of the month."`
-	Transactions int64      `json:"total_transactions" minimum:"1" example:"50" doc:"The number of its transactions."`
-	Amount       money.Sum  `json:"total_amount" doc:"The exact sum of the amounts."`
 }
 
 // RangeQuery is a range of days. It is exported because huma skips unexported embedded types.
@@ -97,19 +89,17 @@ func (q TotalsQuery) filter() url.Values {
 	return filter
 }
 
-type totalsInput struct{ TotalsQuery }
-
 type userTotalsInput struct {
 	UserPath
 	TotalsQuery
 }
 
-func (s *service) listTotals(ctx context.Context, in *totalsInput) (*pageOutput[Total], error) {
-	return s.totals(ctx, 0, "totals", in.TotalsQuery)
+func (s *service) listTotals(ctx context.Context, in *TotalsQuery) (*pageOutput[summaries.Total], error) {
+	return s.totals(ctx, 0, "totals", in)
 }
 
-func (s *service) listUserTotals(ctx context.Context, in *userTotalsInput) (*pageOutput[Total], error) {
-	out, err := s.totals(ctx, in.UserID, fmt.Sprintf("transactions/%d/totals", in.UserID), in.TotalsQuery)
+func (s *service) listUserTotals(ctx context.Context, in *userTotalsInput) (*pageOutput[summaries.Total], error) {
+	out, err := s.totals(ctx, in.UserID, fmt.Sprintf("transactions/%d/totals", in.UserID), &in.TotalsQuery)
 	if err == nil && len(out.Body.Items) == 0 {
 		_, err = s.Summaries.Get(ctx, in.UserID) // the range is empty, or the user unknown
 	}
@@ -117,13 +107,13 @@ func (s *service) listUserTotals(ctx context.Context, in *userTotalsInput) (*pag
 }
 
 // totals is a page of one user's totals, or for user 0 of all users'.
-func (s *service) totals(ctx context.Context, userID int32, path string, in TotalsQuery) (*pageOutput[Total], error) {
+func (s *service) totals(ctx context.Context, userID int32, path string, in *TotalsQuery) (*pageOutput[summaries.Total], error) {
 	days, err := in.days()
 	if err != nil {
 		return nil, err
 	}
 	query := summaries.TotalsQuery{UserID: userID, By: summaries.Period(in.By), Days: days}
-	return listPage(list{in.PageQuery, path, in.filter()}, func(after position, limit int) ([]Total, error) {
+	return listPage(list{in.PageQuery, path, in.filter()}, func(after position, limit int) ([]summaries.Total, error) {
 		query.Limit = limit
 		if after != (position{}) {
 			day, err := after.day()
@@ -132,11 +122,29 @@ func (s *service) totals(ctx context.Context, userID int32, path string, in Tota
 			}
 			query.After = &day
 		}
-		sums, err := s.Summaries.Totals(ctx, query)
-		totals := make([]Total, len(sums))
-		for i, t := range sums {
-			totals[i] = Total(t)
+		return s.Summaries.Totals(ctx, query)
+	}, func(t summaries.Total) position { return position{int64(t.Start), 1} })
+}
+
+type transactionsInput struct {
+	UserPath
+	PageQuery
+}
+
+func (s *service) listTransactions(ctx context.Context, in *transactionsInput) (*pageOutput[summaries.Transaction], error) {
+	rows := list{PageQuery: in.PageQuery, path: fmt.Sprintf("transactions/%d", in.UserID)}
+	return listPage(rows, func(after position, limit int) ([]summaries.Transaction, error) {
+		cursor := summaries.Cursor{ID: after.second}
+		if after != (position{}) {
+			var err error
+			if cursor.Date, err = after.day(); err != nil {
+				return nil, err
+			}
 		}
-		return totals, err
-	}, func(t Total) position { return position{int64(t.Start), 1} })
+		stored, err := s.Summaries.Transactions(ctx, in.UserID, cursor, limit)
+		if err == nil && len(stored) == 0 && in.Cursor == "" {
+			err = summaries.ErrNotFound
+		}
+		return stored, err
+	}, func(t summaries.Transaction) position { return position{int64(t.Date), t.ID} })
 }

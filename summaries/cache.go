@@ -97,7 +97,7 @@ func raise(mark *atomic.Int64, epoch int64) {
 type entry struct {
 	Reading
 	session *session
-	memo    Memo
+	memo    atomic.Value
 }
 
 // NewCache makes an empty cache, which is inactive without [Cache.Listen].

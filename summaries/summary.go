@@ -35,29 +35,9 @@ type Summary struct {
 	FileID       int64     `bun:"file_id"`         // the last file that changed it
 	RunID        int64     `bun:"run_id,scanonly"` // the run of that file; 0 where the ledger does not have it
 	UpdatedAt    time.Time `bun:"updated_at"`      // the start of that file's load, at least a second after the last change
-	// Memo is shared by all who get this summary from memory; nil from the database.
-	Memo *Memo `bun:"-"`
-}
-
-// Memo holds a value that is derived once from a summary, and goes with it. A nil one holds nothing.
-type Memo struct{ value atomic.Pointer[any] }
-
-// Load returns the stored value, nil for none.
-func (m *Memo) Load() any {
-	if m == nil {
-		return nil
-	}
-	if value := m.value.Load(); value != nil {
-		return *value
-	}
-	return nil
-}
-
-// Store stores a value, which must never change from then on.
-func (m *Memo) Store(value any) {
-	if m != nil {
-		m.value.Store(&value)
-	}
+	// Memo holds a value that is derived once from this summary and never changes. It is shared by
+	// all who get the summary from memory; nil from the database.
+	Memo *atomic.Value `bun:"-"`
 }
 
 // Average is Total / Transactions, rounded half away from zero to two decimals.

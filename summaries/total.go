@@ -31,9 +31,9 @@ func (p Period) next(start civil.Date) civil.Date {
 // Total is the count and exact sum of a period that has transactions. Its fields are in the order
 // of the statements' columns.
 type Total struct {
-	Start        civil.Date // the period's first day
-	Transactions int64      // at least 1
-	Amount       money.Sum
+	Start        civil.Date `json:"start" doc:"The day, or the first day of the month."`
+	Transactions int64      `json:"total_transactions" minimum:"1" example:"50" doc:"The number of its transactions."`
+	Amount       money.Sum  `json:"total_amount" doc:"The exact sum of the amounts."`
 }
 
 // TotalsQuery selects totals, in order of time.

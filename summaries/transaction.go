@@ -10,13 +10,13 @@ import (
 
 // Transaction is one loaded row. Its fields are in the order of the statement's columns.
 type Transaction struct {
-	ID            int64
-	TransactionID string
-	UserID        int32
-	Amount        money.Sum // as in the file, exactly
-	Date          civil.Date
-	FileID        int64 // the file that it came from
-	Line          int64 // of that file; the header is 1
+	ID            int64      `json:"id" example:"17" doc:"Tally's id of the row."`
+	TransactionID string     `json:"transaction_id" maxLength:"50" example:"TXN186490" doc:"The source's unique id of the transaction."`
+	UserID        int32      `json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
+	Amount        money.Sum  `json:"amount" doc:"The exact amount in the file."`
+	Date          civil.Date `json:"transaction_date" doc:"The date of the transaction."`
+	FileID        int64      `json:"file_id" example:"3" doc:"The file that contained the row."`
+	Line          int64      `json:"line" example:"42" doc:"The line of that file where the row starts; the header is line 1."`
 }
 
 // Cursor is a position in a user's transactions, which are in order of date and id. The zero
