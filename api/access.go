@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math"
@@ -37,9 +38,7 @@ type Access struct {
 
 // NewAccess makes an Access; Close it after the server.
 func NewAccess(c AccessConfig) *Access {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	record := func(ctx context.Context, e ledger.Event) error { return ledger.Record(ctx, c.Tokens.pool, e) }
 	return &Access{
 		AccessConfig:  c,
@@ -103,7 +102,6 @@ func (a *Access) decide(r *http.Request) (actor string, p *Problem) {
 	return "token:" + token.Name, a.authorize(r, token)
 }
 
-// authorize decides on a request with a token.
 func (a *Access) authorize(r *http.Request, token Token) *Problem {
 	if !token.RevokedAt.IsZero() {
 		return unauthorized(true)
@@ -154,7 +152,6 @@ func (a *Access) limit(c client) *Problem {
 	return p
 }
 
-// tokensUnavailable denies every request while the tokens cannot be read.
 func (a *Access) tokensUnavailable(r *http.Request, err error) *Problem {
 	if r.Context().Err() == nil {
 		a.Logger.LogAttrs(r.Context(), slog.LevelWarn, "request failed",

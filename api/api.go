@@ -1,13 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +52,6 @@ type Config struct {
 	RequestTimeout time.Duration
 }
 
-// check names the field that is wrong.
 func (c Config) check() error {
 	switch {
 	case c.Summaries == nil:
@@ -76,22 +74,15 @@ func (c Config) check() error {
 	return nil
 }
 
-// service implements the operations.
 type service struct{ Config }
 
 func newService(c Config) *service {
 	if c.Ready == nil {
 		c.Ready = func(context.Context) error { return nil }
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.AccessLog == nil {
-		c.AccessLog = c.Logger
-	}
-	if c.RequestTimeout == 0 {
-		c.RequestTimeout = defaultRequestTimeout
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.AccessLog = cmp.Or(c.AccessLog, c.Logger)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, defaultRequestTimeout)
 	return &service{c}
 }
 
@@ -111,8 +102,8 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	mux.Handle("GET /{$}", http.RedirectHandler(docsPath, http.StatusSeeOther))
-	for _, prefix := range slices.Sorted(maps.Keys(c.Mounts)) {
-		mux.Handle(prefix, c.Mounts[prefix])
+	for prefix, handler := range c.Mounts {
+		mux.Handle(prefix, handler)
 	}
 	return newMiddleware(mux, s)
 }

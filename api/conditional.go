@@ -56,7 +56,7 @@ func (c *Conditions) status(etag string, modified time.Time) int {
 		if !hasTag(c.IfMatch, etag, false) {
 			return http.StatusPreconditionFailed
 		}
-	} else if since, ok := httpDate(c.IfUnmodifiedSince); ok && !modified.IsZero() && modified.After(since) {
+	} else if since, err := http.ParseTime(c.IfUnmodifiedSince); err == nil && !modified.IsZero() && modified.After(since) {
 		return http.StatusPreconditionFailed
 	}
 	if c.IfNoneMatch != "" {
@@ -67,19 +67,13 @@ func (c *Conditions) status(etag string, modified time.Time) int {
 	}
 	// Only the exact date, not a later one: a load has the time of its beginning, so it may
 	// commit after a later date.
-	if since, ok := httpDate(c.IfModifiedSince); ok && since.Equal(modified) {
+	if since, err := http.ParseTime(c.IfModifiedSince); err == nil && since.Equal(modified) {
 		return http.StatusNotModified
 	}
 	return http.StatusOK
 }
 
-func httpDate(text string) (time.Time, bool) {
-	if text == "" {
-		return time.Time{}, false
-	}
-	at, err := http.ParseTime(text)
-	return at, err == nil
-}
+
 
 // hasTag reports whether a list of entity tags has a strong one, or is *. Weak comparison also
 // matches weak tags of the list. Malformed tags match nothing.

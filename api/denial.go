@@ -36,7 +36,6 @@ type denialLog struct {
 	suppressed map[string]*suppressed // by actor
 }
 
-// clientKey is an actor on a network.
 type clientKey struct {
 	actor   string
 	network netip.Prefix

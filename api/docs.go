@@ -11,10 +11,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 )
 
-const (
-	docsPath        = "/docs"
-	htmlContentType = "text/html; charset=utf-8"
-)
+const docsPath = "/docs"
 
 //go:embed console
 var console embed.FS
@@ -22,16 +19,11 @@ var console embed.FS
 // mountPages serves the embedded Swagger UI with a page of our own (swgui's has inline scripts,
 // which the policy forbids), and a page for each type of problem.
 func mountPages(mux *http.ServeMux) error {
-	for _, f := range [...]struct{ path, contentType, file string }{
-		{docsPath, htmlContentType, "console/docs.html"},
-		{docsPath + "/start.js", "text/javascript; charset=utf-8", "console/start.js"},
-		{docsPath + "/page.css", "text/css; charset=utf-8", "console/page.css"},
-	} {
-		body, err := console.ReadFile(f.file)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", f.file, err)
-		}
-		mux.Handle("GET "+f.path, page(f.contentType, body))
+	for path, file := range map[string]string{"": "docs.html", "/start.js": "start.js", "/page.css": "page.css"} {
+		mux.HandleFunc("GET "+docsPath+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(contentPolicyHeader, pagePolicy)
+			http.ServeFileFS(w, r, console, "console/"+file)
+		})
 	}
 	mux.Handle("GET "+docsPath+"/{asset}", v5emb.New(documentTitle, documentPath+".json", docsPath))
 	mux.Handle("GET "+docsPath+"/{$}", http.RedirectHandler(docsPath, http.StatusSeeOther))
@@ -46,7 +38,11 @@ func mountProblemPages(mux *http.ServeMux) error {
 	mount := func(path, name string, data any) {
 		var body bytes.Buffer
 		err = cmp.Or(err, pages.ExecuteTemplate(&body, name, data))
-		mux.Handle("GET "+path, page(htmlContentType, body.Bytes()))
+		answer := constant("text/html; charset=utf-8", body.Bytes())
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(contentPolicyHeader, pagePolicy)
+			answer.ServeHTTP(w, r)
+		})
 	}
 	type entry struct {
 		Type, Title, Help string
@@ -62,11 +58,4 @@ func mountProblemPages(mux *http.ServeMux) error {
 	return err
 }
 
-// page always answers with the same bytes, under the policy for pages.
-func page(contentType string, body []byte) http.Handler {
-	answer := constant(contentType, body)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(contentPolicyHeader, pagePolicy)
-		answer.ServeHTTP(w, r)
-	})
-}
+

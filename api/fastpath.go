@@ -17,7 +17,6 @@ type fastPath struct {
 	service *service
 }
 
-// HandleFunc is how huma adds its handlers.
 func (m fastPath) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
 	if pattern == http.MethodGet+" "+summaryPath {
 		handler = m.service.fastSummary(handler)
@@ -92,7 +91,6 @@ func (c *deadlineContext) start() context.Context {
 	return c.timed
 }
 
-// end cancels the context.
 func (c *deadlineContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"mime"
 	"net/url"
 	"slices"
 	"strconv"
@@ -130,23 +132,11 @@ func acceptsJSON(header string) bool {
 	ranges := []string{"*/*", "application/*", "application/json"}
 	decided, accepted := -1, false
 	for part := range strings.SplitSeq(header, ",") {
-		name, params, _ := strings.Cut(part, ";")
-		precision := slices.Index(ranges, strings.ToLower(strings.TrimSpace(name)))
-		if precision > decided {
-			decided, accepted = precision, weight(params) > 0
+		name, params, _ := mime.ParseMediaType(part) // no name or no parameters, where they are malformed
+		if precision := slices.Index(ranges, name); precision > decided {
+			weight, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
+			decided, accepted = precision, err == nil && weight > 0
 		}
 	}
 	return accepted
-}
-
-// weight is the q of a media range's parameters; 1 by default, 0 if malformed.
-func weight(params string) float64 {
-	for param := range strings.SplitSeq(params, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-		if strings.EqualFold(name, "q") {
-			q, _ := strconv.ParseFloat(value, 64)
-			return q
-		}
-	}
-	return 1
 }

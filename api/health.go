@@ -9,11 +9,9 @@ import (
 const (
 	livezPath  = "/livez"
 	readyzPath = "/readyz"
-	// unnamedPart is the missing part where Config.Ready names none.
-	unnamedPart = "service"
+
 )
 
-// notReady is the error of [NotReady].
 type notReady struct {
 	part     string
 	cause    error
@@ -74,15 +72,13 @@ func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error
 func missingParts(err error) (parts, degraded []string) {
 	var visit func(error)
 	visit = func(err error) {
-		if missing, ok := err.(*notReady); ok { //nolint:errorlint // the tree is walked by hand
-			if missing.optional {
-				degraded = append(degraded, missing.part)
-			} else {
-				parts = append(parts, missing.part)
-			}
-			return
-		}
 		switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
+		case *notReady:
+			if e.optional {
+				degraded = append(degraded, e.part)
+			} else {
+				parts = append(parts, e.part)
+			}
 		case interface{ Unwrap() []error }:
 			for _, child := range e.Unwrap() {
 				visit(child)
@@ -90,7 +86,7 @@ func missingParts(err error) (parts, degraded []string) {
 		case interface{ Unwrap() error }:
 			visit(e.Unwrap())
 		default:
-			parts = append(parts, unnamedPart)
+			parts = append(parts, "service")
 		}
 	}
 	visit(err)

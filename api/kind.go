@@ -6,7 +6,6 @@ import (
 	"strings"
 )
 
-// kind is a type of problem.
 type kind struct {
 	name   string // the last part of its type's URI; never changes
 	status int
@@ -17,7 +16,6 @@ type kind struct {
 
 func (k kind) uri() string { return problemsPath + k.name }
 
-// retry reports whether Retry-After goes with the problem.
 func (k kind) retry() bool {
 	return k.status == http.StatusServiceUnavailable || k.status == http.StatusTooManyRequests
 }
@@ -41,11 +39,7 @@ func (k kind) component() string {
 			k = kindUnavailable
 		}
 	}
-	var name strings.Builder
-	for part := range strings.SplitSeq(k.name, "-") {
-		name.WriteString(strings.ToUpper(part[:1]) + part[1:])
-	}
-	return name.String()
+	return strings.ReplaceAll(http.CanonicalHeaderKey(k.name), "-", "") // TooManyRequests
 }
 
 var (

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -17,10 +18,7 @@ import (
 // writes plain text straight to the connection, before any handler. Each such response is logged,
 // unless logger is nil.
 func Listener(l net.Listener, logger *slog.Logger) net.Listener {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	return problemListener{l, logger}
+	return problemListener{l, cmp.Or(logger, slog.New(slog.DiscardHandler))}
 }
 
 type problemListener struct {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -10,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	
 
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
@@ -31,7 +30,6 @@ type Figures struct {
 	Cache  func() summaries.CacheStats
 }
 
-// metrics are the metrics of one handler.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -54,9 +52,7 @@ func newMetrics(f Figures, version string) *metrics {
 	return m
 }
 
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
-}
+
 
 // observe records a request. Methods that clients make up share a name.
 func (m *metrics) observe(o outcome, took time.Duration) {
@@ -66,13 +62,11 @@ func (m *metrics) observe(o outcome, took time.Duration) {
 	m.requests.WithLabelValues(o.method, o.route, strconv.Itoa(o.status)).Observe(took.Seconds())
 }
 
-// figures collects the figures of others.
 type figures struct{ Figures }
 
 // Describe sends nothing, since the figures depend on the configuration.
 func (figures) Describe(chan<- *prometheus.Desc) {}
 
-// Collect reads every figure once.
 func (f figures) Collect(out chan<- prometheus.Metric) {
 	if f.Pool != nil {
 		collectPool(out, f.Pool())

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -28,7 +29,6 @@ const (
 	minCompressed = 1400
 )
 
-// requestKey is the context key of a request's *request.
 type requestKey struct{}
 
 type request struct{ id, actor, origin string }
@@ -60,7 +60,7 @@ type middleware struct {
 func newMiddleware(mux *http.ServeMux, s *service) (*middleware, error) {
 	next, err := compressed(mux)
 	m := &middleware{service: s, next: next, metrics: newMetrics(s.Figures, s.Version)}
-	mux.Handle("GET "+metricsPath, m.metrics.handler())
+	mux.Handle("GET "+metricsPath, promhttp.HandlerFor(m.metrics.registry, promhttp.HandlerOpts{DisableCompression: true}))
 	if s.Tracer != nil {
 		m.tracer = s.Tracer.Tracer(tracerName)
 	}
@@ -142,7 +142,6 @@ func (m *middleware) recoverPanic(w *response) {
 	w.writeProblem(kindInternal.problem())
 }
 
-// outcome is the result of a request.
 type outcome struct {
 	method, route string
 	status        int
@@ -155,7 +154,6 @@ func (o outcome) standardMethod() bool {
 	}, o.method)
 }
 
-// end records the outcome of a request.
 func (m *middleware) end(w *response, start time.Time) {
 	o := outcome{w.request.Method, w.route(), w.status}
 	if o.status == 0 {
@@ -279,9 +277,7 @@ func (w *response) Write(b []byte) (int, error) {
 // Flush lets mounted handlers stream.
 func (w *response) Flush() {
 	w.WriteHeader(http.StatusOK)
-	if flusher, ok := w.ResponseWriter.(http.Flusher); ok {
-		flusher.Flush()
-	}
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // as far as the connection can
 }
 
 // Unwrap lets [http.ResponseController] reach the connection.

@@ -112,7 +112,6 @@ func get(tag, id, path, summary, description, ok string, problems ...kind) huma.
 	return op
 }
 
-// success is an operation's 200; huma adds the schema.
 func success(description string) *huma.Response {
 	return &huma.Response{
 		Description: description,

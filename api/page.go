@@ -35,13 +35,11 @@ type Page[T any] struct {
 	NextCursor string `json:"next_cursor,omitempty" doc:"The cursor of the next page; omitted on the last page."`
 }
 
-// pageOutput is a page and its Link header.
 type pageOutput[T any] struct {
 	Link string `header:"Link" doc:"The next page, as rel=\"next\"; omitted on the last page."`
 	Body Page[T]
 }
 
-// list is a request for a page of the list at path.
 type list struct {
 	PageQuery
 	path   string // without the leading slash

@@ -104,7 +104,6 @@ func (s *service) getRun(ctx context.Context, in *RunPath) (*runOutput, error) {
 	return &runOutput{run}, err
 }
 
-// list is the request for one of the run's lists.
 func (in *RunListInput) list(name string) list {
 	return list{PageQuery: in.PageQuery, path: fmt.Sprintf("runs/%d/%s", in.ID, name)}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,14 +47,10 @@ type Summary struct {
 	Average           money.Sum `json:"average_transaction_amount" example:"204.81" doc:"total_amount / total_transactions, rounded half away from zero to two decimals."`
 }
 
-func summaryOf(s summaries.Summary) Summary {
-	return Summary{s.UserID, s.Transactions, s.Total, s.Average()}
-}
-
 func summariesOf(sums []summaries.Summary) []Summary {
 	list := make([]Summary, len(sums))
-	for i, sum := range sums {
-		list[i] = summaryOf(sum)
+	for i, s := range sums {
+		list[i] = Summary{s.UserID, s.Transactions, s.Total, s.Average()}
 	}
 	return list
 }
@@ -91,16 +88,12 @@ func (s *service) listSummaries(ctx context.Context, in *summariesInput) (*summa
 	if err != nil {
 		return nil, err
 	}
-	missing := map[int32]bool{}
-	for _, id := range in.UserIDs {
-		missing[id] = true
-	}
-	for _, sum := range sums {
-		delete(missing, sum.UserID)
-	}
-	ids := slices.AppendSeq([]int32{}, maps.Keys(missing))
-	slices.Sort(ids)
-	return &summariesOutput{SummaryList{summariesOf(sums), ids}}, nil
+	ids := slices.Compact(slices.Sorted(slices.Values(in.UserIDs)))
+	missing := slices.DeleteFunc(ids, func(id int32) bool {
+		_, found := slices.BinarySearchFunc(sums, id, func(s summaries.Summary, id int32) int { return cmp.Compare(s.UserID, id) })
+		return found
+	})
+	return &summariesOutput{SummaryList{summariesOf(sums), missing}}, nil
 }
 
 func (s *service) listTopUsers(ctx context.Context, in *topInput) (*topOutput, error) {

@@ -91,7 +91,6 @@ type Tokens struct {
 	loading chan struct{} // a mutex that a context can give up on
 }
 
-// tokenSet is all tokens as of a time, revoked ones included.
 type tokenSet struct {
 	asOf     time.Time // before the query
 	bySecret map[[sha256.Size]byte]Token
@@ -226,7 +225,6 @@ func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
 	return set, nil
 }
 
-// lookUp returns the token of a secret.
 func (s *tokenSet) lookUp(secret string) (Token, bool) {
 	token, ok := s.bySecret[sha256.Sum256([]byte(secret))]
 	return token, ok
