@@ -112,9 +112,10 @@ func (c *cutter) block(lines int64) *block {
 
 // done takes the memory of a block back.
 func (c *cutter) done(b *block, seen counts) {
-	if !b.counted {
-		b.counts = seen
+	if b.counted {
+		seen = counts{headers: seen.headers}
 	}
+	b.counts = seen
 	c.data.Put(&b.data)
 }
 
@@ -184,7 +185,7 @@ func (c *cutter) scan() (*block, error) {
 			}
 			return nil, err
 		}
-		malformed := record.Fault != 0 && record.Fault != FaultNulByte && record.Fault != FaultInvalidUTF8
+		malformed := record.Fault != 0
 		if !malformed && record.Line == expected {
 			b.append(record)
 			continue
@@ -208,28 +209,24 @@ func (c *cutter) scan() (*block, error) {
 
 // ofBlocks is a reader of blocks of the same file.
 func (r *Reader) ofBlocks() *Reader {
-	return &Reader{
-		scan:  &scanner{err: io.EOF, delimiter: r.scan.delimiter, keep: r.scan.keep},
-		names: r.names, record: Record{place: r.record.place},
-	}
+	own := *r
+	own.scan, own.record = r.scan.ofText(nil), Record{place: r.record.place}
+	return &own
 }
 
 // start goes on with a block.
 func (r *Reader) start(b *block) {
-	s := r.scan
-	s.counts, s.lines = counts{}, b.lines
-	s.base, s.pos, s.end = 0, 0, 0
-	s.noQuote, s.oddFrom, s.oddTo, s.unclosed = 0, 0, 0, memory{}
 	if r.ready = b.single.Fault != 0; r.ready {
+		r.scan.start(nil, b.lines)
 		r.record.Line, r.record.Length, r.record.Fault, r.record.raw = b.single.Line, b.single.Length, b.single.Fault, b.data
 		return
 	}
-	s.note(b.data)
-	s.buf, s.end = b.data, int64(len(b.data))
+	r.scan.start(b.data, b.lines)
 }
 
 func (c *counts) add(o counts) {
 	c.blanks += o.blanks
+	c.headers += o.headers
 	c.crlf += o.crlf
 	c.lf += o.lf
 }

@@ -3,8 +3,6 @@ package extract
 import (
 	"fmt"
 	"unicode/utf8"
-
-	"golang.org/x/text/encoding/htmlindex"
 )
 
 // HeaderNone is the setting of a file without a header, whose columns are known by their
@@ -44,8 +42,8 @@ func (d Dialect) Check() error {
 		return fmt.Errorf("quote and delimiter are both %q, want two characters", quote)
 	}
 	if d.Encoding != "" {
-		if _, err := htmlindex.Get(d.Encoding); err != nil {
-			return fmt.Errorf("encoding is %q, want a name such as windows-1252, iso-8859-15 or utf-16le", d.Encoding)
+		if _, _, err := decoderOf(d.Encoding); err != nil {
+			return err
 		}
 	}
 	if d.Header != "" && d.Header != HeaderNone {

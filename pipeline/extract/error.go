@@ -13,6 +13,8 @@ const (
 	CodeBadHeader      = "bad_header"      // its header line cannot be split into names
 	CodeMissingColumn  = "missing_column"  // its header lacks a required column
 	CodeRepeatedColumn = "repeated_column" // its header has a required column twice
+	CodeMixedLineEnds  = "mixed_line_ends" // its lines end with CR, and one with LF
+	CodeUnsupported    = "unsupported"     // it is a workbook, or an archive of something other than one file
 	CodeTruncated      = "truncated"       // its compressed content is cut short
 	CodeCorrupt        = "corrupt"         // its compressed content is damaged
 	CodeFileChanged    = "file_changed"    // it changed while it was read

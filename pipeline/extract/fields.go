@@ -1,9 +1,6 @@
 package extract
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // splitPlain cuts the fields of a line that has no quote in it.
 func (s *scanner) splitPlain(rec *Record, line []byte) {
@@ -35,19 +32,20 @@ const (
 	quoteBad
 )
 
-// splitQuoted cuts fields of which some may be quoted. A quote inside an
-// unquoted field is a character like any other.
+// splitQuoted cuts fields of which some may be quoted, with space around the quotes. A
+// quote inside an unquoted field is a character like any other.
 func (s *scanner) splitQuoted(rec *Record, b []byte) quotes {
 	fields, count, lo := rec.fields[:0], 0, 0
+	rec.quote = s.quote
 	for {
 		field := span{lo: int32(lo)}
 		var next int
-		if lo < len(b) && b[lo] == '"' {
-			hi, escaped := closingQuote(b, lo+1)
+		if at := s.skipSpace(b, lo); at < len(b) && b[at] == s.quote {
+			hi, escaped := closingQuote(b, at+1, s.quote)
 			if hi < 0 {
 				return quoteOpen
 			}
-			field, next = span{int32(lo + 1), int32(hi), escaped}, hi+1
+			field, next = span{int32(at + 1), int32(hi), escaped}, s.skipSpace(b, hi+1)
 			if next < len(b) && b[next] != s.delimiter {
 				return quoteBad
 			}
@@ -70,15 +68,26 @@ func (s *scanner) splitQuoted(rec *Record, b []byte) quotes {
 	}
 }
 
+// skipSpace is the place after the space at a place.
+func (s *scanner) skipSpace(b []byte, at int) int {
+	for at < len(b) && s.isSpace(b[at]) {
+		at++
+	}
+	return at
+}
+
+// isSpace reports whether c may stand around quotes.
+func (s *scanner) isSpace(c byte) bool { return (c == ' ' || c == '\t') && c != s.delimiter }
+
 // closingQuote finds the quote that ends a field, from within it; -1: none.
-func closingQuote(b []byte, from int) (at int, escaped bool) {
+func closingQuote(b []byte, from int, quote byte) (at int, escaped bool) {
 	for {
-		i := bytes.IndexByte(b[from:], '"')
+		i := bytes.IndexByte(b[from:], quote)
 		if i < 0 {
 			return -1, escaped
 		}
 		from += i
-		if from+1 == len(b) || b[from+1] != '"' {
+		if from+1 == len(b) || b[from+1] != quote {
 			return from, escaped
 		}
 		from, escaped = from+2, true
@@ -89,7 +98,7 @@ func closingQuote(b []byte, from int) (at int, escaped bool) {
 func (rec *Record) unescape(f span) []byte {
 	from := len(rec.scratch)
 	for b := rec.raw[f.lo:f.hi]; ; {
-		i := bytes.IndexByte(b, '"')
+		i := bytes.IndexByte(b, rec.quote)
 		if i < 0 {
 			rec.scratch = append(rec.scratch, b...)
 			return rec.scratch[from:]
@@ -97,14 +106,4 @@ func (rec *Record) unescape(f span) []byte {
 		rec.scratch = append(rec.scratch, b[:i+1]...)
 		b = b[i+2:]
 	}
-}
-
-// name is the i-th field of a header, trimmed, and made UTF-8 if need be.
-func (rec *Record) name(i int) string {
-	f := rec.fields[i]
-	value := rec.raw[f.lo:f.hi]
-	if f.escaped {
-		value = rec.unescape(f)
-	}
-	return strings.ToValidUTF8(string(bytes.TrimSpace(value)), "\uFFFD")
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/text/transform"
 
 	"github.com/opentax/tally/internal/bucket"
 )
@@ -33,13 +31,13 @@ type Identity struct {
 }
 
 // Identify reads a file once and says what its content is. Of content that cannot be
-// decompressed it also gives, beside the error, the checksum and length of the file's
+// decompressed, or is no text, it also gives, beside the error, the checksum and length of the file's
 // bytes as they are, so that the same bad file is known again. Its errors are those of
 // Open and of reading, or the context's.
 func Identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
 	id, err := identify(ctx, stores, location)
 	bad, ok := errors.AsType[*FileError](err)
-	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt {
+	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt && bad.Code != CodeUnsupported {
 		return id, err
 	}
 	raw, _, openErr := openRaw(ctx, stores, location)
@@ -76,9 +74,9 @@ func identify(ctx context.Context, stores *bucket.Stores, location bucket.Locati
 	}
 }
 
-// File is an opened source file, or an object of a store, read as UTF-8 text. Gzip
-// and Zstandard are told by their first bytes, not by the name; a byte order mark
-// decides between UTF-8 and UTF-16 and is not part of the text. The file is opened
+// File is an opened source file, or an object of a store, read as UTF-8 text. Gzip,
+// Zstandard and ZIP are told by their first bytes, not by the name; a byte order mark
+// is not part of the text. The file is opened
 // for reading only. Errors of Read and Open are *FileError, but for a store that
 // is unavailable (see [bucket.ErrUnavailable]) or not set up, and for a context that is over.
 type File struct {
@@ -98,23 +96,26 @@ type File struct {
 
 // Open opens a regular file or an object; ctx holds for its reading. Close it after
 // use.
-func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location, _ Dialect) (*File, error) {
+func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location, dialect Dialect) (*File, error) {
 	f, err := openContent(ctx, stores, location)
 	if err != nil {
 		return nil, err
 	}
-	f.decodeText()
+	if err := f.decodeText(dialect.Encoding); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", f.path, err), f.Close())
+	}
 	return f, nil
 }
 
 // openContent opens a file up to its decompressed bytes.
 func openContent(ctx context.Context, stores *bucket.Stores, location bucket.Location) (*File, error) {
-	f := &File{ctx: ctx, path: location.String(), release: func() {}}
+	f := &File{ctx: ctx, path: location.String(), encoding: "UTF-8", release: func() {}}
 	var err error
 	if f.raw, f.size, err = openRaw(ctx, stores, location); err != nil {
 		return nil, f.explain(err)
 	}
 	if err := f.decompress(); err != nil {
+		f.release()
 		_ = f.raw.Close() // nothing was written; the first error is the one that counts
 		return nil, f.explain(err)
 	}
@@ -172,6 +173,11 @@ func (f *File) decompress() error {
 			return endsEarly(err)
 		}
 		f.content.r, f.release = z, z.Close
+	case isZIP(magic):
+		f.compression = "zip"
+		return f.unzip(source)
+	case isWorkbook(magic):
+		return unsupported("it is a workbook or another document of Microsoft Office", saveAsCSV)
 	}
 	return nil
 }
@@ -189,27 +195,6 @@ func endsEarly(err error) error {
 func isZstandard(magic []byte) bool {
 	return bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
 		len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})
-}
-
-// decodeText looks for a byte order mark. An error met while looking comes back
-// at the first Read.
-func (f *File) decodeText() {
-	text := bufio.NewReaderSize(&f.content, 64<<10)
-	f.text, f.encoding = text, "UTF-8"
-	bom, _ := text.Peek(3)
-	switch {
-	case bytes.HasPrefix(bom, []byte{0xef, 0xbb, 0xbf}):
-		f.encoding = "UTF-8 with byte order mark"
-		_, _ = text.Discard(3) // these were peeked at
-	case bytes.HasPrefix(bom, []byte{0xff, 0xfe}):
-		f.encoding = "UTF-16LE"
-		_, _ = text.Discard(2)
-		f.text = transform.NewReader(text, utf16Decoder{order: binary.LittleEndian})
-	case bytes.HasPrefix(bom, []byte{0xfe, 0xff}):
-		f.encoding = "UTF-16BE"
-		_, _ = text.Discard(2)
-		f.text = transform.NewReader(text, utf16Decoder{order: binary.BigEndian})
-	}
 }
 
 // Read reads UTF-8 text.
@@ -240,10 +225,10 @@ func (f *File) Size() int64 { return f.size }
 // progress. It may be called while another goroutine reads.
 func (f *File) Position() int64 { return f.read.Load() }
 
-// Compression is "gzip", "zstd", or "" for none.
+// Compression is "gzip", "zstd", "zip", or "" for none.
 func (f *File) Compression() string { return f.compression }
 
-// Encoding names the character encoding that the file's first bytes told of.
+// Encoding names the character encoding, as set or as the file's first bytes show.
 func (f *File) Encoding() string { return f.encoding }
 
 // Identity is the checksum and length of what was read. After io.EOF it is that
@@ -265,7 +250,10 @@ func (f *File) explain(err error) error {
 	var path *fs.PathError
 	e := &FileError{Path: f.path, Err: err}
 	switch {
-	case errors.As(err, &known), errors.Is(err, bucket.ErrUnavailable), errors.Is(err, bucket.ErrSetup), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
+	case errors.As(err, &known):
+		known.Path = f.path
+		return known
+	case errors.Is(err, bucket.ErrUnavailable), errors.Is(err, bucket.ErrSetup), errors.Is(err, errSpool), f.ctx.Err() != nil && errors.Is(err, context.Cause(f.ctx)):
 		return err
 	case errors.Is(err, bucket.ErrChanged):
 		e.Code, e.Hint = CodeFileChanged, "write it under another name, and under this one when it is complete"

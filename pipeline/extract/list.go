@@ -34,8 +34,8 @@ func CheckPattern(location bucket.Location) error {
 }
 
 // List lists files as they are now, in order of their names: one file, the matches of a
-// glob, or a folder's .csv, .tsv, .psv and .txt files, also as .gz or .zst, and not
-// those below it or hidden. A file or folder that is not there is [fs.ErrNotExist]; a
+// glob, or a folder's .csv, .tsv, .psv and .txt files, also as .gz, .zst or .zip,
+// and not those below it or hidden. A file or folder that is not there is [fs.ErrNotExist]; a
 // glob that matches nothing is empty.
 //
 // Objects of a store are listed alike: what their names have up to the last / is
@@ -100,7 +100,10 @@ func isDelimitedText(name string) bool {
 	if strings.HasPrefix(name, ".") {
 		return false
 	}
-	name = strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
+	switch ext := filepath.Ext(name); ext {
+	case ".gz", ".zst", ".zip":
+		name = strings.TrimSuffix(name, ext)
+	}
 	switch filepath.Ext(name) {
 	case ".csv", ".tsv", ".psv", ".txt":
 		return true

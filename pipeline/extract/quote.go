@@ -7,6 +7,7 @@ type place uint8
 
 const (
 	insideQuotes place = iota
+	afterQuotes
 	fieldStart
 	insideField
 )
@@ -40,35 +41,35 @@ func (s *scanner) closeQuote(start, after int64) (end, next int64, fault Fault) 
 		switch {
 		case in == insideQuotes && !ok:
 			fault = FaultUnclosedQuote
-		case in == insideQuotes && c != '"':
+		case in == insideQuotes && c != s.quote:
 			rest := s.at(at, s.end)
-			if i := bytes.IndexByte(rest, '"'); i >= 0 {
+			if i := bytes.IndexByte(rest, s.quote); i >= 0 {
 				rest = rest[:i]
 			}
 			at += int64(len(rest))
 		case in == insideQuotes:
-			switch c, ok := s.peek(at + 1); {
-			case ok && c == '"':
+			if c, ok := s.peek(at + 1); ok && c == s.quote {
 				at += 2
-			case ok && c == s.delimiter:
-				at, in = at+2, fieldStart
-			default:
-				end = at + 1
-				next, ok = s.lineEnd(end)
-				if ok && end <= limit {
-					return end, next, 0
-				}
-				fault = FaultUnclosedQuote
-				if !ok {
-					fault = FaultBadQuote
-				}
+			} else {
+				at, in = at+1, afterQuotes
 			}
-		case in == fieldStart && ok && c == '"':
+		case in != insideField && ok && s.isSpace(c):
+			at++
+		case in != fieldStart && ok && c == s.delimiter:
+			at, in = at+1, fieldStart
+		case in == afterQuotes:
+			next, ok = s.lineEnd(at)
+			if ok && at <= limit {
+				return at, next, 0
+			}
+			fault = FaultUnclosedQuote
+			if !ok {
+				fault = FaultBadQuote
+			}
+		case in == fieldStart && ok && c == s.quote:
 			at, in = at+1, insideQuotes
 		case in == fieldStart:
 			in = insideField
-		case ok && c == s.delimiter:
-			at, in = at+1, fieldStart
 		case ok && c != '\n':
 			at++
 			bound++ // a CR may stand after the limit

@@ -71,10 +71,11 @@ func TestReaderHeaderErrors(t *testing.T) {
 		{"no header", "TXN1,1,5,2024-01-02\n", CodeMissingColumn, "transaction_id, user_id, amount, transaction_date", "first line"},
 		{"repeated column", "transaction_id,user_id,amount,Amount,transaction_date,USER_ID\n", CodeRepeatedColumn, "user_id, amount", ""},
 		{"UTF-16 without a byte order mark", strings.ReplaceAll(head, "", "\x00"), CodeMissingColumn, "transaction_id, user_id, amount, transaction_date", "UTF-16"},
-		{"CR alone", strings.ReplaceAll(head+"A,1,5,2024-01-02\n", "\n", "\r"), CodeBadHeader, "", "LF"},
+		{"CR as line end, and one LF", strings.ReplaceAll(head+"A,1,5,2024-01-02\n", "\n", "\r") + "\n", CodeBadHeader, "", "LF"},
+		{"CR as line end, and one LF, and a last column that is not used", strings.ReplaceAll("transaction_id,user_id,amount,transaction_date,x\nA,1,5,2024-01-02,\n", "\n", "\r") + "\n", CodeBadHeader, "", "LF"},
 		{"unclosed quote", "\"transaction_id,user_id,amount,transaction_date\nA,1,5,2024-01-02\n", CodeBadHeader, "", ""},
 		{"bad quote", "\"transaction_id\"x,user_id,amount,transaction_date\nA,1,5,2024-01-02\n", CodeBadHeader, "", ""},
-		{"too long", strings.Repeat("x", MaxRecord+1) + "\n" + head, CodeBadHeader, "", ""},
+		{"too long", strings.Repeat("x", 2*MaxRecord+1) + "\n" + head, CodeBadHeader, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

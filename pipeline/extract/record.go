@@ -17,10 +17,10 @@ const (
 	FaultUnclosedQuote Fault = iota + 1 // a quoted field does not end before the file does, or within MaxRecord
 	FaultBadQuote                       // something other than a delimiter or a line end follows a closing quote
 	FaultRowTooLong                     // a physical line of more than MaxRecord bytes
-	FaultNulByte                        // it holds a NUL byte
-	FaultInvalidUTF8                    // it is not UTF-8
-	FaultTooFewFields                   // fewer fields than the header has
-	FaultTooManyFields                  // more fields than the header has
+	FaultNulByte                        // a cell of a column that is used holds a NUL byte
+	FaultInvalidUTF8                    // a cell of a column that is used is not UTF-8
+	FaultTooFewFields                   // fewer fields than the header has, but for those without a name
+	FaultTooManyFields                  // more fields than the header has, and not blank
 	LastFault          = FaultTooManyFields
 )
 
@@ -37,6 +37,8 @@ type Record struct {
 	Fault  Fault // the cells mean nothing if there is one
 
 	raw     []byte
+	odd     bool // it may hold bytes other than ASCII, or NUL
+	quote   byte // that encloses its fields
 	fields  []span
 	count   int    // of fields, which may be more than are kept
 	place   []int  // of each required column
@@ -46,7 +48,7 @@ type Record struct {
 // span is a field's place within its record's raw bytes.
 type span struct {
 	lo, hi  int32
-	escaped bool // quoted, and holds "" for a quote
+	escaped bool // quoted, and holds two quotes for one
 }
 
 // Cell is the content of the i-th required column, without its quotes and not

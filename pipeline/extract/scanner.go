@@ -2,21 +2,15 @@ package extract
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
-	"unicode/utf8"
-)
-
-const (
-	firstBuffer = 64 << 10
-	lastBuffer  = 2*MaxRecord + 4 // a record, its line end, and room to read on
-	maxEmpty    = 100             // reads without data before the source is given up
+	"math"
 )
 
 // scanner cuts a stream of UTF-8 text into records. It allocates nothing per
-// record and holds at most lastBuffer bytes. Every byte of the stream belongs
-// to exactly one record, line end or empty line.
+// record and holds at most lastBuffer bytes. Every byte of the stream belongs to exactly
+// one record, line end, empty line, byte order mark before a record, or to the marker at
+// its end.
 //
 // Offsets are absolute in the stream, and buf[0] is at base: the buffer's
 // content moves when it is filled.
@@ -25,11 +19,15 @@ type scanner struct {
 	buf  []byte
 	base int64
 	pos  int64 // next byte to hand out
-	end  int64 // of what was read
+	end  int64 // of the text
+	read int64 // end of what was read: more than the text by what may be the file's end
+	long bool  // the text ends with a marker that was too long to be kept back
 	err  error // of r, once it failed or ended
 
 	delimiter byte
+	quote     byte  // 0: none
 	keep      int   // fields to keep of a record; the others are only counted
+	cr        bool  // r has LF for CR
 	lines     int64 // physical lines handed out
 	counts
 
@@ -41,77 +39,30 @@ type scanner struct {
 
 // counts are what a profile tells of a file's lines.
 type counts struct {
-	blanks int64 // empty lines
-	crlf   int64 // line ends that are CR LF, but for those in quotes
-	lf     int64 // line ends that are LF, but for those in quotes
+	blanks  int64 // empty lines
+	headers int64 // that were repeated
+	crlf    int64 // line ends that are CR LF, but for those in quotes
+	lf      int64 // line ends that are LF, but for those in quotes
 }
 
 func newScanner(r io.Reader) *scanner {
 	return &scanner{r: r, buf: make([]byte, firstBuffer)}
 }
 
-// at is the content in [lo, hi).
-func (s *scanner) at(lo, hi int64) []byte { return s.buf[lo-s.base : hi-s.base] }
-
-// fill reads more, and reports whether there is any. s.err says why not.
-func (s *scanner) fill() bool {
-	if s.err != nil {
-		return false
-	}
-	if s.end-s.base == int64(len(s.buf)) {
-		s.makeRoom()
-	}
-	for range maxEmpty {
-		free := s.buf[s.end-s.base:]
-		n, err := s.r.Read(free)
-		s.note(free[:n])
-		s.end += int64(n)
-		s.err = err
-		if n > 0 || err != nil {
-			return n > 0
-		}
-	}
-	s.err = io.ErrNoProgress
-	return false
+// ofText is a scanner of text that is at hand.
+func (s *scanner) ofText(text []byte) *scanner {
+	own := &scanner{err: io.EOF, delimiter: s.delimiter, quote: s.quote, keep: s.keep}
+	own.start(text, 0)
+	return own
 }
 
-// makeRoom drops what was handed out, or doubles the buffer if that is little.
-func (s *scanner) makeRoom() {
-	rest := s.at(s.pos, s.end)
-	if len(rest) > len(s.buf)/2 {
-		s.buf = make([]byte, min(2*len(s.buf), lastBuffer))
-	}
-	copy(s.buf, rest)
-	s.base = s.pos
-}
-
-// note remembers where new content is anything but plain ASCII, so that most
-// rows need no look for NUL bytes and broken UTF-8 of their own.
-func (s *scanner) note(b []byte) {
-	if plain(b) {
-		return
-	}
-	if s.oddTo <= s.pos {
-		s.oddFrom = s.end
-	}
-	s.oddTo = s.end + int64(len(b))
-}
-
-func plain(b []byte) bool {
-	if bytes.IndexByte(b, 0) >= 0 {
-		return false
-	}
-	for ; len(b) >= 8; b = b[8:] {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
-			return false
-		}
-	}
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
+// start goes on with other text, before which there are some lines.
+func (s *scanner) start(text []byte, lines int64) {
+	s.counts, s.lines = counts{}, lines
+	s.base, s.pos, s.end = 0, 0, 0
+	s.noQuote, s.oddFrom, s.oddTo, s.unclosed = 0, 0, 0, memory{}
+	s.note(text)
+	s.buf, s.end = text, int64(len(text))
 }
 
 // next cuts the next record off. After io.EOF, or another error of the stream,
@@ -128,10 +79,11 @@ func (s *scanner) next(rec *Record) error {
 		if rec.Fault == FaultRowTooLong {
 			return nil
 		}
-		start := s.pos
+		start := s.skipMarks(stop)
 		s.lines++
 		rec.Line, rec.Fault = s.lines, 0
-		if stop > start {
+		empty := s.empty(s.at(start, stop))
+		if !empty {
 			stop, after = s.split(rec, start, stop, after)
 		}
 		if rec.Fault == FaultUnclosedQuote && s.err != nil && !errors.Is(s.err, io.EOF) {
@@ -139,13 +91,34 @@ func (s *scanner) next(rec *Record) error {
 		}
 		s.countEnd(stop, after)
 		s.pos = after
-		if stop == start {
+		if empty {
 			s.blanks++
 			continue
 		}
-		s.finish(rec, start, stop)
+		rec.raw, rec.Length = s.at(start, stop), stop-start
+		rec.odd = start < s.oddTo && stop > s.oddFrom
 		return nil
 	}
+}
+
+// skipMarks is where a line starts after byte order marks, as files that were joined
+// have them.
+func (s *scanner) skipMarks(stop int64) int64 {
+	start := s.pos
+	for bytes.HasPrefix(s.at(start, stop), []byte(byteOrderMark)) {
+		start += int64(len(byteOrderMark))
+	}
+	return start
+}
+
+// empty reports whether a line holds only delimiters and space.
+func (s *scanner) empty(line []byte) bool {
+	for _, c := range line {
+		if c != s.delimiter && c != ' ' && (c < '\t' || c > '\r') {
+			return false
+		}
+	}
+	return true
 }
 
 // ready is next for nearly every record there is: of one line, which is in the
@@ -164,6 +137,9 @@ func (s *scanner) ready(rec *Record) bool {
 	if s.pos < s.oddTo && stop > s.oddFrom || len(line) == 0 {
 		return false
 	}
+	if c := line[0]; (c <= ' ' || c == s.delimiter) && s.empty(line) {
+		return false
+	}
 	if !s.quoted(s.pos, stop) {
 		s.splitPlain(rec, line)
 	} else if s.splitQuoted(rec, line) != quotesClosed {
@@ -172,7 +148,7 @@ func (s *scanner) ready(rec *Record) bool {
 	after := s.pos + int64(i) + 1
 	s.countEnd(stop, after)
 	s.lines++
-	rec.Line, rec.Fault = s.lines, 0
+	rec.Line, rec.Fault, rec.odd = s.lines, 0, false
 	rec.raw, rec.Length = line, int64(len(line))
 	s.pos = after
 	return true
@@ -264,19 +240,6 @@ func (s *scanner) skipLine(rec *Record) error {
 	return nil
 }
 
-// finish fills in what all records have, and looks for bytes that are no text.
-func (s *scanner) finish(rec *Record, start, stop int64) {
-	rec.raw = s.at(start, stop)
-	rec.Length = stop - start
-	if rec.Fault == 0 && start < s.oddTo && stop > s.oddFrom {
-		if bytes.IndexByte(rec.raw, 0) >= 0 {
-			rec.Fault = FaultNulByte
-		} else if !utf8.Valid(rec.raw) {
-			rec.Fault = FaultInvalidUTF8
-		}
-	}
-}
-
 // split cuts the record at start into fields. It returns where the record ends,
 // which is further than its first line if a quoted field goes on.
 func (s *scanner) split(rec *Record, start, stop, after int64) (recordStop, recordAfter int64) {
@@ -309,33 +272,14 @@ func (s *scanner) quoted(start, stop int64) bool {
 	if stop <= s.noQuote {
 		return false
 	}
+	if s.quote == 0 {
+		s.noQuote = math.MaxInt64
+		return false
+	}
 	from := max(start, s.noQuote)
 	s.noQuote = s.end
-	if i := bytes.IndexByte(s.at(from, s.end), '"'); i >= 0 {
+	if i := bytes.IndexByte(s.at(from, s.end), s.quote); i >= 0 {
 		s.noQuote = from + int64(i)
 	}
 	return s.noQuote < stop
-}
-
-// peekLine is the first line that is not empty, or the start of it if it is too
-// long, without handing it out.
-func (s *scanner) peekLine() ([]byte, error) {
-	from := s.pos
-	for {
-		rest := s.at(from, s.end)
-		trimmed := bytes.TrimLeft(rest, "\r\n")
-		from += int64(len(rest) - len(trimmed))
-		if i := bytes.IndexByte(trimmed, '\n'); i >= 0 {
-			return bytes.TrimSuffix(trimmed[:i], []byte{'\r'}), nil
-		}
-		if len(trimmed) > MaxRecord {
-			return trimmed, nil
-		}
-		if !s.fill() {
-			if errors.Is(s.err, io.EOF) && len(trimmed) > 0 {
-				return bytes.TrimSuffix(trimmed, []byte{'\r'}), nil
-			}
-			return nil, s.err
-		}
-	}
 }

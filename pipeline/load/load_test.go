@@ -348,7 +348,7 @@ func TestBadFilesFailWithTheirReason(t *testing.T) {
 		"empty.csv":    {"", extract.CodeEmptyFile},
 		"columns.csv":  {"transaction_id,user_id,amount\nT1,7,1\n", extract.CodeMissingColumn},
 		"repeated.csv": {"transaction_id,user_id,amount,Amount,transaction_date\n", extract.CodeRepeatedColumn},
-		"mac.csv":      {"transaction_id,user_id,amount,transaction_date,note\rA,1,2,2024-01-01,x\rB,1,2,2024-01-01,y\r", extract.CodeBadHeader},
+		"mac.csv":      {"transaction_id,user_id,amount,transaction_date,note\rA,1,2,2024-01-01,x\rB,1,2,2024-01-01,y\r\n", extract.CodeBadHeader},
 		"cut.csv.gz":   {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", extract.CodeTruncated},
 	} {
 		got := f.load(name, c.content)

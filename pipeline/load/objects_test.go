@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -61,7 +62,7 @@ func TestLoadSurvivesBrokenAnswers(t *testing.T) {
 	t.Parallel()
 	s, f := tests3.New(t), newFixture(t)
 	content := sheetOf(t, 2)
-	var zipped, packed bytes.Buffer
+	var zipped, packed, archive bytes.Buffer
 	gz := gzip.NewWriter(&zipped)
 	_, err := gz.Write(content)
 	require.NoError(t, err)
@@ -71,8 +72,13 @@ func TestLoadSurvivesBrokenAnswers(t *testing.T) {
 	_, err = zs.Write(content)
 	require.NoError(t, err)
 	require.NoError(t, zs.Close())
+	zw := zip.NewWriter(&archive)
+	member, err := zw.Create("a.csv")
+	require.NoError(t, err)
+	_, err = member.Write(content)
+	require.NoError(t, errors.Join(err, zw.Close()))
 	want := f.load("disk.csv", string(content))
-	for name, stored := range map[string][]byte{"a.csv": content, "a.csv.gz": zipped.Bytes(), "a.csv.zst": packed.Bytes()} {
+	for name, stored := range map[string][]byte{"a.csv": content, "a.csv.gz": zipped.Bytes(), "a.csv.zst": packed.Bytes(), "a.csv.zip": archive.Bytes()} {
 		s.Put(name, stored)
 		var broken atomic.Int32
 		p := s.Proxy(func(*http.Request) tests3.Fault {

@@ -83,7 +83,7 @@ func TestReaderRows(t *testing.T) {
 		{"no last line end", head + "A,1,5,2024-01-02", []string{"2 A 1 5 2024-01-02"}},
 		{"CR at the very end", head + "A,1,5,2024-01-02\r", []string{"2 A 1 5 2024-01-02"}},
 		{"empty lines", "\n\r\n" + head + "\n\nA,1,5,2024-01-02\n\r\nB,2,6,2024-01-03\n\n", []string{"6 A 1 5 2024-01-02", "8 B 2 6 2024-01-03"}},
-		{"a line of spaces is a row", head + "  \nA,1,5,2024-01-02\n", []string{"2 too_few_fields", "3 A 1 5 2024-01-02"}},
+		{"a line of spaces is no row", head + "  \nA,1,5,2024-01-02\n", []string{"3 A 1 5 2024-01-02"}},
 		{"semicolon", "transaction_id;user_id;amount;transaction_date\nA;1;5,00;2024-01-02\nB;1;5.5;2024-01-02\n", []string{"2 invalid_amount", "3 B 1 5.5 2024-01-02"}},
 		{"tab", strings.ReplaceAll(head+"A,1,5,2024-01-02\n", ",", "\t"), []string{"2 A 1 5 2024-01-02"}},
 		{"pipe", strings.ReplaceAll(head+"A,1,5,2024-01-02\n", ",", "|"), []string{"2 A 1 5 2024-01-02"}},
@@ -99,7 +99,7 @@ func TestReaderRows(t *testing.T) {
 		{"unclosed quote in the last line", head + "B,2,6,2024-01-03\nA,1,5,\"2024-01-02", []string{"2 B 2 6 2024-01-03", "3 unclosed_quote"}},
 		{"bad quote", head + "\"A\"x,1,5,2024-01-02\nB,2,6,2024-01-03\n", []string{"2 bad_quote", "3 B 2 6 2024-01-03"}},
 		{"bad quote found lines later", head + "\"A,1,5,2024-01-02\nB,2,6,2024-01-03\n\"C\",3,7,2024-01-04\n", []string{"2 bad_quote", "3 B 2 6 2024-01-03", "4 C 3 7 2024-01-04"}},
-		{"space after a closing quote", head + "\"A\" ,1,5,2024-01-02\n", []string{"2 bad_quote"}},
+		{"space after a closing quote", head + "\"A\" ,1,5,2024-01-02\n", []string{"2 A 1 5 2024-01-02"}},
 		{"NUL byte", head + "A\x00,1,5,2024-01-02\nB,2,6,2024-01-03\n", []string{"2 nul_byte", "3 B 2 6 2024-01-03"}},
 		{"invalid UTF-8", head + "A\xff,1,5,2024-01-02\nB,2,6,2024-01-03\nC\xc3\n", []string{"2 invalid_utf8", "3 B 2 6 2024-01-03", "4 invalid_utf8"}},
 		{"UTF-8", head + "Äß€😀,1,5,2024-01-02\n", []string{"2 Äß€😀 1 5 2024-01-02"}},
@@ -108,9 +108,9 @@ func TestReaderRows(t *testing.T) {
 		{"10 MB at the end of the file", head + long, []string{"2 row_too_long"}},
 		{"a last line cut in its date", head + "A,1,5,2024-01-02\nB,2,6,2024-01-0", []string{"2 A 1 5 2024-01-02", "3 invalid_date"}},
 		{"a last line cut in its amount", head + "B,2,6.", []string{"2 too_few_fields"}},
-		{"too few and too many fields", head + "A,1,5\nB,2,6,2024-01-03,\nC,3,7,2024-01-04\nD\n,,,,\n", []string{"2 too_few_fields", "3 too_many_fields", "4 C 3 7 2024-01-04", "5 too_few_fields", "6 too_many_fields"}},
+		{"too few and too many fields", head + "A,1,5\nB,2,6,2024-01-03,x\nC,3,7,2024-01-04,\nD\n,,,,\n,,,,x\n", []string{"2 too_few_fields", "3 too_many_fields", "4 C 3 7 2024-01-04", "5 too_few_fields", "7 too_many_fields"}},
 		{"structural faults stand alone", head + "A,x,x\n\x00,x,x,x\n", []string{"2 too_few_fields", "3 nul_byte"}},
-		{"all cells blank", head + ",,,\n", []string{"2 missing_transaction_id missing_user_id missing_amount missing_date"}},
+		{"all cells blank", head + "\"\",,,\n,,,\n", []string{"2 missing_transaction_id missing_user_id missing_amount missing_date"}},
 		{"every cell has its fault", head + "\x01,x,x,x\n", []string{"2 invalid_transaction_id invalid_user_id invalid_amount invalid_date"}},
 		{"id of 50 and of 51 characters", head + strings.Repeat("ä", 50) + ",1,5,2024-01-02\n" + strings.Repeat("a", 51) + ",1,5,2024-01-02\n" + strings.Repeat("ä", 51) + ",1,5,2024-01-02\n" + strings.Repeat("a", 50) + "\t\v,1,5,2024-01-02\n",
 			[]string{"2 " + strings.Repeat("ä", 50) + " 1 5 2024-01-02", "3 transaction_id_too_long", "4 transaction_id_too_long", "5 " + strings.Repeat("a", 50) + " 1 5 2024-01-02"}},
@@ -211,7 +211,7 @@ func TestReaderFindsOddBytes(t *testing.T) {
 // TestReaderForgets shows that nothing of one row is left in the next.
 func TestReaderForgets(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"x", ",,,", "\x00", "\"", strings.Repeat("x", 2<<20)} {
+	for _, bad := range []string{"x", "\"\",,,", "\x00,", "\"", strings.Repeat("x", 2<<20)} {
 		r, err := newRowReader(strings.NewReader(head+"A,1,5,1/2/2024\n"+bad+"\n"), Rules{})
 		require.NoError(t, err)
 		var row Row

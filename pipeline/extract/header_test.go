@@ -1,0 +1,134 @@
+package extract
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestHeaderSearch(t *testing.T) {
+	t.Parallel()
+	const row = "A,1,5,2024-01-02\n"
+	semicolons := strings.ReplaceAll(head+row, ",", ";")
+	for _, c := range []struct {
+		name, content string
+		want          string // the record
+		skipped       int64
+	}{
+		{"first line", head + row, "2 A 1 5 2024-01-02", 0},
+		{"below other lines", "Account;DE12\nFrom,to\n\n\"quoted\" x\n" + head + row, "6 A 1 5 2024-01-02", 3},
+		{"below lines with another delimiter", "a,b,c,d,e\n" + semicolons, "3 A 1 5 2024-01-02", 1},
+		{"below a long line", strings.Repeat("x,", MaxRecord-100) + "\n" + head + row, "3 A 1 5 2024-01-02", 1},
+		{"below an open quote", "\"Account\n" + head + row, "3 A 1 5 2024-01-02", 1},
+		{"below a line that is quoted as a whole", "\"" + strings.TrimSpace(head) + "\"\n" + head + row, "3 A 1 5 2024-01-02", 1},
+		{"in line 100", strings.Repeat("x\n", 99) + head + row, "101 A 1 5 2024-01-02", 99},
+		{"over two lines", "x\n\"user\r\nid\",transaction_id,amount,transaction_date\n1,A,5,2024-01-02\n", "4 A 1 5 2024-01-02", 1},
+		{"other writing", "\ufeff Transaction ID ,USER-ID,\u200bAmount,\"\ufefftransaction_Date\"\n" + row, "2 A 1 5 2024-01-02", 0},
+		{"sep", "sep=,\n" + head + row, "3 A 1 5 2024-01-02", 0},
+		{"sep of no detected kind", "SEP=^\r\n" + strings.ReplaceAll(head+row, ",", "^"), "3 A 1 5 2024-01-02", 0},
+		{"sep in quotes behind a mark", "\ufeff\"sep=;\"\nx\n" + semicolons, "4 A 1 5 2024-01-02", 1},
+		{"a comma where either would do", "transaction_id,user_id,amount,transaction_date,a;b\n" + row[:len(row)-1] + ",x\n", "2 A 1 5 2024-01-02", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newTestReader(t, strings.NewReader(c.content))
+			records, err := readAll(r)
+			require.NoError(t, err)
+			assert.Equal(t, []string{c.want}, records)
+			assert.Equal(t, c.skipped, r.Skipped())
+		})
+	}
+}
+
+func TestHeaderNone(t *testing.T) {
+	t.Parallel()
+	columns := []Column{{"transaction_id", "2"}, {"user_id", "1"}, {"amount", "4"}, {"transaction_date", "5"}}
+	for _, content := range []string{
+		"1,A,x,5,2024-01-02\n2,B,x,6,2024-01-03\n",
+		"\n1;A;,,,,;5;2024-01-02\n;;;;\n2;B;x;6;2024-01-03\n",
+		"sep=!\n1!A!,!5!2024-01-02\n2!B!,!6!2024-01-03",
+		"1|\"A\"|\"\n\"|5|2024-01-02|\n2|\"B\"||6|2024-01-03|",
+	} {
+		r, err := NewReader(strings.NewReader(content), Dialect{Header: HeaderNone}, columns)
+		require.NoError(t, err)
+		records, err := readAll(r)
+		require.NoError(t, err)
+		for i, want := range []string{" A 1 5 2024-01-02", " B 2 6 2024-01-03"} {
+			require.Len(t, records, 2)
+			assert.True(t, strings.HasSuffix(records[i], want), "%q: %s", content, records[i])
+		}
+		assert.Equal(t, []string{"1", "2", "3", "4", "5"}, r.Columns()[:5])
+	}
+	columns[3].Header = "6"
+	for content, want := range map[string]string{
+		"1,A,x,5,2024-01-02\n": `missing_column transaction_date: its position is 6, and the first row has 5 fields at ',' (correct the setting columns, or set delimiter)`,
+		"\n":                   "empty_file: there is no row",
+	} {
+		_, err := NewReader(strings.NewReader(content), Dialect{Header: HeaderNone}, columns)
+		assert.EqualError(t, err, want)
+	}
+	for _, position := range []string{"0", "x", "1.5"} {
+		columns[3].Header = position
+		_, err := NewReader(strings.NewReader("1,A,x,5,2024-01-02\n"), Dialect{Header: HeaderNone}, columns)
+		assert.ErrorContains(t, err, `transaction_date: "`+position+`" is no position (with header: none, the setting columns names positions`)
+	}
+}
+
+func TestHeaderErrorsLeadToTheSettings(t *testing.T) {
+	t.Parallel()
+	for content, want := range map[string]string{
+		"Statement\nTransaction ID,User_Id,Amount (EUR),Booked\n": `line 2: missing_column amount, transaction_date: the header has "Transaction ID,User_Id,Amount (EUR),Booked" ` +
+			`(map other names with the setting columns, such as columns: {amount: "Amount (EUR)"})`,
+		"Ref;Person\nA;1\n": `line 1: missing_column transaction_id, user_id, amount, transaction_date: the header has "Ref;Person" ` +
+			`(map other names with the setting columns, such as columns: {transaction_id: "Ref"})`,
+		"A,1,5,2024-01-02\n": `line 1: missing_column transaction_id, user_id, amount, transaction_date: the header has "A,1,5,2024-01-02" ` +
+			`(map other names with the setting columns, such as columns: {transaction_id: "A"}; if the first line is a row, set header: none ` +
+			`and positions, such as columns: {transaction_id: 1, user_id: 2, amount: 3, transaction_date: 4})`,
+		"transaction_id,user_id,amount,W\xe4hrung\n": `line 1: missing_column transaction_date: the header has "transaction_id,user_id,amount,W` + "\ufffd" + `hrung" ` +
+			`(map other names with the setting columns, such as columns: {transaction_date: "transaction_id"}; the header is not UTF-8: set encoding, such as windows-1252)`,
+		"\"transaction_id,\"\"user_id\"\",amount,transaction_date\"\n\"A,1,5,2024-01-02\"\n": "line 1: bad_header: each line is quoted as a whole, so that it is one field " +
+			"(save the file without the quotes around its lines, or set quote: none)",
+		strings.Repeat("\n", 100) + head: "empty_file: there is no header line (the header must name the columns)",
+	} {
+		_, err := NewReader(strings.NewReader(content), Dialect{}, columns())
+		assert.EqualError(t, err, want)
+	}
+	mapped := columns()
+	mapped[2].Header = "Betrag"
+	_, err := NewReader(strings.NewReader("transaction_id,user_id,amount,transaction_date\n"), Dialect{}, mapped)
+	assert.ErrorContains(t, err, `and not "Betrag"`)
+	r, err := NewReader(strings.NewReader("transaction_id,user_id,amount,BETRAG,transaction_date\nA,1,x,5,2024-01-02\n"), Dialect{}, mapped)
+	require.NoError(t, err)
+	records, err := readAll(r)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"2 A 1 5 2024-01-02"}, records)
+}
+
+func TestReaderSample(t *testing.T) {
+	t.Parallel()
+	r := newTestReader(t, strings.NewReader("transaction_id,user_id,amount,transaction_date,note\nA,1,5,2024-01-02,\"x\"\"\"\n\nB,2,6,2024-01-03\nC,3"))
+	assert.Equal(t, [][]string{{"A", "1", "5", "2024-01-02", `x"`}, {"B", "2", "6", "2024-01-03"}}, r.Sample(2))
+	records, err := readAll(r)
+	require.NoError(t, err)
+	assert.Len(t, records, 3, "they are read again")
+
+	rows, err := Sample(strings.NewReader("Account 1,2\nRef;On;Sum\nA;2024-01-02;5,00\nB;2024-01-03;6,00\n"), Dialect{}, 3)
+	require.NoError(t, err)
+	assert.Equal(t, [][]string{{"Account 1,2"}, {"Ref", "On", "Sum"}, {"A", "2024-01-02", "5,00"}}, rows)
+}
+
+func TestReaderSignColumn(t *testing.T) {
+	t.Parallel()
+	for content, want := range map[string]string{
+		head + "A,1,5,2024-01-02\n": "",
+		"transaction_id,user_id,amount,transaction_date,note,S/H\nA,1,5,2024-01-02,x,S\nB,1,5,2024-01-02,,h\nC,1,5,2024-01-02\nD,1,5,2024-01-02,,\n": "S/H",
+		"kind,transaction_id,user_id,amount,transaction_date\ndebit,A,1,5,2024-01-02\nCredit,B,1,5,2024-01-02\n":                                     "kind",
+		"kind,transaction_id,user_id,amount,transaction_date\ndebit,A,1,5,2024-01-02\nother,B,1,5,2024-01-02\n":                                      "",
+		"kind,transaction_id,user_id,amount,transaction_date\n,A,1,5,2024-01-02\n":                                                                   "",
+	} {
+		r := newTestReader(t, strings.NewReader(content))
+		assert.Equal(t, want, r.SignColumn(), content)
+	}
+}
