@@ -43,6 +43,7 @@ type fakeRuns struct {
 	files   func(context.Context, int64, int64, int) ([]ledger.File, error)
 	rejects func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error)
 	logs    func(context.Context, int64, int64, int) ([]ledger.LogLine, error)
+	sources func(context.Context) ([]ledger.Source, error)
 }
 
 func (f fakeRuns) Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error) {
@@ -62,6 +63,8 @@ func (f fakeRuns) Files(ctx context.Context, run, after int64, limit int) ([]led
 func (f fakeRuns) Rejects(ctx context.Context, q ledger.RejectQuery) ([]ledger.Reject, error) {
 	return f.rejects(ctx, q)
 }
+
+func (f fakeRuns) Sources(ctx context.Context) ([]ledger.Source, error) { return f.sources(ctx) }
 
 func (f fakeRuns) Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error) {
 	return f.logs(ctx, run, after, limit)

@@ -73,8 +73,6 @@ func (c *Conditions) status(etag string, modified time.Time) int {
 	return http.StatusOK
 }
 
-
-
 // hasTag reports whether a list of entity tags has a strong one, or is *. Weak comparison also
 // matches weak tags of the list. Malformed tags match nothing.
 func hasTag(list, etag string, weakly bool) bool {

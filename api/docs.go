@@ -57,5 +57,3 @@ func mountProblemPages(mux *http.ServeMux) error {
 	mount(problemsPath+"{$}", "problems.html", all)
 	return err
 }
-
-

@@ -416,11 +416,16 @@ func sampleRuns() fakeRuns {
 	var lines []ledger.LogLine
 	for i := int64(1); i <= 9; i++ {
 		files = append(files, ledger.File{ID: i, RunID: 7, Attempt: 1, Path: "a.csv", Bytes: math.MaxInt64, Status: []string{"loaded", "failed"}[i%2], Read: i,
-			Loaded: i, Faults: map[string]int64{}, Rules: json.RawMessage("{}"), TotalAmount: money.NewSum(-i, 4), SHA256: strings.Repeat("0f", 32), StartedAt: at, FinishedAt: at})
-		rejects = append(rejects, ledger.Reject{FileID: i, Line: i, Outcome: []string{"rejected", "duplicate", "conflict"}[i%3], Faults: []string{}, Raw: "\xff\x00", RawBytes: []byte("\xff\x00"), RawLength: 2})
+			Loaded: i, Faults: map[string]int64{}, Rules: json.RawMessage("{}"), Reading: 2, Conventions: json.RawMessage("{}"), Hints: []string{}, Warnings: []string{"\xff"}, TotalAmount: money.NewSum(-i, 4), SHA256: strings.Repeat("0f", 32), StartedAt: at, FinishedAt: at})
+		rejects = append(rejects, ledger.Reject{FileID: i, Line: i, Outcome: []string{"rejected", "duplicate", "conflict"}[i%3], Faults: []string{}, Hints: []string{}, Raw: "\xff\x00", RawBytes: []byte("\xff\x00"), RawLength: 2})
 		lines = append(lines, ledger.LogLine{ID: i, Attempt: 1, At: at, Level: "INFO+1", Attrs: json.RawMessage(`{"a":[1,null]}`)})
 	}
 	return fakeRuns{
+		sources: func(context.Context) ([]ledger.Source, error) {
+			return []ledger.Source{{Name: "inbox\xff", Settings: json.RawMessage("{}"), LastFileID: 1, LastAt: at, Conventions: []ledger.Convention{
+				{Convention: "slash", Value: "dmy", FileID: math.MaxInt64, Line: 2},
+			}}}, nil
+		},
 		request: func(_ context.Context, date *civil.Date, _, _ string) (ledger.Run, error) {
 			if date != nil && date.Time().Year() > 2026 {
 				return ledger.Run{}, ledger.ErrNotEnded
@@ -475,5 +480,6 @@ func unreachableRuns() fakeRuns {
 		files:   func(context.Context, int64, int64, int) ([]ledger.File, error) { return nil, err },
 		rejects: func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error) { return nil, err },
 		logs:    func(context.Context, int64, int64, int) ([]ledger.LogLine, error) { return nil, err },
+		sources: func(context.Context) ([]ledger.Source, error) { return nil, err },
 	}
 }

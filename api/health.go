@@ -9,7 +9,6 @@ import (
 const (
 	livezPath  = "/livez"
 	readyzPath = "/readyz"
-
 )
 
 type notReady struct {

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	
 
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
@@ -51,8 +50,6 @@ func newMetrics(f Figures, version string) *metrics {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
-
-
 
 // observe records a request. Methods that clients make up share a name.
 func (m *metrics) observe(o outcome, took time.Duration) {

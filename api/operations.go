@@ -66,6 +66,9 @@ func (s *service) registerRuns(api huma.API) {
 	addOperation(s, api, s.listLogs, get(tagRuns, "listRunLogs", "/runs/{id}/logs", "List a run's log lines",
 		"A run's log lines, oldest first, also while it runs. To follow a run, repeat the request with next_cursor, which every page has: "+
 			"a page without items means that there is nothing new yet.", "A page of log lines.", kindRunNotFound, kindUnavailable))
+	addOperation(s, api, s.listSources, get(tagRuns, "listSources", "/sources", "List the sources",
+		"Each source of which files were read, at most 1000: the settings of its last file, and what its loaded files have proven of how it "+
+			"writes dates and amounts, with file and line.", "The sources.", kindUnavailable))
 	addOperation(s, api, s.requestRun, requestRunOperation(api.OpenAPI().Components.Schemas))
 }
 

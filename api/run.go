@@ -23,6 +23,8 @@ type RunReader interface {
 	Files(ctx context.Context, run, after int64, limit int) ([]ledger.File, error)
 	// Rejects returns the rows of a run's files that were not loaded.
 	Rejects(ctx context.Context, q ledger.RejectQuery) ([]ledger.Reject, error)
+	// Sources returns the sources of which files were read, in order of their names.
+	Sources(ctx context.Context) ([]ledger.Source, error)
 	// Logs returns a run's log lines with ids above after.
 	Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error)
 }
@@ -45,8 +47,9 @@ type RunListInput struct {
 }
 
 type (
-	runOutput    struct{ Body ledger.Run }
-	rejectsInput struct {
+	runOutput     struct{ Body ledger.Run }
+	sourcesOutput struct{ Body SourceList }
+	rejectsInput  struct {
 		RunListInput
 		Outcome string `query:"outcome" enum:"rejected,duplicate,conflict" doc:"Only rows with this outcome."`
 	}
@@ -63,6 +66,11 @@ type (
 		Body LogPage
 	}
 )
+
+// SourceList is a list of sources.
+type SourceList struct {
+	Items []ledger.Source `json:"items" nullable:"false" doc:"The sources, in order of their names."`
+}
 
 // LogPage is a page of log lines. Unlike any other page it always has a cursor.
 type LogPage struct {
@@ -102,6 +110,11 @@ func (s *service) listRuns(ctx context.Context, in *PageQuery) (*pageOutput[ledg
 func (s *service) getRun(ctx context.Context, in *RunPath) (*runOutput, error) {
 	run, err := s.Runs.Run(ctx, in.ID)
 	return &runOutput{run}, err
+}
+
+func (s *service) listSources(ctx context.Context, _ *struct{}) (*sourcesOutput, error) {
+	sources, err := s.Runs.Sources(ctx)
+	return &sourcesOutput{SourceList{sources}}, err
 }
 
 func (in *RunListInput) list(name string) list {

@@ -96,14 +96,15 @@ func TestListFiles(t *testing.T) {
 		return []ledger.File{{
 			ID: after + 1, RunID: run, Attempt: 2, Source: "inbox", Path: "inbox/a.csv", SHA256: strings.Repeat("ab", 32), Bytes: 10,
 			Status: "loaded", Read: 3, Loaded: 1, Duplicate: 1, Rejected: 1, Faults: map[string]int64{"missing_amount": 1},
-			TotalAmount: money.MustParse("526098.26"), Rules: json.RawMessage(`{"slash":"mdy"}`), CodeVersion: "v", StartedAt: at, FinishedAt: at,
-		}, {ID: after + 2, Rules: json.RawMessage("{}")}}[:min(limit, 2)], nil
+			TotalAmount: money.MustParse("526098.26"), Rules: json.RawMessage(`{"slash":"mdy"}`), CodeVersion: "v", Reading: 2,
+			Conventions: json.RawMessage(`{}`), Hints: []string{"slash: …"}, Warnings: []string{}, StartedAt: at, FinishedAt: at,
+		}, {ID: after + 2, Rules: json.RawMessage("{}"), Conventions: json.RawMessage("{}")}}[:min(limit, 2)], nil
 	}}})
 	w := ask(h, http.MethodGet, "/runs/7/files?limit=1")
 	p := readPage(t, w)
 	assert.Contains(t, w.Body.String(), `{"items":[{"id":1,"run_id":7,"attempt":2,"source":"inbox","path":"inbox/a.csv","sha256":"`+strings.Repeat("ab", 32)+
 		`","bytes":10,"status":"loaded","read":3,"loaded":1,"duplicate":1,"conflict":0,"rejected":1,"replaced":0,"faults":{"missing_amount":1},`+
-		`"total_amount":526098.26,"rules":{"slash":"mdy"},"code_version":"v","started_at":"2024-02-01T00:00:01.0000005Z","finished_at":"2024-02-01T00:00:01.0000005Z"}],`)
+		`"total_amount":526098.26,"rules":{"slash":"mdy"},"code_version":"v","reading":2,"conventions":{},"hints":["slash: …"],"warnings":[],"started_at":"2024-02-01T00:00:01.0000005Z","finished_at":"2024-02-01T00:00:01.0000005Z"}],`)
 	require.NotEmpty(t, p.NextCursor)
 	p = readPage(t, ask(h, http.MethodGet, nextLink(t, w)))
 	assert.EqualValues(t, 2, p.Items[0]["id"])
@@ -114,7 +115,7 @@ func rejectsOf(n int, raw string) func(context.Context, ledger.RejectQuery) ([]l
 	return func(_ context.Context, q ledger.RejectQuery) ([]ledger.Reject, error) {
 		var out []ledger.Reject
 		for i := range n {
-			r := ledger.Reject{FileID: int64(1 + i/(n/2+1)), Line: int64(2 + i), Outcome: "rejected", Faults: []string{"missing_date"}, Raw: raw, RawLength: int64(len(raw))}
+			r := ledger.Reject{FileID: int64(1 + i/(n/2+1)), Line: int64(2 + i), Outcome: "rejected", Faults: []string{"missing_date"}, Hints: []string{}, Raw: raw, RawLength: int64(len(raw))}
 			if i%3 == 0 {
 				r.Outcome, r.Faults = "duplicate", []string{}
 			}
@@ -125,6 +126,16 @@ func rejectsOf(n int, raw string) func(context.Context, ledger.RejectQuery) ([]l
 		}
 		return out, nil
 	}
+}
+
+func TestListSources(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, Config{Runs: fakeRuns{sources: func(context.Context) ([]ledger.Source, error) {
+		return []ledger.Source{{Name: "inbox", Settings: json.RawMessage(`{"decimal":"comma"}`), LastFileID: 3, LastPath: "b.csv", LastAt: time.Unix(0, 0).UTC(),
+			Conventions: []ledger.Convention{{Convention: "slash", Value: "dmy", FileID: 1, Path: "a.csv", Line: 7}}}}, nil
+	}}})
+	assert.Equal(t, `{"items":[{"name":"inbox","settings":{"decimal":"comma"},"last_file_id":3,"last_path":"b.csv","last_at":"1970-01-01T00:00:00Z",`+
+		`"conventions":[{"convention":"slash","value":"dmy","file_id":1,"path":"a.csv","line":7}]}]}`+"\n", ask(h, http.MethodGet, "/sources").Body.String())
 }
 
 func TestListRejects(t *testing.T) {
@@ -145,7 +156,7 @@ func TestListRejects(t *testing.T) {
 		assert.IsIncreasing(t, lines)
 	}
 	w := ask(h, http.MethodGet, "/runs/7/rejects?limit=1")
-	assert.Contains(t, w.Body.String(), `{"items":[{"file_id":1,"line":2,"outcome":"duplicate","faults":[],"raw":"a,b","raw_length":3}],"next_cursor":"`)
+	assert.Contains(t, w.Body.String(), `{"items":[{"file_id":1,"line":2,"outcome":"duplicate","faults":[],"raw":"a,b","hints":[],"raw_length":3}],"next_cursor":"`)
 }
 
 func TestListRejectsByOutcome(t *testing.T) {

@@ -23,7 +23,7 @@ func BenchmarkCheck(b *testing.B) {
 			var ours, peer time.Duration
 			for range b.N {
 				began := time.Now()
-				p, err := transform.Check(b.Context(), nil, bucket.Path(path), transform.Rules{})
+				p, err := transform.Check(b.Context(), nil, bucket.Path(path), transform.Rules{}, 0)
 				ours += time.Since(began)
 				if err != nil || p.Read != n {
 					b.Fatalf("%d of %d rows: %v", p.Read, n, err)

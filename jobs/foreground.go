@@ -33,10 +33,11 @@ type RunRequest struct {
 	// Paths are files, folders or globs. Without any, the run is that of the date over the
 	// configured sources.
 	Paths []bucket.Location
-	// Source names the configured source whose rules apply to Paths; "" means Rules.
+	// Source names the configured source whose settings apply to Paths; "" means the source
+	// that covers a path, or the default settings where none does.
 	Source string
-	// Rules apply to Paths where no Source is named.
-	Rules transform.Rules
+	// Change changes the settings for Paths; nil leaves them.
+	Change func(*transform.Rules)
 	// Date is the logical date; nil means the last day that ended.
 	Date *civil.Date
 	// RequestedBy is for the ledger; "" means "cli".
@@ -117,29 +118,45 @@ func (s *Service) sourcesOf(req RunRequest) ([]pipeline.Source, error) {
 	if len(req.Paths) == 0 {
 		return s.config.Sources, nil
 	}
-	from := pipeline.Source{Name: manualSource, Rules: req.Rules}
-	if req.Source != "" {
-		i := slices.IndexFunc(s.config.Sources, func(s pipeline.Source) bool { return s.Name == req.Source })
-		if i < 0 {
-			return nil, fmt.Errorf("run: there is no source %q", req.Source)
-		}
-		from = pipeline.Source{Name: req.Source, Rules: s.config.Sources[i].Rules}
-	}
 	sources := make([]pipeline.Source, len(req.Paths))
 	for i, path := range req.Paths {
-		from.Path = path
-		if err := from.Check(); err != nil {
+		source, err := s.sourceOf(path, req.Source)
+		if err != nil {
 			return nil, fmt.Errorf("run: %w", err)
 		}
-		sources[i] = from
+		source.Path = path
+		if req.Change != nil {
+			req.Change(&source.Rules)
+		}
+		if err := source.Check(); err != nil {
+			return nil, fmt.Errorf("run: %w", err)
+		}
+		sources[i] = source
 	}
 	return sources, nil
+}
+
+// sourceOf is the source of a path that was given by hand.
+func (s *Service) sourceOf(path bucket.Location, name string) (pipeline.Source, error) {
+	if name != "" {
+		i := slices.IndexFunc(s.config.Sources, func(s pipeline.Source) bool { return s.Name == name })
+		if i < 0 {
+			return pipeline.Source{}, fmt.Errorf("there is no source %q", name)
+		}
+		return s.config.Sources[i], nil
+	}
+	source, ok, err := pipeline.Find(s.config.Sources, path)
+	if !ok {
+		source = pipeline.Source{Name: manualSource, Rules: transform.Rules{Currency: s.config.Currency}}
+	}
+	return source, err
 }
 
 // Queued is a run that was given to the workers, and its River job.
 type Queued struct{ RunID, JobID int64 }
 
-// Enqueue gives paths to the workers, as a manual run under default rules. Any worker of
+// Enqueue gives paths to the workers, as a manual run under the settings of the sources
+// that cover them. Any worker of
 // the database may take it, so all of them need access to the paths. Like any manual run
 // it is not requeued when its worker crashes.
 func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requestedBy string) (Queued, error) {
@@ -161,7 +178,10 @@ func (s *Service) queuedSources(a *attempt) []pipeline.Source {
 		if err != nil {
 			location = bucket.Path(path) // reading it reports the error
 		}
-		sources[i] = pipeline.Source{Name: manualSource, Path: location}
+		if sources[i], err = s.sourceOf(location, ""); err != nil {
+			a.logger.Warn("which source's settings apply is not clear; the first's do", slog.Any("error", err))
+		}
+		sources[i].Path = location
 	}
 	return sources
 }

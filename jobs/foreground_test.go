@@ -61,7 +61,7 @@ func TestRunOfWrongPaths(t *testing.T) {
 
 	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Source: "nowhere"})
 	require.ErrorContains(t, err, `"nowhere"`)
-	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Rules: transform.Rules{Slash: "ymd"}})
+	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Change: func(r *transform.Rules) { r.Slash = "ymd" }})
 	require.ErrorContains(t, err, "slash")
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"reflect"
 	"strings"
 	"time"
 
@@ -147,7 +148,8 @@ func (s *Service) loadFile(
 		return load.Result{}, err
 	}
 	return s.config.Loader.Load(ctx, load.Request{
-		RunID: a.runID, Attempt: a.number, Source: source.Name, Path: path, Rules: source.Rules,
+		RunID: a.runID, Attempt: a.number, Source: source.Name, Path: path, Rules: source.Rules, LogicalDate: a.date,
+		Learns: source.Name != manualSource, Again: a.kind == ledger.KindManual,
 		CodeVersion: s.config.CodeVersion, Progress: a.report(ctx), Logger: a.logger,
 	})
 }
@@ -239,7 +241,7 @@ func (known failures) find(
 	}
 	for _, f := range candidates {
 		var rules transform.Rules
-		if string(f.sha256) != string(identity.SHA256[:]) || json.Unmarshal(f.rules, &rules) != nil || rules != source.Rules {
+		if string(f.sha256) != string(identity.SHA256[:]) || json.Unmarshal(f.rules, &rules) != nil || !reflect.DeepEqual(rules, source.Rules) {
 			continue
 		}
 		file := load.Result{

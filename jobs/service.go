@@ -54,6 +54,9 @@ type Loader interface {
 type Config struct {
 	// Sources are read by the run of a logical date, in this order.
 	Sources []pipeline.Source
+	// Currency is the database's, as ISO 4217 has it; "" means that of the first amount with a
+	// mark. The sources' rules have it, too.
+	Currency string
 	// ExportTo is the target of the Parquet export after each run: a folder, or s3://, gs:// or
 	// azblob:// with a bucket and a prefix. The zero value means no export.
 	ExportTo bucket.Location

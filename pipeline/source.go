@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,6 +17,8 @@ import (
 
 // datePlaceholder in a source's path stands for the run's logical date.
 const datePlaceholder = "{date}"
+
+const maxSourceName = 200 // bytes: it is in an index
 
 // Source is where files come from, and how they are to be read.
 type Source struct {
@@ -31,6 +35,9 @@ type Source struct {
 func (s Source) Check() error {
 	if strings.TrimSpace(s.Name) == "" {
 		return errors.New("source: name is missing")
+	}
+	if len(s.Name) > maxSourceName {
+		return fmt.Errorf("source %.20s…: name has more than %d bytes", s.Name, maxSourceName)
 	}
 	if s.Path.IsZero() {
 		return fmt.Errorf("source %s: path is missing", s.Name)
@@ -57,6 +64,35 @@ func CheckSources(sources []Source) error {
 		seen[s.Name] = true
 	}
 	return nil
+}
+
+// Find is the source that covers a file, folder or glob; without one the second result is
+// false. Two of them are an error.
+func Find(sources []Source, file bucket.Location) (found Source, ok bool, err error) {
+	for _, s := range sources {
+		if !s.covers(file) {
+			continue
+		}
+		if ok {
+			return found, ok, fmt.Errorf("%s is covered by two sources, %s and %s: name the one whose settings apply", file, found.Name, s.Name)
+		}
+		found, ok = s, true
+	}
+	return found, ok, nil
+}
+
+// covers reports whether a file, folder or glob is the source's, on whichever date.
+func (s Source) covers(file bucket.Location) bool {
+	const anyDate = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+	pattern := strings.TrimSuffix(filepath.ToSlash(s.Path.Clean().Replace(datePlaceholder, anyDate).String()), "/")
+	name := strings.TrimSuffix(filepath.ToSlash(file.Clean().String()), "/")
+	if matched, _ := path.Match(pattern, name); matched || pattern == name {
+		return true
+	}
+	folder, base := path.Split(name)
+	folder = strings.TrimSuffix(folder, "/")
+	matched, _ := path.Match(pattern, folder)
+	return (matched || pattern == folder) && extract.IsDelimitedText(base)
 }
 
 // Files lists the source's files as they are now, see [extract.List]: the order in

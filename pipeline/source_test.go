@@ -108,7 +108,7 @@ func TestCheckObject(t *testing.T) {
 	var content bytes.Buffer
 	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: 20_000, Users: 100, Seed: 1}))
 	s.Put("a.csv", content.Bytes())
-	profile, err := transform.Check(t.Context(), new(bucket.Stores), s.At("a.csv"), transform.Rules{})
+	profile, err := transform.Check(t.Context(), new(bucket.Stores), s.At("a.csv"), transform.Rules{}, 0)
 	require.NoError(t, err)
 	assert.Equal(t, "s3://tally/a.csv", profile.Path)
 	assert.Equal(t, int64(20_000), profile.Read)

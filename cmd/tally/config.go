@@ -17,6 +17,7 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 const (
@@ -29,6 +30,7 @@ type config struct {
 	TimeZone     string            `yaml:"time_zone"`      // of midnight; default UTC
 	CatchUp      string            `yaml:"catch_up"`       // all, latest or none
 	CatchUpLimit *int              `yaml:"catch_up_limit"` // of missed nights
+	Currency     string            `yaml:"currency"`       // of all amounts, such as EUR
 	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
 	RateLimit    api.RateLimit     `yaml:"rate_limit"`     // of the API
 	Export       struct {
@@ -85,7 +87,7 @@ func (c config) jobs() (jobs.Config, error) {
 	if err != nil {
 		return jobs.Config{}, fmt.Errorf("time_zone: %w", err)
 	}
-	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), CodeVersion: codeVersion()}
+	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), CodeVersion: codeVersion(), Currency: c.Currency}
 	if err := made.CatchUp.Check(); err != nil {
 		return made, fmt.Errorf("catch_up %w", err)
 	}
@@ -97,10 +99,14 @@ func (c config) jobs() (jobs.Config, error) {
 	if made.ExportTo, err = c.Export.To.Abs(); err != nil {
 		return made, fmt.Errorf("export: to %w", err)
 	}
+	if err := (transform.Rules{Currency: c.Currency}).Check(); err != nil {
+		return made, err
+	}
 	if err := pipeline.CheckSources(c.Sources); err != nil {
 		return made, err
 	}
 	for _, s := range c.Sources {
+		s.Rules.Currency = c.Currency
 		// The ledger has absolute paths.
 		if s.Path, err = s.Path.Abs(); err != nil {
 			return made, fmt.Errorf("source %s: path: %w", s.Name, err)

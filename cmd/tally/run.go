@@ -16,12 +16,14 @@ import (
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 type runCmd struct {
 	Paths []bucket.Location `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://; gs:// and azblob:// where they are built in); without any, the configured sources."`
 	Date  *civil.Date       `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the last day that ended."`
 	JSON  bool              `help:"Print one JSON document."`
+	Trust bool              `name:"trust-rules" help:"Apply the settings also where a file contradicts them; the ledger has it."`
 	rulesFlags
 }
 
@@ -49,22 +51,27 @@ func (cmd runCmd) Run(ctx context.Context, env *environment) error {
 }
 
 func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
-	rules, err := cmd.rules(c)
-	if err != nil {
-		return jobs.RunRequest{}, err
+	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Source: cmd.Source, Date: cmd.Date}
+	if len(cmd.Paths) == 0 && (cmd.given() || cmd.Trust || cmd.Source != "") {
+		return r, usageError{errors.New("settings are for paths given by hand; the configured sources have theirs in the settings file")}
 	}
-	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Rules: rules, Date: cmd.Date}
+	settings, err := c.loadConfig()
+	if err != nil {
+		return r, err
+	}
 	for _, path := range cmd.Paths {
 		absolute, err := path.Abs() // for the ledger
 		if err != nil {
 			return r, err
 		}
+		if _, err := cmd.sourceOf(settings.jobs.Sources, absolute, settings.jobs.Currency); err != nil {
+			return r, err
+		}
 		r.Paths = append(r.Paths, absolute)
 	}
-	if cmd.rulesFlags == (rulesFlags{Source: cmd.Source}) {
-		r.Source = cmd.Source
-	} else if len(cmd.Paths) == 0 {
-		return r, usageError{errors.New("rules are for paths given by hand; the configured sources have theirs in the settings file")}
+	r.Change = func(rules *transform.Rules) {
+		cmd.apply(rules)
+		rules.Trust = cmd.Trust
 	}
 	return r, nil
 }
@@ -100,6 +107,12 @@ func (env *environment) printRun(r jobs.RunResult) error {
 		case len(f.Faults) > 0:
 			fmt.Fprintf(env.stdout, "rejected of %s: %s (tally psql -c 'SELECT * FROM etl_rejects WHERE file_id = %d')\n",
 				f.Path, faultList(f.Faults), f.FileID)
+		}
+		for _, hint := range f.Hints {
+			fmt.Fprintf(env.stdout, "hint for %s: %s\n", f.Path, hint)
+		}
+		for _, warning := range f.Warnings {
+			fmt.Fprintf(env.stdout, "warning for %s: %s\n", f.Path, warning)
 		}
 	}
 	return nil

@@ -35,6 +35,10 @@ type File struct {
 	TotalAmount money.Sum        `bun:"total_amount" json:"total_amount" doc:"The exact sum of the loaded rows' amounts."`
 	Rules       json.RawMessage  `bun:"rules,type:jsonb" json:"rules" doc:"The source's rules under which the file was read."`
 	CodeVersion string           `bun:"code_version" json:"code_version" example:"1.0.0" doc:"The program's version that read it."`
+	Reading     int              `bun:"reading" json:"reading" format:"int32" minimum:"1" example:"2" doc:"The version of the program's rules for reading a value."`
+	Conventions json.RawMessage  `bun:"conventions,type:jsonb" json:"conventions" doc:"By convention (slash, dash, dot, decimal): what held for the file, where that came from, and what its values show."`
+	Hints       []string         `bun:"hints,array" json:"hints" nullable:"false" example:"[\"slash: 3 rows with ambiguous_date, first line 2: 03/04/2024 is 2024-03-04 under slash: mdy and 2024-04-03 under slash: dmy\"]" doc:"Settings that would resolve faults of its rows."`
+	Warnings    []string         `bun:"warnings,array" json:"warnings" nullable:"false" example:"[]" doc:"What is odd about the file although it was loaded."`
 	StartedAt   time.Time        `bun:"started_at" json:"started_at" doc:"When its reading started."`
 	FinishedAt  time.Time        `bun:"finished_at" json:"finished_at" doc:"When its reading ended."`
 }
@@ -63,6 +67,7 @@ type Reject struct {
 	KeptLine      int64    `bun:"kept_line" json:"kept_line,omitempty" example:"40" doc:"The kept row's line in that file."`
 	Raw           string   `bun:"raw" json:"raw" example:"TXN186490,1633,,2024-01-31" doc:"The row as it stands in the file, at most its first 65536 bytes; bytes that are no text are shown as U+FFFD."`
 	RawBytes      []byte   `bun:"raw_bytes" json:"raw_bytes,omitempty" doc:"The same to the byte, where raw cannot be."`
+	Hints         []string `bun:"hints,array" json:"hints" nullable:"false" example:"[]" doc:"Settings that would resolve its faults, each with the cell in its readings."`
 	RawLength     int64    `bun:"raw_length" json:"raw_length" minimum:"0" example:"26" doc:"Length of the row in the file, in bytes."`
 }
 

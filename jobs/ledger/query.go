@@ -39,6 +39,9 @@ func lists(sample explain.Sample) []explain.Query {
 		query("files", "each page of a run's files", s.selectFiles(sample.RunID, 0, rows), paged, "etl_files_run"),
 		query("rejects", "each page of a run's rejects", s.selectRejects(ofRun), paged, ofFile...),
 		query("rejects_of_outcome", "each page of a run's rejects of one outcome", s.selectRejects(conflicts), 0, ofFile...),
+		{Name: "jobs/sources", Purpose: "each look at the sources", SQL: s.selectSources().String(),
+			Expect: explain.Expectation{Indexes: []string{"etl_files_source"}}},
+		{Name: "jobs/conventions", Purpose: "each look at the sources", SQL: s.selectConventions().String(), Expect: explain.Expectation{WholeTable: true}},
 		query("logs", "each page of a run's log", s.selectLogs(sample.RunID, 0, rows), paged, "etl_logs_run"),
 	}
 }

@@ -83,7 +83,7 @@ func folderFiles(dir string) ([]string, error) {
 	var files []string
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if isDelimitedText(e.Name()) && !isFolder(path) {
+		if IsDelimitedText(e.Name()) && !isFolder(path) {
 			files = append(files, path)
 		}
 	}
@@ -95,7 +95,9 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func isDelimitedText(name string) bool {
+// IsDelimitedText knows the names of the files that a folder's are: it says nothing of
+// their content.
+func IsDelimitedText(name string) bool {
 	name = strings.ToLower(name)
 	if strings.HasPrefix(name, ".") {
 		return false
@@ -132,7 +134,7 @@ func objects(ctx context.Context, stores *bucket.Stores, location bucket.Locatio
 			return nil, nil
 		}
 	} else {
-		files, listErr = stores.List(ctx, location, isDelimitedText)
+		files, listErr = stores.List(ctx, location, IsDelimitedText)
 	}
 	if denied && errors.Is(listErr, fs.ErrNotExist) {
 		return nil, err

@@ -43,7 +43,7 @@ func loadTwice(ctx context.Context) (err error) {
 		return err
 	}
 
-	content := "transaction_id,user_id,amount,transaction_date\nT1,7,10.50,2024-01-05\nT2,7,-0.25,2024-01-06\nT2,7,(0.25),06-01-2024\nT3,8,,2024-01-06\n"
+	content := "transaction_id,user_id,amount,transaction_date\nT1,7,10.50,2024-01-05\nT2,7,-0.25,2024-01-06\nT2,7,(0.25),2024/1/6\nT3,8,,2024-01-06\n"
 	loader := load.New(pool, nil)
 	for _, name := range []string{"january.csv", "again.csv"} {
 		path := filepath.Join(dir, name)

@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/pipeline/extract"
@@ -16,7 +13,7 @@ import (
 
 // identify takes the checksum and length of the content.
 func (l *load) identify(ctx context.Context) (err error) {
-	l.contradicted = 0
+	l.proven = nil
 	l.identity, err = extract.Identify(ctx, l.loader.stores, l.request.Path)
 	l.startOver()
 	return err
@@ -25,43 +22,25 @@ func (l *load) identify(ctx context.Context) (err error) {
 // startOver forgets what a reading has found.
 func (l *load) startOver() {
 	l.cause = nil
-	l.result = Result{Path: l.path, Source: l.request.Source, Bytes: l.identity.Bytes, TotalAmount: "0", Faults: map[string]int64{}}
+	l.result = Result{Path: l.path, Source: l.request.Source, Bytes: l.identity.Bytes, TotalAmount: "0", Faults: map[string]int64{},
+		Hints: []string{}, Warnings: []string{}}
 	if l.identity != (extract.Identity{}) {
 		l.result.SHA256 = hex.EncodeToString(l.identity.SHA256[:])
 	}
 }
 
-type querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-// isLoaded makes the result unchanged where the content is loaded already.
-func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
-	var id int64
-	var path string
-	err := db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:]).Scan(&id, &path)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look up the content: %w", err)
-	}
-	l.startOver()
-	l.result.Status, l.result.FileID, l.result.LoadedAs = StatusUnchanged, id, path
-	return true, nil
-}
-
 // open opens the file for a reading by the rules, and by what it has shown about
 // itself. The readers are missing where there is an error.
 func (l *load) open(ctx context.Context) (*extract.File, *extract.Reader, *transform.Cleaner, error) {
-	file, err := extract.Open(ctx, l.loader.stores, l.request.Path, extract.Dialect{})
+	rules := l.request.Rules
+	file, err := extract.Open(ctx, l.loader.stores, l.request.Path, rules.Dialect)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	cleaner, err := transform.NewCleaner(l.request.Rules, l.contradicted)
+	cleaner, err := transform.NewCleaner(l.reading)
 	if err == nil {
 		var reader *extract.Reader
-		if reader, err = extract.NewReader(file, extract.Dialect{}, transform.Columns()); err == nil {
+		if reader, err = extract.NewReader(file, rules.Dialect, rules.Wanted()); err == nil {
 			return file, reader, cleaner, nil
 		}
 	}

@@ -44,11 +44,13 @@ type load struct {
 	started time.Time
 	result  Result
 
-	identity     extract.Identity
-	readings     int                  // of a file that changed
-	contradicted transform.Separators // of dates that contradict their rule: ambiguous ones are rejected
-	again        bool                 // another such separator was found
-	cause        *extract.FileError   // of the failure
+	identity extract.Identity
+	tries    int // of a file that changed
+	proven   *proven
+	reading  transform.Reading
+	again    bool                // the file has shown that it is to be read otherwise
+	findings *transform.Findings // of the last reading
+	cause    *extract.FileError  // of the failure
 
 	stage    string // of the progress
 	entered  time.Time
@@ -114,6 +116,9 @@ func (l *load) step(ctx context.Context, at state) (state, error) {
 		if loaded || err != nil {
 			return finished, err // by the load that had the lock before
 		}
+		if outdated, err := l.outdated(ctx); outdated || err != nil {
+			return read, err
+		}
 		return write, l.decide(ctx)
 
 	case write:
@@ -149,12 +154,12 @@ func (l *load) afterError(ctx context.Context, err error) (state, error) {
 		return finished, err
 	}
 	l.rollback(ctx)
-	l.readings++
-	if bad.Code != extract.CodeFileChanged || l.readings == changedTries {
+	l.tries++
+	if bad.Code != extract.CodeFileChanged || l.tries == changedTries {
 		l.cause = bad
 		return fail, nil
 	}
-	l.request.Logger.WarnContext(ctx, "file changed while it was read; reading it again", "path", l.path, "try", l.readings)
+	l.request.Logger.WarnContext(ctx, "file changed while it was read; reading it again", "path", l.path, "try", l.tries)
 	select {
 	case <-ctx.Done():
 		return finished, ctx.Err()

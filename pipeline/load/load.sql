@@ -100,11 +100,32 @@ SELECT setval('transactions_id_seq', nextval('transactions_id_seq') + $1 - 1) - 
 
 -- name: file
 INSERT INTO etl_files (id, run_id, attempt, source, path, sha256, bytes, status, error_code, error,
-    read, loaded, duplicate, conflict, rejected, replaced, faults, total_amount, rules, code_version, started_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21);
+    read, loaded, duplicate, conflict, rejected, replaced, faults, total_amount, rules, code_version, started_at,
+    reading, conventions, hints, warnings)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25);
 
 -- name: known_content
-SELECT id, path FROM etl_files WHERE sha256 = $1 AND status = 'loaded';
+-- The last time that the content was loaded by the same rules, and whether a file has
+-- replaced rows since.
+SELECT id, path, conventions, EXISTS (SELECT FROM etl_files later WHERE later.id > f.id AND later.replaced > 0)
+FROM etl_files f
+WHERE sha256 = $1 AND status = 'loaded' AND reading = $2 AND rules = $3
+ORDER BY id DESC LIMIT 1;
+
+-- name: same_file
+-- Whether the content is what was last loaded from the path.
+SELECT coalesce((
+    SELECT sha256 = $1 FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1), false);
+
+-- name: learned
+-- What loaded files have proven: of the source, and of the currency.
+SELECT c.convention, c.value, c.file_id, coalesce(f.path, ''), c.line
+FROM etl_conventions c LEFT JOIN etl_files f ON f.id = c.file_id
+WHERE c.source IN ($1, '');
+
+-- name: learn
+INSERT INTO etl_conventions (source, convention, value, file_id, line) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING;
 
 -- name: fence
 -- Whether this attempt is still the run's last. The lock keeps a new attempt

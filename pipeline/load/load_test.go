@@ -81,7 +81,8 @@ func at(t *testing.T, text string) bucket.Location {
 }
 
 func (f *fixture) request(path string) load.Request {
-	return load.Request{RunID: f.runID, Attempt: 1, Source: "test", Path: at(f.t, path), Rules: f.rules, CodeVersion: "test"}
+	return load.Request{RunID: f.runID, Attempt: 1, Source: "test", Path: at(f.t, path), Rules: f.rules,
+		CodeVersion: "test"}
 }
 
 func (f *fixture) load(name, content string) load.Result {
@@ -254,12 +255,12 @@ func TestDuplicatesAndConflictsWithinAFile(t *testing.T) {
 	got := f.load("a.csv", header+
 		"T1,7,,2024-01-05\n"+ // 2: rejected, so it wins nothing
 		"T1,7,10.00,2024-01-05\n"+ // 3: the first valid row
-		"T1,7,$10,05-01-2024\n"+ // 4: the same values in other words
+		"T1,7,$10,2024/01/05\n"+ // 4: the same values in other words
 		"T1,8,10.00,2024-01-05\n"+ // 5: another user's money
 		"t1,7,10.00,2024-01-05\n") // 6: another id, since case is kept
 	assert.Equal(t, [5]int64{5, 2, 1, 1, 1}, [5]int64{got.Read, got.Loaded, got.Duplicate, got.Conflict, got.Rejected})
 	assert.Equal(t, "3 t1 6", one[string](f, `SELECT string_agg(line::text, ' t1 ' ORDER BY line) FROM transactions`))
-	assert.Equal(t, "2 rejected {missing_amount} T1,7,,2024-01-05;4 duplicate {} T1,7,$10,05-01-2024;5 conflict {} T1,8,10.00,2024-01-05",
+	assert.Equal(t, "2 rejected {missing_amount} T1,7,,2024-01-05;4 duplicate {} T1,7,$10,2024/01/05;5 conflict {} T1,8,10.00,2024-01-05",
 		one[string](f, `SELECT string_agg(concat_ws(' ', line, outcome, faults, raw), ';' ORDER BY line) FROM etl_rejects`))
 	assert.Equal(t, int64(2), one[int64](f, `SELECT count(*) FROM etl_rejects WHERE kept_file_id = $1 AND kept_line = 3`, got.FileID))
 	f.verify()
@@ -301,18 +302,20 @@ func TestCorrectionsReplace(t *testing.T) {
 	f.verify()
 }
 
-func TestAmbiguousDatesOfAFileThatContradictsTheRule(t *testing.T) {
+func TestAmbiguousDatesOfAFileThatContradictsItself(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	got := f.load("a.csv", header+
 		"T1,7,1,03/04/2024\n"+ // could be either, and comes before the proof
-		"T2,7,1,27/11/2024\n"+ // day first, against the rule for slashes
+		"T2,7,1,27/11/2024\n"+ // day first
 		"T3,7,1,05/05/2024\n"+ // the same either way
 		"T4,7,1,03-04-2024\n"+ // dashes are not in doubt
-		"T5,7,,04/03/2024\n")
-	assert.Equal(t, [3]int64{5, 3, 2}, [3]int64{got.Read, got.Loaded, got.Rejected})
+		"T5,7,,04/03/2024\n"+
+		"T6,7,1,11/27/2024\n"+ // month first
+		"T7,7,1,13-04-2024\n")
+	assert.Equal(t, [3]int64{7, 5, 2}, [3]int64{got.Read, got.Loaded, got.Rejected})
 	assert.Equal(t, map[string]int64{"ambiguous_date": 1, "missing_amount": 1}, got.Faults)
-	assert.Equal(t, "T2 2024-11-27;T3 2024-05-05;T4 2024-04-03", one[string](f,
+	assert.Equal(t, "T2 2024-11-27;T3 2024-05-05;T4 2024-04-03;T6 2024-11-27;T7 2024-04-13", one[string](f,
 		`SELECT string_agg(concat_ws(' ', transaction_id, transaction_date), ';' ORDER BY transaction_id) FROM transactions`))
 	assert.Equal(t, "{missing_amount,ambiguous_date}", one[string](f, "SELECT faults::text FROM etl_rejects WHERE line = 6"))
 	f.verify()

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/pipeline"
@@ -32,6 +33,13 @@ type Request struct {
 	Source      string          // name of the source
 	Path        bucket.Location // of a file or an object
 	Rules       transform.Rules
+	LogicalDate civil.Date // of the run
+	// Learns says that the source's files have conventions in common: what one proves
+	// holds for the others.
+	Learns bool
+	// Again reads content again that an earlier load would not have read like this one,
+	// as more is known of its source by now. A person has asked for it.
+	Again       bool
 	CodeVersion string
 	Progress    func(pipeline.Progress) // may be nil; is called by one goroutine at a time
 	Logger      *slog.Logger            // may be nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 // Queries are the statements of a load, with arguments from s. Left out are DDL, SET,
@@ -38,7 +39,12 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 		{Name: "prefetch_months", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("user_months_pkey")},
 		{Name: "prefetch_users", Purpose: "each small load", Before: lookUp, Args: []any{users}, Expect: uses("user_summary_pkey")},
 		{Name: "missing_months", Purpose: "each load", Before: lookUp[:1], Args: []any{slices.Compact(months)}},
-		{Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256}, Expect: explain.Expectation{Indexes: []string{"etl_files_content_once"}, MaxBuffers: 8}},
+		{
+			Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256, transform.Version, "{}"},
+			Expect: explain.Expectation{Indexes: []string{"etl_files_content"}, MaxBuffers: 12},
+		},
+		{Name: "same_file", Purpose: "each known file of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}, Expect: uses("etl_files_source")},
+		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
 		{Name: "fence", Purpose: "each load, right before its commit", Before: lookUp[:1], Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey", "etl_attempts_pkey")},
 	}
 	return named(list, statements)
@@ -67,9 +73,10 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 			Name: "file", Purpose: "each file", Before: before, Writes: true,
 			Args: []any{
 				int64(0), s.RunID, 1, "", "", nil, int64(0), StatusLoaded, nil, nil, int64(0), int64(0), int64(0), int64(0), int64(0), int64(0),
-				"{}", "0", "{}", "", s.Date,
+				"{}", "0", "{}", "", s.Date, transform.Version, "{}", []string{}, []string{},
 			},
 		},
+		{Name: "learn", Purpose: "each convention that a file proves", Before: before, Writes: true, Args: []any{"", "currency", "$", int64(0), int64(1)}},
 	}, statements)
 	return append(list, explain.Query{
 		Name: "pipeline/move_staged", Purpose: "each load that finds a month in use", Before: before, Writes: true,

@@ -21,12 +21,17 @@ const CodeRejectLimit = "reject_limit"
 type faultCounts [transform.LastFault + 1]int64
 
 // read cleans the file: rejected rows go to the database at once, valid ones to a
-// sorter. It is to be read again where its own dates contradict the rule under which its
-// ambiguous dates were read, which shows when all of them are known.
+// sorter. It is to be read again where its ambiguous values were read by another
+// convention than holds, which shows when all of its values are known.
 func (l *load) read(ctx context.Context) (err error) {
 	l.startOver()
 	if err := l.begin(ctx); err != nil {
 		return err
+	}
+	if l.proven == nil {
+		if err := l.prepare(ctx, l.tx); err != nil {
+			return err
+		}
 	}
 	l.enter(ctx, pipeline.StageRead)
 	file, reader, cleaner, err := l.open(ctx)
@@ -54,12 +59,9 @@ func (l *load) read(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	found := cleaner.Contradicted() &^ l.contradicted
-	if l.again = found != 0; l.again {
-		l.request.Logger.WarnContext(ctx, "the file's own dates contradict the date rule; its ambiguous dates are rejected",
-			"path", l.path, "separator", found.String())
-		l.contradicted |= found
-		return nil
+	l.findings = cleaner.Findings()
+	if l.again, err = l.resolve(reader.SignColumn()); l.again || err != nil {
+		return err
 	}
 	for f := transform.Fault(1); f <= transform.LastFault; f++ {
 		if faults[f] > 0 {

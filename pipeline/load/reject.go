@@ -17,10 +17,10 @@ import (
 
 // rejectColumns are those of etl_rejects, in the order in which rows are encoded.
 func rejectColumns() []string {
-	return []string{"file_id", "line", "outcome", "faults", "transaction_id", "kept_file_id", "kept_line", "raw", "raw_bytes", "raw_length"}
+	return []string{"file_id", "line", "outcome", "faults", "transaction_id", "kept_file_id", "kept_line", "raw", "raw_bytes", "raw_length", "hints"}
 }
 
-const rejectColumnCount = 10
+const rejectColumnCount = 11
 
 // Outcomes of rows that are not loaded.
 const (
@@ -47,6 +47,11 @@ func appendRejected(f *pgcopy.Fields, fileID int64, r *transform.Row) {
 	f.Null()
 	f.Null()
 	appendRaw(f, r.Raw, r.RawLength)
+	hints := make([]string, len(r.Hints))
+	for i, h := range r.Hints {
+		hints[i] = postgres.Text(h.String())
+	}
+	f.Texts(hints)
 }
 
 // appendRaw encodes the three columns of a row's text.
@@ -179,5 +184,6 @@ func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte)
 	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
 	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
 	appendRaw(&w.Fields, record.Raw(), record.Length)
+	w.Texts(nil)
 	return nil
 }

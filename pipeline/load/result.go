@@ -26,6 +26,8 @@ type Result struct {
 	Rejected  int64            `json:"rejected"`
 	Replaced  int64            `json:"replaced"` // those of Loaded that took a stored row's place
 	Faults    map[string]int64 `json:"faults"`   // rejected rows by their first fault
+	Hints     []string         `json:"hints"`    // settings that would resolve faults
+	Warnings  []string         `json:"warnings"` // what is odd although it was loaded
 	Users     int64            `json:"users"`    // users whose summary the file moved
 
 	TotalAmount json.Number `json:"total_amount"` // exact sum of the rows loaded
@@ -39,6 +41,12 @@ type Result struct {
 }
 
 func (r *Result) log(ctx context.Context, logger *slog.Logger) {
+	for _, warning := range r.Warnings {
+		logger.WarnContext(ctx, "file is odd", "path", r.Path, "warning", warning)
+	}
+	for _, hint := range r.Hints {
+		logger.InfoContext(ctx, "a setting would resolve rejected rows", "path", r.Path, "hint", hint)
+	}
 	switch r.Status {
 	case StatusFailed:
 		logger.ErrorContext(ctx, "file failed; nothing of it was loaded", "path", r.Path, "code", r.ErrorCode, "error", r.Error)

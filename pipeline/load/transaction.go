@@ -8,6 +8,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/transform"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -62,6 +63,9 @@ func (l *load) record(ctx context.Context) error {
 	if err := l.recordFile(ctx); err != nil {
 		return err
 	}
+	if err := l.learn(ctx); err != nil {
+		return err
+	}
 	if err := l.attach(ctx); err != nil {
 		return err
 	}
@@ -105,13 +109,22 @@ func (l *load) recordFile(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("faults: %w", err)
 	}
+	record := transform.ConventionRecord{}
+	if l.findings != nil {
+		record = l.findings.Evidence.Record(l.reading.Conventions)
+	}
+	conventions, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("conventions: %w", err)
+	}
 	var sha []byte
 	if r.SHA256 != "" {
 		sha = l.identity.SHA256[:]
 	}
 	return l.exec(ctx, l.loader.statements.Get("file"), l.fileID, req.RunID, req.Attempt, req.Source, l.path, sha, r.Bytes, r.Status,
 		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
-		string(faults), r.TotalAmount.String(), string(rules), req.CodeVersion, l.started)
+		string(faults), r.TotalAmount.String(), string(rules), req.CodeVersion, l.started,
+		transform.Version, string(conventions), r.Hints, r.Warnings)
 }
 
 // fence makes sure that this attempt may commit. The lock that it takes is what a

@@ -49,9 +49,9 @@ func TestWriteProportions(t *testing.T) {
 	content := generated(t, File{Rows: rows, Users: 1000, Seed: 42})
 	path := filepath.Join(t.TempDir(), "in.csv")
 	require.NoError(t, os.WriteFile(path, content, 0o600))
-	reader, err := extract.NewReader(bytes.NewReader(content), extract.Dialect{}, transform.Columns())
+	reader, err := extract.NewReader(bytes.NewReader(content), extract.Dialect{}, transform.Rules{}.Wanted())
 	require.NoError(t, err)
-	cleaner, err := transform.NewCleaner(transform.Rules{}, 0)
+	cleaner, err := transform.NewCleaner(transform.Reading{Conventions: transform.Rules{}.Assume(&transform.Learned{})})
 	require.NoError(t, err)
 	first := map[string]transform.Row{}
 	users := map[int32]bool{}
@@ -96,12 +96,16 @@ func TestWriteProportions(t *testing.T) {
 	assert.Equal(t, "2024-02-13 2025-02-12", low.String()+" "+high.String())
 	assert.Len(t, users, 1000)
 	assert.True(t, users[1001] && users[2000])
-	p, err := transform.Check(t.Context(), nil, bucket.Path(path), transform.Rules{})
+	p, err := transform.Check(t.Context(), nil, bucket.Path(path), transform.Rules{}, 0)
 	require.NoError(t, err)
-	require.Len(t, p.Separators, 2)
-	slash, dash := p.Separators[0], p.Separators[1]
-	assert.NotZero(t, slash.MonthFirst*slash.Ambiguous*slash.Alike*dash.DayFirst*dash.Ambiguous*dash.Alike)
-	assert.Zero(t, slash.DayFirst+dash.MonthFirst, "the rules' own orders")
+	held := map[string]transform.ConventionCount{}
+	for _, c := range p.Conventions {
+		held[c.Setting] = c
+	}
+	slash, dash, decimal := held["slash"], held["dash"], held["decimal"]
+	assert.NotZero(t, slash.First.Cells*slash.Ambiguous.Cells*slash.Alike.Cells*dash.Second.Cells*dash.Ambiguous.Cells*dash.Alike.Cells*decimal.First.Cells)
+	assert.Zero(t, slash.Second.Cells+dash.First.Cells+decimal.Second.Cells, "each separator has one order")
+	assert.Equal(t, "mdy dmy point", slash.Choice+" "+dash.Choice+" "+decimal.Choice)
 }
 
 // TestWriteIDs looks for ids that come twice without being meant to.

@@ -2,12 +2,9 @@ package transform
 
 import (
 	"bytes"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/opentax/tally/internal/money"
-
-	"golang.org/x/text/currency"
 )
 
 const (
@@ -15,42 +12,53 @@ const (
 	maxDecimals = money.MaxDecimals
 )
 
-// parseAmount reads a cell. It takes what can be read in one way only:
-// see the package's cleaning rules.
-func parseAmount(cell []byte, decimal string) (money.Amount, Fault) {
-	if decimal != DecimalComma {
-		if a, ok := plainAmount(cell); ok {
-			return a, 0
-		}
+// amountCell is an amount as a cell has it. What it shows of the decimal sign does not
+// depend on the conventions in force.
+type amountCell struct {
+	amount money.Amount
+	mark   []byte // currency symbol or code, if any
+	shows  shows
+	fault  Fault
+}
+
+// parseAmount reads a cell. It takes what can be read in one way only.
+func (p *parser) parseAmount(cell []byte) amountCell {
+	if a, ok := plainAmount(cell); ok {
+		return a
 	}
-	cell = bytes.TrimSpace(cell)
+	return p.parseFormattedAmount(tidy(cell, invisibleInNumber))
+}
+
+func (p *parser) parseFormattedAmount(cell []byte) amountCell {
 	if len(cell) == 0 {
-		return money.Amount{}, FaultMissingAmount
+		return amountCell{fault: FaultMissingAmount}
 	}
 	t, ok := dissectAmount(cell)
 	if !ok {
-		return money.Amount{}, FaultInvalidAmount
+		return amountCell{fault: FaultInvalidAmount}
 	}
-	a, fault := readNumber(t.number, decimal)
-	if t.negative {
-		a.Unscaled = -a.Unscaled
+	a := readNumber(t.number, p.choices[Decimal])
+	if a.mark = t.mark; t.negative {
+		a.amount.Unscaled = -a.amount.Unscaled
 	}
-	return a, fault
+	return a
 }
 
-// plainAmount is the fast path for [-][$]digits[.digits], which is nearly every
-// amount there is. It leaves everything unusual to the slow path.
-func plainAmount(b []byte) (money.Amount, bool) {
+// plainAmount is the fast path for [-][$]digits[.digits], which nearly every amount is.
+// It leaves everything unusual to the slow path, 1.250 too.
+func plainAmount(b []byte) (amountCell, bool) {
 	i := 0
 	negative := len(b) > 0 && b[0] == '-'
 	if negative {
 		i++
 	}
+	cell := amountCell{}
 	if i < len(b) && b[i] == '$' {
+		cell.mark = b[i : i+1]
 		i++
 	}
 	if len(b)-i > 18 { // so that u cannot overflow
-		return money.Amount{}, false
+		return cell, false
 	}
 	var u int64
 	first, point := i, -1
@@ -60,198 +68,102 @@ func plainAmount(b []byte) (money.Amount, bool) {
 		} else if b[i] == '.' && point < 0 {
 			point = i
 		} else {
-			return money.Amount{}, false
+			return cell, false
 		}
 	}
 	decimals := 0
 	if point >= 0 {
-		decimals = len(b) - 1 - point
+		decimals, cell.shows = len(b)-1-point, showsFirst
+		if decimals == 0 || decimals == 3 && groupable(b[first:point]) {
+			return cell, false
+		}
 	}
-	if len(b) == first || point >= 0 && decimals == 0 {
-		return money.Amount{}, false
+	if len(b) == first {
+		return cell, false
 	}
 	for ; decimals > 0 && u%10 == 0; decimals-- {
 		u /= 10
 	}
 	if decimals > maxDecimals || u >= maxAmount {
-		return money.Amount{}, false
+		return cell, false
 	}
 	if negative {
 		u = -u
 	}
-	return money.Amount{Unscaled: u, Scale: uint8(decimals)}, true
+	cell.amount = money.Amount{Unscaled: u, Scale: uint8(decimals)}
+	return cell, true
 }
 
 // amountText is an amount taken apart; number holds neither sign nor mark.
 type amountText struct {
-	negative bool
-	mark     []byte // currency symbol or code, if any
-	number   []byte
+	negative, signed, open bool
+	mark                   []byte // currency symbol or code, if any
+	number                 []byte
 }
 
-// dissectAmount takes sign, currency mark and parentheses off: at most one of
-// each kind, where a parenthesis counts as a sign. Spaces may stand around the
-// currency mark and inside the parentheses.
-func dissectAmount(b []byte) (amountText, bool) {
-	var t amountText
-	signed, parens, ok := false, 0, true
-	for ok && len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == '+' || r == '-' || r == '\u2212' {
-			ok, signed, t.negative = !signed, true, r != '+'
-			b, ok = afterSign(b[n:], ok)
-		} else if r == '(' {
-			ok, signed, t.negative, parens = !signed, true, true, 1
-			b = bytes.TrimSpace(b[n:])
-		} else if n = markAtStart(b); n > 0 {
-			ok = t.mark == nil
-			t.mark, b = b[:n], bytes.TrimSpace(b[n:])
-		} else {
-			break
-		}
-	}
-	for ok && len(b) > 0 {
-		if parens == 1 && b[len(b)-1] == ')' {
-			parens = 2
-			b = bytes.TrimSpace(b[:len(b)-1])
-		} else if n := markAtEnd(b); n > 0 {
-			ok = t.mark == nil
-			t.mark, b = b[len(b)-n:], bytes.TrimSpace(b[:len(b)-n])
-		} else {
-			break
-		}
-	}
+// dissectAmount takes sign, currency mark and parentheses off: at most one of each kind,
+// where parentheses count as a sign. Spaces may stand between all of them.
+func dissectAmount(b []byte) (t amountText, ok bool) {
 	t.number = b
-	return t, ok && parens != 1
-}
-
-// afterSign lets a space follow a sign only where a currency mark comes next.
-func afterSign(b []byte, ok bool) ([]byte, bool) {
-	t := bytes.TrimSpace(b)
-	return t, ok && (len(t) == len(b) || markAtStart(t) > 0)
-}
-
-// markAtStart is the length of the currency mark that b starts with, or 0.
-func markAtStart(b []byte) int {
-	if r, n := utf8.DecodeRune(b); unicode.Is(unicode.Sc, r) {
-		return n
-	}
-	if len(b) >= 3 && isCurrency(b[:3]) {
-		return 3
-	}
-	return 0
-}
-
-func markAtEnd(b []byte) int {
-	if r, n := utf8.DecodeLastRune(b); unicode.Is(unicode.Sc, r) {
-		return n
-	}
-	if len(b) >= 3 && isCurrency(b[len(b)-3:]) {
-		return 3
-	}
-	return 0
-}
-
-// isCurrency takes three upper-case letters that ISO 4217 knows, other than
-// XXX, which stands for no currency.
-func isCurrency(code []byte) bool {
-	for _, c := range code {
-		if c < 'A' || c > 'Z' {
-			return false
+	for more := true; more; {
+		if more, ok = t.takeFront(); !ok {
+			return t, false
 		}
 	}
-	unit, err := currency.ParseISO(string(code))
-	return err == nil && unit != currency.XXX
-}
-
-// number collects the digits of an amount by value: leading zeros are not kept.
-type number struct {
-	value  int64
-	digits int // kept in value; more than 15 are counted, not kept
-}
-
-func (n *number) add(digit byte) {
-	if n.digits == 0 && digit == '0' {
-		return
-	}
-	n.digits++
-	if n.digits <= 15 {
-		n.value = n.value*10 + int64(digit-'0')
-	}
-}
-
-// readNumber reads unsigned digits with thousands separators and decimals.
-func readNumber(b []byte, decimal string) (money.Amount, Fault) {
-	point, comma := byte('.'), ','
-	if decimal == DecimalComma {
-		point, comma = ',', '.'
-	}
-	whole, fraction, fractional := bytes.Cut(b, []byte{point})
-	if fractional && len(fraction) == 0 || !fractional && len(whole) == 0 {
-		return money.Amount{}, FaultInvalidAmount
-	}
-	var n number
-	separator, groups, ok := readWhole(whole, comma, &n)
-	if !ok || !onlyDigits(fraction) {
-		return money.Amount{}, FaultInvalidAmount
-	}
-	if decimal == "" && separator == ',' && groups == 1 && !fractional {
-		return money.Amount{}, FaultAmbiguousAmount
-	}
-	fraction = bytes.TrimRight(fraction, "0")
-	if len(fraction) > maxDecimals || n.digits+len(fraction) > 15 {
-		return money.Amount{}, FaultAmountPrecision
-	}
-	for _, d := range fraction {
-		n.add(d)
-	}
-	return money.Amount{Unscaled: n.value, Scale: uint8(len(fraction))}, 0
-}
-
-// readWhole reads the digits before the decimals. Separators must be of one
-// kind and part groups of exactly three; groups counts them.
-func readWhole(b []byte, grouping rune, n *number) (separator rune, groups int, ok bool) {
-	length := 0 // of the group at hand
-	for i := 0; i < len(b); {
-		if d := b[i]; d >= '0' && d <= '9' {
-			n.add(d)
-			length++
-			i++
-			continue
+	signed := t.signed
+	for more := true; more; {
+		if more, ok = t.takeBack(); !ok {
+			return t, false
 		}
-		r, size := utf8.DecodeRune(b[i:])
-		kind := separatorKind(r, grouping)
-		first := groups == 0 && length >= 1 && length <= 3 && b[0] != '0'
-		later := groups > 0 && length == 3 && kind == separator
-		if kind == 0 || !first && !later {
-			return 0, 0, false
-		}
-		separator, length = kind, 0
-		groups++
-		i += size
 	}
-	return separator, groups, groups == 0 || length == 3
+	if n := len(t.number); t.signed && !signed && n > 0 && (t.number[n-1] == ',' || t.number[n-1] == '.') {
+		return t, false // 5,- and 5.- are prices without cents, and not negative
+	}
+	return t, !t.open
 }
 
-// separatorKind is the kind of thousands separator that r is; 0: none.
-func separatorKind(r, grouping rune) rune {
-	switch r {
-	case grouping:
-		return r
-	case '\'', '\u2019':
-		return '\''
-	case ' ', '\u00a0', '\u202f':
-		return ' '
+// takeFront takes what is in front of the number; it is not ok a second time.
+func (t *amountText) takeFront() (more, ok bool) {
+	b := t.number
+	r, n := utf8.DecodeRune(b)
+	switch {
+	case isSign(r):
+		ok = t.sign(r != '+')
+	case r == '(':
+		ok, t.open = t.sign(true), true
 	default:
-		return 0
+		if n = markAtStart(b); n == 0 {
+			return false, true
+		}
+		ok, t.mark = t.mark == nil, b[:n]
 	}
+	t.number = bytes.TrimSpace(b[n:])
+	return true, ok
 }
 
-func onlyDigits(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
+// takeBack takes what is behind the number; it is not ok a second time.
+func (t *amountText) takeBack() (more, ok bool) {
+	b := t.number
+	r, n := utf8.DecodeLastRune(b)
+	switch {
+	case isSign(r):
+		ok = t.sign(r != '+')
+	case r == ')' && t.open:
+		ok, t.open = true, false
+	default:
+		if n = markAtEnd(b); n == 0 {
+			return false, true
 		}
+		ok, t.mark = t.mark == nil, b[len(b)-n:]
 	}
-	return true
+	t.number = bytes.TrimSpace(b[:len(b)-n])
+	return true, ok
 }
+
+func (t *amountText) sign(negative bool) (ok bool) {
+	ok = !t.signed
+	t.signed, t.negative = true, negative
+	return ok
+}
+
+func isSign(r rune) bool { return r == '-' || r == '+' || r == '\u2212' }

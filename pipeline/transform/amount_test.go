@@ -14,159 +14,326 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// read is an amount as text, or its fault, and what it shows of the decimal sign.
+func (a amountCell) read() string {
+	text := a.fault.String()
+	if a.fault == 0 {
+		text = a.amount.String()
+	}
+	return text + [...]string{"", " point", " comma", "", " either"}[a.shows]
+}
+
+func parserOf(tb testing.TB, rules Rules) *parser {
+	tb.Helper()
+	c, err := NewCleaner(Reading{Rules: rules, LogicalDate: logicalDate, Conventions: rules.Resolve(&Learned{}, &Evidence{})})
+	require.NoError(tb, err)
+	return &c.parser
+}
+
 func TestParseAmount(t *testing.T) {
 	t.Parallel()
+	p := parserOf(t, Rules{})
 	for _, c := range []struct {
-		cell, decimal string
-		want          string // the amount, or its fault
+		cell string
+		want string // the amount, or its fault, and the decimal sign that it shows
 	}{
-		{"0.0", "", "0"},
-		{"-0", "", "0"},
-		{"-0.00", "", "0"},
-		{"-3437.55", "", "-3437.55"},
-		{"$4990.00", "", "4990"},
-		{"  12.5\t", "", "12.5"},
-		{"\u00a012\u00a0", "", "12"},
-		{"+5", "", "5"},
-		{"\u22125.10", "", "-5.1"},
-		{".5", "", "0.5"},
-		{"-.5", "", "-0.5"},
-		{"007", "", "7"},
-		{"", "", "missing_amount"},
-		{" \u00a0 ", "", "missing_amount"},
+		{"0", "0"},
+		{"0.0", "0 point"},
+		{"-0", "0"},
+		{"-0.00", "0 point"},
+		{"0,00", "0 comma"},
+		{"-3437.55", "-3437.55 point"},
+		{"$4990.00", "4990 point"},
+		{"  12.5\t", "12.5 point"},
+		{"\u00a012\u00a0", "12"},
+		{"+5", "5"},
+		{"\u22125.10", "-5.1 point"},
+		{".5", "0.5 point"},
+		{"-.5", "-0.5 point"},
+		{".500", "0.5 point"},
+		{"007", "7"},
+		{"5.", "5 point"},
+		{"-5.", "-5 point"},
+		{"5,", "5 comma"},
+		{"1,234.", "1234 point"},
+
+		// blanks
+		{"", "missing_amount"},
+		{" \u00a0 ", "missing_amount"},
+		{"\u200b", "missing_amount"},
+		{"NULL", "missing_amount"},
+		{"null", "missing_amount"},
+		{`\N`, "missing_amount"},
+		{"NaN", "missing_amount"},
+		{"nan", "missing_amount"},
+		{"NaT", "missing_amount"},
+		{"None", "missing_amount"},
+		{"N/A", "missing_amount"},
+		{"#N/A", "missing_amount"},
+		{"'", "missing_amount"},
+		{`=""`, "missing_amount"},
+
+		// what is around a value
+		{"'-0.02", "-0.02 point"},
+		{`="1,234.50"`, "1234.5 point"},
+		{"\u200e-12.50\u200f", "-12.5 point"},
+		{"\ufeff7", "7"},
+		{"'7'", "invalid_amount"},
+		{"\u00ad12.50", "invalid_amount"}, // a soft hyphen may be a minus
 
 		// currency marks
-		{"$-5", "", "-5"},
-		{"-$5", "", "-5"},
-		{"- $5", "", "-5"},
-		{"$ -5", "", "-5"},
-		{"€ 12.50", "", "12.5"},
-		{"12.50 €", "", "12.5"},
-		{"£1", "", "1"},
-		{"USD 12", "", "12"},
-		{"USD12", "", "12"},
-		{"12 USD", "", "12"},
-		{"12USD", "", "12"},
-		{"-USD 12", "", "-12"},
-		{"JPY\u00a012", "", "12"},
-		{"usd 12", "", "invalid_amount"},
-		{"QQQ 12", "", "invalid_amount"},
-		{"XXX 12", "", "invalid_amount"},
-		{"$12$", "", "invalid_amount"},
-		{"$12 USD", "", "invalid_amount"},
-		{"USDX12", "", "invalid_amount"},
-		{"US$12", "", "invalid_amount"},
-		{"$", "", "invalid_amount"},
-		{"USD", "", "invalid_amount"},
+		{"$-5", "-5"},
+		{"-$5", "-5"},
+		{"- $5", "-5"},
+		{"$ -5", "-5"},
+		{"$+1500", "1500"},
+		{"€ 12.50", "12.5 point"},
+		{"12.50 €", "12.5 point"},
+		{"-9,13\u00a0€", "-9.13 comma"},
+		{"£1", "1"},
+		{"USD 12", "12"},
+		{"USD12", "12"},
+		{"USD.50", "0.5 point"},
+		{"$.50", "0.5 point"},
+		{"12 USD", "12"},
+		{"12USD", "12"},
+		{"5.USD", "5 point"},
+		{"-USD 12", "-12"},
+		{"JPY\u00a012", "12"},
+		{"usd 12", "12"},
+		{"Usd 12", "12"},
+		{"12 ves", "12"},
+		{"R$ 1500.00", "1500 point"},
+		{"-R$12.40", "-12.4 point"},
+		{"US$ 12.00", "12 point"},
+		{"-US$3.25", "-3.25 point"},
+		{"US$12", "12"},
+		{"CA$9.99", "9.99 point"},
+		{"12 kr", "12"},
+		{"12 kr.", "12"},
+		{"kr. 12,50", "12.5 comma"},
+		{"1 234,50 Kč", "1234.5 comma"},
+		{"12,50 zł", "12.5 comma"},
+		{"12,50 ZŁ", "12.5 comma"},
+		{"Rs. 1,23,456", "123456 point"},
+		{"Rs.500", "500"},
+		{"Rs 500", "500"},
+		{"₹500", "500"},
+		{"1 000 Ft", "1000"},
+		{"12 lei", "12"},
+		{"SFr. 1'234.50", "1234.5 point"},
+		{"RM12", "12"},
+		{"R 12", "12"},
+		{"S/. 12", "12"},
+		{"¥1,234,567", "1234567 point"},
+		{"₿ 2", "2"},
+		{"QQQ 12", "invalid_amount"},
+		{"XXX 12", "invalid_amount"},
+		{"XTS 12", "invalid_amount"},
+		{"$12$", "invalid_amount"},
+		{"$12 USD", "invalid_amount"},
+		{"USDX12", "invalid_amount"},
+		{"XUSD12", "invalid_amount"},
+		{"12 XUSD", "invalid_amount"},
+		{"XY$12", "invalid_amount"},
+		{"12 R", "invalid_amount"}, // a refund, perhaps
+		{"r 12", "invalid_amount"},
+		{"50¢", "invalid_amount"},
+		{"$", "invalid_amount"},
+		{"USD", "invalid_amount"},
+		{"kr.", "invalid_amount"},
 
 		// signs and parentheses
-		{"(1,234.50)", "", "-1234.5"},
-		{"($5)", "", "-5"},
-		{"$(5)", "", "-5"},
-		{"(5 USD)", "", "-5"},
-		{"(5) USD", "", "-5"},
-		{"( 5 )", "", "-5"},
-		{"(-5)", "", "invalid_amount"},
-		{"-(5)", "", "invalid_amount"},
-		{"((5))", "", "invalid_amount"},
-		{"(5", "", "invalid_amount"},
-		{"5)", "", "invalid_amount"},
-		{"()", "", "invalid_amount"},
-		{"--5", "", "invalid_amount"},
-		{"+-5", "", "invalid_amount"},
-		{"-$-5", "", "invalid_amount"},
-		{"- 5", "", "invalid_amount"},
-		{"5-", "", "invalid_amount"},
-		{"-", "", "invalid_amount"},
+		{"(1,234.50)", "-1234.5 point"},
+		{"($5)", "-5"},
+		{"$(5)", "-5"},
+		{"$(0.01)", "-0.01 point"},
+		{"$ (12.00)", "-12 point"},
+		{"$-1,234.50", "-1234.5 point"},
+		{"(12.00 USD)", "-12 point"},
+		{"(5 USD)", "-5"},
+		{"(5) USD", "-5"},
+		{"( 5 )", "-5"},
+		{"- 5", "-5"},
+		{"€ - 5,00", "-5 comma"},
+		{"5-", "-5"},
+		{"5 -", "-5"},
+		{"5+", "5"},
+		{"50.00-", "-50 point"},
+		{"1,200.00-", "-1200 point"},
+		{"50,00- €", "-50 comma"},
+		{"50,00 €-", "-50 comma"},
+		{"50,00\u2212", "-50 comma"},
+		{"(-5)", "invalid_amount"},
+		{"-(5)", "invalid_amount"},
+		{"(5)-", "invalid_amount"},
+		{"(5-)", "invalid_amount"},
+		{"((5))", "invalid_amount"},
+		{"(5", "invalid_amount"},
+		{"5)", "invalid_amount"},
+		{"()", "invalid_amount"},
+		{"--5", "invalid_amount"},
+		{"+-5", "invalid_amount"},
+		{"-5-", "invalid_amount"},
+		{"-$-5", "invalid_amount"},
+		{"-", "invalid_amount"},
+		{"5,-", "invalid_amount"}, // prices without cents
+		{"5.-", "invalid_amount"},
+		{"CHF 5.-", "invalid_amount"},
+		{"5,- €", "invalid_amount"},
+		{"5,-kr", "invalid_amount"},
 
 		// thousands
-		{"1,234.50", "", "1234.5"},
-		{"1,234,567", "", "1234567"},
-		{"1,234", "", "ambiguous_amount"},
-		{"-$1,234", "", "ambiguous_amount"},
-		{"(1,234)", "", "ambiguous_amount"},
-		{"1,234", "point", "1234"},
-		{"12,345,678.9", "point", "12345678.9"},
-		{"1,23", "", "invalid_amount"},
-		{"1,2345", "", "invalid_amount"},
-		{"1234,567", "", "invalid_amount"},
-		{"1234,567.5", "", "invalid_amount"},
-		{"0,123", "", "invalid_amount"},
-		{"12,34,567", "", "invalid_amount"},
-		{",123", "", "invalid_amount"},
-		{"1,,234", "", "invalid_amount"},
-		{"1,234,", "", "invalid_amount"},
-		{"1,234.5,6", "", "invalid_amount"},
-		{"1'234.50", "", "1234.5"},
-		{"1’234’567", "", "1234567"},
-		{"1'234’567", "", "1234567"},
-		{"1 234", "", "1234"},
-		{"1\u00a0234.5", "", "1234.5"},
-		{"1\u202f234\u202f567", "", "1234567"},
-		{"1 234,567", "", "invalid_amount"},
-		{"1'234 567", "", "invalid_amount"},
-		{"1\t234", "", "invalid_amount"},
-		{"12 34", "", "invalid_amount"},
+		{"1,234.50", "1234.5 point"},
+		{"1,500.00", "1500 point"},
+		{"1,234,567", "1234567 point"},
+		{"12,345,678.9", "12345678.9 point"},
+		{"1,234.567", "1234.567 point"},
+		{"1.234,50", "1234.5 comma"},
+		{"1.500,00", "1500 comma"},
+		{"1.234.567", "1234567 comma"},
+		{"1.234.567,89", "1234567.89 comma"},
+		{"1.234,567", "1234.567 comma"},
+		{"-€ 1.234.567,89", "-1234567.89 comma"},
+		{"1'234", "1234"},
+		{"1'234.50", "1234.5 point"},
+		{"1’234’567", "1234567"},
+		{"1'234’567", "1234567"},
+		{"1 234", "1234"},
+		{"1\u00a0234.5", "1234.5 point"},
+		{"1\u202f234\u202f567", "1234567"},
+		{"-14\u202f800,00", "-14800 comma"},
+		{"1\u2009234\u2009567", "1234567"},
+		{"1 234\u00a0567", "1234567"},
+		{"1 234,567", "1234.567 comma"},
+		{"1 234.567", "1234.567 point"},
+		{"1,23,456", "123456 point"},
+		{"1,23,456.00", "123456 point"},
+		{"-10,00,000.50", "-1000000.5 point"},
+		{"₹ 12,34,567.89", "1234567.89 point"},
+		{"12,34,567", "1234567 point"},
+		{"1,00,00,000", "10000000 point"},
+		{"123,45,678", "invalid_amount"},
+		{"1,234,56,789", "invalid_amount"},
+		{"1,23,45", "invalid_amount"},
+		{"0,123,456", "invalid_amount"},
+		{"1234,567.5", "invalid_amount"},
+		{"1,2345,678", "invalid_amount"},
+		{",123,456", "invalid_amount"},
+		{"1,,234", "invalid_amount"},
+		{"1,234,", "invalid_amount"},
+		{"1,234.5,6", "invalid_amount"},
+		{"1,234.567.890", "invalid_amount"},
+		{"1.234 567", "invalid_amount"},
+		{"1'234 567", "invalid_amount"},
+		{"1\t234", "invalid_amount"},
+		{"12 34", "invalid_amount"},
+		{"12 ,5", "invalid_amount"},
 
-		// decimal comma
-		{"1.234,50", "comma", "1234.5"},
-		{"1234,5", "comma", "1234.5"},
-		{"1.234", "comma", "1234"},
-		{"1,234", "comma", "1.234"},
-		{",5", "comma", "0.5"},
-		{"-€ 1.234.567,89", "comma", "-1234567.89"},
-		{"1.23", "comma", "invalid_amount"},
-		{"0.5", "comma", "invalid_amount"},
-		{"1,234.50", "comma", "invalid_amount"},
-		{"5,", "comma", "invalid_amount"},
-		{"12", "comma", "12"},
-		{"1.234,50", "", "invalid_amount"},
-		{"1.234", "", "1.234"},
-		{"1.234.567", "", "invalid_amount"},
+		// a single comma or point
+		{"10.50", "10.5 point"},
+		{"75,30", "75.3 comma"},
+		{"1,23", "1.23 comma"},
+		{"1,2345", "1.2345 comma"},
+		{"1234.567", "1234.567 point"},
+		{"1234,567", "1234.567 comma"},
+		{"0.125", "0.125 point"},
+		{"0,125", "0.125 comma"},
+		{"00.125", "0.125 point"},
+		{"012,345", "12.345 comma"},
+		{",125", "0.125 comma"},
+		{"1,234", "ambiguous_amount either"},
+		{"1.234", "ambiguous_amount either"},
+		{"1.000", "ambiguous_amount either"},
+		{"12.345", "ambiguous_amount either"},
+		{"123,456", "ambiguous_amount either"},
+		{"-$1,234", "ambiguous_amount either"},
+		{"$1.234", "ambiguous_amount either"},
+		{"(1,234)", "ambiguous_amount either"},
+		{"1.250-", "ambiguous_amount either"},
 
 		// what is no decimal number
-		{"5.", "", "invalid_amount"},
-		{".", "", "invalid_amount"},
-		{"1e5", "", "invalid_amount"},
-		{"1E5", "", "invalid_amount"},
-		{"NaN", "", "invalid_amount"},
-		{"nan", "", "invalid_amount"},
-		{"inf", "", "invalid_amount"},
-		{"-Infinity", "", "invalid_amount"},
-		{"∞", "", "invalid_amount"},
-		{"0x10", "", "invalid_amount"},
-		{"1_000", "", "invalid_amount"},
-		{"12%", "", "invalid_amount"},
-		{"1.2.3", "", "invalid_amount"},
-		{"N/A", "", "invalid_amount"},
-		{"null", "", "invalid_amount"},
-		{"١٢", "", "invalid_amount"},
-		{"1\u200b2", "", "invalid_amount"},
+		{".", "invalid_amount"},
+		{",", "invalid_amount"},
+		{".,5", "invalid_amount"},
+		{"1e5", "invalid_amount"},
+		{"1E5", "invalid_amount"},
+		{"1.5E+3", "invalid_amount"},
+		{"inf", "invalid_amount"},
+		{"-Infinity", "invalid_amount"},
+		{"∞", "invalid_amount"},
+		{"12 DR", "invalid_amount"},
+		{"12 CR", "invalid_amount"},
+		{"CR 12", "invalid_amount"},
+		{"12 Dr.", "invalid_amount"},
+		{"12C", "invalid_amount"},
+		{"0x10", "invalid_amount"},
+		{"1_000", "invalid_amount"},
+		{"12%", "invalid_amount"},
+		{"1.2.3", "invalid_amount"},
+		{"1.2.2024", "invalid_amount"},
+		{"2024-11-07", "invalid_amount"},
+		{"12:30", "invalid_amount"},
+		{"١٢", "invalid_amount"},
+		{"１２", "invalid_amount"},
 
 		// precision, by value
-		{"1.2345", "", "1.2345"},
-		{"1.23456", "", "amount_precision"},
-		{"1.23450000000000000000", "", "1.2345"},
-		{"0.0001", "", "0.0001"},
-		{"0.00001", "", "amount_precision"},
-		{"999999999999999", "", "999999999999999"},
-		{"1000000000000000", "", "amount_precision"},
-		{"99999999999.9999", "", "99999999999.9999"},
-		{"999999999999.9999", "", "amount_precision"},
-		{"-99999999999999.9", "", "-99999999999999.9"},
-		{"999999999999999.9", "", "amount_precision"},
-		{"000000000000000000000000000001", "", "1"},
-		{strings.Repeat("0", 5000) + "1." + strings.Repeat("0", 5000), "", "1"},
-		{strings.Repeat("9", 5000), "", "amount_precision"},
-		{"92233720368547758080", "", "amount_precision"},
-		{"1,000,000,000,000,000", "", "amount_precision"},
+		{"1.2345", "1.2345 point"},
+		{"1.23456", "amount_precision point"},
+		{"1,23456", "amount_precision comma"},
+		{"-0.03881677", "amount_precision point"},
+		{"19.990000000000002", "amount_precision point"},
+		{"12.3400000000", "12.34 point"},
+		{"1.23450000000000000000", "1.2345 point"},
+		{"0.0001", "0.0001 point"},
+		{"0.00001", "amount_precision point"},
+		{"999999999999999", "999999999999999"},
+		{"1000000000000000", "amount_precision"},
+		{"99999999999.9999", "99999999999.9999 point"},
+		{"999999999999.9999", "amount_precision point"},
+		{"-99999999999999.9", "-99999999999999.9 point"},
+		{"999999999999999.9", "amount_precision point"},
+		{"000000000000000000000000000001", "1"},
+		{strings.Repeat("0", 5000) + "1." + strings.Repeat("0", 5000), "1 point"},
+		{strings.Repeat("9", 5000), "amount_precision"},
+		{"92233720368547758080", "amount_precision"},
+		{"1,000,000,000,000,000", "amount_precision point"},
 	} {
-		a, fault := parseAmount([]byte(c.cell), c.decimal)
-		got := fault.String()
-		if fault == 0 {
-			got = a.String()
-		}
-		assert.Equal(t, c.want, got, "%.60q %s", c.cell, c.decimal)
+		assert.Equal(t, c.want, p.parseAmount([]byte(c.cell)).read(), "%.60q", c.cell)
+	}
+}
+
+// What is ambiguous is read by the convention; nothing else depends on it.
+func TestParseAmountByConvention(t *testing.T) {
+	t.Parallel()
+	point, comma := parserOf(t, Rules{Decimal: "point"}), parserOf(t, Rules{Decimal: "comma"})
+	for cell, want := range map[string][2]string{
+		"1,234":     {"1234 either", "1.234 either"},
+		"1.234":     {"1.234 either", "1234 either"},
+		"1.250":     {"1.25 either", "1250 either"},
+		"1.000":     {"1 either", "1000 either"},
+		"-€ 12.500": {"-12.5 either", "-12500 either"},
+		"(123,456)": {"-123456 either", "-123.456 either"},
+		"10.50":     {"10.5 point", "10.5 point"},
+		"75,30":     {"75.3 comma", "75.3 comma"},
+		"1.234.567": {"1234567 comma", "1234567 comma"},
+		"1,234,567": {"1234567 point", "1234567 point"},
+		"1,23456":   {"amount_precision comma", "amount_precision comma"},
+		"0.125":     {"0.125 point", "0.125 point"},
+	} {
+		assert.Equal(t, want[0], point.parseAmount([]byte(cell)).read(), cell)
+		assert.Equal(t, want[1], comma.parseAmount([]byte(cell)).read(), cell)
+	}
+}
+
+func TestAmountMarks(t *testing.T) {
+	t.Parallel()
+	p := parserOf(t, Rules{})
+	for cell, want := range map[string]string{
+		"12": "", "-$5": "$", "$5.10": "$", "US$ 12.00": "US$", "12 usd": "usd", "Rs.500": "Rs.", "kr 12": "kr", "(12 €)": "€", "₿2": "₿",
+		"12,50 zł": "zł", "R 5": "R", "-R$5": "R$",
+	} {
+		assert.Equal(t, want, string(p.parseAmount([]byte(cell)).mark), cell)
 	}
 }
 
@@ -174,6 +341,7 @@ func TestParseAmount(t *testing.T) {
 // that is stored, digit for digit.
 func TestAmountSurvivesFloat(t *testing.T) {
 	t.Parallel()
+	p := parserOf(t, Rules{Decimal: "point"})
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 40_000 {
 		a := normalised(random.Int64N(maxAmount)>>random.IntN(50), random.IntN(maxDecimals+1), random.IntN(2) == 0)
@@ -185,9 +353,9 @@ func TestAmountSurvivesFloat(t *testing.T) {
 		back, err := decimal.NewFromString(strconv.FormatFloat(f, 'g', 15, 64))
 		require.NoError(t, err)
 		require.Equal(t, a.String(), back.String(), "15 digits of it are the amount")
-		again, fault := parseAmount([]byte(a.String()), "")
-		require.Equal(t, Fault(0), fault, a)
-		require.Equal(t, a, again)
+		again := p.parseAmount([]byte(a.String()))
+		require.Equal(t, Fault(0), again.fault, a)
+		require.Equal(t, a, again.amount)
 	}
 }
 
@@ -201,9 +369,10 @@ func normalised(u int64, scale int, negative bool) money.Amount {
 	return money.Amount{Unscaled: u, Scale: uint8(scale)}
 }
 
-// TestPlainAmountAgrees holds the fast path to what the slow path says.
+// TestPlainAmountAgrees compares the fast path with the slow path.
 func TestPlainAmountAgrees(t *testing.T) {
 	t.Parallel()
+	p := parserOf(t, Rules{})
 	random := rand.New(rand.NewPCG(3, 4))
 	const letters = "0019.-$,"
 	fast := 0
@@ -217,52 +386,67 @@ func TestPlainAmountAgrees(t *testing.T) {
 			continue
 		}
 		fast++
-		text, ok := dissectAmount(cell)
-		require.True(t, ok, "%q", cell)
-		slow, fault := readNumber(text.number, "")
-		require.Equal(t, Fault(0), fault, "%q", cell)
-		if text.negative {
-			slow.Unscaled = -slow.Unscaled
-		}
-		require.Equal(t, slow, a, "%q", cell)
+		require.Equal(t, p.parseFormattedAmount(cell), a, "%q", cell)
 	}
 	require.Greater(t, fast, 2_000)
 }
 
-// FuzzAmount holds what is accepted to shopspring/decimal: the same digits make
-// the same number, within the bounds.
+// FuzzAmount compares what is accepted with shopspring/decimal: the digits make the same
+// number under the decimal sign that the amount shows, within the bounds. Neither that
+// sign nor an unambiguous value depends on the convention, and a value that is written
+// plainly is itself.
 func FuzzAmount(f *testing.F) {
-	for _, s := range []string{"1,234.50", "(5)", "$-5", "1e5", "NaN", "1.23456", "1'234", "−5", "USD 12", "-0", "5.", "1 234,5"} {
-		f.Add(s, false)
-		f.Add(s, true)
+	for _, s := range []string{
+		"1,234.50", "(5)", "$-5", "1e5", "NaN", "1.23456", "1'234", "−5", "USD 12", "-0", "5.", "1 234,5", "1.250", "50,00- €", "1,23,456", "Rs.5",
+		"R$ 1.234,56", "5,-", "\u00a012\u202f345", "12 kr.", "='1'", "\u200b1",
+	} {
+		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, cell string, comma bool) {
-		rule, point := "", "."
-		if comma {
-			rule, point = DecimalComma, ","
-		}
-		a, fault := parseAmount([]byte(cell), rule)
-		if fault != 0 {
-			require.Contains(t, []Fault{FaultMissingAmount, FaultInvalidAmount, FaultAmbiguousAmount, FaultAmountPrecision}, fault)
+	unknown, point, comma := parserOf(f, Rules{}), parserOf(f, Rules{Decimal: "point"}), parserOf(f, Rules{Decimal: "comma"})
+	f.Fuzz(func(t *testing.T, cell string) {
+		a, b, c := unknown.parseAmount([]byte(cell)), point.parseAmount([]byte(cell)), comma.parseAmount([]byte(cell))
+		require.Equal(t, a.shows, b.shows, "%q", cell)
+		require.Equal(t, a.shows, c.shows, "%q", cell)
+		if a.shows == showsEither {
+			require.Equal(t, FaultAmbiguousAmount, a.fault, "%q", cell)
+			require.NotEqual(t, b.amount, c.amount, "%q", cell)
+			requireAmount(t, cell, ".", b)
+			requireAmount(t, cell, ",", c)
 			return
 		}
-		digits := strings.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' {
-				return r
-			}
-			if string(r) == point {
-				return '.'
-			}
-			return -1
-		}, cell)
-		want, err := decimal.NewFromString(digits)
-		require.NoError(t, err, "%q", cell)
-		if strings.ContainsAny(cell, "-−(") {
-			want = want.Neg()
+		require.Equal(t, a, b, "%q", cell)
+		require.Equal(t, a, c, "%q", cell)
+		if a.fault != 0 {
+			require.Contains(t, []Fault{FaultMissingAmount, FaultInvalidAmount, FaultAmountPrecision}, a.fault)
+			return
 		}
-		require.True(t, want.Equal(decimal.New(a.Unscaled, -int32(a.Scale))), "%q is %s, got %s", cell, want, a)
-		require.Equal(t, want.String(), a.String())
-		require.Less(t, max(a.Unscaled, -a.Unscaled), int64(maxAmount))
-		require.True(t, a.Scale == 0 || a.Scale <= maxDecimals && a.Unscaled%10 != 0)
+		requireAmount(t, cell, map[shows]string{showsFirst: ".", showsSecond: ","}[a.shows], a)
+		again := point.parseAmount([]byte(a.amount.String()))
+		require.Equal(t, a.amount, again.amount, "%q", cell)
+		require.Zero(t, again.fault, "%q", cell)
 	})
+}
+
+// requireAmount reads the digits of a cell without anything else.
+func requireAmount(t *testing.T, cell, sign string, a amountCell) {
+	t.Helper()
+	require.Zero(t, a.fault, "%q", cell)
+	number := strings.ReplaceAll(cell, string(a.mark), "")
+	digits := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		if string(r) == sign {
+			return '.'
+		}
+		return -1
+	}, number)
+	want, err := decimal.NewFromString(digits)
+	require.NoError(t, err, "%q", cell)
+	if strings.ContainsAny(number, "-−(") {
+		want = want.Neg()
+	}
+	require.Equal(t, want.String(), a.amount.String(), "%q", cell)
+	require.Less(t, max(a.amount.Unscaled, -a.amount.Unscaled), int64(maxAmount))
+	require.True(t, a.amount.Scale == 0 || a.amount.Scale <= maxDecimals && a.amount.Unscaled%10 != 0)
 }

@@ -15,24 +15,23 @@ type Collector interface {
 
 // Clean cleans the rest of a file on all cores, and gives what was collected part by
 // part in the file's order, so that it does not show how many there are. What take gets
-// is valid during its call only. In the end the cleaner knows what all dates tell.
+// is valid during its call only. In the end the cleaner has the findings of all.
 func Clean[C Collector](ctx context.Context, file *extract.Reader, cleaner *Cleaner, newCollector func() C, take func(C) error) error {
 	type part struct {
-		rows C
-		seen evidence
+		rows  C
+		found Findings
 	}
 	pool := sync.Pool{New: func() any { return newCollector() }}
 	worker := func() func(*extract.Reader) part {
-		own := &Cleaner{conventions: cleaner.conventions}
+		own := cleaner.another()
 		var row Row
 		return func(records *extract.Reader) part {
 			rows, _ := pool.Get().(C)
 			rows.Reset()
-			own.seen = evidence{}
 			for {
 				rec, err := records.Next()
 				if err != nil { // there is none but the end
-					return part{rows, own.seen}
+					return part{rows, own.takeFindings()}
 				}
 				own.Clean(rec, &row)
 				rows.Add(rec, &row)
@@ -40,7 +39,7 @@ func Clean[C Collector](ctx context.Context, file *extract.Reader, cleaner *Clea
 		}
 	}
 	return extract.Parallel(ctx, file, worker, func(p part) error {
-		cleaner.seen.add(&p.seen)
+		cleaner.found.add(&p.found)
 		err := take(p.rows)
 		pool.Put(p.rows)
 		return err

@@ -31,7 +31,7 @@ func (l *lines) Add(_ *extract.Record, r *Row) {
 	l.read++
 	l.faults[r.Faults.First()]++
 	if r.Faults != 0 {
-		l.reject = fmt.Appendf(l.reject, "%d %q %s %q %d\n", r.Line, r.ID, strings.Join(r.Faults.Strings(), ","), r.Raw, r.RawLength)
+		l.reject = fmt.Appendf(l.reject, "%d %q %s %q %d %v\n", r.Line, r.ID, strings.Join(r.Faults.Strings(), ","), r.Raw, r.RawLength, r.Hints)
 	} else {
 		l.valid = fmt.Appendln(l.valid, r.Line, string(r.ID), r.UserID, r.Amount, r.Date)
 	}
@@ -43,7 +43,7 @@ type cleaned struct {
 	valid, reject bytes.Buffer
 	read          int64
 	faults        [LastFault + 1]int64
-	evidence      evidence
+	found         Findings
 	lineEnds      string
 	empty         int64
 }
@@ -85,7 +85,7 @@ func (c *cleaned) add(l *lines) {
 }
 
 func (c *cleaned) seen(r *rowReader) *cleaned {
-	c.evidence, c.lineEnds, c.empty = r.seen, r.LineEnds(), r.EmptyLines()
+	c.found, c.lineEnds, c.empty = *r.Findings(), r.LineEnds(), r.EmptyLines()
 	return c
 }
 
@@ -95,7 +95,7 @@ func TestBlocksAreLikeRows(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(7, 7))
 	pieces := []string{
-		"T%d,7,1.50,2024-01-05\n", "T%d,7,1.50,2024-01-05\r\n", "T%d,8,,03/04/2024\n", "T%d,8,$5,13-04-2024\n", "\n", "\r\n",
+		"T%d,7,1.50,2024-01-05\n", "T%d,7,1.50,2024-01-05\r\n", "T%d,8,,03/04/2024\n", "T%d,8,$5,13-04-2024\n", "T%d,8,€ 1.250,2.3.2024\n", "T%d,8,\"75,30\",1e5\n", "\n", "\r\n",
 		"\"T%d\",7,1,2024-01-05\n", "\"T%d\n\r\n\",7,1,2024-01-05\n", "T%d,7,\"1,5\"\"\",2024-01-05\r\n", "T%d,7,1,\"2024-01-05\"x\n",
 		"T%d,\"7,1,2024-01-05\n", "T%d,7,1\n", "T%d,7,1,2024-01-05,\n", "T%d,7,\x00,2024-01-05\n", "T%d,7,\xff,2024-01-05\n",
 		"T%dé,7,1,2024-01-05\n", "T%d,7,1,2024-01-05\r\r\n", "\"T%d\",7,1,2024-01-05\r\r\n", "T%d\r,7,1,2024-01-05\n",
@@ -107,7 +107,7 @@ func TestBlocksAreLikeRows(t *testing.T) {
 		for n := range []int{10, 1000, 30_000}[i%3] {
 			piece := pieces[random.IntN(len(pieces))]
 			if random.IntN(50) > 0 || !quotes && strings.Contains(piece, `"`) {
-				piece = pieces[random.IntN(4)]
+				piece = pieces[random.IntN(5)]
 			}
 			if strings.Contains(piece, "%d") {
 				piece = fmt.Sprintf(piece, n)
@@ -169,7 +169,7 @@ func BenchmarkClean(b *testing.B) {
 	clean := func(b *testing.B) time.Duration {
 		b.Helper()
 		began := time.Now()
-		r, err := newRowReader(bytes.NewReader(content.Bytes()), Rules{})
+		r, err := newReadingReader(bytes.NewReader(content.Bytes()), Reading{LogicalDate: logicalDate, Conventions: Rules{}.Assume(&Learned{})})
 		require.NoError(b, err)
 		var read int64
 		require.NoError(b, Clean(b.Context(), r.Reader, r.Cleaner, newCount, func(c *count) error { read += c.read; return nil }))

@@ -1,123 +1,149 @@
 package transform
 
-import (
-	"bytes"
+import "github.com/opentax/tally/internal/civil"
 
-	"github.com/opentax/tally/internal/civil"
-)
-
-// reading is how a date cell was understood.
-type reading uint8
-
-const (
-	readNone      reading = iota // blank, of no known shape or in no calendar
-	readYearFirst                // YYYY-MM-DD or YYYY/MM/DD: nothing to decide
-	readAlike                    // month and day are equal: both orders agree
-	readMonth                    // possible only with the month first
-	readDay                      // possible only with the day first
-	readByRule                   // ambiguous: read by its separator's rule
-)
-
-// dateCell is what a date cell says. Its separator and reading are the file's
-// evidence on the order of its dates, and count even where the date is outside
-// the window.
+// dateCell is what a date cell says, and what it shows of its separator's convention,
+// also where the date is outside the window.
 type dateCell struct {
-	date      civil.Date
-	separator byte
-	reading   reading
-	fault     Fault
+	date       civil.Date
+	convention Convention
+	shows      shows
+	fault      Fault
 }
 
 // parseDate reads a cell.
-func (c *conventions) parseDate(cell []byte) dateCell {
-	if y, m, d, sep, ok := yearFirst(cell); ok {
-		date, ok := civil.New(y, m, d)
-		if !ok {
-			return dateCell{fault: FaultImpossibleDate}
-		}
-		return dateCell{date, sep, readYearFirst, c.window(date)}
+func (p *parser) parseDate(cell []byte) dateCell {
+	d := p.readDate(cell)
+	if d.fault == 0 && (d.date < p.from || d.date > p.to) {
+		d.fault = FaultDateOutOfWindow
 	}
-	if a, b, year, sep, ok := yearLast(cell); ok {
-		return c.decide(a, b, year, sep)
+	if d.fault != 0 {
+		d.date = 0
 	}
-	trimmed := bytes.TrimSpace(cell)
-	switch {
-	case len(trimmed) == 0:
-		return dateCell{fault: FaultMissingDate}
-	case len(trimmed) < len(cell):
-		return c.parseDate(trimmed)
-	default:
-		return dateCell{fault: FaultInvalidDate}
-	}
+	return d
 }
 
-// decide reads a/b/year in the one order that is possible; where both are, by
-// the rule.
-func (c *conventions) decide(a, b, year int, sep byte) dateCell {
-	index := separatorIndex(sep)
-	if index == len(dateSeparators) || c.orders[index] == "" {
+// readDate reads a cell, whatever the window.
+func (p *parser) readDate(cell []byte) dateCell {
+	if y, m, d, ok := yearFirst(cell); ok {
+		return calendarDate(y, m, d)
+	}
+	if a, b, year, sep, ok := yearLast(cell); ok {
+		return p.decide(a, b, year, sep)
+	}
+	return p.readFormattedDate(cell)
+}
+
+// readFormattedDate reads a date that is not of the usual forms, or has a time of day.
+func (p *parser) readFormattedDate(cell []byte) dateCell {
+	cell = withPlainSpaces(tidy(cell, invisibleInNumber))
+	if len(cell) == 0 {
+		return dateCell{fault: FaultMissingDate}
+	}
+	text, clock, ok := cutTime(cell)
+	if !ok {
 		return dateCell{fault: FaultInvalidDate}
 	}
-	month, day := a, b
-	cell := dateCell{separator: sep, reading: readByRule}
-	switch {
-	case a == b:
-		cell.reading = readAlike
-	case b > 12:
-		cell.reading = readMonth
-	case a > 12:
-		cell.reading, month, day = readDay, b, a
-	case c.orders[index] == DayFirst:
-		month, day = b, a
+	t, ok := dissectDate(text)
+	if !ok || t.shortYear && p.century == 0 {
+		return dateCell{fault: FaultInvalidDate}
 	}
+	if t.shortYear {
+		t.year = inCentury(t.year, p.century)
+	}
+	d := calendarDate(t.year, t.first, t.second)
+	if t.separator != 0 {
+		d = p.decide(t.first, t.second, t.year, t.separator)
+	}
+	if d.fault == 0 && clock.hasOffset && p.zone != nil {
+		d.date = clock.dateIn(p.zone, d.date)
+	}
+	return d
+}
+
+func calendarDate(year, month, day int) dateCell {
 	date, ok := civil.New(year, month, day)
 	if !ok {
 		return dateCell{fault: FaultImpossibleDate}
 	}
-	cell.date, cell.fault = date, c.window(date)
-	return cell
+	return dateCell{date: date}
 }
 
-func (c *conventions) window(d civil.Date) Fault {
-	if d < c.from || d > c.to {
-		return FaultDateOutOfWindow
+// decide reads a/b/year in the one order that is possible; where both are, by the
+// convention. A date that is impossible shows nothing.
+func (p *parser) decide(a, b, year int, separator byte) dateCell {
+	convention, what := Slash, showsEither
+	switch separator {
+	case '-':
+		convention = Dash
+	case '.':
+		convention = Dot
 	}
-	return 0
+	month, day := a, b
+	switch {
+	case a == b:
+		what = showsAlike
+	case b > 12:
+		what = showsFirst
+	case a > 12:
+		what, month, day = showsSecond, b, a
+	case p.choices[convention] == DayFirst:
+		month, day = b, a
+	}
+	d := calendarDate(year, month, day)
+	if d.fault != 0 {
+		return d
+	}
+	d.convention, d.shows = convention, what
+	if what == showsEither && p.choices[convention] == Unknown {
+		d.date, d.fault = 0, FaultAmbiguousDate
+	}
+	return d
 }
 
-// yearFirst takes YYYY-MM-DD and YYYY/MM/DD apart. Month and day have exactly
-// two digits: were one enough, a date cut short would become another date.
-func yearFirst(b []byte) (year, month, day int, sep byte, ok bool) {
+// inCentury is the year of the hundred from century on that ends in two digits.
+func inCentury(digits, century int) int {
+	year := century - century%100 + digits
+	if year < century {
+		year += 100
+	}
+	return year
+}
+
+// yearFirst takes YYYY-MM-DD and YYYY/MM/DD apart, which most dates are.
+func yearFirst(b []byte) (year, month, day int, ok bool) {
 	if len(b) != 10 || b[4] != b[7] || b[4] != '-' && b[4] != '/' {
-		return 0, 0, 0, 0, false
+		return 0, 0, 0, false
 	}
 	year, month, day = twoDigit(b[0], b[1])*100+twoDigit(b[2], b[3]), twoDigit(b[5], b[6]), twoDigit(b[8], b[9])
-	return year, month, day, b[4], year|month|day < noDigit
+	return year, month, day, year|month|day < noDigit
 }
 
-// yearLast takes dates apart that end in exactly four digits of year, after two
-// parts of one or two digits.
-func yearLast(b []byte) (first, second, year int, sep byte, ok bool) {
+// yearLast takes dates apart that end in exactly four digits of year, after two parts of
+// one or two digits.
+func yearLast(b []byte) (first, second, year int, separator byte, ok bool) {
 	n := len(b)
 	if n < 8 || n > 10 {
 		return 0, 0, 0, 0, false
 	}
-	sep = b[n-5]
+	separator = b[n-5]
 	year = twoDigit(b[n-4], b[n-3])*100 + twoDigit(b[n-2], b[n-1])
 	switch {
-	case n == 10 && b[2] == sep:
+	case n == 10 && b[2] == separator:
 		first, second = twoDigit(b[0], b[1]), twoDigit(b[3], b[4])
-	case n == 9 && b[2] == sep:
+	case n == 9 && b[2] == separator:
 		first, second = twoDigit(b[0], b[1]), twoDigit('0', b[3])
-	case n == 9 && b[1] == sep:
+	case n == 9 && b[1] == separator:
 		first, second = twoDigit('0', b[0]), twoDigit(b[2], b[3])
-	case n == 8 && b[1] == sep:
+	case n == 8 && b[1] == separator:
 		first, second = twoDigit('0', b[0]), twoDigit('0', b[2])
 	default:
 		return 0, 0, 0, 0, false
 	}
-	return first, second, year, sep, first|second|year < noDigit
+	return first, second, year, separator, first|second|year < noDigit && isDateSeparator(separator)
 }
+
+func isDateSeparator(c byte) bool { return c == '/' || c == '-' || c == '.' }
 
 // noDigit is more than any date's number, and survives being multiplied by 100.
 const noDigit = 1 << 20
@@ -129,41 +155,4 @@ func twoDigit(tens, ones byte) int {
 		return noDigit
 	}
 	return int(tens)*10 + int(ones)
-}
-
-// evidence is what a file's dates tell of their order, by separator.
-type evidence [len(dateSeparators)]readings
-
-// readings counts the readings of dates with one separator.
-type readings struct {
-	month, day, alike, byRule int64
-}
-
-func (r *readings) count(how reading) {
-	switch how {
-	case readAlike:
-		r.alike++
-	case readMonth:
-		r.month++
-	case readDay:
-		r.day++
-	case readByRule:
-		r.byRule++
-	}
-}
-
-// add adds what another part of the file tells.
-func (e *evidence) add(o *evidence) {
-	for i := range e {
-		e[i].month += o[i].month
-		e[i].day += o[i].day
-		e[i].alike += o[i].alike
-		e[i].byRule += o[i].byRule
-	}
-}
-
-// contradicts reports whether dates that can be read in one order only contradict the
-// rule.
-func (r readings) contradicts(order DateOrder) bool {
-	return order == MonthFirst && r.day > 0 || order == DayFirst && r.month > 0
 }

@@ -19,17 +19,20 @@ const (
 	FaultMissingTransactionID Fault = Fault(extract.LastFault) + 1 + iota // blank
 	FaultTransactionIDTooLong                                             // more than 50 characters
 	FaultInvalidTransactionID                                             // holds control characters
+	FaultDamagedTransactionID                                             // a number that a spreadsheet has rounded
 	FaultMissingUserID                                                    // blank
 	FaultInvalidUserID                                                    // not an integer
 	FaultUserIDOutOfRange                                                 // an integer outside 1…2147483647
 	FaultMissingAmount                                                    // blank
 	FaultInvalidAmount                                                    // no known form of an amount
-	FaultAmbiguousAmount                                                  // could be read in two ways, such as 1,234
+	FaultAmbiguousAmount                                                  // could be read in two ways, such as 1,234, and it is not known which holds
 	FaultAmountPrecision                                                  // more than 15 digits or 4 decimals
+	FaultInvalidSign                                                      // a sign marker that is not known, or two signs
+	FaultOtherCurrency                                                    // marked with another currency than the database's
 	FaultMissingDate                                                      // blank
 	FaultInvalidDate                                                      // no known form of a date
 	FaultImpossibleDate                                                   // a date that is in no calendar, such as 2024-02-30
-	FaultAmbiguousDate                                                    // could be read in two ways, and the file contradicts the rule that would decide
+	FaultAmbiguousDate                                                    // could be read in two ways, and it is not known which holds
 	FaultDateOutOfWindow                                                  // outside the source's window of dates
 	LastFault                 = FaultDateOutOfWindow
 )
@@ -49,9 +52,9 @@ func (f Fault) String() string {
 
 func cellFaults() [LastFault - FaultMissingTransactionID + 1]string {
 	return [...]string{
-		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id",
+		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id", "damaged_transaction_id",
 		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
-		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision",
+		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "invalid_sign", "other_currency",
 		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -31,19 +33,22 @@ type Profile struct {
 	LineEnds    string   `json:"line_ends"` // LF, CRLF, mixed, or none
 	EmptyLines  int64    `json:"empty_lines"`
 	Columns     []string `json:"columns"`
+	Skipped     int64    `json:"skipped"` // lines above the header
 
 	Read     int64        `json:"read"` // rows
 	Valid    int64        `json:"valid"`
 	Rejected int64        `json:"rejected"`
 	Faults   []FaultCount `json:"faults"` // in the order in which they count
 
-	DateShapes   []ShapeCount     `json:"date_shapes"` // most frequent first; 9 stands for a digit
-	Separators   []SeparatorCount `json:"separators"`
-	AmountShapes []ShapeCount     `json:"amount_shapes"`
-	Currencies   []ShapeCount     `json:"currencies"` // marks of amounts that could be read
+	DateShapes   []ShapeCount      `json:"date_shapes"` // most frequent first; 9 stands for a digit
+	AmountShapes []ShapeCount      `json:"amount_shapes"`
+	Currencies   []ShapeCount      `json:"currencies"`  // marks of valid rows
+	Conventions  []ConventionCount `json:"conventions"` // of which the file tells something
+	Rows         []ProfileRow      `json:"rows"`        // the first valid ones, as they would be loaded
+	Hints        []string          `json:"hints"`       // settings that would resolve faults
+	Warnings     []string          `json:"warnings"`
 
-	// Users and dates are those of rows without a fault of their own, also where
-	// their date turns out to be ambiguous.
+	// Users and dates are those of valid rows.
 	Users        int64  `json:"users"`
 	UsersAtLeast bool   `json:"users_at_least"` // there may be more users than were counted
 	From         string `json:"from"`           // first date, "" if none
@@ -70,86 +75,121 @@ type ShapeCount struct {
 	Example string `json:"example"`
 }
 
-// SeparatorCount says what the dates that end in their year tell of their order.
-type SeparatorCount struct {
-	Separator    string    `json:"separator"`
-	Order        DateOrder `json:"order"`        // the rule in force
-	MonthFirst   int64     `json:"month_first"`  // dates possible in that order only
-	DayFirst     int64     `json:"day_first"`    // dates possible in that order only
-	Alike        int64     `json:"alike"`        // dates that are the same in both
-	Ambiguous    int64     `json:"ambiguous"`    // dates that are different in each
-	Contradicted bool      `json:"contradicted"` // the first three speak against the rule: ambiguous dates are rejected
+// ConventionCount says what a file's values tell of a convention, and what holds.
+type ConventionCount struct {
+	Setting string `json:"setting"` // slash, dash, dot or decimal
+	Choice  string `json:"choice"`  // "": it is not known, and ambiguous values are rejected
+	Origin  Origin `json:"origin"`
+	Counts
+
+	convention Convention
 }
+
+// ProfileRow is a row as it would be loaded.
+type ProfileRow struct {
+	Line            int64       `json:"line"`
+	TransactionID   string      `json:"transaction_id"`
+	UserID          int32       `json:"user_id"`
+	Amount          json.Number `json:"amount"`
+	TransactionDate string      `json:"transaction_date"`
+}
+
+const profileRows = 5 // shown
 
 // exampleLength is how much of a cell or a row a profile shows.
 const exampleLength = 80
 
-// Check profiles a file or an object, in bounded memory. It never writes.
-func Check(ctx context.Context, stores *bucket.Stores, location bucket.Location, rules Rules) (*Profile, error) {
-	f, err := extract.Open(ctx, stores, location, extract.Dialect{})
+// Check profiles a file or an object that is of a logical date, in bounded memory. It
+// never writes. Nothing is known but the rules and the file.
+func Check(ctx context.Context, stores *bucket.Stores, location bucket.Location, rules Rules, logical civil.Date) (*Profile, error) {
+	var learned Learned
+	reading := Reading{Rules: rules, LogicalDate: logical, Conventions: rules.Assume(&learned), Currencies: rules.currencies()}
+	p, found, err := profile(ctx, stores, location, reading)
 	if err != nil {
 		return nil, err
 	}
-	p, err := profile(ctx, f, rules)
-	if closing := f.Close(); err == nil {
-		err = closing
+	resolved := rules.Resolve(&learned, &found.Evidence)
+	if !found.Evidence.ReadsAlike(reading.Conventions, resolved) {
+		reading.Conventions = resolved
+		if p, found, err = profile(ctx, stores, location, reading); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
+	if _, err := reading.Currencies.Narrow(found.Marks); err != nil {
+		bad, _ := errors.AsType[*extract.FileError](err)
+		bad.Path = p.Path
+		return nil, bad
 	}
+	p.finish(rules, resolved, found)
 	return p, nil
 }
 
-func profile(ctx context.Context, f *extract.File, rules Rules) (*Profile, error) {
-	cleaner, err := NewCleaner(rules, 0)
+// profile reads the file once.
+func profile(ctx context.Context, stores *bucket.Stores, location bucket.Location, reading Reading) (p *Profile, found *Findings, err error) {
+	cleaner, err := NewCleaner(reading)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r, err := extract.NewReader(f, extract.Dialect{}, Columns())
+	f, err := extract.Open(ctx, stores, location, reading.Rules.Dialect)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	defer func() {
+		if closing := f.Close(); err == nil {
+			err = closing
+		}
+	}()
+	r, err := extract.NewReader(f, reading.Rules.Dialect, reading.Rules.Wanted())
+	if err != nil {
+		return nil, nil, err
 	}
 	t := newTallying()
-	t.undecided = map[byte]*undecided{}
 	err = Clean(ctx, r, cleaner, newTallying, func(block *tallying) error {
 		t.merge(block)
 		return nil
 	})
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("check %s: %w", f.Path(), context.Cause(ctx))
+		return nil, nil, fmt.Errorf("check %s: %w", f.Path(), context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	id := f.Identity()
-	p := t.result(cleaner)
+	p = t.result()
 	p.Path, p.Size, p.Compression, p.Encoding = f.Path(), f.Size(), f.Compression(), f.Encoding()
 	p.Bytes, p.SHA256 = id.Bytes, hex.EncodeToString(id.SHA256[:])
 	p.Columns, p.Delimiter = r.Columns(), string(rune(r.Delimiter()))
 	p.LineEnds, p.EmptyLines = r.LineEnds(), r.EmptyLines()
+	return p, cleaner.Findings(), nil
+}
+
+// finish adds what is known when the whole file has been read.
+func (p *Profile) finish(rules Rules, resolved Conventions, found *Findings) {
 	p.RejectLimit = rules.WithDefaults().RejectLimit
 	p.Exceeded = rules.Exceeded(p.Rejected, p.Read)
-	return p, nil
+	p.Hints, p.Warnings = found.Hints(), found.Warnings(resolved, "")
+	p.Conventions, p.Currencies = []ConventionCount{}, []ShapeCount{}
+	for i, counts := range found.Evidence {
+		if counts != (Counts{}) {
+			c := Convention(i)
+			p.Conventions = append(p.Conventions, ConventionCount{c.String(), c.Name(resolved[i].Choice), resolved[i].Origin, counts, c})
+		}
+	}
+	for mark, seen := range found.Marks {
+		p.Currencies = append(p.Currencies, ShapeCount{mark, seen.Cells, seen.Line, seen.Example})
+	}
+	sortShapes(p.Currencies)
 }
 
 // tallying collects a profile row by row, of one block or of all of them.
 type tallying struct {
-	p                          Profile
-	faults                     [LastFault + 1]FaultCount
-	undecided                  map[byte]*undecided
-	dates, amounts, currencies shapes
-	ids                        []int32 // users of a block
-	users                      userSet // of all
-	from, to                   civil.Date
-	shape                      []byte
-}
-
-// undecided are the ambiguous dates of a separator, which are not known to be
-// faults before the file ends.
-type undecided struct {
-	rows  FaultCount
-	valid int64           // rows without another fault
-	late  map[Fault]int64 // rows whose first fault counts after it
+	p              Profile
+	faults         [LastFault + 1]FaultCount
+	dates, amounts shapes
+	ids            []int32 // users of a block
+	users          userSet // of all
+	from, to       civil.Date
+	shape          []byte
 }
 
 func newTallying() *tallying {
@@ -161,8 +201,7 @@ func (t *tallying) Reset() {
 	ids, shape := t.ids[:0], t.shape
 	clear(t.dates)
 	clear(t.amounts)
-	clear(t.currencies)
-	*t = tallying{ids: ids, shape: shape, dates: t.dates, amounts: t.amounts, currencies: t.currencies, from: 1<<31 - 1, to: -1 << 31}
+	*t = tallying{ids: ids, shape: shape, dates: t.dates, amounts: t.amounts, from: 1<<31 - 1, to: -1 << 31}
 }
 
 // merge adds a block to those before it.
@@ -171,20 +210,9 @@ func (t *tallying) merge(block *tallying) {
 	for f := range t.faults {
 		t.faults[f].merge(&block.faults[f])
 	}
-	for sep, u := range block.undecided {
-		if t.undecided[sep] == nil {
-			t.undecided[sep] = &undecided{late: map[Fault]int64{}}
-		}
-		mine := t.undecided[sep]
-		mine.rows.merge(&u.rows)
-		mine.valid += u.valid
-		for f, n := range u.late {
-			mine.late[f] += n
-		}
-	}
 	t.dates.merge(block.dates)
 	t.amounts.merge(block.amounts)
-	t.currencies.merge(block.currencies)
+	t.p.Rows = append(t.p.Rows, block.p.Rows[:min(len(block.p.Rows), profileRows-len(t.p.Rows))]...)
 	for _, id := range block.ids {
 		t.users.add(id)
 	}
@@ -206,10 +234,10 @@ func (t *tallying) Add(rec *extract.Record, row *Row) {
 		t.faults[fs.First()].note(row)
 	}
 	t.faults[row.Faults.First()].Count++
-	if row.Ambiguous != 0 {
-		t.ambiguous(row)
-	}
 	if row.Faults == 0 {
+		if len(t.p.Rows) < profileRows {
+			t.p.Rows = append(t.p.Rows, ProfileRow{row.Line, string(row.ID), row.UserID, json.Number(row.Amount.String()), row.Date.String()})
+		}
 		t.ids = append(t.ids, row.UserID)
 		t.from, t.to = min(t.from, row.Date), max(t.to, row.Date)
 	}
@@ -222,11 +250,6 @@ func (t *tallying) Add(rec *extract.Record, row *Row) {
 	t.dates.add(t.shape, date, row.Line)
 	t.shape = appendShape(t.shape[:0], amount, true)
 	t.amounts.add(t.shape, amount, row.Line)
-	if !row.Faults.Has(FaultMissingAmount) && !row.Faults.Has(FaultInvalidAmount) {
-		if a, ok := dissectAmount(amount); ok && len(a.mark) > 0 {
-			t.currencies.add(a.mark, amount, row.Line)
-		}
-	}
 }
 
 func (c *FaultCount) note(row *Row) {
@@ -235,49 +258,8 @@ func (c *FaultCount) note(row *Row) {
 	}
 }
 
-func (t *tallying) ambiguous(row *Row) {
-	u := t.undecided[row.Ambiguous]
-	if t.undecided == nil {
-		t.undecided = map[byte]*undecided{}
-	}
-	if u == nil {
-		u = &undecided{late: map[Fault]int64{}}
-		t.undecided[row.Ambiguous] = u
-	}
-	u.rows.note(row)
-	if first := row.Faults.First(); first == 0 {
-		u.valid++
-	} else if first > FaultAmbiguousDate {
-		u.late[first]++
-	}
-}
-
-// decide turns the ambiguous dates of a contradicted separator into faults.
-func (t *tallying) decide(u *undecided) {
-	c := &t.faults[FaultAmbiguousDate]
-	if c.Rows == 0 || u.rows.Line < c.Line {
-		c.Line, c.Example = u.rows.Line, u.rows.Example
-	}
-	c.Rows += u.rows.Rows
-	c.Count += u.valid
-	t.faults[0].Count -= u.valid
-	for f, n := range u.late {
-		c.Count += n
-		t.faults[f].Count -= n
-	}
-}
-
-func (t *tallying) result(c *Cleaner) *Profile {
+func (t *tallying) result() *Profile {
 	p := &t.p
-	for i, sep := range []byte(dateSeparators) {
-		r, order := c.seen[i], c.orders[i]
-		if u := t.undecided[sep]; u != nil && r.contradicts(order) {
-			t.decide(u)
-		}
-		if r != (readings{}) {
-			p.Separators = append(p.Separators, SeparatorCount{string(rune(sep)), order, r.month, r.day, r.alike, r.byRule, r.contradicts(order)})
-		}
-	}
 	p.Valid = t.faults[0].Count
 	p.Rejected = p.Read - p.Valid
 	for f := Fault(1); f <= LastFault; f++ {
@@ -286,7 +268,7 @@ func (t *tallying) result(c *Cleaner) *Profile {
 			p.Faults = append(p.Faults, c)
 		}
 	}
-	p.DateShapes, p.AmountShapes, p.Currencies = t.dates.sorted(), t.amounts.sorted(), t.currencies.sorted()
+	p.DateShapes, p.AmountShapes = t.dates.sorted(), t.amounts.sorted()
 	p.Users, p.UsersAtLeast = t.users.count, t.users.full
 	if t.from <= t.to {
 		p.From, p.To = t.from.String(), t.to.String()
@@ -359,31 +341,41 @@ func (s *shapes) sorted() []ShapeCount {
 	for _, c := range *s {
 		list = append(list, *c)
 	}
-	slices.SortFunc(list, func(a, b ShapeCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Shape, b.Shape))
-	})
+	sortShapes(list)
 	return list
 }
 
-// appendShape writes 9 for each digit and keeps everything else, but for letters
-// that spell no currency: these become a. If short, the first digits become one.
-func appendShape(b, cell []byte, short bool) []byte {
+func sortShapes(list []ShapeCount) {
+	slices.SortFunc(list, func(a, b ShapeCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Shape, b.Shape))
+	})
+}
+
+// appendShape writes 9 for each digit and keeps everything else, but for letters: these
+// become a, unless they are of the currency mark of an amount, whose first digits become
+// one.
+func appendShape(b, cell []byte, amount bool) []byte {
 	const longest = 24
 	if len(cell) == 0 {
 		return append(b, "(blank)"...)
 	}
-	run := 0
-	for i, c := range cell {
+	run, short := 0, amount
+	for i := 0; i < len(cell); i++ {
 		if len(b) >= longest {
 			return append(b, "…"...)
 		}
+		c := cell[i]
 		switch {
-		case c >= '0' && c <= '9':
+		case isDigit(c):
 			if run++; short && run > 1 {
 				continue
 			}
 			c = '9'
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z' && !inCurrency(cell, i):
+		case amount && c >= 'A' && markAtStart(cell[i:]) > 0:
+			n := markAtStart(cell[i:])
+			b, i, short = append(b, cell[i:i+n]...), i+n-1, short && run == 0
+			continue
+		case isLetter(c):
 			c = 'a'
 			fallthrough
 		default:
@@ -392,14 +384,4 @@ func appendShape(b, cell []byte, short bool) []byte {
 		b = append(b, c)
 	}
 	return b
-}
-
-// inCurrency reports whether the letter at i belongs to a currency code.
-func inCurrency(cell []byte, i int) bool {
-	for from := max(i-2, 0); from <= i && from+3 <= len(cell); from++ {
-		if isCurrency(cell[from : from+3]) {
-			return true
-		}
-	}
-	return false
 }

@@ -29,7 +29,7 @@ func TestCheckGolden(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, inputs)
 	for _, path := range inputs {
-		p, err := Check(t.Context(), nil, bucket.Path(path), Rules{})
+		p, err := Check(t.Context(), nil, bucket.Path(path), Rules{}, logicalDate)
 		require.NoError(t, err)
 		p.Path = filepath.ToSlash(p.Path)
 		var text, document bytes.Buffer
@@ -65,7 +65,7 @@ func TestCheckAddsUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := write(t, "in.csv", append(bytes.Clone(content), extra...))
-			p, err := Check(t.Context(), nil, bucket.Path(path), Rules{})
+			p, err := Check(t.Context(), nil, bucket.Path(path), Rules{}, logicalDate)
 			require.NoError(t, err)
 			want := recount(t, path)
 			assert.Equal(t, want[0], p.Valid)
@@ -87,24 +87,21 @@ func TestCheckAddsUp(t *testing.T) {
 	}
 }
 
-// recount reads a file twice: once for the contradictions, once for the faults.
+// recount reads a file twice: once for what it shows, once by it.
 func recount(t *testing.T, path string) (count [LastFault + 1]int64) {
 	t.Helper()
-	var contradicted Separators
+	conventions := Rules{}.Assume(&Learned{})
 	for range 2 {
 		f, err := extract.Open(t.Context(), nil, bucket.Path(path), extract.Dialect{})
 		require.NoError(t, err)
-		r, err := newRowReader(f, Rules{})
+		r, err := newReadingReader(f, Reading{LogicalDate: logicalDate, Conventions: conventions})
 		require.NoError(t, err)
 		count = [LastFault + 1]int64{}
 		var row Row
 		for r.Next(&row) == nil {
-			if row.Ambiguous != 0 && contradicted.Has(row.Ambiguous) {
-				row.Faults = row.Faults.With(FaultAmbiguousDate)
-			}
 			count[row.Faults.First()]++
 		}
-		contradicted = r.Contradicted()
+		conventions = Rules{}.Resolve(&Learned{}, &r.Findings().Evidence)
 		require.NoError(t, f.Close())
 	}
 	return count
@@ -155,7 +152,7 @@ func TestCheckSampleFile(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("the sample file is not part of the project: ", err)
 	}
-	p, err := Check(t.Context(), nil, bucket.Path(path), Rules{})
+	p, err := Check(t.Context(), nil, bucket.Path(path), Rules{}, logicalDate)
 	require.NoError(t, err)
 	assert.EqualValues(t, 1015, p.Read)
 	assert.EqualValues(t, 809, p.Valid)
@@ -163,10 +160,19 @@ func TestCheckSampleFile(t *testing.T) {
 		{"missing_amount", 199, 199, 3, "TXN749110,1716,,2024-06-28"},
 		{"missing_date", 7, 11, 191, "TXN425819,1966,0.0,"},
 	}, p.Faults)
-	assert.Equal(t, []SeparatorCount{
-		{"/", MonthFirst, 146, 0, 10, 98, false},
-		{"-", DayFirst, 0, 159, 4, 85, false},
-	}, p.Separators)
+	for i, want := range []struct {
+		setting, choice string
+		cells           [4]int64
+	}{
+		{"slash", "mdy", [...]int64{146, 0, 10, 98}}, {"dash", "dmy", [...]int64{0, 159, 4, 85}}, {"decimal", "point", [...]int64{816, 0, 0, 0}},
+	} {
+		assert.Equal(t, want.setting, p.Conventions[i].Setting)
+		assert.Equal(t, want.choice, p.Conventions[i].Choice)
+		assert.Equal(t, FromFile, p.Conventions[i].Origin)
+		assert.Equal(t, want.cells, cells(p.Conventions[i].Counts))
+	}
+	assert.Empty(t, p.Hints)
+	assert.Empty(t, p.Warnings)
 	assert.False(t, p.Exceeded)
 }
 
@@ -177,7 +183,7 @@ func TestCheckBounds(t *testing.T) {
 	for i := range 500 { // each amount and each user's page is another one
 		fmt.Fprintf(&b, "A,%d,%s,%s\n", i<<16+1, strings.Repeat("x", i%20)+strings.Repeat("9.", i/20), strings.Repeat("é", i))
 	}
-	p, err := Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(b.String()))), Rules{RejectLimit: "499"})
+	p, err := Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(b.String()))), Rules{RejectLimit: "499"}, logicalDate)
 	require.NoError(t, err)
 	assert.Len(t, p.AmountShapes, maxShapes+1)
 	assert.EqualValues(t, 500, sum(p.AmountShapes))
@@ -203,7 +209,7 @@ func TestCheckBounds(t *testing.T) {
 
 func TestCheckHeaderOnly(t *testing.T) {
 	t.Parallel()
-	p, err := Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{})
+	p, err := Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{}, logicalDate)
 	require.NoError(t, err)
 	var text strings.Builder
 	require.NoError(t, p.WriteText(&text))
@@ -214,15 +220,15 @@ func TestCheckHeaderOnly(t *testing.T) {
 
 func TestCheckErrors(t *testing.T) {
 	t.Parallel()
-	_, err := Check(t.Context(), nil, bucket.Path(filepath.Join(t.TempDir(), "none")), Rules{})
+	_, err := Check(t.Context(), nil, bucket.Path(filepath.Join(t.TempDir(), "none")), Rules{}, logicalDate)
 	requireCode(t, extract.CodeNotFound, err)
-	_, err = Check(t.Context(), nil, bucket.Path(write(t, "in.csv", gzipped(t, generated(t, synthetic.File{Rows: 5000}))[:20_000])), Rules{})
+	_, err = Check(t.Context(), nil, bucket.Path(write(t, "in.csv", gzipped(t, generated(t, synthetic.File{Rows: 5000}))[:20_000])), Rules{}, logicalDate)
 	requireCode(t, extract.CodeTruncated, err)
-	_, err = Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{Dash: "x"})
+	_, err = Check(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{Dash: "x"}, logicalDate)
 	require.ErrorContains(t, err, "rules: dash")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errFull)
-	_, err = Check(ctx, nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{})
+	_, err = Check(ctx, nil, bucket.Path(write(t, "in.csv", []byte(head))), Rules{}, logicalDate)
 	require.ErrorIs(t, err, errFull)
 	require.ErrorIs(t, (&Profile{}).WriteText(full{}), errFull)
 }

@@ -1,11 +1,13 @@
 package transform
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // WriteText writes the profile for people. What comes from the file is quoted,
@@ -15,11 +17,14 @@ func (p *Profile) WriteText(w io.Writer) error {
 	p.writeFile(&b)
 	p.writeFaults(&b)
 	writeShapes(&b, "dates", p.DateShapes)
-	p.writeSeparators(&b)
+	p.writeConventions(&b)
 	writeShapes(&b, "amounts", p.AmountShapes)
 	if len(p.Currencies) > 0 {
 		writeShapes(&b, "currency marks", p.Currencies)
 	}
+	p.writeRows(&b)
+	writeList(&b, "hints", p.Hints)
+	writeList(&b, "warnings", p.Warnings)
 	p.writeVerdict(&b)
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write profile: %w", err)
@@ -76,35 +81,56 @@ func writeShapes(b *strings.Builder, title string, shapes []ShapeCount) {
 	})
 }
 
-func (p *Profile) writeSeparators(b *strings.Builder) {
-	if len(p.Separators) == 0 {
+func (p *Profile) writeConventions(b *strings.Builder) {
+	if len(p.Conventions) == 0 {
 		return
 	}
-	b.WriteString("\norder of month and day\n")
+	b.WriteString("\nconventions\n")
 	table(b, func(row func(...string)) {
-		row("", "rule", "only month first", "only day first", "same either way", "ambiguous", "verdict")
-		for _, s := range p.Separators {
-			row("1"+s.Separator+"2"+s.Separator+"2024", s.Order.name(),
-				grouped(s.MonthFirst), grouped(s.DayFirst), grouped(s.Alike), grouped(s.Ambiguous), s.verdict())
+		row("", "holds", "by", "proofs", "", "same either way", "ambiguous", "first proof")
+		for _, c := range p.Conventions {
+			first, second := c.convention.Name(MonthFirst), c.convention.Name(DayFirst)
+			proof := ""
+			if seen := c.firstProof(); seen.Cells > 0 {
+				proof = "line " + strconv.FormatInt(seen.Line, 10) + ": " + quote(seen.Example)
+			}
+			row(c.Setting, cmp.Or(c.Choice, "not known"), cmp.Or(string(c.Origin), "nothing"),
+				first+" "+grouped(c.First.Cells), second+" "+grouped(c.Second.Cells),
+				grouped(c.Alike.Cells), grouped(c.Ambiguous.Cells), proof)
 		}
 	})
 }
 
-// verdict says what becomes of the ambiguous dates.
-func (s SeparatorCount) verdict() string {
-	agree, against, other := s.MonthFirst, s.DayFirst, DayFirst
-	if s.Order == DayFirst {
-		agree, against, other = against, agree, MonthFirst
+// firstProof is the first value that can be read in one way only, if there is one.
+func (n Counts) firstProof() Seen {
+	if n.First.Cells == 0 || n.Second.Cells > 0 && n.Second.Line < n.First.Line {
+		return n.Second
 	}
-	switch {
-	case s.Contradicted && agree == 0:
-		return fmt.Sprintf("the file contradicts the rule: ambiguous dates are rejected, unless the source's rules say %q", string(other))
-	case s.Contradicted:
-		return fmt.Sprintf("the file mixes both orders (%s against the rule): ambiguous dates are rejected", grouped(against))
-	case agree > 0:
-		return "the file follows the rule"
-	default:
-		return "the file does not tell: ambiguous dates are read by the rule"
+	return n.First
+}
+
+func (p *Profile) writeRows(b *strings.Builder) {
+	if len(p.Rows) == 0 {
+		return
+	}
+	b.WriteString("\nfirst rows, as they would be loaded\n")
+	table(b, func(row func(...string)) {
+		row("line", "transaction_id", "user_id", "amount", "transaction_date")
+		for _, r := range p.Rows {
+			row(strconv.FormatInt(r.Line, 10), bare(r.TransactionID), strconv.Itoa(int(r.UserID)), r.Amount.String(), r.TransactionDate)
+		}
+	})
+}
+
+func writeList(b *strings.Builder, title string, list []string) {
+	if len(list) > 0 {
+		b.WriteString("\n" + title + "\n")
+	}
+	for _, s := range list {
+		if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+			s = strconv.QuoteToGraphic(s)
+		}
+		b.WriteString("  " + s + "\n")
 	}
 }
 
@@ -119,9 +145,6 @@ func (p *Profile) writeVerdict(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\n%s of %s rows are valid; %s are rejected (%.1f%%), %s.\n",
 		grouped(p.Valid), grouped(p.Read), grouped(p.Rejected), share, outcome)
-	if len(p.Currencies) > 1 {
-		fmt.Fprintf(b, "Amounts carry %d different currency marks; they are added up as plain numbers.\n", len(p.Currencies))
-	}
 	b.WriteString("Ids that come twice were not looked for; a load finds them.\n")
 }
 
@@ -167,16 +190,13 @@ func delimiterName(d string) string {
 		return "semicolon"
 	case "\t":
 		return "tab"
-	default:
+	case "|":
 		return "pipe"
+	case " ":
+		return "space"
+	default:
+		return quote(d)
 	}
-}
-
-func (o DateOrder) name() string {
-	if o == DayFirst {
-		return "day first"
-	}
-	return "month first"
 }
 
 func atLeast(yes bool) string {

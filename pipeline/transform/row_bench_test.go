@@ -35,7 +35,7 @@ func benchmarkPipeline(b *testing.B, content []byte, rows int64) {
 	b.SetBytes(int64(len(content)))
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := newRowReader(bytes.NewReader(content), Rules{})
+		r, err := newReadingReader(bytes.NewReader(content), Reading{LogicalDate: logicalDate, Conventions: Rules{}.Assume(&Learned{})})
 		require.NoError(b, err)
 		var row Row
 		var read, valid int64

@@ -27,12 +27,17 @@ type rowReader struct {
 	*Cleaner
 }
 
+// newRowReader reads a file by the settings: nothing else is known of its conventions.
 func newRowReader(r io.Reader, rules Rules) (*rowReader, error) {
-	cleaner, err := NewCleaner(rules, 0)
+	return newReadingReader(r, Reading{Rules: rules, LogicalDate: logicalDate, Conventions: rules.Resolve(&Learned{}, &Evidence{})})
+}
+
+func newReadingReader(r io.Reader, reading Reading) (*rowReader, error) {
+	cleaner, err := NewCleaner(reading)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := extract.NewReader(r, extract.Dialect{}, Columns())
+	reader, err := extract.NewReader(r, reading.Rules.Dialect, reading.Rules.Wanted())
 	return &rowReader{reader, cleaner}, err
 }
 
@@ -62,9 +67,6 @@ func readAll(r *rowReader) ([]string, error) {
 		} else {
 			s += fmt.Sprintf("%s %d %s %s", row.ID, row.UserID, row.Amount, row.Date)
 		}
-		if row.Ambiguous != 0 {
-			s += " ambiguous " + string(row.Ambiguous)
-		}
 		rows = append(rows, s)
 	}
 }
@@ -84,7 +86,7 @@ func TestReaderRows(t *testing.T) {
 		{"CR at the very end", head + "A,1,5,2024-01-02\r", []string{"2 A 1 5 2024-01-02"}},
 		{"empty lines", "\n\r\n" + head + "\n\nA,1,5,2024-01-02\n\r\nB,2,6,2024-01-03\n\n", []string{"6 A 1 5 2024-01-02", "8 B 2 6 2024-01-03"}},
 		{"a line of spaces is no row", head + "  \nA,1,5,2024-01-02\n", []string{"3 A 1 5 2024-01-02"}},
-		{"semicolon", "transaction_id;user_id;amount;transaction_date\nA;1;5,00;2024-01-02\nB;1;5.5;2024-01-02\n", []string{"2 invalid_amount", "3 B 1 5.5 2024-01-02"}},
+		{"semicolon", "transaction_id;user_id;amount;transaction_date\nA;1;5,00;2024-01-02\nB;1;5.5;2024-01-02\n", []string{"2 A 1 5 2024-01-02", "3 B 1 5.5 2024-01-02"}},
 		{"tab", strings.ReplaceAll(head+"A,1,5,2024-01-02\n", ",", "\t"), []string{"2 A 1 5 2024-01-02"}},
 		{"pipe", strings.ReplaceAll(head+"A,1,5,2024-01-02\n", ",", "|"), []string{"2 A 1 5 2024-01-02"}},
 		{"order, case, spaces and further columns", "Note, AMOUNT ,Transaction_Date,\"USER_ID\",\"a \"\"b\"\"\",transaction_ID\nx,5,2024-01-02,1,,A\n", []string{"2 A 1 5 2024-01-02"}},
@@ -116,11 +118,11 @@ func TestReaderRows(t *testing.T) {
 			[]string{"2 " + strings.Repeat("ä", 50) + " 1 5 2024-01-02", "3 transaction_id_too_long", "4 transaction_id_too_long", "5 " + strings.Repeat("a", 50) + " 1 5 2024-01-02"}},
 		{"control characters in an id", head + "A\tB,1,5,2024-01-02\nA\x7f,1,5,2024-01-02\nA\u0085B,1,5,2024-01-02\nA\x1bABCDEFGH,1,5,2024-01-02\n" + strings.Repeat("\x01", 51) + "x,1,5,2024-01-02\n",
 			[]string{"2 invalid_transaction_id", "3 invalid_transaction_id", "4 invalid_transaction_id", "5 invalid_transaction_id", "6 transaction_id_too_long invalid_transaction_id"}},
-		{"amounts", head + "A,1,1e5,2024-01-02\nA,1,NaN,2024-01-02\nA,1,1.23456,2024-01-02\nA,1,\"(1,234.50)\",2024-01-02\nA,1,USD 12,2024-01-02\nA,1,\"1,234\",2024-01-02\n",
+		{"amounts", head + "A,1,1e5,2024-01-02\nA,1,inf,2024-01-02\nA,1,1.23456,2024-01-02\nA,1,\"(1,234.50)\",2024-01-02\nA,1,USD 12,2024-01-02\nA,1,\"1,234\",2024-01-02\n",
 			[]string{"2 invalid_amount", "3 invalid_amount", "4 amount_precision", "5 A 1 -1234.5 2024-01-02", "6 A 1 12 2024-01-02", "7 ambiguous_amount"}},
 		{"dates", head + "A,1,5,2024-02-30\nA,1,5,31/31/2024\nA,1,5,1/2/2024\nA,1,5,1899-12-31\n",
-			[]string{"2 impossible_date", "3 impossible_date", "4 A 1 5 2024-01-02 ambiguous /", "5 date_out_of_window"}},
-		{"ambiguous and faulty", head + "A,1,,1/2/2024\n", []string{"2 missing_amount ambiguous /"}},
+			[]string{"2 impossible_date", "3 impossible_date", "4 ambiguous_date", "5 date_out_of_window"}},
+		{"ambiguous and faulty", head + "A,1,,1/2/2024\n", []string{"2 missing_amount ambiguous_date"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -138,26 +140,6 @@ func TestReaderRows(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, c.want, rows, "however the bytes come in")
 		})
-	}
-}
-
-func TestReaderUserIDs(t *testing.T) {
-	t.Parallel()
-	for cell, want := range map[string]string{
-		"1": "1", "007": "7", "2147483647": "2147483647", " 5 ": "5", "00000000002147483647": "2147483647",
-		"0": "user_id_out_of_range", "000": "user_id_out_of_range", "-1": "user_id_out_of_range", "-0": "user_id_out_of_range",
-		"2147483648": "user_id_out_of_range", "00000000002147483648": "user_id_out_of_range", "9999999999": "user_id_out_of_range",
-		"18446744073709551617": "user_id_out_of_range", strings.Repeat("9", 1000): "user_id_out_of_range",
-		"": "missing_user_id", "  ": "missing_user_id",
-		"1408.0": "invalid_user_id", "+5": "invalid_user_id", "-": "invalid_user_id", "--1": "invalid_user_id", "1e3": "invalid_user_id",
-		"0x1": "invalid_user_id", "1 2": "invalid_user_id", "abc": "invalid_user_id", "٣": "invalid_user_id", "1_0": "invalid_user_id",
-	} {
-		id, fault := parseUserID([]byte(cell))
-		got := fault.String()
-		if fault == 0 {
-			got = fmt.Sprint(id)
-		}
-		assert.Equal(t, want, got, "%.40q", cell)
 	}
 }
 
@@ -212,13 +194,13 @@ func TestReaderFindsOddBytes(t *testing.T) {
 func TestReaderForgets(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"x", "\"\",,,", "\x00,", "\"", strings.Repeat("x", 2<<20)} {
-		r, err := newRowReader(strings.NewReader(head+"A,1,5,1/2/2024\n"+bad+"\n"), Rules{})
+		r, err := newRowReader(strings.NewReader(head+"A,1,$5,13/2/2024\n"+bad+"\n"), Rules{})
 		require.NoError(t, err)
 		var row Row
 		require.NoError(t, r.Next(&row))
 		require.NoError(t, r.Next(&row))
 		assert.NotZero(t, row.Faults)
-		row.Faults, row.Raw, row.RawLength, row.Line = 0, nil, 0, 0
+		row.Faults, row.Raw, row.RawLength, row.Line, row.Hints = 0, nil, 0, 0, nil
 		assert.Equal(t, Row{}, row)
 	}
 }
@@ -246,54 +228,6 @@ func TestReaderKeepsIDs(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-func TestReaderContradicted(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name  string
-		rules Rules
-		dates []string
-		want  string // contradicted separators
-	}{
-		{"nothing", Rules{}, nil, ""},
-		{"follows the rules", Rules{}, []string{"09/18/2024", "27-11-2024", "1/2/2024", "1-2-2024"}, ""},
-		{"slashes against", Rules{}, []string{"1/2/2024", "27/11/2024"}, "/"},
-		{"dashes against", Rules{}, []string{"11-27-2024"}, "-"},
-		{"mixed", Rules{}, []string{"09/18/2024", "18/09/2024"}, "/"},
-		{"set otherwise", Rules{Slash: DayFirst}, []string{"18/09/2024"}, ""},
-		{"set otherwise, against", Rules{Slash: DayFirst}, []string{"09/18/2024"}, "/"},
-		{"dots refused", Rules{}, []string{"09.18.2024", "18.09.2024"}, ""},
-		{"dots against", Rules{Dot: DayFirst}, []string{"09.18.2024"}, "."},
-		{"alike is no evidence", Rules{}, []string{"05/05/2024", "05-05-2024"}, ""},
-		{"year first is no evidence", Rules{}, []string{"2024/11/27", "2024-11-27"}, ""},
-		{"impossible is no evidence", Rules{}, []string{"31/31/2024", "31/02/2024", "31/04/2024"}, ""},
-		{"outside the window is evidence", Rules{From: "2024-01-01"}, []string{"27/11/2023"}, "/"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			content := head
-			for _, d := range c.dates {
-				content += "A,x,," + d + "\n" // evidence though the row is rejected
-			}
-			r, err := newRowReader(strings.NewReader(content), c.rules)
-			require.NoError(t, err)
-			_, err = readAll(r)
-			require.NoError(t, err)
-			got := ""
-			for i, sep := range dateSeparators {
-				if r.seen[i].contradicts(r.orders[i]) {
-					got += string(sep)
-				}
-			}
-			require.Equal(t, c.want, got)
-		})
-	}
-	r, err := newRowReader(strings.NewReader(head+"A,1,5,2024-01-02,27/11/2024\n27/11/2024\n"), Rules{})
-	require.NoError(t, err)
-	_, err = readAll(r)
-	require.NoError(t, err)
-	require.Zero(t, r.seen, "rows that cannot be cut into cells are no evidence")
-}
-
 // TestReaderSampleFile reads the sample file.
 func TestReaderSampleFile(t *testing.T) {
 	t.Parallel()
@@ -303,7 +237,7 @@ func TestReaderSampleFile(t *testing.T) {
 	}
 	f, err := extract.Open(t.Context(), nil, bucket.Path(path), extract.Dialect{})
 	require.NoError(t, err)
-	r, err := newRowReader(f, Rules{})
+	r, err := newReadingReader(f, Reading{LogicalDate: logicalDate, Conventions: Rules{}.Assume(&Learned{})})
 	require.NoError(t, err)
 	var row Row
 	var read, valid, both int
@@ -325,9 +259,19 @@ func TestReaderSampleFile(t *testing.T) {
 	assert.Equal(t, 809, valid)
 	assert.Equal(t, map[string]int{"missing_amount": 199, "missing_date": 7}, faults)
 	assert.Equal(t, 4, both)
-	assert.Equal(t, readings{month: 146, alike: 10, byRule: 98}, r.seen[0])
-	assert.Equal(t, readings{day: 159, alike: 4, byRule: 85}, r.seen[1])
-	assert.Zero(t, r.Contradicted())
+	evidence := &r.Findings().Evidence
+	assert.Equal(t, [...]int64{146, 0, 10, 98}, cells(evidence[Slash]))
+	assert.Equal(t, [...]int64{0, 159, 4, 85}, cells(evidence[Dash]))
+	assert.Zero(t, evidence[Dot])
+	assert.Equal(t, [...]int64{816, 0, 0, 0}, cells(evidence[Decimal]))
+	resolved := Rules{}.Resolve(&Learned{}, evidence)
+	assert.Equal(t, Conventions{{Choice: MonthFirst, Origin: FromFile}, {Choice: DayFirst, Origin: FromFile}, {}, {Choice: DecimalPoint, Origin: FromFile}}, resolved)
+	assert.True(t, evidence.ReadsAlike(Rules{}.Assume(&Learned{}), resolved), "one reading is enough")
+}
+
+// cells counts the values that show the first choice, the second, both alike, or neither.
+func cells(n Counts) [4]int64 {
+	return [...]int64{n.First.Cells, n.Second.Cells, n.Alike.Cells, n.Ambiguous.Cells}
 }
 
 // FuzzRows looks for results that depend on how the bytes come in.
@@ -340,7 +284,7 @@ func FuzzRows(f *testing.F) {
 		f.Add([]byte(s), byte(3))
 	}
 	f.Fuzz(func(t *testing.T, content []byte, dot byte) {
-		rules := Rules{Decimal: []string{"", DecimalPoint, DecimalComma}[dot%3], Dot: []DateOrder{"", DayFirst}[dot%2]}
+		rules := Rules{Decimal: []string{"", "point", "comma"}[dot%3], Dot: []string{"", "dmy"}[dot%2]}
 		r, err := newRowReader(bytes.NewReader(content), rules)
 		if err != nil {
 			var bad *extract.FileError
@@ -354,7 +298,7 @@ func FuzzRows(f *testing.F) {
 		again, err := readAll(slow)
 		require.NoError(t, err)
 		require.Equal(t, rows, again)
-		require.Equal(t, r.seen, slow.seen)
+		require.Equal(t, r.Findings(), slow.Findings())
 	})
 }
 
@@ -362,7 +306,7 @@ func FuzzRows(f *testing.F) {
 func TestRowsAllocateNothing(t *testing.T) {
 	content := generated(t, synthetic.File{Rows: 20_000, Seed: 3})
 	content = append(content, quoteAll([]byte("Ä\"\"B,1,5,2024-01-02\n"))...)
-	r, err := newRowReader(bytes.NewReader(content), Rules{})
+	r, err := newReadingReader(bytes.NewReader(content), Reading{LogicalDate: logicalDate, Conventions: Rules{}.Assume(&Learned{})})
 	require.NoError(t, err)
 	var row Row
 	perThousand := testing.AllocsPerRun(10, func() {

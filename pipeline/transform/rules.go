@@ -1,27 +1,19 @@
 package transform
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/pipeline/extract"
 )
 
-// DateOrder is how the parts of a date that ends in its year are read.
-type DateOrder string
-
-// The two orders. A source's empty order is its separator's default.
+// Values of Rules.Corrections.
 const (
-	MonthFirst DateOrder = "mdy"
-	DayFirst   DateOrder = "dmy"
-)
-
-// Values of Rules.Decimal and Rules.Corrections.
-const (
-	DecimalPoint       = "point"
-	DecimalComma       = "comma"
 	CorrectionsKeep    = "keep"
 	CorrectionsReplace = "replace"
 )
@@ -29,17 +21,29 @@ const (
 // Rules are a source's settings for reading its files. The zero value stands
 // for the defaults, which WithDefaults writes out.
 type Rules struct {
-	Slash DateOrder `json:"slash,omitempty" yaml:"slash,omitempty"` // order of 1/2/2024; default mdy
-	Dash  DateOrder `json:"dash,omitempty" yaml:"dash,omitempty"`   // order of 1-2-2024; default dmy
-	Dot   DateOrder `json:"dot,omitempty" yaml:"dot,omitempty"`     // order of 1.2.2024; by default such a date is invalid
+	extract.Dialect `yaml:",inline"`
 
-	// Decimal says which sign starts the decimals: "point" (commas part
-	// thousands), "comma" (points do), or "": a point, and an amount such as
-	// 1,234 is ambiguous.
-	Decimal string `json:"decimal,omitempty" yaml:"decimal,omitempty"`
+	Columns Columns `json:"columns,omitzero" yaml:"columns,omitempty"`
+
+	// The conventions: "" where the files themselves have to show them.
+	Slash   string `json:"slash,omitempty" yaml:"slash,omitempty"`     // order of 1/2/2024: mdy or dmy
+	Dash    string `json:"dash,omitempty" yaml:"dash,omitempty"`       // order of 1-2-2024
+	Dot     string `json:"dot,omitempty" yaml:"dot,omitempty"`         // order of 1.2.2024
+	Decimal string `json:"decimal,omitempty" yaml:"decimal,omitempty"` // point or comma
+	// Trust applies the conventions of the settings also where the file contradicts them.
+	Trust bool `json:"trust_rules,omitempty" yaml:"-"`
+
+	// TwoDigitYears is the first year of the hundred that dates such as 23.11.99 are in;
+	// 0: they are rejected.
+	TwoDigitYears int `json:"two_digit_years,omitempty" yaml:"two_digit_years,omitempty"`
+	// TimeZone is the zone whose date is taken of a time with an offset, as an IANA name;
+	// "": the date that is written.
+	TimeZone string `json:"time_zone,omitempty" yaml:"time_zone,omitempty"`
+	// Currency is the one of the database, as ISO 4217 has it; "": the first that is loaded.
+	Currency string `json:"currency,omitempty" yaml:"-"`
 
 	From string `json:"from,omitempty" yaml:"from,omitempty"` // first date allowed, YYYY-MM-DD; default 1900-01-01
-	To   string `json:"to,omitempty" yaml:"to,omitempty"`     // last date allowed, YYYY-MM-DD; default 2099-12-31
+	To   string `json:"to,omitempty" yaml:"to,omitempty"`     // last date allowed, YYYY-MM-DD; default a year after the logical date
 
 	// RejectLimit is a share of the rows read ("50%", the default) or a count
 	// ("1000"); with more rejected rows than that the file fails.
@@ -50,29 +54,19 @@ type Rules struct {
 	Corrections string `json:"corrections,omitempty" yaml:"corrections,omitempty"`
 }
 
-// WithDefaults is the same rules with every default written out. Dot and
-// Decimal keep "", which is a choice of its own.
+// WithDefaults is the same rules with the defaults written out that do not depend on a
+// file or a date.
 func (r Rules) WithDefaults() Rules {
-	r.Slash = DateOrder(or(string(r.Slash), string(MonthFirst)))
-	r.Dash = DateOrder(or(string(r.Dash), string(DayFirst)))
-	r.From = or(r.From, "1900-01-01")
-	r.To = or(r.To, "2099-12-31")
-	r.RejectLimit = or(r.RejectLimit, "50%")
-	r.Corrections = or(r.Corrections, CorrectionsKeep)
+	r.From = cmp.Or(r.From, "1900-01-01")
+	r.RejectLimit = cmp.Or(r.RejectLimit, "50%")
+	r.Corrections = cmp.Or(r.Corrections, CorrectionsKeep)
 	return r
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // Check reports whether the rules make sense; the error names the first field
 // that does not, as it is spelled in a settings file.
 func (r Rules) Check() error {
-	_, err := r.compile()
+	_, err := r.compile(civil.Max)
 	return err
 }
 
@@ -83,75 +77,68 @@ func (r Rules) Exceeded(rejected, read int64) bool {
 	return err != nil || limit.exceeded(rejected, read)
 }
 
-// conventions is Rules made ready for reading rows.
-type conventions struct {
-	orders       [len(dateSeparators)]DateOrder // "" where dates with the separator are invalid
-	contradicted Separators                     // whose ambiguous dates are faults
-	decimal      string
-	from, to     civil.Date
+// compiled is Rules made ready for reading rows.
+type compiled struct {
+	amount        amountKind
+	signs         map[string]bool // whether a marker, in capitals, makes an amount negative
+	century       int             // first year of two-digit years; 0: none
+	zone          *time.Location
+	from, to      civil.Date
+	defaultWindow bool // to is not of the settings
 }
 
-const dateSeparators = "/-."
-
-// Separators is a set of the bytes between the parts of a date.
-type Separators uint8
-
-// Has reports whether sep is in the set.
-func (s Separators) Has(sep byte) bool { return s>>separatorIndex(sep)&1 != 0 }
-
-// String is the separators one after the other.
-func (s Separators) String() string {
-	text := ""
-	for i, sep := range dateSeparators {
-		if s>>i&1 != 0 {
-			text += string(sep)
-		}
-	}
-	return text
-}
-
-// separatorIndex is the place of a separator in dateSeparators, or past it.
-func separatorIndex(sep byte) int {
-	switch sep {
-	case '/':
-		return 0
-	case '-':
-		return 1
-	case '.':
-		return 2
-	default:
-		return len(dateSeparators)
-	}
-}
-
-func (r Rules) compile() (conventions, error) {
+// compile makes the rules ready for a file of a logical date.
+func (r Rules) compile(logical civil.Date) (c compiled, err error) {
 	r = r.WithDefaults()
-	c := conventions{orders: [...]DateOrder{r.Slash, r.Dash, r.Dot}, decimal: r.Decimal}
-	for i, field := range []string{"slash", "dash", "dot"} {
-		if o := c.orders[i]; o != MonthFirst && o != DayFirst && (field != "dot" || o != "") {
-			return c, fmt.Errorf("rules: %s is %q, want %q or %q", field, o, MonthFirst, DayFirst)
-		}
+	if err := r.Dialect.Check(); err != nil {
+		return c, fmt.Errorf("rules: %w", err)
 	}
-	if d := r.Decimal; d != "" && d != DecimalPoint && d != DecimalComma {
-		return c, fmt.Errorf("rules: decimal is %q, want %q or %q", d, DecimalPoint, DecimalComma)
+	if err := r.Columns.check(r.Header == extract.HeaderNone); err != nil {
+		return c, fmt.Errorf("rules: columns: %w", err)
+	}
+	c.amount, c.signs = r.Columns.Amount.kind(), r.Columns.Amount.signs()
+	for i := range conventionCount {
+		if _, err := Convention(i).Choice(r.setting(Convention(i))); err != nil {
+			return c, fmt.Errorf("rules: %w", err)
+		}
 	}
 	if v := r.Corrections; v != CorrectionsKeep && v != CorrectionsReplace {
 		return c, fmt.Errorf("rules: corrections is %q, want %q or %q", v, CorrectionsKeep, CorrectionsReplace)
 	}
-	var err error
+	if c.century = r.TwoDigitYears; c.century != 0 && (c.century < 1800 || c.century > 2100) {
+		return c, fmt.Errorf("rules: two_digit_years is %d, want the first year of a hundred, such as 1970", c.century)
+	}
+	if r.TimeZone != "" {
+		if c.zone, err = time.LoadLocation(r.TimeZone); err != nil {
+			return c, fmt.Errorf("rules: time_zone: %w", err)
+		}
+	}
+	if r.Currency != "" && (!isCode(r.Currency) || strings.ToUpper(r.Currency) != r.Currency) {
+		return c, fmt.Errorf("rules: currency is %q, want a code such as EUR", r.Currency)
+	}
 	if c.from, err = windowDate("from", r.From); err != nil {
 		return c, err
 	}
-	if c.to, err = windowDate("to", r.To); err != nil {
+	if c.defaultWindow = r.To == ""; c.defaultWindow {
+		c.to = yearAfter(logical)
+	} else if c.to, err = windowDate("to", r.To); err != nil {
 		return c, err
 	}
 	if c.from > c.to {
-		return c, fmt.Errorf("rules: from %s is after to %s", r.From, r.To)
+		return c, fmt.Errorf("rules: from %s is after to %s", c.from, c.to)
 	}
 	if _, err = parseLimit(r.RejectLimit); err != nil {
 		return c, fmt.Errorf("rules: reject_limit: %w", err)
 	}
 	return c, nil
+}
+
+// yearAfter is the last date that a file of a logical date has by default.
+func yearAfter(d civil.Date) civil.Date {
+	if d == 0 {
+		return civil.Max
+	}
+	return min(civil.Of(d.Time().AddDate(1, 0, 0)), civil.Max)
 }
 
 func windowDate(field, s string) (civil.Date, error) {

@@ -7,12 +7,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/pipeline/extract"
 )
 
 func TestRulesCheck(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, Rules{}.Check())
 	require.NoError(t, Rules{}.WithDefaults().Check())
+	require.NoError(t, Rules{TwoDigitYears: 1970, TimeZone: "Europe/Berlin", Currency: "EUR", To: "2000-01-01"}.Check())
 	require.NoError(t, Rules{Slash: "dmy", Dash: "mdy", Dot: "dmy", Decimal: "comma", From: "2024-01-01", To: "2024-01-01",
 		RejectLimit: "0.25%", Corrections: "replace"}.Check())
 	for field, r := range map[string]Rules{
@@ -25,6 +28,13 @@ func TestRulesCheck(t *testing.T) {
 		"from ":        {From: "2024-01-02", To: "2024-01-01"},
 		"reject_limit": {RejectLimit: "half"},
 		"corrections":  {Corrections: "merge"},
+
+		"two_digit_years": {TwoDigitYears: 70},
+		"time_zone":       {TimeZone: "Mars/Olympus"},
+		"currency":        {Currency: "eur"},
+		"currency ":       {Currency: "€"},
+		"delimiter":       {Dialect: extract.Dialect{Delimiter: "ab"}},
+		"columns":         {Columns: Columns{Amount: AmountColumns{Debit: "Soll"}}},
 	} {
 		require.ErrorContains(t, r.Check(), "rules: "+field)
 	}
@@ -68,16 +78,16 @@ func TestRulesAsJSON(t *testing.T) {
 	assert.JSONEq(t, `{}`, string(b))
 	b, err = json.Marshal(Rules{RejectLimit: "10"}.WithDefaults())
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"slash":"mdy","dash":"dmy","from":"1900-01-01","to":"2099-12-31","reject_limit":"10","corrections":"keep"}`, string(b))
+	assert.JSONEq(t, `{"from":"1900-01-01","reject_limit":"10","corrections":"keep"}`, string(b))
 }
 
 func TestFaultNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"unclosed_quote", "bad_quote", "row_too_long", "nul_byte", "invalid_utf8", "too_few_fields", "too_many_fields",
-		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id",
+		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id", "damaged_transaction_id",
 		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
-		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision",
+		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "invalid_sign", "other_currency",
 		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
 	}
 	var all Faults

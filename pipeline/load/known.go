@@ -1,0 +1,178 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/pipeline/extract"
+	"github.com/opentax/tally/pipeline/transform"
+)
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// isLoaded makes the result unchanged where the content is loaded already, and would be
+// read as it was then.
+func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
+	rules, err := json.Marshal(l.request.Rules)
+	if err != nil {
+		return false, fmt.Errorf("rules: %w", err)
+	}
+	var id int64
+	var path string
+	var conventions []byte
+	var replaced bool
+	err = db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:], transform.Version, string(rules)).
+		Scan(&id, &path, &conventions, &replaced)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up the content: %w", err)
+	}
+	if same, err := l.readsAlike(ctx, db, conventions); !same || err != nil {
+		return false, err
+	}
+	if stands, err := l.stands(ctx, db, replaced); !stands || err != nil {
+		return false, err
+	}
+	l.startOver()
+	l.result.Status, l.result.FileID, l.result.LoadedAs = StatusUnchanged, id, path
+	return true, nil
+}
+
+// readsAlike reports whether content would be read as when it was loaded. It is read
+// again only where a person asks for it: a source that learns does not load all of its
+// files anew.
+func (l *load) readsAlike(ctx context.Context, db querier, then []byte) (bool, error) {
+	if !l.request.Again {
+		return true, nil
+	}
+	var record transform.ConventionRecord
+	if err := json.Unmarshal(then, &record); err != nil {
+		return false, fmt.Errorf("read the content's conventions: %w", err)
+	}
+	now, err := l.lookUpProven(ctx, db)
+	if err != nil {
+		return false, err
+	}
+	conventions, evidence := record.Load()
+	return evidence.ReadsAlike(conventions, l.request.Rules.Resolve(&now.conventions, &evidence)), nil
+}
+
+// stands reports whether the content's rows are those that are stored. Where corrections
+// replace rows, content that comes back takes its place again: A, B, A ends with A. A file
+// that merely lies where it was loaded from has not come back.
+func (l *load) stands(ctx context.Context, db querier, replaced bool) (same bool, err error) {
+	if !replaced || l.request.Rules.Corrections != transform.CorrectionsReplace {
+		return true, nil
+	}
+	if l.request.Again {
+		return false, nil
+	}
+	err = db.QueryRow(ctx, l.loader.statements.Get("same_file"), l.identity.SHA256[:], l.path, l.request.Source).Scan(&same)
+	return same, err
+}
+
+// proven is the knowledge of the database when a file is read.
+type proven struct {
+	conventions transform.Learned
+	marks       map[string]bool // of amounts that are loaded
+}
+
+// lookUpProven looks up what loaded files have proven.
+func (l *load) lookUpProven(ctx context.Context, db querier) (*proven, error) {
+	source := l.request.Source
+	if !l.request.Learns {
+		source = ""
+	}
+	k := &proven{marks: map[string]bool{}}
+	rows, _ := db.Query(ctx, l.loader.statements.Get("learned"), source) // ForEachRow returns its error
+	var convention, value string
+	var proof transform.Proof
+	_, err := pgx.ForEachRow(rows, []any{&convention, &value, &proof.FileID, &proof.Path, &proof.Line}, func() error {
+		if convention == currencyConvention {
+			k.marks[value] = true
+			return nil
+		}
+		return k.conventions.Add(convention, value, proof)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the conventions of the source: %w", err)
+	}
+	return k, nil
+}
+
+// currencyConvention is the currency's name among the conventions of etl_conventions.
+const currencyConvention = "currency"
+
+// prepare says how the file is read for the first time.
+func (l *load) prepare(ctx context.Context, db querier) (err error) {
+	if l.proven, err = l.lookUpProven(ctx, db); err != nil {
+		return err
+	}
+	rules := l.request.Rules
+	l.reading = transform.Reading{Rules: rules, LogicalDate: l.request.LogicalDate, Conventions: rules.Assume(&l.proven.conventions)}
+	l.reading.Currencies, err = rules.Currencies(l.proven.marks)
+	return l.about(err)
+}
+
+// outdated reports whether another load has proven something since the file was read
+// that it is to be read by.
+func (l *load) outdated(ctx context.Context) (bool, error) {
+	before, old := l.proven, l.reading
+	if err := l.prepare(ctx, l.tx); err != nil {
+		return false, err
+	}
+	resolved := l.request.Rules.Resolve(&l.proven.conventions, &l.findings.Evidence)
+	l.reading.Conventions = resolved
+	return len(before.marks) != len(l.proven.marks) || !l.findings.Evidence.ReadsAlike(old.Conventions, resolved), nil
+}
+
+// resolve finds the conventions that hold by what a reading has shown, and reports whether the file
+// is to be read again by them.
+func (l *load) resolve(signColumn string) (again bool, err error) {
+	found := l.findings
+	resolved := l.request.Rules.Resolve(&l.proven.conventions, &found.Evidence)
+	if again = !found.Evidence.ReadsAlike(l.reading.Conventions, resolved); again {
+		l.reading.Conventions = resolved
+		return true, nil
+	}
+	l.reading.Conventions = resolved
+	l.result.Hints, l.result.Warnings = found.Hints(), found.Warnings(resolved, signColumn)
+	_, err = l.reading.Currencies.Narrow(found.Marks)
+	return false, l.about(err)
+}
+
+// about names the file in an error about it.
+func (l *load) about(err error) error {
+	if bad, ok := errors.AsType[*extract.FileError](err); ok && bad.Path == "" {
+		bad.Path = l.path
+	}
+	return err
+}
+
+// learn records what the file has proven.
+func (l *load) learn(ctx context.Context) error {
+	statement := l.loader.statements.Get("learn")
+	for mark, seen := range l.findings.Marks {
+		if err := l.exec(ctx, statement, "", currencyConvention, mark, l.fileID, seen.Line); err != nil {
+			return err
+		}
+	}
+	if !l.request.Learns {
+		return nil
+	}
+	for proven, line := range l.findings.Evidence.Proofs() {
+		if err := l.exec(ctx, statement, l.request.Source, proven.Convention.String(), proven.Name(), l.fileID, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

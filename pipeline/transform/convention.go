@@ -1,0 +1,284 @@
+package transform
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Convention is a way of writing values that a value alone may not show: 1/2/2024 is the
+// first of February or the second of January, 1.250 is 1250 or 1.25.
+type Convention uint8
+
+// The conventions, named as the settings that choose between their two readings.
+const (
+	Slash   Convention = iota // order of day and month in 1/2/2024
+	Dash                      // in 1-2-2024
+	Dot                       // in 1.2.2024
+	Decimal                   // decimal sign
+)
+
+const conventionCount = int(Decimal) + 1
+
+// String is the name of the setting.
+func (c Convention) String() string { return [...]string{"slash", "dash", "dot", "decimal"}[c] }
+
+// Fault is that of a value that could be read in both ways where it is not known which.
+func (c Convention) Fault() Fault {
+	if c == Decimal {
+		return FaultAmbiguousAmount
+	}
+	return FaultAmbiguousDate
+}
+
+// Choice is one of a convention's two readings. The zero value is neither.
+type Choice uint8
+
+// The choices.
+const (
+	Unknown      Choice = iota
+	MonthFirst          // of a date
+	DayFirst            // of a date
+	DecimalPoint = MonthFirst
+	DecimalComma = DayFirst
+)
+
+// other is the choice that contradicts a known one.
+func (ch Choice) other() Choice { return 3 - ch }
+
+// Name is the value of the convention's setting that stands for a choice; "" if unknown.
+func (c Convention) Name(ch Choice) string {
+	if c == Decimal {
+		return [...]string{"", "point", "comma"}[ch]
+	}
+	return [...]string{"", "mdy", "dmy"}[ch]
+}
+
+// Choice is the choice that a value of the convention's setting stands for.
+func (c Convention) Choice(value string) (Choice, error) {
+	for ch := Unknown; ch <= DayFirst; ch++ {
+		if c.Name(ch) == value {
+			return ch, nil
+		}
+	}
+	return Unknown, fmt.Errorf("%s is %q, want %q or %q", c, value, c.Name(MonthFirst), c.Name(DayFirst))
+}
+
+// shows is what a value tells of a convention.
+type shows uint8
+
+const (
+	showsNothing shows = iota // it does not depend on the convention
+	showsFirst                // only the first choice reads it so
+	showsSecond               // only the second
+	showsAlike                // both read it alike, such as 6/6/2024
+	showsEither               // each reads another value
+)
+
+// Seen counts values of one kind.
+type Seen struct {
+	Cells   int64  `json:"cells"`
+	Line    int64  `json:"line"`    // of the first
+	Example string `json:"example"` // the first
+}
+
+func (s *Seen) note(line int64, cell []byte) {
+	if s.Cells++; s.Cells == 1 {
+		s.Line, s.Example = line, excerpt(cell)
+	}
+}
+
+// add adds what a later part of the file has.
+func (s *Seen) add(later Seen) {
+	if s.Cells == 0 {
+		s.Line, s.Example = later.Line, later.Example
+	}
+	s.Cells += later.Cells
+}
+
+// Counts are the values that tell something of a convention.
+type Counts struct {
+	First     Seen `json:"first"`     // values of month first, or of a decimal point
+	Second    Seen `json:"second"`    // values of day first, or of a decimal comma
+	Alike     Seen `json:"alike"`     // values that are the same in both readings
+	Ambiguous Seen `json:"ambiguous"` // values that are not, and need the convention
+}
+
+// Proves is the choice that all unambiguous values agree on; Unknown if there are none.
+// Values of both kinds are a contradiction.
+func (n Counts) Proves() (ch Choice, contradiction bool) {
+	switch {
+	case n.First.Cells > 0 && n.Second.Cells > 0:
+		return Unknown, true
+	case n.First.Cells > 0:
+		return MonthFirst, false
+	case n.Second.Cells > 0:
+		return DayFirst, false
+	default:
+		return Unknown, false
+	}
+}
+
+// of is where the values for a choice are counted.
+func (n *Counts) of(ch Choice) *Seen {
+	if ch == MonthFirst {
+		return &n.First
+	}
+	return &n.Second
+}
+
+// Evidence counts the values of a file that tell something of its conventions, whichever were in force
+// when it was read.
+type Evidence [conventionCount]Counts
+
+func (e *Evidence) note(c Convention, what shows, line int64, cell []byte) {
+	n := &e[c]
+	switch what {
+	case showsFirst:
+		n.First.note(line, cell)
+	case showsSecond:
+		n.Second.note(line, cell)
+	case showsAlike:
+		n.Alike.note(line, cell)
+	case showsEither:
+		n.Ambiguous.note(line, cell)
+	}
+}
+
+// add adds what a later part of the file tells.
+func (e *Evidence) add(later *Evidence) {
+	for i := range e {
+		e[i].First.add(later[i].First)
+		e[i].Second.add(later[i].Second)
+		e[i].Alike.add(later[i].Alike)
+		e[i].Ambiguous.add(later[i].Ambiguous)
+	}
+}
+
+// Proof is a value of a loaded file that can be read in one way only.
+type Proof struct {
+	FileID int64 // in etl_files; 0: there is none
+	Path   string
+	Line   int64
+}
+
+// Learned has the proofs of the loaded files of a source, by convention and choice.
+type Learned [conventionCount][DayFirst + 1]Proof
+
+// proves is the choice on which a source's files agree.
+func (l *Learned) proves(c Convention) (ch Choice, contradiction bool) {
+	first, second := l[c][MonthFirst].FileID != 0, l[c][DayFirst].FileID != 0
+	switch {
+	case first && second:
+		return Unknown, true
+	case first:
+		return MonthFirst, false
+	case second:
+		return DayFirst, false
+	default:
+		return Unknown, false
+	}
+}
+
+// Origin says where a convention comes from.
+type Origin string
+
+// The origins, in the order in which they count.
+const (
+	FromSettings Origin = "settings"
+	FromFile     Origin = "file"
+	FromEarlier  Origin = "earlier" // files that the source has loaded
+	FromNowhere  Origin = ""        // it is not known
+	Assumed      Origin = "assumed" // for a first reading, until the file has shown what it proves
+	Contradicted Origin = "contradicted"
+)
+
+// Decision is a convention as it holds for a file.
+type Decision struct {
+	Choice Choice
+	Origin Origin
+	// Why says who contradicts whom, where the origin is Contradicted.
+	Why string
+}
+
+// Conventions are those that hold for a file.
+type Conventions [conventionCount]Decision
+
+// Assume is how a file is read for the first time: by the settings and by what is
+// learned, and otherwise by the choice that most files have. What is only assumed never
+// stays: [Resolve] says what holds.
+func (r Rules) Assume(learned *Learned) (all Conventions) {
+	usual := [...]Choice{Slash: MonthFirst, Dash: DayFirst, Dot: DayFirst, Decimal: DecimalPoint}
+	all = r.Resolve(learned, &Evidence{})
+	for c := range all {
+		if all[c].Origin == FromNowhere {
+			all[c] = Decision{Choice: usual[c], Origin: Assumed}
+		}
+	}
+	return all
+}
+
+// Resolve says which conventions hold for a file of which all evidence is known: those of
+// the settings; else what all its own values agree on; else what the source's loaded
+// files have proven. A file that contradicts one of them, or itself, has none, unless the
+// rules are to be trusted.
+func (r Rules) Resolve(learned *Learned, evidence *Evidence) (all Conventions) {
+	for i := range all {
+		all[i] = r.resolve(Convention(i), learned, &evidence[i])
+	}
+	return all
+}
+
+func (r Rules) resolve(c Convention, learned *Learned, own *Counts) Decision {
+	set, _ := c.Choice(r.setting(c)) // the rules were checked
+	shown, mixed := own.Proves()
+	earlier, unsettled := learned.proves(c)
+	contradicted := func(format string, args ...any) Decision {
+		return Decision{Origin: Contradicted, Why: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case set != Unknown && (r.Trust || own.of(set.other()).Cells == 0):
+		return Decision{Choice: set, Origin: FromSettings}
+	case set != Unknown:
+		against := own.of(set.other())
+		return contradicted("the settings say %s, and line %d has %q", c.Name(set), against.Line, against.Example)
+	case mixed:
+		return contradicted("line %d has %q, and line %d has %q", own.First.Line, own.First.Example, own.Second.Line, own.Second.Example)
+	case unsettled:
+		first, second := learned[c][MonthFirst], learned[c][DayFirst]
+		return contradicted("%s proves %s (line %d), and %s proves %s (line %d)",
+			bare(first.Path), c.Name(MonthFirst), first.Line, bare(second.Path), c.Name(DayFirst), second.Line)
+	case shown != Unknown && earlier == shown.other():
+		proof, against := learned[c][earlier], own.of(shown)
+		return contradicted("%s proves %s (line %d), and line %d has %q", bare(proof.Path), c.Name(earlier), proof.Line, against.Line, against.Example)
+	case shown != Unknown:
+		return Decision{Choice: shown, Origin: FromFile}
+	case earlier != Unknown:
+		return Decision{Choice: earlier, Origin: FromEarlier}
+	default:
+		return Decision{}
+	}
+}
+
+// setting is the value of a convention's setting.
+func (r Rules) setting(c Convention) string {
+	return [...]string{r.Slash, r.Dash, r.Dot, r.Decimal}[c]
+}
+
+// ReadsAlike reports whether a file with such evidence is read alike under other
+// conventions: its ambiguous values are what depends on them.
+func (e *Evidence) ReadsAlike(a, b Conventions) bool {
+	for c := range e {
+		if e[c].Ambiguous.Cells > 0 && a[c].Choice != b[c].Choice {
+			return false
+		}
+	}
+	return true
+}
+
+// excerpt is the start of a cell, for a message.
+func excerpt(cell []byte) string {
+	if len(cell) <= exampleLength {
+		return strings.ToValidUTF8(string(cell), "\uFFFD")
+	}
+	return strings.ToValidUTF8(string(cell[:exampleLength]), "") + "…"
+}

@@ -1,0 +1,99 @@
+package transform
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/opentax/tally/pipeline/extract"
+)
+
+// CodeMixedCurrencies is the code of a file whose amounts have several currencies, while
+// that of the database is not known.
+const CodeMixedCurrencies = "mixed_currencies"
+
+// Currencies are what a currency can be, as sorted codes of ISO 4217; nil is any.
+type Currencies []string
+
+// CurrenciesOf are those that a mark stands for: USD and US$ for one, $ for many. A
+// currency symbol that is not known stands for itself.
+func CurrenciesOf(mark string) Currencies {
+	if codes := symbolCodes([]byte(mark)); codes != "" {
+		return strings.Fields(codes)
+	}
+	return Currencies{strings.ToUpper(mark)}
+}
+
+// with is what is left of the currencies where they have to be one of the others, too;
+// empty: nothing is.
+func (c Currencies) with(others Currencies) Currencies {
+	if c == nil {
+		return others
+	}
+	return slices.DeleteFunc(slices.Clone(c), func(code string) bool { return !slices.Contains(others, code) })
+}
+
+// Narrow is what is left of the currencies that the database's can be, after a file whose
+// valid rows have these marks. Marks that leave none are an error about the file.
+func (c Currencies) Narrow(marks map[string]Seen) (Currencies, error) {
+	list := slices.SortedFunc(maps.Keys(marks), func(a, b string) int {
+		return cmp.Or(cmp.Compare(marks[a].Line, marks[b].Line), cmp.Compare(a, b))
+	})
+	left := c
+	for _, mark := range list {
+		left = left.with(CurrenciesOf(mark))
+	}
+	if left == nil || len(left) > 0 {
+		return left, nil
+	}
+	for i, mark := range list {
+		list[i] = fmt.Sprintf("%q (line %d)", mark, marks[mark].Line)
+	}
+	return nil, &extract.FileError{Code: CodeMixedCurrencies, Detail: "amounts are marked with " + strings.Join(list, ", "),
+		Hint: "a database has one currency: name it with the setting currency, such as currency: EUR, and rows of any other are rejected"}
+}
+
+// currencies are those that the settings leave.
+func (r Rules) currencies() Currencies {
+	if r.Currency == "" {
+		return nil
+	}
+	return Currencies{r.Currency}
+}
+
+// markSeen is a currency mark of a file, and how many valid rows have it.
+type markSeen struct {
+	mark    string
+	allowed bool // it can be of the database's currency
+	seen    Seen
+}
+
+// markSeen is what is known of a mark. Files have one or two: a list is searched faster
+// than a map.
+func (c *Cleaner) markSeen(mark []byte) *markSeen {
+	for i := range c.marks {
+		if c.marks[i].mark == string(mark) {
+			return &c.marks[i]
+		}
+	}
+	allowed := len(c.currencies.with(CurrenciesOf(string(mark)))) > 0
+	c.marks = append(c.marks, markSeen{mark: string(mark), allowed: allowed})
+	return &c.marks[len(c.marks)-1]
+}
+
+// noteMark notes the mark of a valid row.
+func (c *Cleaner) noteMark(rec *extract.Record, mark []byte) {
+	m := c.markSeen(mark)
+	if m.seen.Cells > 0 {
+		m.seen.Cells++
+		return
+	}
+	cell := rec.Cell(columnAmount)
+	if c.amount == debitCredit && !bytes.Contains(cell, mark) {
+		cell = rec.Cell(columnSign)
+	}
+	m.seen.note(rec.Line, cell)
+}

@@ -1,0 +1,158 @@
+package transform
+
+import "bytes"
+
+// dateText is a date taken apart.
+type dateText struct {
+	year          int
+	first, second int  // month and day, but where there is a separator
+	separator     byte // of digits with the year last, whose order of month and day is open; else 0
+	shortYear     bool // of two digits
+}
+
+// dissectDate takes a date apart: digits with the year first or last, or with the name of
+// a month.
+func dissectDate(b []byte) (t dateText, ok bool) {
+	if len(b) == 8 && onlyDigits(b) {
+		return dateText{year: number(b[:4]), first: number(b[4:6]), second: number(b[6:])}, true
+	}
+	parts, gaps, ok := cutDate(b)
+	if !ok {
+		return t, false
+	}
+	for i := range 2 {
+		if month := monthOf(parts[i]); month != 0 {
+			return dateWithName(parts, gaps, i, month)
+		}
+	}
+	separator := b[len(parts[0])]
+	if len(gaps[0]) != 1 || !bytes.Equal(gaps[0], gaps[1]) || !isDateSeparator(separator) {
+		return t, false
+	}
+	switch {
+	case isYear(parts[0]) && isShort(parts[1]) && isShort(parts[2]):
+		if parts[1][0] == '0' && len(parts[2]) == 1 {
+			return t, false // 2024-01-1 may have been cut short: a day would be 01, or its month 1
+		}
+		return dateText{year: number(parts[0]), first: number(parts[1]), second: number(parts[2])}, true
+	case !isShort(parts[0]) || !isShort(parts[1]):
+		return t, false
+	}
+	return dateText{first: number(parts[0]), second: number(parts[1]), separator: separator}.withYear(parts[2])
+}
+
+// dateWithName puts a date together that has a month's name in its first or second part.
+func dateWithName(parts, gaps [3][]byte, at, month int) (t dateText, ok bool) {
+	if !isGap(gaps[0]) || !isGap(gaps[1]) || isStrict(gaps[0], gaps[1]) && !bytes.Equal(gaps[0], gaps[1]) {
+		return t, false
+	}
+	day, year := parts[1-at], parts[2]
+	if at == 1 && isYear(day) {
+		day, year = year, day
+	}
+	if !isShort(day) {
+		return t, false
+	}
+	return dateText{first: month, second: number(day)}.withYear(year)
+}
+
+// withYear adds a year of four digits or of two.
+func (t dateText) withYear(year []byte) (dateText, bool) {
+	t.year, t.shortYear = number(year), len(year) == 2
+	return t, onlyDigits(year) && (len(year) == 2 || len(year) == 4)
+}
+
+// cutDate cuts a date into three parts of only digits or only letters, and the gaps
+// between them.
+func cutDate(b []byte) (parts, gaps [3][]byte, ok bool) {
+	for i := range parts {
+		n := runLength(b, isDigit)
+		if n == 0 {
+			n = runLength(b, isLetter)
+		}
+		if n == 0 {
+			return parts, gaps, false
+		}
+		parts[i], b = b[:n], b[n:]
+		n = runLength(b, isGapByte)
+		gaps[i], b = b[:n], b[n:]
+	}
+	return parts, gaps, len(b) == 0 && len(gaps[2]) == 0
+}
+
+func runLength(b []byte, is func(byte) bool) int {
+	for i, c := range b {
+		if !is(c) {
+			return i
+		}
+	}
+	return len(b)
+}
+
+func isDigit(c byte) bool   { return c-'0' <= 9 }
+func isLetter(c byte) bool  { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+func isGapByte(c byte) bool { return isDateSeparator(c) || c == ',' || c == ' ' }
+
+// isGap takes what stands beside a month's name: nothing, spaces, or one sign, after which
+// spaces may follow if it is a comma or a point.
+func isGap(gap []byte) bool {
+	sign := bytes.TrimRight(gap, " ")
+	return len(sign) == 0 || len(sign) == 1 && (sign[0] == ',' || sign[0] == '.' || len(gap) == 1 && isDateSeparator(sign[0]))
+}
+
+// isStrict reports whether one of two gaps is a dash or a slash.
+func isStrict(a, b []byte) bool {
+	return bytes.ContainsAny(a, "-/") || bytes.ContainsAny(b, "-/")
+}
+
+func isYear(b []byte) bool  { return len(b) == 4 && onlyDigits(b) }
+func isShort(b []byte) bool { return len(b) >= 1 && len(b) <= 2 && onlyDigits(b) }
+
+// number is the value of a few digits.
+func number(b []byte) int {
+	n := 0
+	for _, c := range b {
+		n = n*10 + int(c-'0')
+	}
+	return n
+}
+
+// monthOf is the month with an English name, short or whole, in any case; 0: it is none.
+func monthOf(name []byte) int {
+	const longest = len("september")
+	if len(name) < 3 || len(name) > longest {
+		return 0
+	}
+	var lower [longest]byte
+	for i, c := range name {
+		lower[i] = c | 0x20
+	}
+	switch string(lower[:len(name)]) {
+	case "jan", "january":
+		return 1
+	case "feb", "february":
+		return 2
+	case "mar", "march":
+		return 3
+	case "apr", "april":
+		return 4
+	case "may":
+		return 5
+	case "jun", "june":
+		return 6
+	case "jul", "july":
+		return 7
+	case "aug", "august":
+		return 8
+	case "sep", "sept", "september":
+		return 9
+	case "oct", "october":
+		return 10
+	case "nov", "november":
+		return 11
+	case "dec", "december":
+		return 12
+	default:
+		return 0
+	}
+}

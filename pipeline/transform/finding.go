@@ -1,0 +1,118 @@
+package transform
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Findings are what the rows of a file show of it as a whole.
+type Findings struct {
+	Evidence Evidence
+	Marks    map[string]Seen // currency marks of valid rows
+	Negative bool            // a valid row's amount is negative
+	hints    map[hintKind]*hintCount
+}
+
+// Hint says which setting would resolve a fault of a row, with its cell in both readings
+// where there are two.
+type Hint struct {
+	Fault   Fault
+	Setting string
+	Text    string
+}
+
+// String is the setting, if there is one, and the text.
+func (h Hint) String() string { return under(h.Setting, h.Text) }
+
+func under(setting, text string) string {
+	if setting == "" {
+		return text
+	}
+	return setting + ": " + text
+}
+
+type hintKind struct {
+	fault   Fault
+	setting string
+}
+
+// hintCount says how many rows have a hint of a kind, and which one is the first.
+type hintCount struct {
+	rows, line int64
+	first      string
+}
+
+func (f *Findings) addMark(mark string, seen Seen) {
+	if seen.Cells == 0 {
+		return
+	}
+	if f.Marks == nil {
+		f.Marks = map[string]Seen{}
+	}
+	mine := f.Marks[mark]
+	mine.add(seen)
+	f.Marks[mark] = mine
+}
+
+func (f *Findings) hint(h Hint, line int64) {
+	f.addHint(hintKind{h.Fault, h.Setting}, hintCount{1, line, h.Text})
+}
+
+func (f *Findings) addHint(kind hintKind, later hintCount) {
+	if f.hints == nil {
+		f.hints = map[hintKind]*hintCount{}
+	}
+	if mine := f.hints[kind]; mine != nil {
+		mine.rows += later.rows
+		return
+	}
+	f.hints[kind] = &later
+}
+
+// add adds those of a later part of the file.
+func (f *Findings) add(later *Findings) {
+	f.Evidence.add(&later.Evidence)
+	f.Negative = f.Negative || later.Negative
+	for mark, seen := range later.Marks {
+		f.addMark(mark, seen)
+	}
+	for kind, count := range later.hints {
+		f.addHint(kind, *count)
+	}
+}
+
+// Warnings are what is odd about a file that is loaded all the same: conventions that are
+// contradicted, and a column that seems to hold the amounts' signs (empty: there is none).
+func (f *Findings) Warnings(conventions Conventions, signColumn string) []string {
+	warnings := []string{}
+	for i, decision := range conventions {
+		if c := Convention(i); decision.Origin == Contradicted {
+			warnings = append(warnings, fmt.Sprintf("%s: %s; ambiguous values are rejected (%d)", c, decision.Why, f.Evidence[i].Ambiguous.Cells))
+		}
+	}
+	if signColumn != "" && !f.Negative {
+		warnings = append(warnings, fmt.Sprintf("columns: no amount is negative, and column %q seems to hold their signs: if so, set "+
+			"columns: {amount: {value: amount, sign: %q, negative: [...]}}", signColumn, signColumn))
+	}
+	return warnings
+}
+
+// Hints are one for each fault and setting that would resolve it, in the order of their
+// first lines: "slash: 3 rows with ambiguous_date, first line 2: …".
+func (f *Findings) Hints() []string {
+	kinds := slices.SortedFunc(maps.Keys(f.hints), func(a, b hintKind) int {
+		return cmp.Or(cmp.Compare(f.hints[a].line, f.hints[b].line), cmp.Compare(a.fault, b.fault), cmp.Compare(a.setting, b.setting))
+	})
+	texts := make([]string, len(kinds))
+	for i, kind := range kinds {
+		n := f.hints[kind]
+		rows := "1 row"
+		if n.rows > 1 {
+			rows = fmt.Sprint(n.rows, " rows")
+		}
+		texts[i] = under(kind.setting, fmt.Sprintf("%s with %s, first line %d: %s", rows, kind.fault, n.line, n.first))
+	}
+	return texts
+}

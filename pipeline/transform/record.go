@@ -1,0 +1,113 @@
+package transform
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/opentax/tally/pipeline/extract"
+)
+
+// Version counts the changes of how a value is read. Content that was read by an earlier
+// version is not taken for known.
+const Version = 2
+
+// ConventionRecord is how a file was read, for the ledger: by the convention's name.
+type ConventionRecord map[string]RecordedConvention
+
+// RecordedConvention is what held for a file, and what its values show.
+type RecordedConvention struct {
+	Choice string `json:"choice"` // "": none held
+	Origin Origin `json:"origin"`
+	Counts
+}
+
+// Record records the conventions of which a file shows something.
+func (e *Evidence) Record(held Conventions) ConventionRecord {
+	record := ConventionRecord{}
+	for i, counts := range e {
+		if c := Convention(i); counts != (Counts{}) {
+			record[c.String()] = RecordedConvention{c.Name(held[i].Choice), held[i].Origin, counts}
+		}
+	}
+	return record
+}
+
+// Load is what was recorded.
+func (r ConventionRecord) Load() (held Conventions, e Evidence) {
+	for i := range e {
+		c := Convention(i)
+		recorded := r[c.String()]
+		choice, _ := c.Choice(recorded.Choice) // what is not known by now is none
+		held[i], e[i] = Decision{Choice: choice, Origin: recorded.Origin}, recorded.Counts
+	}
+	return held, e
+}
+
+// Proofs are the conventions that all unambiguous values of the file agree on, with the
+// line of the first.
+func (e *Evidence) Proofs() iter.Seq2[Proven, int64] {
+	return func(yield func(Proven, int64) bool) {
+		for i := range e {
+			choice, _ := e[i].Proves()
+			if choice != Unknown && !yield(Proven{Convention(i), choice}, e[i].of(choice).Line) {
+				return
+			}
+		}
+	}
+}
+
+// Proven is a convention and its choice.
+type Proven struct {
+	Convention Convention
+	Choice     Choice
+}
+
+// String is the setting that says the same, such as "slash: dmy".
+func (p Proven) String() string { return p.Convention.String() + ": " + p.Name() }
+
+// Name is the choice's name.
+func (p Proven) Name() string { return p.Convention.Name(p.Choice) }
+
+// Add adds a proof by the names of convention and choice.
+func (l *Learned) Add(convention, value string, proof Proof) error {
+	for i := range l {
+		if c := Convention(i); c.String() == convention {
+			choice, err := c.Choice(value)
+			l[i][choice] = proof
+			return err
+		}
+	}
+	return fmt.Errorf("there is no convention %q", convention)
+}
+
+// Currencies are those that the database's can be, by the setting and by the marks of
+// amounts that are loaded. A setting that does not fit them is an error about every file.
+func (r Rules) Currencies(loaded map[string]bool) (left Currencies, err error) {
+	if r.Currency != "" {
+		left = Currencies{r.Currency}
+	}
+	for _, mark := range slices.Sorted(maps.Keys(loaded)) {
+		narrower := left.with(CurrenciesOf(mark))
+		if len(narrower) == 0 {
+			return nil, &extract.FileError{Code: CodeMixedCurrencies,
+				Detail: fmt.Sprintf("the setting currency is %s, and amounts are loaded that are marked with %q", r.Currency, mark),
+				Hint:   "a database has one currency: set the one of its amounts, or load the others into a database of their own"}
+		}
+		left = narrower
+	}
+	return left, nil
+}
+
+// Unsettled are the conventions of which a source's files have proven both choices, and
+// which the settings leave open, by the values that the ledger has of each.
+func (r Rules) Unsettled(proven map[string][]string) []Convention {
+	var unsettled []Convention
+	for i := range conventionCount {
+		if c := Convention(i); len(proven[c.String()]) > 1 && r.setting(c) == "" {
+			unsettled = append(unsettled, c)
+		}
+	}
+	return unsettled
+}

@@ -1,0 +1,85 @@
+package transform
+
+import (
+	"bytes"
+
+	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/pipeline/extract"
+)
+
+// cleanAmount reads the amount with its sign, wherever that stands.
+func (c *Cleaner) cleanAmount(rec *extract.Record) amountCell {
+	a := c.noteAmount(rec, columnAmount)
+	switch c.amount {
+	case signBeside:
+		a = c.withMarker(a, rec.Cell(columnSign))
+	case debitCredit:
+		a = debitOrCredit(a, c.noteAmount(rec, columnSign))
+	}
+	if a.mark != nil && a.fault == 0 && !c.markSeen(a.mark).allowed {
+		a.fault = FaultOtherCurrency
+	}
+	if a.fault != 0 {
+		a.amount = money.Amount{}
+	}
+	return a
+}
+
+// noteAmount reads a cell, and notes what it shows of the decimal sign.
+func (c *Cleaner) noteAmount(rec *extract.Record, column int) amountCell {
+	cell := rec.Cell(column)
+	a := c.parseAmount(cell)
+	if a.shows != showsNothing {
+		c.found.Evidence.note(Decimal, a.shows, rec.Line, cell)
+	}
+	return a
+}
+
+// withMarker gives an amount the sign that its marker stands for. An amount that has a
+// minus already has two.
+func (p *parser) withMarker(a amountCell, marker []byte) amountCell {
+	negative, known := p.signOf(marker)
+	if a.fault == 0 && (!known || a.amount.Unscaled < 0) {
+		a.fault = FaultInvalidSign
+	}
+	if negative {
+		a.amount.Unscaled = -a.amount.Unscaled
+	}
+	return a
+}
+
+func (p *parser) signOf(marker []byte) (negative, known bool) {
+	marker = tidy(marker, invisible)
+	if negative, known = p.signs[string(marker)]; !known {
+		negative, known = p.signs[string(bytes.ToUpper(marker))]
+	}
+	return negative, known
+}
+
+// debitOrCredit is the amount in one of two columns, of which the other one is blank or
+// zero. A minus in either of them is a second sign.
+func debitOrCredit(debit, credit amountCell) amountCell {
+	switch {
+	case !debit.isAmount():
+		if debit.fault == 0 && credit.fault == FaultMissingAmount {
+			return debit // zero
+		}
+		if credit.amount.Unscaled < 0 {
+			credit.fault = FaultInvalidSign
+		}
+		return credit
+	case credit.isAmount():
+		return amountCell{fault: FaultInvalidSign}
+	default:
+		if debit.amount.Unscaled < 0 {
+			debit.fault = FaultInvalidSign
+		}
+		debit.amount.Unscaled = -debit.amount.Unscaled
+		return debit
+	}
+}
+
+// isAmount reports whether there is an amount other than zero, or something that is none.
+func (a amountCell) isAmount() bool {
+	return a.fault != FaultMissingAmount && (a.fault != 0 || a.amount.Unscaled != 0)
+}
