@@ -15,8 +15,7 @@ import (
 	"gopkg.in/ini.v1"
 )
 
-// credentialsTimeout is how long a service may take that issues them.
-const credentialsTimeout = 5 * time.Second
+const credentialsTimeout = 5 * time.Second // of a service that issues them
 
 var errNoCredentials = errors.New("no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
 

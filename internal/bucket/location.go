@@ -29,8 +29,7 @@ var parameters = map[string][]string{
 	schemeFile:  nil,
 }
 
-// maxKey is the longest key that stores take, in bytes.
-const maxKey = 1024
+const maxKey = 1024 // bytes, which stores take
 
 // Location is a path of this machine, or the URL of an object, a folder or a bucket. The
 // zero value is no location. Equal locations are ==. Printed or logged, a location has
@@ -190,7 +189,6 @@ func (l Location) folder() Location {
 	return l
 }
 
-// parameters are those of the URL.
 func (l Location) parameters() url.Values {
 	values, _ := url.ParseQuery(l.query) // it was checked
 	return values

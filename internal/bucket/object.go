@@ -113,7 +113,6 @@ func (o *Object) resume(broken error) error {
 	return o.open()
 }
 
-// hangUp ends the answer that is being read.
 func (o *Object) hangUp() {
 	if o.request != nil {
 		o.request.cancel(nil)

@@ -23,11 +23,8 @@ import (
 )
 
 const (
-	// requestTries bounds the client, which waits up to a second between them.
-	requestTries = 5
-	// anyRegion is for servers of one's own, which have no regions; requests are signed
-	// for one nevertheless.
-	anyRegion = "us-east-1"
+	requestTries = 5           // of the client, which waits up to a second between them
+	anyRegion    = "us-east-1" // of servers without regions: requests are signed for one nevertheless
 
 	partSize     = 8 << 20          // is sent at a time, and held in memory twice
 	abortTimeout = 10 * time.Second // for the parts of a failed upload to be removed
@@ -80,7 +77,6 @@ func openS3(ctx context.Context, l Location) (store, error) {
 	return s, s3utils.CheckValidBucketName(l.bucket)
 }
 
-// s3Config is how a store is reached.
 type s3Config struct {
 	url.Values
 	profile, region, endpoint string

@@ -35,7 +35,6 @@ type store interface {
 	close() error
 }
 
-// answer is an opened object.
 type answer struct {
 	io.ReadCloser
 	version version
@@ -68,7 +67,6 @@ func (s *Stores) Close() error {
 	return errors.Join(errs...)
 }
 
-// store is the bucket of a location.
 func (s *Stores) store(ctx context.Context, l Location) (store, error) {
 	l.key = ""
 	s.mu.Lock()

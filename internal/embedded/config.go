@@ -9,31 +9,21 @@ import (
 
 // Config configures a server. Only Dir is required.
 type Config struct {
-	// Dir is the data folder. It is created if it is missing.
-	Dir string
-	// BinDir is the folder of the programs postgres and initdb. If it is empty,
-	// Start searches for installed programs, and downloads them if none fit.
-	BinDir string
-	// DownloadURL is the repository to download from. Default: the library's.
-	DownloadURL string
-	// Settings are additional server parameters, for tests. They apply only if this
-	// call starts the server.
-	Settings map[string]string
-	// Logger receives messages about waits and downloads. Default: discard.
-	Logger *slog.Logger
+	Dir         string            // the data folder, created if it is missing
+	BinDir      string            // of the programs; default: installed ones, downloaded if none fit
+	DownloadURL string            // the repository to download from; default: the library's
+	Settings    map[string]string // server parameters, for tests; they apply only if this call starts the server
+	Logger      *slog.Logger      // of waits and downloads; default: discard
 
 	binDirs func(context.Context) []string // folders to search for programs; set by tests
 }
 
+// Causes of an [Error].
 var (
-	// ErrNotInstalled means that no server programs were found or downloaded.
 	ErrNotInstalled = errors.New("no PostgreSQL server programs found")
-	// ErrWrongVersion means that the programs found cannot run the cluster.
-	ErrWrongVersion = errors.New("wrong version of PostgreSQL")
-	// ErrNoAccess means that the server's user has no access to a required folder.
-	ErrNoAccess = errors.New("permission denied for the server's user")
-	// ErrUnsupported means that there is no embedded server on this system.
-	ErrUnsupported = errors.New("the embedded server is not supported on this system")
+	ErrWrongVersion = errors.New("wrong version of PostgreSQL") // the programs found cannot run the cluster
+	ErrNoAccess     = errors.New("permission denied for the server's user")
+	ErrUnsupported  = errors.New("the embedded server is not supported on this system")
 )
 
 // Error describes a failed operation of the embedded server.

@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	// killDelay bounds the wait for the output of a canceled program's children.
-	killDelay = 5 * time.Second
+	killDelay = 5 * time.Second // bounds the wait for the output of a canceled program's children
 	dataHint  = "choose another data folder with --data, such as /var/lib/tally"
 )
 
@@ -30,8 +29,7 @@ type owner struct {
 	name       string
 }
 
-// serverOwner returns the owner of the existing cluster or, if there is none, of a new
-// one.
+// serverOwner returns the owner of the existing cluster, or of a new one.
 func serverOwner(data string) (owner, error) {
 	if os.Geteuid() != 0 {
 		return owner{}, nil
@@ -54,8 +52,6 @@ func serverOwner(data string) (owner, error) {
 		Hint: "PostgreSQL refuses to run as root; run Tally as another user"}
 }
 
-// prepareFolder creates the data folder, and checks that the server's user can access
-// it.
 func (s *Server) prepareFolder(ctx context.Context) error {
 	dir, err := filepath.Abs(s.config.Dir)
 	if err == nil {
@@ -79,8 +75,7 @@ func (s *Server) prepareFolder(ctx context.Context) error {
 	return nil
 }
 
-// mkdirAll creates the missing folders. All users may traverse them, whatever the
-// umask.
+// mkdirAll creates the missing folders, which all users may traverse, whatever the umask.
 func mkdirAll(dir string) error {
 	err := os.Mkdir(dir, 0o711)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -25,7 +25,6 @@ const (
 	newestMajor = 18
 )
 
-// programs are the server programs of an installation.
 type programs struct {
 	dir   string
 	major int
@@ -63,13 +62,11 @@ func (s *Server) findPrograms(ctx context.Context, want int) (err error) {
 		return s.wrongVersion(want, fmt.Sprintf("supported versions: %d to %d", oldestMajor, newestMajor))
 	}
 	if s.config.BinDir != "" {
-		if s.programs, err = s.owner.configured(ctx, s.config.BinDir); err != nil {
-			return err
+		s.programs, err = s.owner.configured(ctx, s.config.BinDir)
+		if err == nil && want != 0 && s.programs.major != want {
+			err = s.wrongVersion(want, fmt.Sprintf("%s has %d", s.config.BinDir, s.programs.major))
 		}
-		if want != 0 && s.programs.major != want {
-			return s.wrongVersion(want, fmt.Sprintf("%s has %d", s.config.BinDir, s.programs.major))
-		}
-		return nil
+		return err
 	}
 	var found []string
 	if s.programs, found = s.owner.newest(ctx, s.config.binDirs(ctx), want); s.programs.major != 0 {
@@ -79,10 +76,10 @@ func (s *Server) findPrograms(ctx context.Context, want int) (err error) {
 		return err
 	}
 	list := "found: " + cmp.Or(strings.Join(found, ", "), "none")
-	if want == 0 {
-		return errors.Join(err, &Error{Op: "search for server programs", Err: fmt.Errorf("%w; %s", ErrNotInstalled, list), Hint: installHint})
+	if want != 0 {
+		return errors.Join(err, s.wrongVersion(want, list))
 	}
-	return errors.Join(err, s.wrongVersion(want, list))
+	return errors.Join(err, &Error{Op: "search for server programs", Err: fmt.Errorf("%w; %s", ErrNotInstalled, list), Hint: installHint})
 }
 
 func (s *Server) wrongVersion(want int, found string) error {
@@ -131,7 +128,6 @@ func (o owner) newest(ctx context.Context, dirs []string, want int) (best progra
 	return best, found
 }
 
-// configured returns the programs in the configured folder.
 func (o owner) configured(ctx context.Context, dir string) (p programs, err error) {
 	dir, err = filepath.Abs(dir)
 	if err == nil {
@@ -171,7 +167,6 @@ func (o owner) inspect(ctx context.Context, dir string) (programs, error) {
 	return p, nil
 }
 
-// downloadVersion returns the release to download for a supported major version.
 func downloadVersion(major int) embeddedpostgres.PostgresVersion {
 	releases := []embeddedpostgres.PostgresVersion{embeddedpostgres.V15, embeddedpostgres.V16, embeddedpostgres.V17, embeddedpostgres.V18}
 	return releases[major-oldestMajor]

@@ -82,7 +82,6 @@ func (s *Server) run(ctx context.Context) error {
 	}
 }
 
-// launch starts a server and waits until it accepts connections.
 func (s *Server) launch(ctx context.Context) error {
 	args, err := s.arguments(ctx)
 	if err != nil {
@@ -106,8 +105,7 @@ func (s *Server) launch(ctx context.Context) error {
 	return s.wait(ctx, func() bool { return !exited.Load() }, from)
 }
 
-// arguments returns the server's arguments. The caller's settings come last, so they
-// take precedence.
+// arguments returns the server's arguments. The caller's settings come last and take precedence.
 func (s *Server) arguments(ctx context.Context) ([]string, error) {
 	settings, err := s.listen(ctx)
 	if err != nil {
@@ -234,7 +232,6 @@ func (s *Server) openLog() (file *os.File, size int64, err error) {
 	return file, size, err
 }
 
-// tail returns the last lines of the server's log after offset from.
 func (s *Server) tail(from int64) string {
 	text, err := os.ReadFile(s.log())
 	if err != nil {
@@ -356,7 +353,6 @@ func (s *Server) clearStale() (bool, error) {
 	return true, nil
 }
 
-// stop stops the server with a fast shutdown.
 func (s *Server) stop() error {
 	running := s.postmaster()
 	if running.pid == 0 {

@@ -44,7 +44,7 @@ type Server struct {
 // Start starts the folder's server, or shares the one that is running there. It
 // returns when the server accepts connections, after crash recovery if need be, or
 // when ctx is done. Errors are of type [*Error].
-func Start(ctx context.Context, c Config) (*Server, error) {
+func Start(ctx context.Context, c Config) (s *Server, err error) {
 	if c.Dir == "" {
 		return nil, failed("start", "", errors.New("no data folder given"))
 	}
@@ -52,29 +52,22 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if c.binDirs == nil {
 		c.binDirs = installedDirs
 	}
-	s := &Server{config: c}
-	if err := s.start(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-func (s *Server) start(ctx context.Context) (err error) {
+	s = &Server{config: c}
 	if err := s.prepareFolder(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	starting, err := acquire(ctx, s.path("start.lock"), unix.LOCK_EX)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, release(starting)) }()
 	if s.users, err = acquire(ctx, s.path("users.lock"), unix.LOCK_SH); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.bringUp(ctx); err != nil {
-		return errors.Join(err, s.leave())
+		return nil, errors.Join(err, s.leave())
 	}
-	return nil
+	return s, nil
 }
 
 func (s *Server) bringUp(ctx context.Context) error {
@@ -173,12 +166,11 @@ func (s *Server) URL() string { return s.endpoint.url(s.password, databaseName) 
 // PID returns the process ID of the postmaster, 0 if the server is not running.
 func (s *Server) PID() int { return s.postmaster().pid }
 
-// path returns the path of a file in the data folder.
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *Server) data() string            { return s.path("pgdata") }
 func (s *Server) log() string             { return s.path("postgres.log") }
 
-// endpoint is the address of a running server.
+// endpoint is where a server listens.
 type endpoint struct {
 	host string // an IP address, or the folder of the socket
 	port string
