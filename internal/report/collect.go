@@ -164,12 +164,11 @@ func query[T any](ctx context.Context, c *collector, what, sql string, args ...a
 	return all
 }
 
-// try runs one step under a limit of its own, so that a slow one leaves time to others.
-func (c *collector) try(ctx context.Context, what string, step func(tx pgx.Tx) error) {
+// try runs one step under a limit of its own, so that a slow one leaves time to others. It returns why it skipped the step.
+func (c *collector) try(ctx context.Context, what string, step func(tx pgx.Tx) error) (skipped string) {
 	left := time.Until(c.until)
 	if left < minTime {
-		c.skip(what, noTime)
-		return
+		return c.skip(what, noTime)
 	}
 	limit := max(left/statementShare, minTime)
 	err := pgx.BeginFunc(ctx, c.tx, func(tx pgx.Tx) error {
@@ -179,11 +178,15 @@ func (c *collector) try(ctx context.Context, what string, step func(tx pgx.Tx) e
 		return step(tx)
 	})
 	if err != nil {
-		c.skip(what, reason(err, limit))
+		return c.skip(what, reason(err, limit))
 	}
+	return ""
 }
 
-func (c *collector) skip(what, why string) { c.Skipped = append(c.Skipped, Skip{what, why}) }
+func (c *collector) skip(what, why string) string {
+	c.Skipped = append(c.Skipped, Skip{what, why})
+	return why
+}
 
 // reason explains to a reader of the report why a step failed.
 func reason(err error, limit time.Duration) string {

@@ -30,11 +30,15 @@ func (c *collector) find(kind string, s Severity, weight float64, subject string
 	about["subject"] = subject
 	for line := range strings.SplitSeq(sqlfile.Parse(findingWords)[kind], "\n") {
 		part, words, _ := strings.Cut(line, ": ")
-		text, err := filledIn(words, about)
+		var out strings.Builder
+		t, err := template.New("").Option("missingkey=error").Funcs(units()).Parse(words)
+		if err == nil {
+			err = t.Execute(&out, about)
+		}
 		if err != nil {
 			c.skip("the words of "+kind, err.Error())
 		}
-		switch part {
+		switch text := out.String(); part {
 		case "title":
 			f.Title = text
 		case "cost":
@@ -46,16 +50,6 @@ func (c *collector) find(kind string, s Severity, weight float64, subject string
 		}
 	}
 	c.Findings = append(c.Findings, f)
-}
-
-func filledIn(words string, about facts) (string, error) {
-	t, err := template.New("").Option("missingkey=error").Funcs(units()).Parse(words)
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	err = t.Execute(&out, about)
-	return out.String(), err
 }
 
 // sortFindings puts the most severe first.

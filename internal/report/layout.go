@@ -17,11 +17,17 @@ var layoutTemplate string
 func layOut(r *Report) (document, error) {
 	d := &document{Title: "Tally's database " + r.Server.Database, Verdict: r.verdict()}
 	t, err := template.New("").Funcs(units()).Funcs(template.FuncMap{
-		"fact": d.fact, "section": d.section, "text": d.text, "item": d.item, "finding": d.finding, "table": d.table, "row": d.row,
-		"fold": d.fold, "plan": d.plan, "growth": func() string { return d.add(r.growth()...) },
+		"fact": d.fact, "section": d.section, "item": d.item, "row": d.row, "fold": d.fold,
+		"text":    func(text string) string { return d.add(block{Text: text}) },
+		"finding": func(i int, f Finding) string { return d.add(block{Finding: &remark{f, i + 1}}) },
+		"plan":    func(q Query) string { return d.add(block{Fold: q.fold()}) },
+		"table": func(caption string, columns ...string) string {
+			return d.add(block{Table: newTable(caption, columns...)})
+		},
+		"growth":   func() string { return d.add(r.growth()...) },
 		"calendar": func() string { return d.add(block{Table: r.calendar()}) },
-		"summed":   r.summed, "machine": Machine.text, "outcome": Query.outcome, "planning": Query.planning, "execution": Query.time,
-		"pages": Query.pages, "state": Index.state, "hot": Table.hot, "hits": Table.hits, "named": named,
+		"machine":  Machine.text, "state": Index.state, "hot": Table.hot, "hits": Table.hits, "summed": r.summed,
+		"outcome": Query.outcome, "planning": Query.planning, "execution": Query.time, "pages": Query.pages, "named": named,
 		"missing": func() cell { return badge(toneWarning, "missing") },
 		"code":    func(sql string, maxRunes int) cell { return named(oneLine(sql, maxRunes)) },
 	}).Parse(layoutTemplate)
@@ -29,7 +35,9 @@ func layOut(r *Report) (document, error) {
 		err = t.Execute(io.Discard, r)
 	}
 	for i, s := range d.Sections {
-		d.Sections[i].Blocks = slices.DeleteFunc(s.Blocks, func(b block) bool { return b.Table != nil && len(b.Table.Rows) == 0 })
+		d.Sections[i].Blocks = slices.DeleteFunc(s.Blocks, func(b block) bool {
+			return b.Table != nil && len(b.Table.Rows) == 0
+		})
 	}
 	return *d, err
 }
@@ -57,8 +65,6 @@ func (d *document) last() *block {
 	return &s.Blocks[len(s.Blocks)-1]
 }
 
-func (d *document) text(text string) string { return d.add(block{Text: text}) }
-
 // item adds to the section's list.
 func (d *document) item(text string) string {
 	if s := d.Sections[len(d.Sections)-1]; len(s.Blocks) == 0 {
@@ -66,14 +72,6 @@ func (d *document) item(text string) string {
 	}
 	d.last().List = append(d.last().List, text)
 	return ""
-}
-
-func (d *document) finding(i int, f Finding) string { return d.add(block{Finding: &remark{f, i + 1}}) }
-
-func (d *document) plan(q Query) string { return d.add(block{Fold: q.fold()}) }
-
-func (d *document) table(caption string, columns ...string) string {
-	return d.add(block{Table: newTable(caption, columns...)})
 }
 
 func (d *document) row(cells ...any) string {

@@ -12,10 +12,12 @@ import (
 // units are the functions by which templates write figures.
 func units() template.FuncMap {
 	return template.FuncMap{
-		"count": count[int64], "rank": func(i int) string { return count(i + 1) }, "rows": func(n float64) string { return count(max(n, 0)) },
-		"estimate": estimate, "grouped": grouped, "size": size, "share": share, "when": when, "day": day, "moment": moment, "date": date,
-		"month": func(t time.Time) string { return t.Format("2006-01") }, "took": func(s float64) string { return took(seconds(s)) },
-		"ms": milliseconds,
+		"count": count[int64], "estimate": estimate, "grouped": grouped, "size": size, "share": share,
+		"when": when, "moment": moment, "day": day, "date": date, "ms": milliseconds,
+		"rank":  func(i int) string { return count(i + 1) },
+		"rows":  func(n float64) string { return count(max(n, 0)) },
+		"month": func(t time.Time) string { return t.Format("2006-01") },
+		"took":  func(s float64) string { return took(seconds(s)) },
 	}
 }
 
