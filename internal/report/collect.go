@@ -139,7 +139,7 @@ func (c *collector) check(ctx context.Context) {
 	c.checkSettings()
 	c.checkCheckpoints(ctx)
 	c.checkServer(ctx)
-	c.grow()
+	c.grow(ctx)
 	c.listStatements(ctx)
 	c.explainQueries(ctx)
 	c.checkQueries()

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -20,11 +21,17 @@ const (
 
 // grow computes how each table grows and when a limit is met. A night adds the average of the last ninety days, days without
 // a load included; bytes follow from the rows that there are.
-func (c *collector) grow() {
+func (c *collector) grow(ctx context.Context) {
 	c.Growth, c.Forecasts = []Growth{}, []Forecast{}
-	loaded, stored, perRow := c.loadedPerNight(), c.transactionRows(), 0.0
+	var p pace
+	for _, p = range rows[pace](ctx, c, "the pace of nights", "pace") {
+		if p.Nights < minNights {
+			p.Loaded = 0
+		}
+	}
+	stored, perRow := c.transactionRows(), 0.0
 	if stored > 0 {
-		perRow = loaded / stored
+		perRow = p.Loaded / stored
 	}
 	tables := []string{"transactions", "transaction_keys"}
 	for _, r := range c.config.Rollups {
@@ -44,32 +51,21 @@ func (c *collector) grow() {
 	}
 	c.forecastDisk(bytes)
 	c.forecastMemory(perRow)
-	c.forecastNight()
+	c.forecastNight(p)
 	c.forecast(Forecast{
 		Limit: "the ids of transactions run out", Now: "some " + count(stored) + " rows", At: fmt.Sprintf("%.1e", float64(math.MaxInt64)),
-	}, math.MaxInt64-stored, loaded, count(loaded)+" rows a night")
+	}, math.MaxInt64-stored, p.Loaded, count(p.Loaded)+" rows a night")
 }
 
-// recent returns the nights of the last ninety days.
-func (c *collector) recent() []Night {
-	return slices.DeleteFunc(slices.Clone(c.Nights), func(n Night) bool { return c.At.Sub(n.Day) > 90*24*time.Hour })
-}
-
-// loadedPerNight is an average from the first recent night on; 0 is unknown. The very first load is often years at once, so
-// it is left out.
-func (c *collector) loadedPerNight() float64 {
-	nights := c.recent()
-	if len(nights) < minNights {
-		return 0
-	}
-	if len(c.Nights) == len(nights) {
-		nights = nights[1:]
-	}
-	sum := 0.0
-	for _, n := range nights {
-		sum += float64(n.Loaded)
-	}
-	return sum / (nights[len(nights)-1].Day.Sub(nights[0].Day).Hours()/24 + 1)
+// pace is how fast nights are, and how much they load.
+type pace struct {
+	Nights int64
+	Loaded float64 // rows a night
+	Timed  int64   // nights that loaded something; the rest is of them
+	Rows   float64 // read in a night
+	PerRow float64 // seconds in the last night
+	Today  float64 // seconds a row by the line through all nights
+	Slope  float64 // seconds a row that each night adds
 }
 
 func (c *collector) growthOf(name string) Growth {
@@ -147,41 +143,18 @@ func (c *collector) forecastMemory(perRow float64) {
 	}
 }
 
-// forecastNight fits a line through the time for each row of recent nights, for a night of average size.
-func (c *collector) forecastNight() {
+// forecastNight is about a night of average size.
+func (c *collector) forecastNight(p pace) {
 	f := Forecast{Limit: "a night's loads take more than an hour", Now: "–", At: took(maxNight)}
-	var days, perRow []float64
-	var rows, at, slope float64
-	for _, n := range c.recent() {
-		if n.Loaded > 0 && n.Seconds > 0 {
-			days, perRow = append(days, n.Day.Sub(c.At).Hours()/24), append(perRow, n.Seconds/float64(n.Read))
-			rows += float64(n.Read)
-		}
+	if p.Timed > 0 {
+		f.Now = took(seconds(p.PerRow*p.Rows)) + " for a usual night of " + count(p.Rows) + " rows"
 	}
-	if nights := len(days); nights > 0 {
-		rows /= float64(nights)
-		f.Now = took(seconds(perRow[nights-1]*rows)) + " for a usual night of " + count(rows) + " rows"
+	if p.Timed < minNights {
+		p.Slope = 0
+	} else if p.Slope <= 0 {
+		f.Why = "nights do not get slower"
 	}
-	if len(days) >= minNights {
-		if at, slope = regression(days, perRow); slope <= 0 {
-			f.Why = "nights do not get slower"
-		}
-	}
-	c.forecast(f, maxNight.Seconds()/rows-at, slope, fmt.Sprintf("a row takes %s longer each night", took(seconds(slope))))
-}
-
-// regression returns the line y = at + slope·x.
-func regression(x, y []float64) (at, slope float64) {
-	n := float64(len(x))
-	var meanX, meanY, xy, xx float64
-	for i := range x {
-		meanX, meanY = meanX+x[i]/n, meanY+y[i]/n
-	}
-	for i := range x {
-		xy, xx = xy+(x[i]-meanX)*(y[i]-meanY), xx+(x[i]-meanX)*(x[i]-meanX)
-	}
-	slope = xy / xx
-	return meanY - slope*meanX, slope
+	c.forecast(f, maxNight.Seconds()/p.Rows-p.Today, p.Slope, fmt.Sprintf("a row takes %s longer each night", took(seconds(p.Slope))))
 }
 
 // Charts are as wide as is readable on a telephone; on a desktop two are side by side.

@@ -165,6 +165,7 @@ type Partition struct {
 	Held    float64   `json:"held" db:"held"` // rows that its pages hold, estimated; -1: not known
 	Counted int64     `json:"counted" db:"counted"`
 	Amount  string    `json:"amount" db:"amount"`
+	Apart   bool      `json:"-" db:"apart"` // years from all others: its year may be mistyped, within the window of dates
 }
 
 // Setting is a setting of the server that matters here.

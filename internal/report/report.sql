@@ -60,7 +60,9 @@ ORDER BY t.relname, c.relname;
 -- rows that each had when they were last counted. One without pages holds nothing.
 SELECT coalesce(p.month, d.month) AS month, coalesce(p.name, '') AS name, coalesce(p.rows, 0)::float8 AS rows, coalesce(p.bytes, 0) AS bytes,
        CASE WHEN p.pages = 0 THEN 0 WHEN p.rows > 0 AND p.counted_pages > 0 THEN p.rows * p.pages / p.counted_pages ELSE -1 END::float8 AS held,
-       coalesce(d.counted, 0)::bigint AS counted, coalesce(trim_scale(d.amount)::text, '0') AS amount
+       coalesce(d.counted, 0)::bigint AS counted, coalesce(trim_scale(d.amount)::text, '0') AS amount,
+       count(*) OVER () > 2 AND coalesce(coalesce(p.month, d.month) - interval '3 years' >= lag(coalesce(p.month, d.month)) OVER months, true)
+           AND coalesce(coalesce(p.month, d.month) + interval '3 years' <= lead(coalesce(p.month, d.month)) OVER months, true) AS apart
 FROM (
     SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([0-9-]+)''\)')::date AS month, c.relname::text AS name,
            c.reltuples AS rows, pg_total_relation_size(c.oid) AS bytes, c.relpages AS counted_pages, pg_relation_size(c.oid) / 8192 AS pages
@@ -70,6 +72,7 @@ FULL JOIN (
     SELECT date_trunc('month', transaction_date)::date AS month, sum(total_transactions) AS counted, sum(total_amount) AS amount
     FROM daily_totals GROUP BY 1
 ) d ON d.month = p.month
+WINDOW months AS (ORDER BY coalesce(p.month, d.month))
 ORDER BY 1;
 
 -- name: nights
@@ -78,6 +81,29 @@ SELECT (finished_at AT TIME ZONE 'UTC')::date AS day, count(*) AS files, sum(rea
        coalesce(sum(extract(epoch FROM finished_at - started_at)), 0)::float8 AS seconds
 FROM etl_files WHERE status = 'loaded' AND finished_at > now() - interval '400 days'
 GROUP BY 1 ORDER BY 1;
+
+-- name: pace
+-- Of the last ninety days. The very first load is often years at once, so what it loaded
+-- is left out. A night's time for a row is fitted by a line through the days.
+WITH night AS (
+    SELECT (finished_at AT TIME ZONE 'UTC')::date AS day, sum(loaded)::float8 AS loaded, sum(read)::float8 AS read,
+           extract(epoch FROM sum(finished_at - started_at))::float8 AS seconds,
+           row_number() OVER (ORDER BY (finished_at AT TIME ZONE 'UTC')::date) > 1 AS later
+    FROM etl_files WHERE status = 'loaded' AND finished_at > now() - interval '400 days'
+    GROUP BY 1
+), recent AS (
+    SELECT *, seconds / nullif(read, 0) AS per_row, loaded > 0 AND seconds > 0 AS timed,
+           extract(epoch FROM day - (now() AT TIME ZONE 'UTC'))::float8 / 86400 AS at
+    FROM night WHERE day >= (now() AT TIME ZONE 'UTC') - interval '90 days'
+)
+SELECT count(*) AS nights,
+       coalesce(sum(loaded) FILTER (WHERE later) / (max(day) - min(day) FILTER (WHERE later) + 1), 0) AS loaded,
+       count(*) FILTER (WHERE timed) AS timed,
+       coalesce(avg(read) FILTER (WHERE timed), 0) AS rows,
+       coalesce((array_agg(per_row ORDER BY day DESC) FILTER (WHERE timed))[1], 0) AS per_row,
+       coalesce(regr_intercept(per_row, at) FILTER (WHERE timed), 0) AS today,
+       coalesce(regr_slope(per_row, at) FILTER (WHERE timed), 0) AS slope
+FROM recent;
 
 -- name: totals
 -- What each rollup counts: they move in one commit, so they agree or something went

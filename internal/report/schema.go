@@ -75,7 +75,7 @@ func (c *collector) missingIndex(own ownIndex) {
 // checkPartitions looks for months whose rows are counted but not there, and for mistyped years.
 func (c *collector) checkPartitions() {
 	const maxEstimateError = 0.5
-	for i, p := range c.Partitions {
+	for _, p := range c.Partitions {
 		counted := float64(p.Counted)
 		switch {
 		case p.Name == "" && p.Counted > 0:
@@ -84,20 +84,10 @@ func (c *collector) checkPartitions() {
 		case p.Name != "" && p.Held >= 0 && p.Held < maxEstimateError*counted: // emptied, or lost and made anew by a later load
 			c.find("short-partition", Critical, 99+counted/1e6, p.Name, facts{"p": p})
 		}
-		if p.Counted > 0 && c.standsApart(i) {
+		if p.Counted > 0 && p.Apart {
 			c.find("lone-month", Note, 5, p.Name, facts{"p": p})
 		}
 	}
-}
-
-// standsApart reports whether a month is years away from all others: its year may be mistyped, and within the window of dates.
-func (c *collector) standsApart(i int) bool {
-	const apart = 36
-	months := func(a, b Partition) int {
-		return (b.Month.Year()-a.Month.Year())*12 + int(b.Month.Month()-a.Month.Month())
-	}
-	return len(c.Partitions) > 2 && (i == 0 || months(c.Partitions[i-1], c.Partitions[i]) >= apart) &&
-		(i+1 == len(c.Partitions) || months(c.Partitions[i], c.Partitions[i+1]) >= apart)
 }
 
 // pagesWeight sorts large tables before small ones; it is below 10.
