@@ -2,7 +2,6 @@ package report
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,9 +19,6 @@ const (
 	maxUnanalyzed  = 1_000_000
 	minUnusedIndex = 1 << 20
 	minWholeScans  = 100
-	// minDensity is the fill in per cent below which a new index would have half the size: PostgreSQL fills pages to 90 per
-	// cent, and splits in random order leave some 70.
-	minDensity = 45
 )
 
 // checkUpkeep checks the work of vacuum, ANALYZE and the cache.
@@ -89,28 +85,6 @@ func (c *collector) checkReads(t Table) {
 	}
 }
 
-type density struct {
-	Density float64
-	Bytes   int64
-}
-
-// checkDensity reads the indexes into which every load writes all over, if pgstattuple is installed: pg_stats allows no more
-// than a guess.
-func (c *collector) checkDensity(ctx context.Context) {
-	if !c.hasExtension("how full indexes are", "pgstattuple", "CREATE EXTENSION pgstattuple") {
-		return
-	}
-	for _, name := range c.writtenAllOver() {
-		for _, of := range rows[density](ctx, c, "how full "+name+" is", "density", name) {
-			if of.Bytes >= smallTable && of.Density <= minDensity {
-				c.find("index-bloat", Warning, 38+min(0.9, float64(of.Bytes)/(1<<40)), name, facts{
-					"density": of.Density / 100, "bytes": of.Bytes, "waste": int64(float64(of.Bytes) * (1 - of.Density/90)),
-				})
-			}
-		}
-	}
-}
-
 // hasExtension adds to Skipped how an extension is installed that is not.
 func (c *collector) hasExtension(what, name, install string) bool {
 	installed := slices.Contains(c.server.Extensions, name)
@@ -120,30 +94,12 @@ func (c *collector) hasExtension(what, name, install string) bool {
 	return installed
 }
 
-// checkSettings checks the server's settings, first those that could lose money, and compares sizes with the machine where
-// it is known.
-func (c *collector) checkSettings() {
-	for name, loses := range map[string]string{
-		"fsync":              "a crash of the machine can destroy the whole database",
-		"full_page_writes":   "a crash of the machine can leave half-written pages",
-		"synchronous_commit": "a crash can lose the last commits, a load that was reported among them; the next run loads its file again",
-	} {
-		if s := c.setting(name); s.Value == "off" {
-			c.find("unsafe-setting", Critical, 105, name, facts{"loses": loses, "source": s.Source})
-		}
+// checkMemory compares sizes with the machine where it is known. It accepts the default shared_buffers for a small database.
+func (c *collector) checkMemory() {
+	memory := c.Machine.Memory
+	if memory == 0 {
+		return
 	}
-	for _, name := range []string{"autovacuum", "track_counts"} {
-		if c.setting(name).Value == "off" {
-			c.find("no-autovacuum", Warning, 50, name, nil)
-		}
-	}
-	if c.Machine.Memory > 0 {
-		c.checkMemory(c.Machine.Memory)
-	}
-}
-
-// checkMemory accepts the default shared_buffers for a small database.
-func (c *collector) checkMemory(memory int64) {
 	const name = "shared_buffers"
 	buffers := c.setting(name).Bytes
 	if quarter := memory / 4; buffers > 0 && buffers <= c.Server.Bytes/4 && buffers < quarter/4 {
@@ -159,64 +115,26 @@ func (c *collector) checkMemory(memory int64) {
 	}
 }
 
-type checkpoints struct{ Requested, Timed int64 }
-
-// checkCheckpoints finds a write-ahead log that fills before a checkpoint is due.
-func (c *collector) checkCheckpoints(ctx context.Context) {
-	const minRequested = 20
-	name := "checkpoints_15"
-	if c.Server.Number >= 170000 {
-		name = "checkpoints_17"
-	}
-	for _, n := range rows[checkpoints](ctx, c, "checkpoints", name) {
-		if n.Requested >= minRequested && n.Requested >= n.Timed {
-			maxSize := c.setting("max_wal_size")
-			c.find("checkpoints", Note, 13, "max_wal_size", facts{
-				"n": n, "all": n.Requested + n.Timed, "size": maxSize, "fix": max(2048, 2*maxSize.Bytes>>20),
-			})
-		}
-	}
-}
-
-type session struct {
-	PID                int32
-	Application, State string
-	Seconds            float64
-}
-
-type slot struct {
-	Slot   string
-	Active bool
-	Bytes  int64
-}
-
-type leftover struct {
-	Name  string
-	Bytes int64
-	Rows  float64
-}
-
-// checkServer finds sessions that stay open, slots that keep the write-ahead log, and tables that were left.
+// checkServer finds what statements by themselves find, each with the words of its kind.
 func (c *collector) checkServer(ctx context.Context) {
+	c.findRows(ctx, "failed-run", Warning, "failed runs", c.sql.Get("failed-run"))
+	c.findRows(ctx, "unsafe-setting", Critical, "unsafe settings", c.sql.Get("unsafe-setting"))
+	c.findRows(ctx, "no-autovacuum", Warning, "settings of autovacuum", c.sql.Get("no-autovacuum"))
+	checkpoints := c.sql.Get("checkpoints", "view", "pg_stat_bgwriter", "requested", "checkpoints_req", "timed", "checkpoints_timed")
+	if c.Server.Number >= 170000 {
+		checkpoints = c.sql.Get("checkpoints", "view", "pg_stat_checkpointer", "requested", "num_requested", "timed", "num_timed")
+	}
+	c.findRows(ctx, "checkpoints", Note, "checkpoints", checkpoints)
 	if !c.server.SeesSessions {
 		c.skip("open transactions of other roles", "the role may not see them; GRANT pg_monitor shows them to it")
 	}
-	for _, s := range rows[session](ctx, c, "open transactions", "sessions", c.config.OpenFor.Seconds()) {
-		c.find("open-transaction", Warning, 35, fmt.Sprintf("process %d", s.PID), facts{"s": s})
-	}
-	const maxKept = 1 << 30
-	for _, s := range rows[slot](ctx, c, "replication slots", "slots") {
-		if s.Bytes > maxKept && !s.Active {
-			c.find("slot-keeps-log", Warning, 65+float64(s.Bytes)/(1<<40), s.Slot, facts{"bytes": s.Bytes})
+	c.findRows(ctx, "open-transaction", Warning, "open transactions", c.sql.Get("open-transaction"), c.config.OpenFor.Seconds())
+	c.findRows(ctx, "slot-keeps-log", Warning, "replication slots", c.sql.Get("slot-keeps-log"))
+	c.findRows(ctx, "leftover-table", Note, "leftover tables", c.sql.Get("leftover-table"))
+	c.findRows(ctx, "transaction-ids", Critical, "transaction ids", c.sql.Get("transaction-ids"))
+	if c.hasExtension("how full indexes are", "pgstattuple", "CREATE EXTENSION pgstattuple") {
+		for _, index := range c.writtenAllOver() { // pg_stats allows no more than a guess
+			c.findRows(ctx, "index-bloat", Warning, "how full "+index+" is", c.sql.Get("index-bloat"), index)
 		}
-	}
-	for _, l := range rows[leftover](ctx, c, "leftover tables", "leftovers") {
-		c.find("leftover-table", Note, 11+min(9, float64(l.Bytes)/(1<<30)), l.Name, facts{"l": l})
-	}
-	// PostgreSQL freezes by force at autovacuum_freeze_max_age, and refuses writes at two billion.
-	age := c.server.XIDAge
-	limit, err := strconv.ParseInt(c.setting("autovacuum_freeze_max_age").Value, 10, 64)
-	if err == nil && float64(age) >= 1.5*float64(limit) {
-		c.find("transaction-ids", Critical, 95, c.Server.Database, facts{"age": age, "limit": limit})
 	}
 }

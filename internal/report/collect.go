@@ -89,8 +89,7 @@ type collector struct {
 type server struct {
 	Server
 
-	XIDAge       int64 `db:"xid_age"` // of the oldest row that is not frozen
-	SeesSessions bool  // of other roles
+	SeesSessions bool // of other roles
 	Extensions   []string
 }
 
@@ -110,11 +109,10 @@ func (c *collector) collect(ctx context.Context) error {
 	if !migrated {
 		return ErrNotMigrated
 	}
-	servers := rows[server](ctx, c, "the server", "server")
-	if len(servers) != 1 {
+	c.server = one[server](ctx, c, "the server", "server")
+	if c.server.Number == 0 {
 		return fmt.Errorf("read the server's version: %s", c.Skipped[len(c.Skipped)-1].Why)
 	}
-	c.server = servers[0]
 	c.Server = c.server.Server
 	c.Tables = rows[Table](ctx, c, "tables", "tables")
 	c.Indexes = rows[Index](ctx, c, "indexes", "indexes")
@@ -131,13 +129,10 @@ func (c *collector) check(ctx context.Context) {
 	for i, r := range c.config.Rollups {
 		totals[i] = strings.TrimSuffix(c.sql.Get("totals", "rollup", r.Table), ";")
 	}
-	c.checkData(query[rollupTotal](ctx, c, "the rollups' totals", strings.Join(totals, " UNION ALL ")),
-		rows[failedRun](ctx, c, "failed runs", "failed_runs"))
+	c.checkTotals(query(ctx, c, "the rollups' totals", strings.Join(totals, " UNION ALL "), pgx.RowToStructByName[rollupTotal]))
 	c.checkSchema()
 	c.checkUpkeep()
-	c.checkDensity(ctx)
-	c.checkSettings()
-	c.checkCheckpoints(ctx)
+	c.checkMemory()
 	c.checkServer(ctx)
 	c.grow(ctx)
 	c.listStatements(ctx)
@@ -147,17 +142,22 @@ func (c *collector) check(ctx context.Context) {
 
 // rows returns the rows of a statement of report.sql. An error is listed in Skipped, and the report goes on.
 func rows[T any](ctx context.Context, c *collector, what, name string, args ...any) []T {
-	return query[T](ctx, c, what, c.sql.Get(name), args...)
+	return query(ctx, c, what, c.sql.Get(name), pgx.RowToStructByName[T], args...)
 }
 
-func query[T any](ctx context.Context, c *collector, what, sql string, args ...any) []T {
+// one returns the row of a statement that has one, or a zero row.
+func one[T any](ctx context.Context, c *collector, what, name string) T {
+	return first(rows[T](ctx, c, what, name), func(T) bool { return true })
+}
+
+func query[T any](ctx context.Context, c *collector, what, sql string, row pgx.RowToFunc[T], args ...any) []T {
 	all := []T{}
 	c.try(ctx, what, func(tx pgx.Tx) error {
 		found, err := tx.Query(ctx, sql, args...)
 		if err != nil {
 			return err
 		}
-		read, err := pgx.CollectRows(found, pgx.RowToStructByName[T])
+		read, err := pgx.CollectRows(found, row)
 		all = append(all, read...)
 		return err
 	})

@@ -2,11 +2,13 @@ package report
 
 import (
 	"cmp"
+	"context"
 	_ "embed"
-	"fmt"
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/sqlfile"
 )
@@ -52,6 +54,15 @@ func (c *collector) find(kind string, s Severity, weight float64, subject string
 	c.Findings = append(c.Findings, f)
 }
 
+// findRows adds a finding for each row of a statement. Its columns are the facts, the subject and the weight among them.
+func (c *collector) findRows(ctx context.Context, kind string, s Severity, what, sql string, args ...any) {
+	for _, about := range query(ctx, c, what, sql, pgx.RowToMap, args...) {
+		subject, _ := about["subject"].(string)
+		weight, _ := about["weight"].(float64)
+		c.find(kind, s, weight, subject, about)
+	}
+}
+
 // sortFindings puts the most severe first.
 func (c *collector) sortFindings() {
 	order := []Severity{Critical, Warning, Note}
@@ -67,21 +78,12 @@ func (c *collector) sortFindings() {
 // rollupTotal is the sum of a rollup.
 type rollupTotal struct{ Rollup, Transactions, Amount string }
 
-// failedRun is a night that failed permanently.
-type failedRun struct {
-	ID          int64
-	Date, Error string
-}
-
-// checkData compares the rollups' sums and reads the ledger. It recomputes nothing: tally verify does.
-func (c *collector) checkData(totals []rollupTotal, failed []failedRun) {
+// checkTotals compares the rollups' sums. It recomputes nothing: tally verify does.
+func (c *collector) checkTotals(totals []rollupTotal) {
 	for _, t := range totals {
 		if first := totals[0]; t.Transactions != first.Transactions || t.Amount != first.Amount {
 			c.find("rollups-disagree", Critical, 110, t.Rollup, facts{"first": first, "total": t})
 		}
-	}
-	for _, run := range failed {
-		c.find("failed-run", Warning, 60, fmt.Sprintf("run %d", run.ID), facts{"run": run})
 	}
 	if c.Empty {
 		c.find("nothing-loaded", Note, 1, c.Server.Database, nil)

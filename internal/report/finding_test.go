@@ -38,7 +38,7 @@ func TestRareFindings(t *testing.T) {
 		Settings: []Setting{{Name: "effective_cache_size", Value: "16GB", Bytes: 16 << 30}},
 	}}
 	c.checkUpkeep()
-	c.checkSettings()
+	c.checkMemory()
 	c.find("transaction-ids", Critical, 95, "tally", facts{"age": int64(400e6), "limit": int64(200e6)})
 	require.Empty(t, c.Skipped)
 	c.sortFindings()

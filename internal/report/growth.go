@@ -23,11 +23,9 @@ const (
 // a load included; bytes follow from the rows that there are.
 func (c *collector) grow(ctx context.Context) {
 	c.Growth, c.Forecasts = []Growth{}, []Forecast{}
-	var p pace
-	for _, p = range rows[pace](ctx, c, "the pace of nights", "pace") {
-		if p.Nights < minNights {
-			p.Loaded = 0
-		}
+	p := one[pace](ctx, c, "the pace of nights", "pace")
+	if p.Nights < minNights {
+		p.Loaded = 0
 	}
 	stored, perRow := c.transactionRows(), 0.0
 	if stored > 0 {

@@ -4,7 +4,6 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
        pg_postmaster_start_time() AS since,
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()) AS stats_since,
        pg_is_in_recovery() AS replica,
-       (SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database()) AS xid_age,
        -- Of other roles' sessions all but their existence is hidden from others.
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_sessions,
        ARRAY(SELECT extname::text FROM pg_extension) AS extensions;
@@ -110,10 +109,6 @@ FROM recent;
 -- round Tally.
 SELECT '{{rollup}}' AS rollup, coalesce(sum(total_transactions), 0)::text AS transactions, trim_scale(coalesce(sum(total_amount), 0))::text AS amount FROM {{rollup}};
 
--- name: failed_runs
-SELECT id, logical_date::text AS date, coalesce(error, '') AS error FROM etl_run_status
-WHERE status = 'failed' AND kind <> 'manual' ORDER BY logical_date DESC LIMIT 10;
-
 -- name: settings
 SELECT name, current_setting(name) AS value, source, source = 'default' AS is_default,
        CASE WHEN unit IN ('8kB', 'kB', 'MB', 'B') THEN greatest(0, pg_size_bytes(setting || CASE unit WHEN '8kB' THEN 'kB' ELSE unit END)) * CASE unit WHEN '8kB' THEN 8 ELSE 1 END
@@ -124,37 +119,73 @@ FROM pg_settings WHERE name IN (
     'shared_buffers', 'synchronous_commit', 'track_activities', 'track_counts', 'track_io_timing', 'wal_compression', 'work_mem')
 ORDER BY name;
 
--- name: checkpoints_15
-SELECT checkpoints_req AS requested, checkpoints_timed AS timed FROM pg_stat_bgwriter;
-
--- name: checkpoints_17
-SELECT num_requested AS requested, num_timed AS timed FROM pg_stat_checkpointer;
-
--- name: sessions
-SELECT pid, coalesce(application_name, '') AS application, coalesce(state, '') AS state,
-       extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
-FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-  AND xact_start < clock_timestamp() - make_interval(secs => $1)
-ORDER BY xact_start LIMIT 10;
-
--- name: slots
-SELECT slot_name::text AS slot, active,
-       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS bytes
-FROM pg_replication_slots WHERE restart_lsn IS NOT NULL;
-
--- name: leftovers
--- Tables that look like a month of transactions and are none of its partitions.
-SELECT c.relname::text AS name, pg_total_relation_size(c.oid) AS bytes, c.reltuples::float8 AS rows
-FROM pg_class c
-WHERE c.relkind = 'r' AND c.relname LIKE 'transactions\_%' AND NOT c.relispartition AND c.relname <> 'transaction_versions'
-  AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass);
-
 -- name: statements
 SELECT left(query, 2000) AS text, calls, total_exec_time AS total, mean_exec_time AS mean, rows
 FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY total_exec_time DESC LIMIT 15;
 
--- name: density
--- Of pgstattuple; it reads the whole index.
-SELECT avg_leaf_density AS density, index_size::bigint AS bytes FROM pgstatindex($1::text);
+-- Each of the following finds what its name says: a row is a finding, and its columns are
+-- what its words are filled in with.
+
+-- name: failed-run
+SELECT 'run ' || id AS subject, 60::float8 AS weight, logical_date::text AS date, coalesce(error, '') AS error
+FROM etl_run_status WHERE status = 'failed' AND kind <> 'manual' ORDER BY logical_date DESC LIMIT 10;
+
+-- name: unsafe-setting
+SELECT name AS subject, 105::float8 AS weight, source, loses
+FROM (VALUES
+    ('fsync', 'a crash of the machine can destroy the whole database'),
+    ('full_page_writes', 'a crash of the machine can leave half-written pages'),
+    ('synchronous_commit', 'a crash can lose the last commits, a load that was reported among them; the next run loads its file again')
+) dangers (name, loses) JOIN pg_settings USING (name) WHERE setting = 'off';
+
+-- name: no-autovacuum
+SELECT name AS subject, 50::float8 AS weight FROM pg_settings WHERE name IN ('autovacuum', 'track_counts') AND setting = 'off';
+
+-- name: checkpoints
+-- A write-ahead log that fills before a checkpoint is due. The view is another one from 17 on.
+SELECT 'max_wal_size' AS subject, 13::float8 AS weight, {{requested}} AS requested, {{timed}} AS timed, {{requested}} + {{timed}} AS total,
+       current_setting('max_wal_size') AS size, greatest(2048, 2 * pg_size_bytes(current_setting('max_wal_size')) >> 20) AS fix
+FROM {{view}} WHERE {{requested}} >= greatest(20, {{timed}});
+
+-- name: open-transaction
+SELECT 'process ' || pid AS subject, 35::float8 AS weight, pid, coalesce(application_name, '') AS application,
+       coalesce(state, '') AS state, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+  AND xact_start < clock_timestamp() - make_interval(secs => $1)
+ORDER BY xact_start LIMIT 10;
+
+-- name: slot-keeps-log
+SELECT slot_name::text AS subject, 65 + bytes / 2::float8 ^ 40 AS weight, bytes
+FROM (
+    SELECT slot_name, active, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                                                   ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS bytes
+    FROM pg_replication_slots WHERE restart_lsn IS NOT NULL
+) slot
+WHERE NOT active AND bytes > 1::bigint << 30;
+
+-- name: leftover-table
+-- Tables that look like a month of transactions and are none of its partitions.
+SELECT name AS subject, 11 + least(9, bytes / 2::float8 ^ 30) AS weight, bytes, rows
+FROM (
+    SELECT relname::text AS name, pg_total_relation_size(oid) AS bytes, reltuples::float8 AS rows
+    FROM pg_class
+    WHERE relkind = 'r' AND relname LIKE 'transactions\_%' AND NOT relispartition AND relname <> 'transaction_versions'
+      AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass)
+) leftover;
+
+-- name: transaction-ids
+-- PostgreSQL freezes by force at autovacuum_freeze_max_age, and refuses writes at two billion.
+SELECT datname::text AS subject, 95::float8 AS weight, age, "limit"
+FROM (
+    SELECT datname, age(datfrozenxid)::bigint AS age, current_setting('autovacuum_freeze_max_age')::bigint AS "limit" FROM pg_database
+) ids
+WHERE datname = current_database() AND age >= 1.5 * "limit";
+
+-- name: index-bloat
+-- Of pgstattuple; it reads the whole index. PostgreSQL fills pages to 90 per cent, and splits
+-- in random order leave some 70; at 45 a new index would have half the size.
+SELECT $1::text AS subject, 38 + least(0.9, index_size / 2::float8 ^ 40) AS weight, avg_leaf_density / 100 AS density,
+       index_size::bigint AS bytes, (index_size * (1 - avg_leaf_density / 90))::bigint AS waste
+FROM pgstatindex($1::text) WHERE index_size >= 8 << 20 AND avg_leaf_density <= 45;
