@@ -44,23 +44,5 @@ func (a Amount) Float64() float64 { return float64(a.Unscaled) / powersOfTen[a.S
 // Sum is the amount as a sum of one.
 func (a Amount) Sum() Sum { return NewSum(a.Unscaled, a.Scale) }
 
-// String is the exact decimal, such as -3437.55.
-func (a Amount) String() string { return string(a.Append(make([]byte, 0, 24))) }
-
-// Append appends the exact decimal to b.
-func (a Amount) Append(b []byte) []byte {
-	if a.Scale == 0 {
-		return strconv.AppendInt(b, a.Unscaled, 10)
-	}
-	u := a.Unscaled
-	if u < 0 {
-		b, u = append(b, '-'), -u
-	}
-	divisor := int64(powersOfTen[a.Scale])
-	b = append(strconv.AppendInt(b, u/divisor, 10), '.')
-	for fraction := u % divisor; divisor > 1; fraction %= divisor {
-		divisor /= 10
-		b = append(b, byte('0'+fraction/divisor))
-	}
-	return b
-}
+// String is the exact decimal, such as -3437.55: the shortest one that its float stands for.
+func (a Amount) String() string { return strconv.FormatFloat(a.Float64(), 'f', -1, 64) }

@@ -43,6 +43,7 @@ func TestFromFloat(t *testing.T) {
 		got, err := money.FromFloat(want.Float64())
 		require.NoError(t, err)
 		require.Equal(t, want, got)
+		require.Equal(t, want.Sum().String(), want.String())
 	}
 	for _, f := range []float64{0.00001, 1e15, -1e300, 1.0 / 3} {
 		_, err := money.FromFloat(f)
