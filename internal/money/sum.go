@@ -21,11 +21,9 @@ type Sum struct {
 	lo uint64
 }
 
-var tenThousandths = [MaxDecimals + 1]uint64{10_000, 1000, 100, 10, 1}
-
 // NewSum is unscaled / 10^scale, of at most 4 decimals.
 func NewSum(unscaled int64, scale uint8) Sum {
-	factor := tenThousandths[scale]
+	factor := uint64(powersOfTen[MaxDecimals-scale])
 	hi, lo := bits.Mul64(uint64(unscaled), factor)
 	if unscaled < 0 {
 		hi -= factor // its two's complement is 2^64 more

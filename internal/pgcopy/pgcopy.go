@@ -152,7 +152,8 @@ func (f *Fields) Texts(v []string) {
 }
 
 // Numeric appends a NUMERIC with the minimum number of decimals. A digit of PostgreSQL
-// has four decimal places, so only the last one is after the decimal point.
+// has four decimal places, so only the last one is after the decimal point. PostgreSQL
+// removes a last digit that is 0, and the sign and the weight of a number without digits.
 func (f *Fields) Numeric(s money.Sum) {
 	sign := uint16(0)
 	high, lo := s.Words()
@@ -161,33 +162,28 @@ func (f *Fields) Numeric(s money.Sum) {
 		high, lo = s.Neg().Words()
 	}
 	h := uint64(high)
-	var digits [11]uint16 // 2^127 has 39 decimal places
-	first, end := len(digits), len(digits)
+	var all [11]uint16 // 2^127 has 39 decimal places
+	first := len(all)
 	for h|lo != 0 {
 		var r uint64
 		h, r = h/numericBase, h%numericBase
 		lo, r = bits.Div64(r, lo, numericBase)
 		first--
-		digits[first] = uint16(r)
+		all[first] = uint16(r)
 	}
 	scale := uint16(0)
-	if last := digits[end-1]; last != 0 {
+	if last := all[len(all)-1]; last != 0 {
 		for scale = 4; last%10 == 0; last /= 10 {
 			scale--
 		}
 	}
-	weight := end - 2 - first // of the first digit: 0 is the ones
-	for end > first && digits[end-1] == 0 {
-		end--
-	}
-	if first == end { // zero
-		weight, sign = 0, 0
-	}
-	b := f.length(8 + 2*(end-first))
-	for _, v := range [...]uint16{uint16(end - first), uint16(int16(weight)), sign, scale} {
+	digits := all[first:]
+	weight := int16(len(digits) - 2) // of the first digit: 0 is the ones
+	b := f.length(8 + 2*len(digits))
+	for _, v := range [...]uint16{uint16(len(digits)), uint16(weight), sign, scale} {
 		b = binary.BigEndian.AppendUint16(b, v)
 	}
-	for _, d := range digits[first:end] {
+	for _, d := range digits {
 		b = binary.BigEndian.AppendUint16(b, d)
 	}
 	*f = b
