@@ -13,7 +13,7 @@ const (
 	minDeadShare   = 0.3     // of rows: autovacuum's default is a fifth
 	minBloatShare  = 0.4     // of a table, its fillfactor taken off
 	minCacheReads  = 100_000 // pages; a hit rate of fewer is chance
-	minHitShare    = 0.9     // of the pages of a table that look-ups read
+	maxMissShare   = 0.1     // of the pages of a table that look-ups read
 	minHotShare    = 0.5     // of user_summary's updates, while its fillfactor does its work
 	minUpdates     = 10_000  // before the share of HOT ones is more than chance
 	maxUnanalyzed  = 1_000_000
@@ -21,68 +21,48 @@ const (
 	minWholeScans  = 100
 )
 
-// checkUpkeep checks the work of vacuum, ANALYZE and the cache.
+// checkUpkeep checks the work of vacuum, ANALYZE and the cache, and the use of indexes.
 func (c *collector) checkUpkeep() {
 	for _, t := range c.Tables {
-		c.checkStatistics(t)
-		c.checkRows(t)
-		c.checkReads(t)
+		c.checkTable(t)
 	}
 	for _, i := range c.Indexes { // Tally's own may serve once a year
 		needed := i.Scans > 0 || i.Constraint || i.Partition || strings.HasPrefix(i.Table, "river_") || c.isOwn(i.Name)
-		if !needed && i.Bytes >= minUnusedIndex {
-			c.find("unused-index", Note, 14, i.Name, facts{"index": i})
-		}
+		c.findIf(!needed && i.Bytes >= minUnusedIndex, "unused-index", Note, 14, i.Name, facts{"index": i})
 	}
 }
 
-// checkStatistics finds tables whose plans rest on no statistics, or on old ones.
-func (c *collector) checkStatistics(t Table) {
-	rows := max(t.Rows, float64(t.Live))
-	switch {
-	case t.Partitioned: // autovacuum never analyzes it
-		if t.Name == "transactions" && !t.HasStats && c.growthOf(t.Name).Rows > maxUnanalyzed {
-			c.find("stale-statistics, partitioned", Note, 20, t.Name, nil)
-		}
-	case t.Bytes < smallTable:
-	case t.Analyzed == nil && !t.HasStats:
-		c.find("stale-statistics, none", Warning, 40+pagesWeight(t), t.Name, facts{"t": t})
-	case float64(t.Modified) > minStaleShare*rows:
-		c.find("stale-statistics", Warning, 30+pagesWeight(t), t.Name, facts{
-			"t": t, "rows": rows, "share": min(1, float64(t.Modified)/max(rows, 1)),
-		})
-	}
-}
-
-// checkRows finds dead rows, bloat, and summaries that move to another page at an update.
-func (c *collector) checkRows(t Table) {
-	dead, all := float64(t.Dead), float64(t.Dead+t.Live)
-	if t.Bytes >= smallTable && dead > minDeadShare*all {
-		c.find("dead-rows", Warning, 39+pagesWeight(t)/10, t.Name, facts{
-			"t": t, "share": dead / all, "bytes": int64(float64(t.Bytes) * dead / all),
-		})
-	}
-	if t.Bytes >= smallTable && float64(t.Bloat) > minBloatShare*float64(t.Bytes) {
-		c.find("bloat", Warning, 39+pagesWeight(t)/10, t.Name, facts{"t": t})
-	}
-	hot := float64(t.HotUpdates) / float64(t.Updates)
-	if t.Name == "user_summary" && t.Updates > minUpdates && hot < minHotShare {
-		c.find("cold-updates", Note, 12, t.Name, facts{"t": t, "share": hot})
-	}
-}
-
-// checkReads finds tables that do not fit the cache, and large ones that are read from end to end again and again: of Tally
+// checkTable finds plans that rest on old statistics or on none, room that no row needs, summaries that move to another page
+// at an update, tables that do not fit the cache, and large ones that are read from end to end again and again: of Tally
 // itself only verify and rebuild do so.
-func (c *collector) checkReads(t Table) {
+func (c *collector) checkTable(t Table) {
+	large, weight := t.Bytes >= smallTable, pagesWeight(t)
+	rows, never := max(t.Rows, float64(t.Live)), t.Analyzed == nil && !t.HasStats
+	unanalyzed := t.Partitioned && !t.HasStats && t.Name == "transactions" && c.growthOf(t.Name).Rows > maxUnanalyzed
+	c.findIf(unanalyzed, "stale-statistics, partitioned", Note, 20, t.Name, nil) // autovacuum never does it
+	c.findIf(large && never, "stale-statistics, none", Warning, 40+weight, t.Name, facts{"t": t})
+	c.findIf(large && !never && float64(t.Modified) > minStaleShare*rows, "stale-statistics", Warning, 30+weight, t.Name, facts{
+		"t": t, "rows": rows, "share": min(1, float64(t.Modified)/max(rows, 1)),
+	})
+
+	dead := float64(t.Dead) / float64(t.Dead+t.Live)
+	c.findIf(large && dead > minDeadShare, "dead-rows", Warning, 39+weight/10, t.Name, facts{
+		"t": t, "share": dead, "bytes": int64(float64(t.Bytes) * dead),
+	})
+	bloated := float64(t.Bloat) > minBloatShare*float64(t.Bytes)
+	c.findIf(large && bloated, "bloat", Warning, 39+weight/10, t.Name, facts{"t": t})
+
+	hot := float64(t.HotUpdates) / float64(t.Updates)
+	cold := t.Name == "user_summary" && t.Updates > minUpdates && hot < minHotShare
+	c.findIf(cold, "cold-updates", Note, 12, t.Name, facts{"t": t, "share": hot})
+
 	hit, read := t.HeapHit+t.IndexHit, t.HeapRead+t.IndexRead
-	if all := float64(hit + read); all >= minCacheReads && float64(hit) < minHitShare*all {
-		c.find("cold-cache", Note, 10+pagesWeight(t), t.Name, facts{
-			"share": float64(read) / all, "hit": hit, "read": read, "buffers": c.setting("shared_buffers").Value, "bytes": t.Bytes + t.IndexBytes,
-		})
-	}
-	if t.Bytes >= smallTable && t.SeqScans > minWholeScans && float64(t.SeqRows) > minWholeScans*max(t.Rows, 1)/2 {
-		c.find("whole-scans", Note, 18+pagesWeight(t), t.Name, facts{"t": t})
-	}
+	missed := float64(read) / float64(hit+read)
+	c.findIf(hit+read >= minCacheReads && missed > maxMissShare, "cold-cache", Note, 10+weight, t.Name, facts{
+		"share": missed, "hit": hit, "read": read, "buffers": c.setting("shared_buffers").Value, "bytes": t.Bytes + t.IndexBytes,
+	})
+	scanned := t.SeqScans > minWholeScans && float64(t.SeqRows) > minWholeScans*max(t.Rows, 1)/2
+	c.findIf(large && scanned, "whole-scans", Note, 18+weight, t.Name, facts{"t": t})
 }
 
 // hasExtension adds to Skipped how an extension is installed that is not.
@@ -100,19 +80,20 @@ func (c *collector) checkMemory() {
 	if memory == 0 {
 		return
 	}
-	const name = "shared_buffers"
-	buffers := c.setting(name).Bytes
-	if quarter := memory / 4; buffers > 0 && buffers <= c.Server.Bytes/4 && buffers < quarter/4 {
-		c.find("small-buffers", Note, 16, name, facts{"buffers": buffers, "memory": memory, "database": c.Server.Bytes, "fix": quarter >> 20})
-	}
-	if cache := c.setting("effective_cache_size").Bytes; cache > memory {
-		c.find("planner-settings", Note, 6, "effective_cache_size", facts{"cache": cache, "memory": memory, "fix": memory * 3 / 4 >> 20})
-	}
+	buffers, quarter := c.setting("shared_buffers").Bytes, memory/4
+	small := buffers > 0 && buffers <= c.Server.Bytes/4 && buffers < quarter/4
+	c.findIf(small, "small-buffers", Note, 16, "shared_buffers", facts{
+		"buffers": buffers, "memory": memory, "database": c.Server.Bytes, "fix": quarter >> 20,
+	})
+	cache := c.setting("effective_cache_size").Bytes
+	c.findIf(cache > memory, "planner-settings", Note, 6, "effective_cache_size", facts{
+		"cache": cache, "memory": memory, "fix": memory * 3 / 4 >> 20,
+	})
 	each := c.setting("work_mem").Bytes
 	connections, _ := strconv.ParseInt(c.setting("max_connections").Value, 10, 64)
-	if all := each * connections; all > memory {
-		c.find("memory-promised", Warning, 22, "work_mem", facts{"each": each, "connections": connections, "all": all, "memory": memory})
-	}
+	c.findIf(each*connections > memory, "memory-promised", Warning, 22, "work_mem", facts{
+		"each": each, "connections": connections, "all": each * connections, "memory": memory,
+	})
 }
 
 // checkServer finds what statements by themselves find, each with the words of its kind.

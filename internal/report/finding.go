@@ -54,6 +54,12 @@ func (c *collector) find(kind string, s Severity, weight float64, subject string
 	c.Findings = append(c.Findings, f)
 }
 
+func (c *collector) findIf(found bool, kind string, s Severity, weight float64, subject string, about facts) {
+	if found {
+		c.find(kind, s, weight, subject, about)
+	}
+}
+
 // findRows adds a finding for each row of a statement. Its columns are the facts, the subject and the weight among them.
 func (c *collector) findRows(ctx context.Context, kind string, s Severity, what, sql string, args ...any) {
 	for _, about := range query(ctx, c, what, sql, pgx.RowToMap, args...) {
@@ -81,11 +87,9 @@ type rollupTotal struct{ Rollup, Transactions, Amount string }
 // checkTotals compares the rollups' sums. It recomputes nothing: tally verify does.
 func (c *collector) checkTotals(totals []rollupTotal) {
 	for _, t := range totals {
-		if first := totals[0]; t.Transactions != first.Transactions || t.Amount != first.Amount {
-			c.find("rollups-disagree", Critical, 110, t.Rollup, facts{"first": first, "total": t})
-		}
+		first := totals[0]
+		differ := t.Transactions != first.Transactions || t.Amount != first.Amount
+		c.findIf(differ, "rollups-disagree", Critical, 110, t.Rollup, facts{"first": first, "total": t})
 	}
-	if c.Empty {
-		c.find("nothing-loaded", Note, 1, c.Server.Database, nil)
-	}
+	c.findIf(c.Empty, "nothing-loaded", Note, 1, c.Server.Database, nil)
 }

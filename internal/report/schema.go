@@ -47,9 +47,8 @@ func (c *collector) checkSchema() {
 		}
 	}
 	for _, i := range c.Indexes {
-		if !i.Valid && (!i.Partition || c.isOwn(i.Name)) {
-			c.find("invalid-index", Warning, 70, i.Name, facts{"table": i.Table})
-		}
+		broken := !i.Valid && (!i.Partition || c.isOwn(i.Name))
+		c.findIf(broken, "invalid-index", Warning, 70, i.Name, facts{"table": i.Table})
 	}
 	c.checkPartitions()
 }
@@ -84,9 +83,7 @@ func (c *collector) checkPartitions() {
 		case p.Name != "" && p.Held >= 0 && p.Held < maxEstimateError*counted: // emptied, or lost and made anew by a later load
 			c.find("short-partition", Critical, 99+counted/1e6, p.Name, facts{"p": p})
 		}
-		if p.Counted > 0 && p.Apart {
-			c.find("lone-month", Note, 5, p.Name, facts{"p": p})
-		}
+		c.findIf(p.Counted > 0 && p.Apart, "lone-month", Note, 5, p.Name, facts{"p": p})
 	}
 }
 
