@@ -228,11 +228,5 @@ func (s *Server) download(target string, major int) error {
 	if out, err := exec.CommandContext(context.Background(), "chmod", "-R", "a+rX", unpacked).CombinedOutput(); err != nil {
 		return fmt.Errorf("make the programs readable for the server's user: %w: %s", err, out)
 	}
-	if err := mkdirAll(filepath.Dir(target)); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(target); err != nil {
-		return err
-	}
-	return os.Rename(unpacked, target)
+	return errors.Join(mkdirAll(filepath.Dir(target)), os.RemoveAll(target), os.Rename(unpacked, target))
 }

@@ -72,21 +72,19 @@ func Start(ctx context.Context, c Config) (s *Server, err error) {
 
 func (s *Server) bringUp(ctx context.Context) error {
 	major, err := s.clusterMajor()
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.findPrograms(ctx, major)
 	}
-	if err := s.findPrograms(ctx, major); err != nil {
-		return err
+	if err == nil {
+		err = s.readPassword(major != 0)
 	}
-	if err := s.readPassword(major != 0); err != nil {
-		return err
+	if err == nil && major == 0 {
+		err = s.createCluster(ctx)
 	}
-	if major == 0 {
-		if err := s.createCluster(ctx); err != nil {
-			return err
-		}
+	if err == nil {
+		err = s.run(ctx)
 	}
-	return s.run(ctx)
+	return err
 }
 
 // Close stops using the server. If no other handle uses it, Close stops the server
@@ -208,13 +206,14 @@ func (s *Server) createCluster(ctx context.Context) error {
 	// The initdb of a killed process may still be running: a random name keeps it
 	// out of this folder.
 	scratch += strings.ToLower(rand.Text())
-	if err := s.owner.mkdir(scratch); err != nil {
-		return err
+	err := s.owner.mkdir(scratch)
+	if err == nil {
+		err = s.initdb(ctx, scratch)
 	}
-	if err := s.initdb(ctx, scratch); err != nil {
-		return err
+	if err == nil {
+		err = renameDurably(scratch, s.data())
 	}
-	return renameDurably(scratch, s.data())
+	return err
 }
 
 func (s *Server) initdb(ctx context.Context, target string) error {
