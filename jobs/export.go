@@ -112,10 +112,8 @@ func classifyExport(ctx context.Context, err error) outcome {
 // exportArgs are the arguments of the River job after a run.
 type exportArgs runArgs
 
-// Kind names the job in River's table.
 func (exportArgs) Kind() string { return exportKind }
 
-// InsertOpts are the same for every job.
 func (exportArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: exportQueue, MaxAttempts: jobAttempts}
 }
@@ -151,7 +149,6 @@ func (s *Service) requeueExport(ctx context.Context, tx pgx.Tx) error {
 	return s.insertExport(ctx, tx, runID, date)
 }
 
-// exportWorker exports after a run.
 type exportWorker struct{ retried[exportArgs] }
 
 // Work exports, unless the export of a later run is queued, which includes this one.

@@ -167,7 +167,6 @@ func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requeste
 	return s.createManual(ctx, req, s.lastEnded(s.config.Clock.Now()), true)
 }
 
-// queuedSources are the sources of a worker's attempt.
 func (s *Service) queuedSources(a *attempt) []pipeline.Source {
 	if a.kind != ledger.KindManual {
 		return s.config.Sources

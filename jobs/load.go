@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -171,16 +172,14 @@ func (a *attempt) report(ctx context.Context) func(pipeline.Progress) {
 	}
 }
 
-// failure is a failed file in the ledger.
-type failure struct {
-	runID         int64
-	source, path  string
-	sha256, rules []byte
-	code, reason  string
+type failure struct { // its fields are in the order of the statement's columns
+	RunID         int64
+	Source, Path  string
+	SHA256, Rules []byte
+	Code, Reason  string
 }
 
-// failures are keyed by source and path.
-type failures map[[2]string][]failure
+type failures map[[2]string][]failure // by source and path
 
 // knownScope selects the failed files that are not retried.
 type knownScope int
@@ -209,17 +208,14 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 		return nil, nil
 	}
 	rows, _ := s.pool.Query(ctx, s.sql.Get("known_failures"), s.config.CodeVersion) // CollectRows returns its error
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f failure, err error) {
-		err = row.Scan(&f.runID, &f.source, &f.path, &f.sha256, &f.rules, &f.code, &f.reason)
-		return f, err
-	})
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[failure])
 	if err != nil {
 		return nil, fmt.Errorf("look up failed files: %w", err)
 	}
 	known := failures{}
 	for _, f := range list {
-		if a.known == knownOfAny || f.runID == a.runID {
-			key := [2]string{f.source, f.path}
+		if a.known == knownOfAny || f.RunID == a.runID {
+			key := [2]string{f.Source, f.Path}
 			known[key] = append(known[key], f)
 		}
 	}
@@ -241,18 +237,18 @@ func (known failures) find(
 	}
 	for _, f := range candidates {
 		var rules transform.Rules
-		if string(f.sha256) != string(identity.SHA256[:]) || json.Unmarshal(f.rules, &rules) != nil || !reflect.DeepEqual(rules, source.Rules) {
+		if !bytes.Equal(f.SHA256, identity.SHA256[:]) || json.Unmarshal(f.Rules, &rules) != nil || !reflect.DeepEqual(rules, source.Rules) {
 			continue
 		}
 		file := load.Result{
-			Path: path.String(), Source: source.Name, Status: StatusSkipped, ErrorCode: f.code, Error: f.reason,
+			Path: path.String(), Source: source.Name, Status: StatusSkipped, ErrorCode: f.Code, Error: f.Reason,
 			SHA256: hex.EncodeToString(identity.SHA256[:]), Bytes: identity.Bytes, Faults: map[string]int64{},
 		}
-		if f.runID == a.runID {
+		if f.RunID == a.runID {
 			file.Status = load.StatusFailed
 		}
 		a.logger.WarnContext(ctx, "file failed before and is unchanged; not retried",
-			slog.Any("path", path), slog.Int64("failed_in_run", f.runID), slog.String("error", f.reason))
+			slog.Any("path", path), slog.Int64("failed_in_run", f.RunID), slog.String("error", f.Reason))
 		return file, true
 	}
 	return load.Result{}, false

@@ -172,7 +172,6 @@ func (s *logSink) handler(key logKey) slog.Handler {
 // Enabled leaves DEBUG out of the ledger.
 func (h logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 
-// Handle adds the line.
 func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	line := ledger.LogLine{
 		RunID: h.key.runID, Attempt: h.key.attempt, At: cmp.Or(r.Time, time.Now()), Level: r.Level.String(), Message: postgres.Text(r.Message),
@@ -189,13 +188,11 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// WithAttrs adds the attributes to every line.
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	h.json = h.json.WithAttrs(attrs)
 	return h
 }
 
-// WithGroup nests the attributes that follow.
 func (h logHandler) WithGroup(name string) slog.Handler {
 	h.json = h.json.WithGroup(name)
 	return h

@@ -50,35 +50,31 @@ func (s *Service) Reconcile(ctx context.Context) (requeued []int64, err error) {
 	return requeued, nil
 }
 
-// orphan is a run that has neither a worker nor a job.
-type orphan struct {
-	id      int64
-	date    civil.Date
-	attempt int
-	status  string
+type orphan struct { // its fields are in the order of the statement's columns
+	ID      int64
+	Date    civil.Date
+	Attempt int
+	Status  string
 }
 
 func (s *Service) requeue(ctx context.Context, tx pgx.Tx) (requeued []int64, err error) {
 	// CollectRows returns the error of Query.
 	rows, _ := tx.Query(ctx, s.sql.Get("orphaned_runs"), int64(runLockClass), s.orphanedAfter.Seconds(), jobKind)
-	orphans, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o orphan, err error) {
-		err = row.Scan(&o.id, &o.date, &o.attempt, &o.status)
-		return o, err
-	})
+	orphans, err := pgx.CollectRows(rows, pgx.RowToStructByPos[orphan])
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range orphans {
 		var cancelled bool
-		err := tx.QueryRow(ctx, s.sql.Get("cancelled_by_operator"), jobKind, o.id).Scan(&cancelled)
+		err := tx.QueryRow(ctx, s.sql.Get("cancelled_by_operator"), jobKind, o.ID).Scan(&cancelled)
 		switch {
 		case err != nil && !errors.Is(err, pgx.ErrNoRows): // no row: the job was deleted, or never inserted
 			return nil, err
 		case cancelled:
 			err = s.recordCancelled(ctx, tx, o)
 		default:
-			_, err = s.insertJob(ctx, tx, o.id, o.date)
-			requeued = append(requeued, o.id)
+			_, err = s.insertJob(ctx, tx, o.ID, o.Date)
+			requeued = append(requeued, o.ID)
 		}
 		if err != nil {
 			return nil, err
@@ -90,21 +86,21 @@ func (s *Service) requeue(ctx context.Context, tx pgx.Tx) (requeued []int64, err
 // recordCancelled ends a run that an operator cancelled before a worker had it: with an
 // attempt of its own, since an outcome belongs to one.
 func (s *Service) recordCancelled(ctx context.Context, tx pgx.Tx, o orphan) error {
-	if o.status == ledger.StatusRunning {
-		if _, err := tx.Exec(ctx, s.sql.Get("record_lost"), o.id, o.attempt); err != nil {
+	if o.Status == ledger.StatusRunning {
+		if _, err := tx.Exec(ctx, s.sql.Get("record_lost"), o.ID, o.Attempt); err != nil {
 			return err
 		}
 	}
-	number := o.attempt + 1
-	if _, err := tx.Exec(ctx, s.sql.Get("start_attempt"), o.id, number, nil, s.config.Worker, s.config.CodeVersion); err != nil {
+	number := o.Attempt + 1
+	if _, err := tx.Exec(ctx, s.sql.Get("start_attempt"), o.ID, number, nil, s.config.Worker, s.config.CodeVersion); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.id, number, ledger.StatusFailed, errCancelled.Error()); err != nil {
+	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, errCancelled.Error()); err != nil {
 		return err
 	}
-	s.logger.WarnContext(ctx, "run cancelled through River", slog.Int64("run", o.id))
+	s.logger.WarnContext(ctx, "run cancelled through River", slog.Int64("run", o.ID))
 	return ledger.Record(ctx, tx, ledger.Event{
-		Actor: "operator", Action: ledger.ActionRunCancelled, Subject: strconv.FormatInt(o.id, 10), Origin: s.config.Worker,
-		Detail: map[string]any{"logical_date": o.date},
+		Actor: "operator", Action: ledger.ActionRunCancelled, Subject: strconv.FormatInt(o.ID, 10), Origin: s.config.Worker,
+		Detail: map[string]any{"logical_date": o.Date},
 	})
 }

@@ -66,7 +66,6 @@ func (s *Service) backfill(ctx context.Context, from, to civil.Date, requestedBy
 	return runs, err
 }
 
-// datesBetween are the dates from … to, both included.
 func datesBetween(from, to civil.Date) (dates []civil.Date) {
 	for d := from; d <= to; d++ {
 		dates = append(dates, d)
@@ -119,9 +118,9 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (runID int64, err 
 
 // createManual creates a run of paths, with a River job if it is for the workers.
 func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.Date, enqueue bool) (q Queued, err error) {
-	paths := make([]string, len(req.Paths))
-	for i, path := range req.Paths {
-		paths[i] = path.String()
+	var paths []string
+	for _, path := range req.Paths {
+		paths = append(paths, path.String())
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
 		if err := tx.QueryRow(ctx, s.sql.Get("insert_manual"), date.String(), req.RequestedBy, paths).Scan(&q.RunID); err != nil {
@@ -152,12 +151,10 @@ type newRuns struct {
 // createRuns creates the missing runs, with their River jobs and audit events, and returns
 // those that it created, by date.
 func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]ledger.Run, error) {
-	if len(n.dates) == 0 {
-		return nil, nil
-	}
-	dates := make([]string, len(n.dates))
-	for i, d := range n.dates {
-		dates[i] = d.String()
+
+	var dates []string
+	for _, d := range n.dates {
+		dates = append(dates, d.String())
 	}
 	rows, _ := tx.Query(ctx, s.sql.Get("create_runs"), n.kind, n.requestedBy, dates) // CollectRows returns its error
 	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ledger.Run, error) {
@@ -181,7 +178,6 @@ func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]ledge
 	return runs, nil
 }
 
-// record writes the request to the audit trail.
 func (n newRuns) record(ctx context.Context, tx pgx.Tx, runID int64, date civil.Date) error {
 	return ledger.Record(ctx, tx, ledger.Event{
 		Actor: n.requestedBy, Action: ledger.ActionRunRequested, Subject: strconv.FormatInt(runID, 10), Origin: n.origin,

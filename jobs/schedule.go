@@ -15,8 +15,7 @@ import (
 
 const (
 	// tickEvery bounds how long a missed midnight or an orphaned run waits.
-	tickEvery = 20 * time.Second
-	// tickAfterError is when a failed tick is retried.
+	tickEvery      = 20 * time.Second
 	tickAfterError = 2 * time.Second
 	// tickTimeout keeps a database that does not answer from stopping the schedule.
 	tickTimeout = 15 * time.Second
@@ -158,7 +157,6 @@ func (s *Service) due(decided, last civil.Date, now time.Time) []civil.Date {
 	return datesBetween(last-civil.Date(count)+1, last)
 }
 
-// recordSkipped writes skipped dates to the audit trail.
 func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, dates []civil.Date) error {
 	from, to := dates[0], dates[len(dates)-1]
 	return ledger.Record(ctx, tx, ledger.Event{

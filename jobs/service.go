@@ -123,15 +123,9 @@ func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 	if c.Loader == nil {
 		c.Loader = load.New(pool, c.Stores)
 	}
-	if c.Clock == nil {
-		c.Clock = wallClock{}
-	}
-	if c.Tracer == nil {
-		c.Tracer = noop.NewTracerProvider()
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Clock = cmp.Or[Clock](c.Clock, wallClock{})
+	c.Tracer = cmp.Or[trace.TracerProvider](c.Tracer, noop.NewTracerProvider())
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -37,10 +37,8 @@ type runArgs struct {
 	LogicalDate string `json:"logical_date"`
 }
 
-// Kind names the job in River's table.
 func (runArgs) Kind() string { return jobKind }
 
-// InsertOpts are the same for every job.
 func (runArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: queueName, MaxAttempts: jobAttempts}
 }
@@ -75,7 +73,6 @@ type dailyAt struct {
 	zone *time.Location
 }
 
-// Next is the first such moment after t.
 func (d dailyAt) Next(t time.Time) time.Time {
 	y, m, day := t.In(d.zone).Date()
 	next := time.Date(y, m, day, d.hour, 0, 0, 0, d.zone)
@@ -85,7 +82,6 @@ func (d dailyAt) Next(t time.Time) time.Time {
 	return next
 }
 
-// retried has the settings that all workers share.
 type retried[T river.JobArgs] struct {
 	river.WorkerDefaults[T]
 	service *Service
@@ -121,7 +117,6 @@ func recordOutput(ctx context.Context, logger *slog.Logger, result any) {
 	}
 }
 
-// runWorker works on the run that a job names.
 type runWorker struct{ retried[runArgs] }
 
 // Work makes one attempt at the run. The job follows the attempt's outcome:

@@ -66,9 +66,7 @@ func (r Reading) answer() (Summary, error) {
 // commits. A reading is stored only if its epoch includes every announcement so far: one that a commit
 // overtook in flight, or that comes from a lagging replica, is answered and not stored.
 type Cache struct {
-	reader   Reader
-	connect  func(context.Context) (*pgx.Conn, error)
-	logger   *slog.Logger
+	config   CacheConfig
 	entries  *otter.Cache[int32, *entry]
 	inFlight singleflight.Group
 	session  atomic.Pointer[session] // nil without a listener
@@ -93,7 +91,6 @@ func raise(mark *atomic.Int64, epoch int64) {
 	}
 }
 
-// entry is a stored reading.
 type entry struct {
 	Reading
 	session *session
@@ -110,14 +107,12 @@ func NewCache(c CacheConfig) (*Cache, error) {
 	case c.Entries < 0:
 		return nil, errors.New("summaries: CacheConfig.Entries is negative")
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	entries, err := otter.New(&otter.Options[int32, *entry]{MaximumSize: cmp.Or(c.Entries, defaultEntries)})
 	if err != nil {
 		return nil, fmt.Errorf("summaries: cache: %w", err)
 	}
-	return &Cache{reader: c.Store, connect: c.Connect, logger: c.Logger, entries: entries}, nil
+	return &Cache{config: c, entries: entries}, nil
 }
 
 // Get returns a user's summary, or [ErrNotFound]. Concurrent callers of the same user share one read of
@@ -126,7 +121,7 @@ func (c *Cache) Get(ctx context.Context, userID int32) (Summary, error) {
 	s := c.session.Load()
 	if s == nil {
 		c.past.Add(1)
-		return c.reader.Get(ctx, userID)
+		return c.config.Store.Get(ctx, userID)
 	}
 	if e, ok := c.entries.GetIfPresent(userID); ok && e.session == s && e.Epoch >= s.all.Load() {
 		c.hits.Add(1)
@@ -153,7 +148,7 @@ func (c *Cache) share(ctx context.Context, s *session, userID int32) (Reading, e
 		// When the first caller is cancelled, the others still need the answer.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultFillTimeout)
 		defer cancel()
-		r, err := c.reader.Read(ctx, userID)
+		r, err := c.config.Store.Read(ctx, userID)
 		if err == nil {
 			c.store(s, userID, r)
 		}

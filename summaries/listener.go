@@ -36,7 +36,7 @@ func (c *Cache) Listen(ctx context.Context) {
 			wait, quiet = firstRetry, false
 		}
 		if !quiet { // once for each loss, not for each retry
-			c.logger.WarnContext(ctx, "summaries are read from the database until notifications are received again",
+			c.config.Logger.WarnContext(ctx, "summaries are read from the database until notifications are received again",
 				"error", fmt.Errorf("listen: %w", err))
 			quiet = true
 		}
@@ -57,7 +57,7 @@ func (c *Cache) listen(ctx context.Context) (listened bool, err error) {
 	defer closeConn(ctx, conn)
 	s := c.activate(epoch)
 	defer c.deactivate()
-	c.logger.DebugContext(ctx, "summaries are cached")
+	c.config.Logger.DebugContext(ctx, "summaries are cached")
 	for {
 		notification, err := awaitNotification(ctx, conn)
 		if err != nil {
@@ -81,7 +81,7 @@ const epochQuery = "SELECT epoch, pg_backend_pid() FROM summary_epoch"
 func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*heartbeat)
 	defer cancel()
-	conn, err := c.connect(ctx)
+	conn, err := c.config.Connect(ctx)
 	if err != nil {
 		return nil, 0, fmt.Errorf("connect: %w", err)
 	}

@@ -2,7 +2,9 @@ package summaries
 
 import (
 	"fmt"
-	"slices"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/explain"
@@ -15,7 +17,7 @@ const page = 100
 // Queries are the statements of this package, with arguments from s. DDL, SET and COPY, which have no
 // plan, and the announcement, a call of one function, are left out.
 func Queries(s explain.Sample) []explain.Query {
-	list := slices.Concat(reads(s), rangeReads(s), listReads(s), totalReads(s))
+	list := reads(s)
 	whole := explain.Expectation{WholeTable: true}
 	list = append(list, explain.Query{Name: "verify_size", Purpose: "each tally verify", SQL: sizeQuery, Expect: whole})
 	for _, c := range checks() {
@@ -28,21 +30,50 @@ func Queries(s explain.Sample) []explain.Query {
 	return list
 }
 
-func reads(s explain.Sample) []explain.Query {
-	summary := explain.Expectation{Indexes: []string{"user_summary_pkey"}, MaxBuffers: 16}
-	return []explain.Query{
-		{Name: "look_up", Purpose: "each summary that is asked for past the cache", SQL: summaryQuery, Args: []any{s.UserID}, Expect: summary},
-		{Name: "look_up_epoch", Purpose: "each summary that the cache keeps", SQL: readingQuery, Args: []any{s.UserID}, Expect: summary},
-		{
-			Name: "run_of_file", Purpose: "once for each file that a look-up meets", SQL: runQuery, Args: []any{s.FileID},
-			Expect: explain.Expectation{Indexes: []string{"etl_files_pkey"}, MaxBuffers: 8},
-		},
-		{Name: "epoch", Purpose: "each time that a cache begins to listen", SQL: epochQuery},
-		{
-			Name: "transactions", Purpose: "each page of a user's rows", SQL: transactionsQuery,
-			Args: []any{s.UserID, civil.Min, int64(0), page}, Expect: explain.Expectation{Indexes: []string{"transactions_pkey"}},
-		},
+func reads(s explain.Sample) (list []explain.Query) {
+	add := func(name, purpose string, expect explain.Expectation, sql string, args ...any) {
+		list = append(list, explain.Query{Name: name, Purpose: purpose, SQL: sql, Args: args, Expect: expect})
 	}
+	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
+	whole := explain.Expectation{WholeTable: true}
+	summary := explain.Expectation{Indexes: []string{"user_summary_pkey"}, MaxBuffers: 16}
+	add("look_up", "each summary that is asked for past the cache", summary, summaryQuery, s.UserID)
+	add("look_up_epoch", "each summary that the cache keeps", summary, readingQuery, s.UserID)
+	file := explain.Expectation{Indexes: []string{"etl_files_pkey"}, MaxBuffers: 8}
+	add("run_of_file", "once for each file that a look-up meets", file, runQuery, s.FileID)
+	add("epoch", "each time that a cache begins to listen", explain.Expectation{}, epochQuery)
+	add("transactions", "each page of a user's rows", uses("transactions_pkey"), transactionsQuery,
+		s.UserID, civil.Min, int64(0), page)
+
+	first := s.From.Month()
+	sql, args := rangeStatement(s.UserID, Days{first.First(), (first + 2).Last()})
+	months := explain.Expectation{Indexes: []string{"user_summary_pkey", "user_months_pkey"}, MaxBuffers: 32}
+	add("range_whole", "each summary of whole months", months, sql, args...)
+	cut := uses("user_summary_pkey", "user_months_pkey", "transactions_pkey")
+	cut.MaxPartitions = 2 // the months that are cut
+	sql, args = rangeStatement(s.UserID, Days{s.From, s.To})
+	add("range_cut", "each summary of a range that cuts a month", cut, sql, args...)
+
+	db := bun.NewDB(nil, pgdialect.New()) // only writes statements
+	add("many", "each list of summaries by ids", uses("user_summary_pkey"), selectMany(db, s.UserIDs).String())
+	add("top_by_amount", "each list of the top users", whole, selectTop(db, ByAmount, page).String())
+	add("top_by_transactions", "each list of the top users", whole, selectTop(db, ByTransactions, page).String())
+
+	totals := func(name, of string, q TotalsQuery, expect explain.Expectation) {
+		q.Limit = page
+		sql, args := q.statement()
+		add(name, "each page of "+of, expect, sql, args...)
+	}
+	days, rows := Days{s.From, s.To}, uses("transactions_pkey")
+	rows.MaxPartitions = int(s.To.Month()-first) + 1
+	totals("totals_by_day", "totals of all users by day", TotalsQuery{By: Day, Days: days}, explain.Expectation{})
+	totals("totals_by_month", "totals of all users by month", TotalsQuery{By: Month, Days: days}, explain.Expectation{})
+	totals("user_totals_by_day", "a user's totals by day", TotalsQuery{UserID: s.UserID, By: Day, Days: days}, rows)
+	totals("user_totals_by_month", "a user's totals by whole months",
+		TotalsQuery{UserID: s.UserID, By: Month, Days: AllDays()}, uses("user_months_pkey"))
+	totals("user_totals_by_cut_month", "a user's totals by months that a range cuts",
+		TotalsQuery{UserID: s.UserID, By: Month, Days: days}, rows)
+	return list
 }
 
 // refreshes are the statements of a load, with the sample's rows instead of the temporary table of its

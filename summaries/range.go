@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/opentax/tally/internal/civil"
-	"github.com/opentax/tally/internal/explain"
 )
 
 // The statements of a range, prepared past Bun since their plan matters: one over whole months,
@@ -61,7 +60,6 @@ func (d Days) split() parts {
 	return p
 }
 
-// rangeStatement is the statement that sums a range, with its arguments.
 func rangeStatement(userID int32, days Days) (query string, args []any) {
 	p := days.split()
 	args = []any{userID, p.months.From, p.months.To}
@@ -77,21 +75,4 @@ func rangeStatement(userID int32, days Days) (query string, args []any) {
 func (s *Store) Range(ctx context.Context, userID int32, days Days) (Summary, error) {
 	query, args := rangeStatement(userID, days)
 	return s.one(ctx, "sum a range", userID, query, args...)
-}
-
-// rangeReads are the statements of [Store.Range].
-func rangeReads(s explain.Sample) []explain.Query {
-	first := s.From.Month()
-	months, monthsArgs := rangeStatement(s.UserID, Days{first.First(), (first + 2).Last()})
-	cut, cutArgs := rangeStatement(s.UserID, Days{s.From, s.To})
-	return []explain.Query{
-		{
-			Name: "range_whole", Purpose: "each summary of whole months", SQL: months, Args: monthsArgs,
-			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey", "user_months_pkey"}, MaxBuffers: 32},
-		},
-		{ // at most the two months that are cut are read from transactions
-			Name: "range_cut", Purpose: "each summary of a range that cuts a month", SQL: cut, Args: cutArgs,
-			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey", "user_months_pkey", "transactions_pkey"}, MaxPartitions: 2},
-		},
-	}
 }

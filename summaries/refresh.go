@@ -44,7 +44,6 @@ func Refresh(ctx context.Context, tx pgx.Tx, d *Deltas, fileID int64) (users int
 	return users, announce(ctx, tx, fileID, changed)
 }
 
-// refresh refreshes one rollup.
 type refresh struct {
 	*rollupDeltas
 	tx         pgx.Tx
@@ -85,7 +84,6 @@ func (f *refresh) fill(ctx context.Context) error {
 	return f.exec(ctx, "add_key")
 }
 
-// move adds the deltas to the rows of the table.
 func (f *refresh) move(ctx context.Context) error {
 	if err := f.exec(ctx, "delta"); err != nil {
 		return err

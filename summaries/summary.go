@@ -11,9 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/maypok86/otter/v2"
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/pgdialect"
 
-	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/postgres"
 )
@@ -55,17 +53,16 @@ func NewStore(pool *pgxpool.Pool) *Store {
 	return &Store{pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns})}
 }
 
-const summaryColumns = `
-       s.total_transactions, s.total_amount, s.version, s.file_id, s.updated_at`
-
-const summaryQuery = `SELECT` + summaryColumns + `
-FROM user_summary s WHERE s.user_id = $1`
-
-// readingQuery reads the summary and the epoch in one snapshot, and gives a row without a summary, too.
-const readingQuery = `SELECT` + summaryColumns + `, e.epoch
-FROM summary_epoch e LEFT JOIN user_summary s ON s.user_id = $1`
-
-const runQuery = "SELECT run_id FROM etl_files WHERE id = $1"
+const (
+	summaryQuery = `
+SELECT total_transactions, total_amount, version, file_id, updated_at FROM user_summary WHERE user_id = $1`
+	// readingQuery reads the summary and the epoch in one snapshot, and gives a row without a summary, too.
+	readingQuery = `
+SELECT coalesce(total_transactions, 0), coalesce(total_amount, 0), coalesce(version, 0), coalesce(file_id, 0),
+       coalesce(updated_at, 'epoch'), epoch
+FROM summary_epoch LEFT JOIN user_summary ON user_id = $1`
+	runQuery = "SELECT run_id FROM etl_files WHERE id = $1"
+)
 
 // Get returns a user's summary, or [ErrNotFound]. It is one read by primary key, by one prepared
 // statement a connection, and another one for a file that no look-up has met before.
@@ -89,21 +86,17 @@ func (s *Store) one(ctx context.Context, doing string, userID int32, query strin
 
 // Read returns a user's summary, if there is one, and the epoch of the same snapshot; see [Cache]. It
 // reads one page more than Get.
-func (s *Store) Read(ctx context.Context, userID int32) (Reading, error) {
-	var r Reading
-	var transactions, version, file *int64
-	var total *money.Sum
-	var updated *time.Time
-	err := s.pool.QueryRow(ctx, readingQuery, pgx.QueryExecModeCacheStatement, userID).
-		Scan(&transactions, &total, &version, &file, &updated, &r.Epoch)
+func (s *Store) Read(ctx context.Context, userID int32) (r Reading, err error) {
+	sum := &r.Summary
+	sum.UserID = userID
+	err = s.pool.QueryRow(ctx, readingQuery, pgx.QueryExecModeCacheStatement, userID).
+		Scan(&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt, &r.Epoch)
 	if err != nil {
 		return r, fmt.Errorf("look up a summary: %w", err)
 	}
-	if r.Found = transactions != nil; !r.Found {
-		return r, nil
+	if r.Found = sum.Transactions > 0; r.Found {
+		sum.RunID, err = s.runOf(ctx, sum.FileID)
 	}
-	r.Summary = Summary{UserID: userID, Transactions: *transactions, Total: *total, Version: *version, FileID: *file, UpdatedAt: *updated}
-	r.Summary.RunID, err = s.runOf(ctx, *file)
 	return r, err
 }
 
@@ -165,17 +158,4 @@ func (s *Store) Top(ctx context.Context, by Order, limit int) (list []Summary, e
 		return nil, fmt.Errorf("list the top users: %w", err)
 	}
 	return list, nil
-}
-
-// listReads are the lists of summaries, from a database that only writes statements.
-func listReads(s explain.Sample) []explain.Query {
-	db, whole := bun.NewDB(nil, pgdialect.New()), explain.Expectation{WholeTable: true}
-	return []explain.Query{
-		{
-			Name: "many", Purpose: "each list of summaries by ids", SQL: selectMany(db, s.UserIDs).String(),
-			Expect: explain.Expectation{Indexes: []string{"user_summary_pkey"}},
-		},
-		{Name: "top_by_amount", Purpose: "each list of the top users", SQL: selectTop(db, ByAmount, page).String(), Expect: whole},
-		{Name: "top_by_transactions", Purpose: "each list of the top users", SQL: selectTop(db, ByTransactions, page).String(), Expect: whole},
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/civil"
-	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/money"
 )
 
@@ -101,31 +100,6 @@ func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 		return nil, fmt.Errorf("sum by %s: %w", q.By, err)
 	}
 	return totals, nil
-}
-
-// totalReads are the statements of [Store.Totals].
-func totalReads(s explain.Sample) (list []explain.Query) {
-	rows := explain.Expectation{Indexes: []string{"transactions_pkey"}, MaxPartitions: int(s.To.Month()-s.From.Month()) + 1}
-	days := Days{s.From, s.To}
-	for _, c := range []struct {
-		name, of string
-		query    TotalsQuery
-		expect   explain.Expectation
-	}{
-		{"totals_by_day", "totals of all users by day", TotalsQuery{By: Day, Days: days}, explain.Expectation{}},
-		{"totals_by_month", "totals of all users by month", TotalsQuery{By: Month, Days: days}, explain.Expectation{}},
-		{"user_totals_by_day", "a user's totals by day", TotalsQuery{UserID: s.UserID, By: Day, Days: days}, rows},
-		{
-			"user_totals_by_month", "a user's totals by whole months", TotalsQuery{UserID: s.UserID, By: Month, Days: AllDays()},
-			explain.Expectation{Indexes: []string{"user_months_pkey"}},
-		},
-		{"user_totals_by_cut_month", "a user's totals by months that a range cuts", TotalsQuery{UserID: s.UserID, By: Month, Days: days}, rows},
-	} {
-		c.query.Limit = page
-		sql, args := c.query.statement()
-		list = append(list, explain.Query{Name: c.name, Purpose: "each page of " + c.of, SQL: sql, Args: args, Expect: c.expect})
-	}
-	return list
 }
 
 // collect returns a prepared statement's rows, whose columns are in the order of T's fields.

@@ -95,7 +95,6 @@ func checks() []check {
 	return list
 }
 
-// verification compares the stored rows with a recomputation.
 func (r Rollup) verification(statements sqlfile.Statements) string {
 	both := func(k Key) string { return "coalesce(r." + k.Column() + ", t." + k.Column() + ")" }
 	return statements.Get("rollup", "rollup", r.Table, "keys", r.selected(), "match", r.match("t", "r"),
