@@ -48,7 +48,6 @@ type Checked struct {
 // Clean reports whether the export has no drifts.
 func (c Checked) Clean() bool { return len(c.Drifts) == 0 }
 
-// check is one call of Check.
 type check struct {
 	export
 	checked Checked // Drifts under mu
@@ -126,7 +125,6 @@ func (k *check) compare(ctx context.Context) error {
 	return group.Wait()
 }
 
-// checkFile compares a file with its entry in the manifest.
 func (k *check) checkFile(ctx context.Context, f ManifestFile) error {
 	r, err := k.Target.Open(ctx, f.Path)
 	if errors.Is(err, fs.ErrNotExist) {

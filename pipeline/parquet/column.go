@@ -67,11 +67,20 @@ func (c *column) add(value []byte) error {
 	case bigint:
 		c.ints = append(c.ints, int64(binary.BigEndian.Uint64(value)))
 	case date:
-		return c.addDate(int32(binary.BigEndian.Uint32(value)))
+		days := int32(binary.BigEndian.Uint32(value))
+		if days == math.MaxInt32 || days == math.MinInt32 {
+			return fmt.Errorf("column %s is infinite", c.name)
+		}
+		c.ints = append(c.ints, int64(days+postgresEpoch))
 	case text:
 		c.addBytes(value)
 	case amount:
-		return c.addAmount(math.Float64frombits(binary.BigEndian.Uint64(value)))
+		unscaled, err := unscaledAmount(math.Float64frombits(binary.BigEndian.Uint64(value)))
+		if err != nil {
+			return err
+		}
+		c.ints = append(c.ints, unscaled)
+		c.sum = c.sum.Plus(money.NewSum(unscaled, decimals))
 	case total:
 		return c.addTotal(value)
 	}
@@ -81,24 +90,6 @@ func (c *column) add(value []byte) error {
 func (c *column) addBytes(value []byte) {
 	c.bytes = append(c.bytes, value...)
 	c.ends = append(c.ends, int32(len(c.bytes)))
-}
-
-func (c *column) addDate(days int32) error {
-	if days == math.MaxInt32 || days == math.MinInt32 {
-		return fmt.Errorf("column %s is infinite", c.name)
-	}
-	c.ints = append(c.ints, int64(days+postgresEpoch))
-	return nil
-}
-
-func (c *column) addAmount(f float64) error {
-	unscaled, err := unscaledAmount(f)
-	if err != nil {
-		return err
-	}
-	c.ints = append(c.ints, unscaled)
-	c.sum = c.sum.Plus(money.NewSum(unscaled, decimals))
-	return nil
 }
 
 // unscaledAmount is the decimal that a stored float represents, in ten-thousandths.
@@ -151,7 +142,7 @@ func fits(s money.Sum) bool {
 // clear drops the values and keeps the sum.
 func (c *column) clear() { c.ints, c.bytes, c.ends = c.ints[:0], c.bytes[:0], c.ends[:0] }
 
-// encode appends the page's values.
+// encode appends the page's values, all but integers as PLAIN: a text comes after its length.
 func (c *column) encode(b []byte) []byte {
 	switch c.kind {
 	case integer, date:
@@ -159,12 +150,20 @@ func (c *column) encode(b []byte) []byte {
 	case bigint:
 		return appendDeltas(b, c.ints, 64)
 	case amount:
-		return appendPlain(b, c.ints)
+		for _, v := range c.ints {
+			b = binary.LittleEndian.AppendUint64(b, uint64(v))
+		}
 	case text:
-		return appendTexts(b, c.ends, c.bytes)
-	default:
-		return append(b, c.bytes...)
+		start := int32(0)
+		for _, end := range c.ends {
+			b = binary.LittleEndian.AppendUint32(b, uint32(end-start))
+			b = append(b, c.bytes[start:end]...)
+			start = end
+		}
+	case total:
+		b = append(b, c.bytes...)
 	}
+	return b
 }
 
 // bounds are the minimum and the maximum, as the library compares them: int32, int64, or

@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+
+	"github.com/parquet-go/bitpack"
 )
 
-// Encodings of values, see
-// https://github.com/apache/parquet-format/blob/master/Encodings.md
-
+// See https://github.com/apache/parquet-format/blob/master/Encodings.md
 const (
 	deltaBlock     = 128 // values
 	deltaMiniBlock = 32
@@ -45,61 +45,19 @@ func appendDeltaBlock(b []byte, deltas []int64, unused int) []byte {
 	widths := len(b)
 	b = append(b, make([]byte, deltaMiniCount)...)
 	for mini := range slices.Chunk(deltas, deltaMiniBlock) {
-		var packed [deltaMiniBlock]uint64
+		var packed [deltaMiniBlock]int64
 		var all uint64
 		for j, d := range mini {
-			packed[j] = uint64(d-low) << unused >> unused
-			all |= packed[j]
+			v := uint64(d-low) << unused >> unused
+			packed[j] = int64(v)
+			all |= v
 		}
 		width := bits.Len64(all)
 		b[widths] = byte(width)
 		widths++
-		b = appendBits(b, &packed, width)
-	}
-	return b
-}
-
-// appendBits appends width bits of each of 32 values, the first value lowest.
-func appendBits(b []byte, values *[deltaMiniBlock]uint64, width int) []byte {
-	if width == 0 {
-		return b
-	}
-	var word uint64
-	used := 0
-	for _, v := range values {
-		word |= v << used
-		used += width
-		if used >= 64 {
-			b = binary.LittleEndian.AppendUint64(b, word)
-			used -= 64
-			word = 0
-			if used > 0 {
-				word = v >> (width - used)
-			}
-		}
-	}
-	// 32 values of any width end on a multiple of four bytes.
-	if used > 0 {
-		b = binary.LittleEndian.AppendUint32(b, uint32(word))
-	}
-	return b
-}
-
-// appendTexts appends strings as PLAIN, each after its length.
-func appendTexts(b []byte, ends []int32, text []byte) []byte {
-	start := int32(0)
-	for _, end := range ends {
-		b = binary.LittleEndian.AppendUint32(b, uint32(end-start))
-		b = append(b, text[start:end]...)
-		start = end
-	}
-	return b
-}
-
-// appendPlain appends 64-bit values as PLAIN.
-func appendPlain(b []byte, values []int64) []byte {
-	for _, v := range values {
-		b = binary.LittleEndian.AppendUint64(b, uint64(v))
+		end := len(b)
+		b = append(b, make([]byte, width*deltaMiniBlock/8)...)
+		bitpack.Pack(b[end:], packed[:], uint(width))
 	}
 	return b
 }

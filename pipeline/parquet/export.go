@@ -56,7 +56,6 @@ type Result struct {
 	Tables       []ManifestTable `json:"tables"`
 }
 
-// export is one call of Export or Check.
 type export struct {
 	Config
 	started    time.Time
@@ -83,9 +82,7 @@ type export struct {
 }
 
 func newExport(c Config) export {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return export{
 		Config: c, started: time.Now(), tables: tables(), done: map[string]ManifestFile{}, existing: map[string]int64{},
 		result: Result{Target: c.Target.String()},
@@ -126,14 +123,13 @@ func (e *export) run(ctx context.Context) error {
 		return err
 	}
 	m, err := e.manifest()
-	if err != nil {
-		return err
+	if err == nil {
+		err = e.publish(ctx, m)
 	}
-	if err := e.publish(ctx, m); err != nil {
-		return err
+	if err == nil {
+		e.cleanUp(ctx, m)
 	}
-	e.cleanUp(ctx, m)
-	return nil
+	return err
 }
 
 // open takes the snapshot and inspects the target. With a lock of that name no other export
@@ -202,7 +198,6 @@ func (e *export) write(ctx context.Context) error {
 	return nil
 }
 
-// record records a complete file.
 func (e *export) record(p partition) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -36,7 +36,6 @@ const (
 	createdBy = "tally version 1.0.0 (build parquet-go)"
 )
 
-// file writes one Parquet file.
 type file struct {
 	columns []column
 	sort    []int                    // the columns that the rows are sorted by
@@ -137,13 +136,12 @@ func (f *file) addRow(values [][]byte) error {
 func (f *file) key(values [][]byte) string {
 	i := max(0, slices.IndexFunc(f.columns, func(c column) bool { return c.kind == text }))
 	c, value := f.columns[i], values[i]
-	if c.kind == text {
+	switch {
+	case c.kind == text:
 		return c.name + " " + string(value)
-	}
-	if len(value) != 4 {
+	case len(value) != 4:
 		return c.name
-	}
-	if c.kind == date {
+	case c.kind == date:
 		day, _ := parseDate(value) // of 4 bytes
 		return c.name + " " + day.String()
 	}
@@ -261,7 +259,6 @@ func plainBytes(value any) []byte {
 	return nil
 }
 
-// sum is the exact sum of the amounts or totals.
 func (f *file) sum() money.Sum {
 	var sum money.Sum
 	for i := range f.columns {

@@ -124,20 +124,17 @@ func (m *Manifest) encode() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// file finds an entry by its path.
 func (m *Manifest) file(path string) (ManifestFile, bool) {
 	return m.find(func(f ManifestFile) bool { return f.Path == path })
 }
 
 func (m *Manifest) find(match func(ManifestFile) bool) (ManifestFile, bool) {
-	if m == nil {
-		return ManifestFile{}, false
+	if m != nil {
+		if i := slices.IndexFunc(m.Files, match); i >= 0 {
+			return m.Files[i], true
+		}
 	}
-	i := slices.IndexFunc(m.Files, match)
-	if i < 0 {
-		return ManifestFile{}, false
-	}
-	return m.Files[i], true
+	return ManifestFile{}, false
 }
 
 // manifest names the export's files, whose sums it checks.

@@ -48,9 +48,9 @@ func (e *export) partitions(t table) []partition {
 	for _, m := range s.months {
 		want := int64(-1)
 		if t.by == month {
-			want = m.rows
+			want = m.Rows
 		}
-		list = append(list, e.partition(t, m.month, m.fingerprint, want, m.rows))
+		list = append(list, e.partition(t, m.First.Month(), fmt.Sprintf("%x", sha256.Sum256([]byte(m.Days))), want, m.Rows))
 	}
 	return list
 }
@@ -68,7 +68,7 @@ func (e *export) partition(t table, m civil.Month, state string, want, weight in
 	}
 	id := fmt.Appendf(nil, "%d %d %s %s %s %s", Format, e.generation, e.state.database, t.name, p.Month, state)
 	sum := sha256.Sum256(id)
-	p.Path = folder + "part-" + hex.EncodeToString(sum[:8]) + ".parquet"
+	p.Path = fmt.Sprintf("%spart-%x.parquet", folder, sum[:8])
 	return p
 }
 
@@ -83,12 +83,11 @@ type task struct {
 const maxOpenFiles = 16
 
 // tasks read these partitions of the table.
-func (t table) tasks(partitions []partition) []task {
+func (t table) tasks(partitions []partition) (list []task) {
 	size := 1
 	if t.by == months {
 		size = maxOpenFiles
 	}
-	var list []task
 	for files := range slices.Chunk(partitions, size) {
 		made := task{table: t, files: files}
 		for _, p := range files {
@@ -119,7 +118,6 @@ func (e *export) read(ctx context.Context, group *errgroup.Group, tasks []task) 
 	}
 }
 
-// taskWriter writes the rows of a task into its files.
 type taskWriter struct {
 	*export
 	task
@@ -127,7 +125,6 @@ type taskWriter struct {
 	byMonth map[civil.Date]*partitionFile
 }
 
-// write reads the task's rows and writes its files.
 func (w *taskWriter) write(ctx context.Context, reader int) error {
 	defer func() {
 		for _, f := range w.open {
@@ -223,7 +220,6 @@ func (e *export) replaces(name string) bool {
 	return false
 }
 
-// partitionFile is the file of a partition while it is written.
 type partitionFile struct {
 	partition
 	file   *file

@@ -2,8 +2,6 @@ package parquet
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"regexp"
 	"time"
@@ -102,11 +100,11 @@ type state struct {
 	months    []monthState
 }
 
-// monthState is a month that has transactions.
+// monthState is a month that has transactions. Its fields are in the order of the statement's columns.
 type monthState struct {
-	month       civil.Month
-	rows        int64
-	fingerprint string // of the days and the last change of each
+	First civil.Date
+	Rows  int64
+	Days  string // with the last change of each
 }
 
 func (s *snapshot) state(ctx context.Context) (st state, err error) {
@@ -115,19 +113,8 @@ func (s *snapshot) state(ctx context.Context) (st state, err error) {
 		if err != nil {
 			return fmt.Errorf("read the state: %w", err)
 		}
-		rows, err := conn.Query(ctx, s.statements.Get("months"))
-		if err != nil {
-			return fmt.Errorf("read the months: %w", err)
-		}
-		st.months, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m monthState, err error) {
-			var first civil.Date
-			var days string
-			err = row.Scan(&first, &m.rows, &days)
-			sum := sha256.Sum256([]byte(days))
-			m.month, m.fingerprint = first.Month(), hex.EncodeToString(sum[:])
-			return m, err
-		})
-		if err != nil {
+		rows, _ := conn.Query(ctx, s.statements.Get("months")) // CollectRows returns its error
+		if st.months, err = pgx.CollectRows(rows, pgx.RowToStructByPos[monthState]); err != nil {
 			return fmt.Errorf("read the months: %w", err)
 		}
 		return nil

@@ -15,7 +15,6 @@ import (
 //go:embed export.sql
 var exportSQL string
 
-// table is a table of the export.
 type table struct {
 	name    string
 	columns []column // without values
@@ -90,7 +89,6 @@ func rollupKind(column string) kind {
 	}
 }
 
-// args are the arguments of the table's statement for some months.
 func (t table) args(list []civil.Month) []any {
 	switch t.by {
 	case month:
