@@ -154,8 +154,8 @@ func (a *Access) limit(c client) *Problem {
 
 func (a *Access) tokensUnavailable(r *http.Request, err error) *Problem {
 	if r.Context().Err() == nil {
-		a.Logger.LogAttrs(r.Context(), slog.LevelWarn, "request failed",
-			slog.String("request_id", requestID(r.Context())), slog.String("problem", kindUnavailable.name), slog.Any("error", err))
+		a.Logger.WarnContext(r.Context(), "request failed",
+			"request_id", requestID(r.Context()), "problem", kindUnavailable.name, "error", err)
 	}
 	return kindUnavailable.problem()
 }

@@ -65,8 +65,8 @@ func (d *denialLog) write(ctx context.Context, e ledger.Event) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
 	if err := d.record(ctx, e); err != nil {
-		d.logger.LogAttrs(ctx, slog.LevelError, "cannot write a denial to the audit trail",
-			slog.String("action", e.Action), slog.String("actor", e.Actor), slog.String("origin", e.Origin), slog.Any("error", err))
+		d.logger.ErrorContext(ctx, "cannot write a denial to the audit trail",
+			"action", e.Action, "actor", e.Actor, "origin", e.Origin, "error", err)
 	}
 }
 

@@ -40,8 +40,7 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 	case postgres.Retryable(err):
 		k, level = kindUnavailable, slog.LevelWarn
 	}
-	s.Logger.LogAttrs(ctx, level, "request failed",
-		slog.String("request_id", requestID(ctx)), slog.String("problem", k.name), slog.Any("error", err))
+	s.Logger.Log(ctx, level, "request failed", "request_id", requestID(ctx), "problem", k.name, "error", err)
 	return k.problem()
 }
 

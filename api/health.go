@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 )
 
@@ -54,8 +53,7 @@ func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error
 	body := Health{Status: "ready"}
 	if err := s.Ready(ctx); err != nil {
 		missing, degraded := missingParts(err)
-		s.Logger.LogAttrs(ctx, slog.LevelWarn, "not ready", slog.Bool("degraded", len(missing) == 0),
-			slog.String("request_id", requestID(ctx)), slog.Any("error", err))
+		s.Logger.WarnContext(ctx, "not ready", "degraded", len(missing) == 0, "request_id", requestID(ctx), "error", err)
 		if len(missing) > 0 {
 			p := kindNotReady.problem()
 			p.NotReady = missing

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -45,8 +44,8 @@ func (c *problemConn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	p := ofStatus(status).withRequestID(rand.Text())
-	c.logger.LogAttrs(context.Background(), slog.LevelInfo, "malformed request",
-		slog.String("request_id", p.RequestID), slog.Int("status", status), slog.String("origin", c.RemoteAddr().String()))
+	c.logger.Info("malformed request",
+		"request_id", p.RequestID, "status", status, "origin", c.RemoteAddr().String())
 	if err := writeClosing(c.Conn, p); err != nil {
 		return 0, err
 	}

@@ -133,9 +133,8 @@ func (m *middleware) recoverPanic(w *response) {
 	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 		panic(cause)
 	}
-	m.Logger.LogAttrs(w.request.Context(), slog.LevelError, "request panicked",
-		slog.String("request_id", w.known.id), slog.String("route", w.route()),
-		slog.String("panic", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
+	m.Logger.ErrorContext(w.request.Context(), "request panicked", "request_id", w.known.id, "route", w.route(),
+		"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}

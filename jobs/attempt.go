@@ -75,7 +75,7 @@ func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attemp
 		lock.release(ctx)
 		return nil, fmt.Errorf("start an attempt at run %d: %w", runID, err)
 	}
-	logger := s.logger.With(slog.Int64("run", runID), slog.Int("attempt", a.number))
+	logger := s.logger.With("run", runID, "attempt", a.number)
 	a.logger = slog.New(slog.NewMultiHandler(logger.Handler(), s.logs.handler(logKey{runID, a.number})))
 	return a, nil
 }
@@ -122,8 +122,8 @@ func finished(status string, job, lastJob *int64) bool {
 func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) {
 	defer a.lock.release(ctx)
 	working := a.lock.guard(ctx)
-	a.logger.InfoContext(ctx, "run started", slog.String("kind", a.kind), slog.String("logical_date", a.date.String()),
-		slog.String("worker", s.config.Worker), slog.String("code_version", s.config.CodeVersion), slog.String("previous", a.previous))
+	a.logger.InfoContext(ctx, "run started", "kind", a.kind, "logical_date", a.date.String(),
+		"worker", s.config.Worker, "code_version", s.config.CodeVersion, "previous", a.previous)
 	result := RunResult{RunID: a.runID, Attempt: a.number, LogicalDate: a.date, Files: []load.Result{}}
 	err := s.loadOrRecover(working, a, &result)
 	out := s.recordOutcome(ctx, a, classify(working, err))
@@ -135,7 +135,7 @@ func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) 
 func (s *Service) loadOrRecover(ctx context.Context, a *attempt, result *RunResult) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.logger.ErrorContext(ctx, "panic", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			a.logger.ErrorContext(ctx, "panic", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
@@ -203,17 +203,17 @@ func (s *Service) recordOutcome(ctx context.Context, a *attempt, out outcome) ou
 	return out
 }
 
-func (o outcome) log(ctx context.Context, logger *slog.Logger, message string, attrs ...slog.Attr) {
+func (o outcome) log(ctx context.Context, logger *slog.Logger, message string, attrs ...any) {
 	level := slog.LevelInfo
-	attrs = append(attrs, slog.String("status", o.status))
+	attrs = append(attrs, "status", o.status)
 	if o.err != nil {
 		level = slog.LevelWarn
-		attrs = append(attrs, slog.Any("error", o.err))
+		attrs = append(attrs, "error", o.err)
 	}
 	if o.status == ledger.StatusFailed {
 		level = slog.LevelError
 	}
-	logger.LogAttrs(ctx, level, message, attrs...)
+	logger.Log(ctx, level, message, attrs...)
 }
 
 // jobError turns an outcome into the answer to River; see [runWorker.Work].

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -145,7 +144,7 @@ func (s *Service) requeueExport(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("look for an orphaned export: %w", err)
 	}
-	s.logger.WarnContext(ctx, "orphaned export requeued", slog.Int64("run", runID))
+	s.logger.WarnContext(ctx, "orphaned export requeued", "run", runID)
 	return s.insertExport(ctx, tx, runID, date)
 }
 
@@ -153,14 +152,14 @@ type exportWorker struct{ retried[exportArgs] }
 
 // Work exports, unless the export of a later run is queued, which includes this one.
 func (w *exportWorker) Work(ctx context.Context, job *river.Job[exportArgs]) error {
-	s, run := w.service, slog.Int64("run", job.Args.RunID)
-	logger := withRiverLog(ctx, s.logger)
+	s := w.service
+	logger := withRiverLog(ctx, s.logger).With("run", job.Args.RunID)
 	later, err := s.laterExport(ctx, job.ID)
 	if err != nil {
 		return err
 	}
 	if later != 0 {
-		logger.InfoContext(ctx, "export left to a later job", run, slog.Int64("job", later))
+		logger.InfoContext(ctx, "export left to a later job", "job", later)
 		return nil
 	}
 	result, out, err := s.export(ctx, ExportRequest{RequestedBy: "schedule"}, job.Args, job.ID)
@@ -172,7 +171,7 @@ func (w *exportWorker) Work(ctx context.Context, job *river.Job[exportArgs]) err
 	case err != nil && out.err == nil:
 		return err
 	}
-	out.log(ctx, logger, "export ended", run, slog.String("target", result.Target), slog.Int("written", result.Written))
+	out.log(ctx, logger, "export ended", "target", result.Target, "written", result.Written)
 	recordOutput(ctx, logger, result)
 	return out.jobError()
 }

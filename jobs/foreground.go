@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -98,14 +97,14 @@ func (s *Service) flushLogs(ctx context.Context) {
 	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	if err := s.logs.Flush(flushing); err != nil {
-		s.logger.WarnContext(ctx, "the run's log is not all in the database yet", slog.Any("error", err))
+		s.logger.WarnContext(ctx, "the run's log is not all in the database yet", "error", err)
 	}
 }
 
 // pause waits for the next try and reports whether there is one.
 func (s *Service) pause(ctx context.Context, try int) bool {
 	wait := backOff(try - 1)
-	s.logger.WarnContext(ctx, "run will be retried", slog.Duration("in", wait))
+	s.logger.WarnContext(ctx, "run will be retried", "in", wait)
 	select {
 	case <-ctx.Done():
 		return false

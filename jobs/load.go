@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"reflect"
 	"strings"
 	"time"
@@ -78,8 +77,7 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 	for _, source := range a.sources {
 		err := s.loadSource(ctx, a, source, known, result, failed)
 		if errors.Is(err, bucket.ErrUnavailable) && ctx.Err() == nil {
-			a.logger.WarnContext(ctx, "object store unavailable, source will be retried",
-				slog.String("source", source.Name), slog.Any("error", err))
+			a.logger.WarnContext(ctx, "object store unavailable, source will be retried", "source", source.Name, "error", err)
 			unavailable = append(unavailable, err)
 		} else if err != nil {
 			return err
@@ -101,18 +99,18 @@ func (s *Service) loadSource(
 		return err
 	}
 	if err != nil {
-		a.logger.ErrorContext(ctx, "source cannot be listed", slog.String("source", source.Name), slog.Any("error", err))
+		a.logger.ErrorContext(ctx, "source cannot be listed", "source", source.Name, "error", err)
 		failed.Other = append(failed.Other, err)
 		return nil
 	}
-	a.logger.InfoContext(ctx, "source listed", slog.String("source", source.Name), slog.Int("files", len(paths)))
+	a.logger.InfoContext(ctx, "source listed", "source", source.Name, "files", len(paths))
 	for _, path := range paths {
 		file, err := s.loadFile(ctx, a, source, path, known)
 		if err != nil && stops(ctx, err) {
 			return err
 		}
 		if err != nil {
-			a.logger.ErrorContext(ctx, "file not loaded", slog.Any("path", path), slog.Any("error", err))
+			a.logger.ErrorContext(ctx, "file not loaded", "path", path, "error", err)
 			failed.Other = append(failed.Other, err)
 			continue
 		}
@@ -166,9 +164,8 @@ func (a *attempt) report(ctx context.Context) func(pipeline.Progress) {
 			return
 		}
 		logged = time.Now()
-		a.logger.InfoContext(ctx, "loading", slog.String("path", p.Path), slog.String("stage", p.Stage),
-			slog.Int64("rows", p.Rows), slog.Int64("rows_per_second", int64(float64(p.Rows)/max(p.Seconds, 1e-3))),
-			slog.Int("percent", int(100*p.Share)))
+		a.logger.InfoContext(ctx, "loading", "path", p.Path, "stage", p.Stage, "rows", p.Rows,
+			"rows_per_second", int64(float64(p.Rows)/max(p.Seconds, 1e-3)), "percent", int(100*p.Share))
 	}
 }
 
@@ -248,7 +245,7 @@ func (known failures) find(
 			file.Status = load.StatusFailed
 		}
 		a.logger.WarnContext(ctx, "file failed before and is unchanged; not retried",
-			slog.Any("path", path), slog.Int64("failed_in_run", f.RunID), slog.String("error", f.Reason))
+			"path", path, "failed_in_run", f.RunID, "error", f.Reason)
 		return file, true
 	}
 	return load.Result{}, false

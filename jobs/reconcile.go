@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -45,7 +44,7 @@ func (s *Service) Reconcile(ctx context.Context) (requeued []int64, err error) {
 		return nil, fmt.Errorf("requeue orphaned runs: %w", err)
 	}
 	for _, id := range requeued {
-		s.logger.WarnContext(ctx, "orphaned run requeued", slog.Int64("run", id))
+		s.logger.WarnContext(ctx, "orphaned run requeued", "run", id)
 	}
 	return requeued, nil
 }
@@ -98,7 +97,7 @@ func (s *Service) recordCancelled(ctx context.Context, tx pgx.Tx, o orphan) erro
 	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, errCancelled.Error()); err != nil {
 		return err
 	}
-	s.logger.WarnContext(ctx, "run cancelled through River", slog.Int64("run", o.ID))
+	s.logger.WarnContext(ctx, "run cancelled through River", "run", o.ID)
 	return ledger.Record(ctx, tx, ledger.Event{
 		Actor: "operator", Action: ledger.ActionRunCancelled, Subject: strconv.FormatInt(o.ID, 10), Origin: s.config.Worker,
 		Detail: map[string]any{"logical_date": o.Date},

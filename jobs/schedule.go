@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,8 +54,7 @@ const (
 
 // Check reports whether the policy is one of these, or "", which is all.
 func (c CatchUp) Check() error {
-	switch c {
-	case "", CatchUpAll, CatchUpLatest, CatchUpNone:
+	if slices.Contains([]CatchUp{"", CatchUpAll, CatchUpLatest, CatchUpNone}, c) {
 		return nil
 	}
 	return fmt.Errorf("is %q, want %q, %q or %q", string(c), CatchUpAll, CatchUpLatest, CatchUpNone)
@@ -86,10 +85,10 @@ func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]ledger.Run, 
 	}
 	if len(skipped) > 0 {
 		s.logger.WarnContext(ctx, "logical dates skipped by the catch-up policy",
-			slog.String("from", skipped[0].String()), slog.String("to", skipped[len(skipped)-1].String()))
+			"from", skipped[0].String(), "to", skipped[len(skipped)-1].String())
 	}
 	for _, r := range runs {
-		s.logger.InfoContext(ctx, "run is due", slog.Int64("run", r.ID), slog.String("logical_date", r.LogicalDate.String()))
+		s.logger.InfoContext(ctx, "run is due", "run", r.ID, "logical_date", r.LogicalDate.String())
 	}
 	return runs, nil
 }
@@ -176,7 +175,7 @@ func (s *Service) runSchedule(ctx context.Context) {
 		midnight := (civil.Of(now.In(s.config.TimeZone)) + 1).Start(s.config.TimeZone)
 		next := now.Add(max(minTick, min(tickEvery, midnight.Sub(now))))
 		if err := s.tick(ctx, now); err != nil && ctx.Err() == nil {
-			s.logger.ErrorContext(ctx, "schedule tick failed", slog.Any("error", err))
+			s.logger.ErrorContext(ctx, "schedule tick failed", "error", err)
 			next = now.Add(tickAfterError) // decides a midnight in between as well
 		}
 		select {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 
 	"riverqueue.com/riverui"
@@ -64,7 +63,7 @@ func (s *Service) audited(next http.Handler) http.Handler {
 			return
 		}
 		if err := s.recordChange(r, body); err != nil {
-			s.logger.ErrorContext(r.Context(), "change through River UI rejected", slog.Any("error", err))
+			s.logger.ErrorContext(r.Context(), "change through River UI rejected", "error", err)
 			http.Error(w, "the audit trail cannot be written", http.StatusServiceUnavailable)
 			return
 		}

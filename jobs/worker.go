@@ -113,7 +113,7 @@ func withRiverLog(ctx context.Context, logger *slog.Logger) *slog.Logger {
 // recordOutput shows a result in River UI; a failure changes nothing else.
 func recordOutput(ctx context.Context, logger *slog.Logger, result any) {
 	if err := river.RecordOutput(ctx, result); err != nil {
-		logger.WarnContext(ctx, "recording the job's output failed", slog.Any("error", err))
+		logger.WarnContext(ctx, "recording the job's output failed", "error", err)
 	}
 }
 
@@ -130,7 +130,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	a, err := s.begin(ctx, job.Args.RunID, &job.ID)
 	switch {
 	case errors.Is(err, errRunFinished):
-		withRiverLog(ctx, slog.New(slog.DiscardHandler)).InfoContext(ctx, "run is finished already", slog.Int64("run", job.Args.RunID))
+		withRiverLog(ctx, slog.New(slog.DiscardHandler)).InfoContext(ctx, "run is finished already", "run", job.Args.RunID)
 		return nil
 	case errors.Is(err, ledger.ErrRunNotFound):
 		return river.JobCancel(err)
