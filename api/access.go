@@ -19,11 +19,9 @@ type AccessConfig struct {
 	Tokens *Tokens
 	// Required demands a token of every request. Without it requests are unauthenticated until
 	// the first token is added: for a loopback address.
-	Required bool
-	// RateLimit applies to each token, and to each address without one.
-	RateLimit RateLimit
-	// Logger receives failures to write to the audit trail; nil discards them.
-	Logger *slog.Logger
+	Required  bool
+	RateLimit RateLimit    // of each token, and of each address without one
+	Logger    *slog.Logger // receives failures to write to the audit trail; nil discards them
 }
 
 // Access authorizes requests. Denials are in the audit trail, one by one up to a bound, then

@@ -30,26 +30,21 @@ type Config struct {
 	Request func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
 	// Ready reports whether the service is ready; nil means always. It names the missing parts
 	// with [NotReady], joined if there are several; any other error counts as the part "service".
-	Ready func(ctx context.Context) error
-	// Version is the program's, shown by /livez; the document has the API's own version.
-	Version string
-	// Logger receives the causes that problems hide; nil discards them.
-	Logger *slog.Logger
+	Ready   func(ctx context.Context) error
+	Version string       // of the program, shown by /livez; the document has the API's own version
+	Logger  *slog.Logger // receives the causes that problems hide; nil discards them
 	// AccessLog receives one line a request; nil means Logger. It is separate so that these
 	// many lines can be buffered while others are written at once.
 	AccessLog *slog.Logger
 	// Mounts are handlers of subtrees, by prefix ("/riverui/"). Their responses are not
 	// replaced, have no deadline, and get security headers for pages with scripts and styles.
-	Mounts map[string]http.Handler
-	// Figures are what /metrics shows besides the requests.
+	Mounts  map[string]http.Handler
 	Figures Figures
 	// Tracer traces each request except probes, as part of the trace in its traceparent; nil
 	// disables tracing.
-	Tracer trace.TracerProvider
-	// Access authorizes requests; nil allows all.
-	Access *Access
-	// RequestTimeout bounds one operation; 0 means 10 seconds.
-	RequestTimeout time.Duration
+	Tracer         trace.TracerProvider
+	Access         *Access       // authorizes requests; nil allows all
+	RequestTimeout time.Duration // of one operation; 0 means 10 seconds
 }
 
 func (c Config) check() error {

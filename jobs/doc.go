@@ -4,17 +4,15 @@
 // Guarantees. The ledger in PostgreSQL is the truth, River carries it out:
 //
 //   - Each logical date, a day that ended in the configured time zone, has one run,
-//     however many processes there are. The schedule is a watermark in the database. A
-//     midnight that was missed, or whose commit failed, is decided at the next tick, at
-//     most 20 s after a worker is there again, by the catch-up policy. Skipped dates are
-//     in the audit trail.
+//     however many processes there are. The schedule is a watermark in the database: a
+//     midnight that was missed, or whose commit failed, is decided at the next tick, by
+//     the catch-up policy.
 //   - A run and its River job commit together.
 //   - Only the last attempt at a run can commit: starting an attempt locks the run, and
 //     the loader checks under the same lock, in the commit of the rows, that its attempt
 //     is still the last.
 //   - Runs, attempts, outcomes, files and log lines are in append-only tables that River's
-//     cleaner does not touch. Log lines are written while the run goes on, outside the
-//     load's transaction.
+//     cleaner does not touch. Log lines are written outside the load's transaction.
 //
 // A run's status is that of its last attempt:
 //
@@ -31,21 +29,13 @@
 //	                                           next attempt
 //
 // Crashes. An attempt holds a session's advisory lock on its run while its process lives.
-// After kill -9 PostgreSQL rolls the load back and releases the lock. River would keep
-// the job as running until its timeout, so [Service.Reconcile], which every worker calls
-// every 20 s, requeues the orphaned run. The crashed attempt is recorded as lost and the
-// next one starts: files that are loaded are unchanged, the interrupted one is loaded.
-// When River rescues the old job at last, the run is finished and the job does nothing. A
-// worker that only lost its connection is fenced and gives up.
-//
-// A manual run, whose paths may exist on one machine only, is never requeued; when its
-// process crashes it is recorded as lost, to be run again by hand. [Service.Enqueue] gives
-// such a run to the workers, which all need access to its paths. A run that an operator
-// cancels in River UI fails; one that is retried there gets another attempt.
+// After kill -9 PostgreSQL rolls the load back and releases the lock, and
+// [Service.Reconcile], which every worker calls every 20 s, requeues the run: River would
+// keep its job as running until its timeout. Files that are loaded are unchanged, the
+// interrupted one is loaded. A worker that only lost its connection is fenced and gives
+// up. A manual run, whose paths may exist on one machine only, is never requeued.
 //
 // While the database is unavailable nothing is decided and nothing is lost: schedule and
-// workers retry, log lines wait in a bounded buffer.
-//
-// A session's lock needs a session: no pooler in transaction mode may be between Tally and
-// PostgreSQL.
+// workers retry, log lines wait in a bounded buffer. A session's lock needs a session: no
+// pooler in transaction mode may be between Tally and PostgreSQL.
 package jobs

@@ -21,8 +21,7 @@ import (
 const (
 	exportQueue = "export"
 	exportKind  = "export"
-	// exportConns are the connections that an export needs beside those of the run.
-	exportConns = 3
+	exportConns = 3 // beside those of the run
 )
 
 // ErrNoExport reports that no target is configured or named.
@@ -30,15 +29,10 @@ var ErrNoExport = errors.New("no export target is configured")
 
 // ExportRequest asks for an export in the foreground.
 type ExportRequest struct {
-	// To is a folder, or s3://, gs:// or azblob:// with a bucket and a prefix; the zero
-	// value means Config.ExportTo.
-	To bucket.Location
-	// Replace writes every file anew, and replaces another database's export.
-	Replace bool
-	// RequestedBy is for the ledger; "" means "cli".
-	RequestedBy string
-	// Progress may be nil.
-	Progress func(pipeline.Progress)
+	To          bucket.Location         // as Config.ExportTo, which the zero value means
+	Replace     bool                    // every file, and another database's export
+	RequestedBy string                  // for the ledger; "" means "cli"
+	Progress    func(pipeline.Progress) // may be nil
 }
 
 // Export brings a target up to date with the database and records the outcome.

@@ -18,33 +18,22 @@ import (
 )
 
 const (
-	// foregroundTries bounds the attempts of a run in the foreground with Retry set; the
-	// back-off makes that a quarter of a minute.
-	foregroundTries = 5
-	// queuedEvery is the pause between Await's looks at a job.
-	queuedEvery = 50 * time.Millisecond
-	// manualSource is the ledger's name of the source of paths given without one.
-	manualSource = "manual"
+	foregroundTries = 5                     // of a run with Retry set: the back-off makes that a quarter of a minute
+	queuedEvery     = 50 * time.Millisecond // between Await's looks at a job
+	manualSource    = "manual"              // the ledger's name of the source of paths given without one
 )
 
 // RunRequest asks for a run in the foreground.
 type RunRequest struct {
 	// Paths are files, folders or globs. Without any, the run is that of the date over the
 	// configured sources.
-	Paths []bucket.Location
-	// Source names the configured source whose settings apply to Paths; "" means the source
-	// that covers a path, or the default settings where none does.
-	Source string
-	// Change changes the settings for Paths; nil leaves them.
-	Change func(*transform.Rules)
-	// Date is the logical date; nil means the last day that ended.
-	Date *civil.Date
-	// RequestedBy is for the ledger; "" means "cli".
-	RequestedBy string
-	// Progress may be nil. It is called from the goroutine that loads.
-	Progress func(pipeline.Progress)
-	// Retry retries a few times, with a back-off, after a transient error.
-	Retry bool
+	Paths       []bucket.Location
+	Source      string                  // the configured source whose settings apply to Paths; "" means the one that covers a path
+	Change      func(*transform.Rules)  // changes the settings for Paths; nil leaves them
+	Date        *civil.Date             // the logical date; nil means the last day that ended
+	RequestedBy string                  // for the ledger; "" means "cli"
+	Progress    func(pipeline.Progress) // may be nil; called from the goroutine that loads
+	Retry       bool                    // a few times, with a back-off, after a transient error
 }
 
 // RunResult is the result of a run, or of one attempt at it.
@@ -177,7 +166,7 @@ func (s *Service) queuedSources(a *attempt) []pipeline.Source {
 			location = bucket.Path(path) // reading it reports the error
 		}
 		if sources[i], err = s.sourceOf(location, ""); err != nil {
-			a.logger.Warn("which source's settings apply is not clear; the first's do", slog.Any("error", err))
+			a.logger.Warn("which source's settings apply is not clear; the first's do", "error", err)
 		}
 		sources[i].Path = location
 	}

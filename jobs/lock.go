@@ -13,9 +13,8 @@ import (
 const (
 	// runLockClass is the first half of the key of a run's advisory lock, "ta" in ASCII; the
 	// second is the run's id.
-	runLockClass = 0x7461
-	// reconcileLockClass lets one process at a time requeue runs.
-	reconcileLockClass = 0x7462
+	runLockClass       = 0x7461
+	reconcileLockClass = 0x7462 // one process at a time requeues runs
 
 	lockCheckEvery   = 5 * time.Second
 	lockCheckTimeout = 30 * time.Second

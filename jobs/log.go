@@ -19,8 +19,7 @@ const (
 	logDelay        = 200 * time.Millisecond // for which lines are collected
 	logRetry        = time.Second
 	logWriteTimeout = 10 * time.Second
-	// logBuffer bounds the lines kept while the database is unavailable.
-	logBuffer = 10_000
+	logBuffer       = 10_000 // lines kept while the database is unavailable
 )
 
 // logKey is the attempt that a line belongs to.

@@ -14,17 +14,12 @@ import (
 )
 
 const (
-	// tickEvery bounds how long a missed midnight or an orphaned run waits.
-	tickEvery      = 20 * time.Second
-	tickAfterError = 2 * time.Second
-	// tickTimeout keeps a database that does not answer from stopping the schedule.
-	tickTimeout = 15 * time.Second
-	// minTick keeps a clock that is a little early from spinning.
-	minTick = 10 * time.Millisecond
-	// noneGrace is how late the policy none may notice a midnight that is not missed.
-	noneGrace = time.Hour
-	// skippedDatesNamed bounds the dates in one audit event.
-	skippedDatesNamed = 100
+	tickEvery         = 20 * time.Second // the longest that a missed midnight or an orphaned run waits
+	tickAfterError    = 2 * time.Second
+	tickTimeout       = 15 * time.Second      // a database that does not answer must not stop the schedule
+	minTick           = 10 * time.Millisecond // a clock that is a little early must not spin
+	noneGrace         = time.Hour             // within which the policy none notices a midnight that is not missed
+	skippedDatesNamed = 100                   // in one audit event
 )
 
 // Clock is the clock of the schedule. Tests have their own; timeouts, River and the run
@@ -43,13 +38,11 @@ func (wallClock) After(d time.Duration) <-chan time.Time { return time.After(d) 
 // CatchUp is the policy for missed midnights.
 type CatchUp string
 
+// The policies.
 const (
-	// CatchUpAll runs each missed date, the newest Config.CatchUpLimit of them.
-	CatchUpAll CatchUp = "all"
-	// CatchUpLatest runs the last missed date only.
-	CatchUpLatest CatchUp = "latest"
-	// CatchUpNone runs none. A midnight noticed less than an hour late is not missed.
-	CatchUpNone CatchUp = "none"
+	CatchUpAll    CatchUp = "all"    // runs each missed date, the newest Config.CatchUpLimit of them
+	CatchUpLatest CatchUp = "latest" // runs the last missed date only
+	CatchUpNone   CatchUp = "none"   // runs none; a midnight noticed less than an hour late is not missed
 )
 
 // Check reports whether the policy is one of these, or "", which is all.

@@ -32,16 +32,12 @@ var jobsSQL string
 const (
 	defaultCatchUpLimit = 31
 	defaultTimeout      = 12 * time.Hour
-	// rescueAfter is River's wait after the timeout before it calls a job stuck. Reconcile
-	// comes long before; this only tidies up.
-	rescueAfter = time.Hour
+	rescueAfter         = time.Hour // after the timeout River calls a job stuck; Reconcile comes long before
 	// minConns are the connections of one worker: River's listener, the run's lock, its load,
 	// its log, and one for short statements.
-	minConns = 5
-	// hardStop bounds the wait for an interrupted load.
-	hardStop = 15 * time.Second
-	// flushTimeout bounds the wait for the last log lines.
-	flushTimeout = 5 * time.Second
+	minConns     = 5
+	hardStop     = 15 * time.Second // the longest wait for an interrupted load
+	flushTimeout = 5 * time.Second  // the longest wait for the last log lines
 )
 
 // Loader loads one file; [load.Loader] is the real one.
@@ -52,39 +48,24 @@ type Loader interface {
 // Config has what is run and when. Its zero value works: no sources, midnight in UTC,
 // every missed date caught up.
 type Config struct {
-	// Sources are read by the run of a logical date, in this order.
-	Sources []pipeline.Source
-	// Currency is the database's, as ISO 4217 has it; "" means that of the first amount with a
-	// mark. The sources' rules have it, too.
-	Currency string
+	Sources  []pipeline.Source // read by the run of a logical date, in this order
+	Currency string            // of the database, as ISO 4217 has it; "" means that of the first amount with a mark
 	// ExportTo is the target of the Parquet export after each run: a folder, or s3://, gs:// or
 	// azblob:// with a bucket and a prefix. The zero value means no export.
-	ExportTo bucket.Location
-	// Stores are read from and exported to; the caller closes them after Stop. nil opens them anew.
-	Stores *bucket.Stores
-	// TimeZone has the midnights; nil means UTC.
-	TimeZone *time.Location
-	// CatchUp is the policy for missed midnights; "" means all.
-	CatchUp CatchUp
-	// CatchUpLimit bounds the dates that the policy all runs, the newest ones; 0 means 31.
-	CatchUpLimit int
-	// Timeout bounds one attempt at a run; 0 means 12 hours.
-	Timeout time.Duration
-	// CodeVersion is recorded with each attempt and file.
-	CodeVersion string
-	// Worker names this process in the ledger; "" means host:pid.
-	Worker string
+	ExportTo     bucket.Location
+	Stores       *bucket.Stores // read from and exported to; the caller closes them after Stop; nil opens them anew
+	TimeZone     *time.Location // of the midnights; nil means UTC
+	CatchUp      CatchUp        // the policy for missed midnights; "" means all
+	CatchUpLimit int            // the number of dates that the policy all runs, the newest ones; 0 means 31
+	Timeout      time.Duration  // of one attempt at a run; 0 means 12 hours
+	CodeVersion  string         // recorded with each attempt and file
+	Worker       string         // the name of this process in the ledger; "" means host:pid
 	// Actor names the sender of a request through River UI; nil means anonymous.
-	Actor func(*http.Request) string
-	// Loader loads the files; nil means load.New.
-	Loader Loader
-	// Tracer makes a span of each job's insertion and of each attempt, in the same trace; nil
-	// means none.
-	Tracer trace.TracerProvider
-	// Clock is the schedule's; nil means the system's.
-	Clock Clock
-	// Logger gets every log line, those of the ledger too; nil means none.
-	Logger *slog.Logger
+	Actor  func(*http.Request) string
+	Loader Loader               // nil means load.New
+	Tracer trace.TracerProvider // of each job's insertion and of each attempt, in the same trace; nil means none
+	Clock  Clock                // of the schedule; nil means the system's
+	Logger *slog.Logger         // gets every log line, those of the ledger too; nil means none
 }
 
 // Check names the field that is wrong.

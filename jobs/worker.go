@@ -15,15 +15,11 @@ import (
 )
 
 const (
-	queueName = "etl"
-	jobKind   = "etl_run"
-	// jobAttempts, a minute apart, last for an outage of a working day; then Reconcile makes a
-	// new job.
-	jobAttempts = 500
-	// busySnooze is the wait for a run that another process works on.
-	busySnooze = 5 * time.Second
-	// maxRetry bounds the back-off, so that a run continues soon after a long outage.
-	maxRetry = time.Minute
+	queueName   = "etl"
+	jobKind     = "etl_run"
+	jobAttempts = 500             // a minute apart, for an outage of a working day; then Reconcile makes a new job
+	busySnooze  = 5 * time.Second // of a run that another process works on
+	maxRetry    = time.Minute     // so that a run continues soon after a long outage
 	// River keeps each attempt's log in the job's row; etl_logs has all of it.
 	riverLogBytes      = 256 << 10
 	riverLogTotalBytes = 1 << 20

@@ -22,15 +22,11 @@ const (
 
 // CacheConfig is the configuration of a Cache. Store and Connect are required.
 type CacheConfig struct {
-	// Store reads what the cache does not have.
-	Store Reader
+	Store Reader // of what the cache does not have
 	// Connect opens the listener's connection, to the primary and not through a pooler.
 	Connect func(ctx context.Context) (*pgx.Conn, error)
-	// Entries bounds the users in the cache, those without a summary included; 0 means
-	// 100,000, some 70 MB.
-	Entries int
-	// Logger logs the loss and return of the listener; nil discards that.
-	Logger *slog.Logger
+	Entries int          // maximum number, of users without a summary too; 0 means 100,000, some 70 MB
+	Logger  *slog.Logger // of the loss and return of the listener; nil discards that
 }
 
 // Reader reads summaries for a cache. [Store] is one.

@@ -26,15 +26,13 @@ var ErrBusy = errors.New("another export to the same target is in progress")
 
 // Config is the configuration of an export; Pool and Target are required.
 type Config struct {
-	Pool *pgxpool.Pool
-	// Target is the folder or the prefix of a bucket to export to.
+	Pool   *pgxpool.Pool
 	Target bucket.Target
 	// Replace writes every file again, and replaces an export of another database, or one
 	// that cannot be read.
-	Replace bool
-	// Progress, if not nil, is called after each file, by one goroutine at a time.
-	Progress func(pipeline.Progress)
-	Logger   *slog.Logger // may be nil
+	Replace  bool
+	Progress func(pipeline.Progress) // if not nil, called after each file, by one goroutine at a time
+	Logger   *slog.Logger            // may be nil
 }
 
 // Result describes an export that was made.

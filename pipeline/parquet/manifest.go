@@ -21,15 +21,11 @@ const ManifestName = "manifest.json"
 // Manifest names every file of an export. It has no times and no version of Tally, so that
 // the same data gives the same manifest.
 type Manifest struct {
-	Format int `json:"format"`
-	// Database is the random id that a database gets with its schema.
-	Database string `json:"database"`
-	// Generation counts the exports that wrote every file again, under another name.
-	Generation int `json:"generation"`
-	// Epoch counts the commits that have changed the database's summaries.
-	Epoch int64 `json:"epoch"`
-	// LastFileID is etl_files.id of the last loaded file in the export.
-	LastFileID int64           `json:"last_file_id"`
+	Format     int             `json:"format"`
+	Database   string          `json:"database"`     // the random id that a database gets with its schema
+	Generation int             `json:"generation"`   // counts the exports that wrote every file again, under another name
+	Epoch      int64           `json:"epoch"`        // counts the commits that have changed the database's summaries
+	LastFileID int64           `json:"last_file_id"` // etl_files.id of the last loaded file in the export
 	Tables     []ManifestTable `json:"tables"`
 	Files      []ManifestFile  `json:"files"`
 }
@@ -39,17 +35,14 @@ type ManifestTable struct {
 	Table string `json:"table"`
 	Files int    `json:"files"`
 	Rows  int64  `json:"rows"`
-	// Sum is the exact sum of amount or total_amount.
-	Sum string `json:"sum"`
+	Sum   string `json:"sum"` // the exact sum of amount or total_amount
 }
 
 // ManifestFile is a file of the export.
 type ManifestFile struct {
-	Table string `json:"table"`
-	// Month is the partition's first day, YYYY-MM-DD; "" where the table has no months.
-	Month string `json:"month,omitempty"`
-	// Path is relative to the manifest.
-	Path   string `json:"path"`
+	Table  string `json:"table"`
+	Month  string `json:"month,omitempty"` // the partition's first day, YYYY-MM-DD; "" where the table has no months
+	Path   string `json:"path"`            // relative to the manifest
 	Rows   int64  `json:"rows"`
 	Sum    string `json:"sum"`
 	Bytes  int64  `json:"bytes"`
