@@ -108,3 +108,30 @@ func TestSourcesCommand(t *testing.T) {
 	_, out, _ = p.run("sources")
 	assert.Contains(t, out, "slash: the files contradict each other")
 }
+
+// What check proposes reads the file as it is meant.
+func TestProposedSettings(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"names":       "Transaction ID,User ID,Amount (EUR),Date\nA,5,12.50,2024-11-24\nB,5,-3,2024-11-25\nC,6,8,2024-11-26\n",
+		"contents":    "x;y;z;w;v\nfoo;A;5;12,50;24.11.2024\nbar;B;5;-3;25.11.2024\nbar;C;6;8,00;26.11.2024\n",
+		"sides":       "Kontoauszug\n\nRef;Kunde;Soll;Haben;Buchung\nA;5;;12,50;24.11.2024\nB;5;3,00;;25.11.2024\nC;6;;8,00;26.11.2024\n",
+		"no header":   "A,5,12.50,2024-11-24\nB,5,-3,2024-11-25\nC,6,8,2024-11-26\n",
+		"encoding":    "transaction_id,user_id,amount,transaction_date\nA,5,12.50,2024-11-24\nB,5,-3,2024-11-25\nC,6,8,2024-11-26\nM\xfcller,6,1,2024-11-27\n",
+		"as they are": "transaction_id,user_id,amount,transaction_date\nA,5,12.50,2024-11-24\nB,5,-3,2024-11-25\nC,6,8,2024-11-26\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProgram(t)
+			path := p.write("a.csv", content)
+			code, settings, stderr := p.run("check", "--settings", path)
+			require.Equal(t, exitDone, code, stderr)
+			p.write("tally.yaml", settings)
+			code, out, stderr := p.run("run", path)
+			require.Equal(t, exitDone, code, out+stderr+settings)
+			assert.Equal(t, "A 5 12.5 2024-11-24, B 5 -3 2024-11-25, C 6 8 2024-11-26", p.query(`SELECT string_agg(concat_ws(' ', transaction_id, user_id, amount, transaction_date), ', '
+				ORDER BY transaction_id) FROM transactions WHERE transaction_id < 'D'`), settings)
+			assert.Equal(t, "0", p.query("SELECT rejected FROM etl_files"))
+		})
+	}
+}

@@ -56,11 +56,12 @@ func (r *Reader) noHeader(best, refused *guess) error {
 
 // mapping is the hint that leads from the names in a file to the settings.
 func (r *Reader) mapping(best *guess, missing []Column) string {
-	name := example(best.names, missing)
+	unused := slices.DeleteFunc(slices.Clone(best.names), func(name string) bool { return name == "" || slices.Contains(r.wanted, fold(name)) })
+	name := example(append(unused, "its name in the file"), missing)
 	if strings.IndexByte(strings.Join(best.names, ""), 0) >= 0 {
 		return "the header holds NUL bytes: if the file is UTF-16 or UTF-32, save it as UTF-8, or set encoding, such as utf-16le"
 	}
-	hint := "map other names with the setting columns, such as columns: " + name
+	hint := "map other names with the setting columns, such as columns: " + name + "; tally check --settings FILE proposes it"
 	if best.odd {
 		hint += "; the header is not UTF-8: set encoding, such as windows-1252"
 	}

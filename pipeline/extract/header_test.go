@@ -80,14 +80,14 @@ func TestHeaderErrorsLeadToTheSettings(t *testing.T) {
 	t.Parallel()
 	for content, want := range map[string]string{
 		"Statement\nTransaction ID,User_Id,Amount (EUR),Booked\n": `line 2: missing_column amount, transaction_date: the header has "Transaction ID,User_Id,Amount (EUR),Booked" ` +
-			`(map other names with the setting columns, such as columns: {amount: "Amount (EUR)"})`,
+			`(map other names with the setting columns, such as columns: {amount: "Amount (EUR)"}; tally check --settings FILE proposes it)`,
 		"Ref;Person\nA;1\n": `line 1: missing_column transaction_id, user_id, amount, transaction_date: the header has "Ref;Person" ` +
-			`(map other names with the setting columns, such as columns: {transaction_id: "Ref"})`,
+			`(map other names with the setting columns, such as columns: {transaction_id: "Ref"}; tally check --settings FILE proposes it)`,
 		"A,1,5,2024-01-02\n": `line 1: missing_column transaction_id, user_id, amount, transaction_date: the header has "A,1,5,2024-01-02" ` +
-			`(map other names with the setting columns, such as columns: {transaction_id: "A"}; if the first line is a row, set header: none ` +
+			`(map other names with the setting columns, such as columns: {transaction_id: "A"}; tally check --settings FILE proposes it; if the first line is a row, set header: none ` +
 			`and positions, such as columns: {transaction_id: 1, user_id: 2, amount: 3, transaction_date: 4})`,
 		"transaction_id,user_id,amount,W\xe4hrung\n": `line 1: missing_column transaction_date: the header has "transaction_id,user_id,amount,W` + "\ufffd" + `hrung" ` +
-			`(map other names with the setting columns, such as columns: {transaction_date: "transaction_id"}; the header is not UTF-8: set encoding, such as windows-1252)`,
+			`(map other names with the setting columns, such as columns: {transaction_date: "W�hrung"}; tally check --settings FILE proposes it; the header is not UTF-8: set encoding, such as windows-1252)`,
 		"\"transaction_id,\"\"user_id\"\",amount,transaction_date\"\n\"A,1,5,2024-01-02\"\n": "line 1: bad_header: each line is quoted as a whole, so that it is one field " +
 			"(save the file without the quotes around its lines, or set quote: none)",
 		strings.Repeat("\n", 100) + head: "empty_file: there is no header line (the header must name the columns)",

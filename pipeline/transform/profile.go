@@ -56,6 +56,8 @@ type Profile struct {
 
 	RejectLimit string `json:"reject_limit"`
 	Exceeded    bool   `json:"exceeded"` // a load would refuse the file
+
+	signColumn string
 }
 
 // FaultCount says how many rows have a fault.
@@ -159,7 +161,7 @@ func profile(ctx context.Context, stores *bucket.Stores, location bucket.Locatio
 	p.Path, p.Size, p.Compression, p.Encoding = f.Path(), f.Size(), f.Compression(), f.Encoding()
 	p.Bytes, p.SHA256 = id.Bytes, hex.EncodeToString(id.SHA256[:])
 	p.Columns, p.Delimiter = r.Columns(), string(rune(r.Delimiter()))
-	p.LineEnds, p.EmptyLines = r.LineEnds(), r.EmptyLines()
+	p.LineEnds, p.EmptyLines, p.Skipped, p.signColumn = r.LineEnds(), r.EmptyLines(), r.Skipped(), r.SignColumn()
 	return p, cleaner.Findings(), nil
 }
 
@@ -167,7 +169,7 @@ func profile(ctx context.Context, stores *bucket.Stores, location bucket.Locatio
 func (p *Profile) finish(rules Rules, resolved Conventions, found *Findings) {
 	p.RejectLimit = rules.WithDefaults().RejectLimit
 	p.Exceeded = rules.Exceeded(p.Rejected, p.Read)
-	p.Hints, p.Warnings = found.Hints(), found.Warnings(resolved, "")
+	p.Hints, p.Warnings = found.Hints(), found.Warnings(resolved, p.signColumn)
 	p.Conventions, p.Currencies = []ConventionCount{}, []ShapeCount{}
 	for i, counts := range found.Evidence {
 		if counts != (Counts{}) {
