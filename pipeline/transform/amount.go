@@ -23,8 +23,11 @@ type amountCell struct {
 
 // parseAmount reads a cell. It takes what can be read in one way only.
 func (p *parser) parseAmount(cell []byte) amountCell {
-	if a, ok := plainAmount(cell); ok {
-		return a
+	if len(cell) == 0 {
+		return amountCell{fault: FaultMissingAmount}
+	}
+	if a, form := plainAmount(cell); form != notPlain {
+		return amountCell{amount: a, mark: form.mark(cell), shows: form.shows()}
 	}
 	return p.parseFormattedAmount(tidy(cell, invisibleInNumber))
 }
@@ -44,21 +47,51 @@ func (p *parser) parseFormattedAmount(cell []byte) amountCell {
 	return a
 }
 
+// plainForm says what a plain amount has. It is a byte since the fast path is all about
+// what does not have to be copied.
+type plainForm uint8
+
+const (
+	notPlain  plainForm = 0
+	isPlain   plainForm = 1
+	hasPoint  plainForm = 2
+	hasDollar plainForm = 4
+)
+
+func (f plainForm) shows() shows {
+	if f&hasPoint != 0 {
+		return showsFirst
+	}
+	return showsNothing
+}
+
+// mark is the dollar sign of a plain amount, after its minus if it has one.
+func (f plainForm) mark(cell []byte) []byte {
+	switch {
+	case f&hasDollar == 0:
+		return nil
+	case cell[0] == '$':
+		return cell[:1]
+	default:
+		return cell[1:2]
+	}
+}
+
 // plainAmount is the fast path for [-][$]digits[.digits], which nearly every amount is.
 // It leaves everything unusual to the slow path, 1.250 too.
-func plainAmount(b []byte) (amountCell, bool) {
+func plainAmount(b []byte) (a money.Amount, form plainForm) {
 	i := 0
 	negative := len(b) > 0 && b[0] == '-'
 	if negative {
 		i++
 	}
-	cell := amountCell{}
+	form = isPlain
 	if i < len(b) && b[i] == '$' {
-		cell.mark = b[i : i+1]
+		form |= hasDollar
 		i++
 	}
 	if len(b)-i > 18 { // so that u cannot overflow
-		return cell, false
+		return a, notPlain
 	}
 	var u int64
 	first, point := i, -1
@@ -68,30 +101,30 @@ func plainAmount(b []byte) (amountCell, bool) {
 		} else if b[i] == '.' && point < 0 {
 			point = i
 		} else {
-			return cell, false
+			return a, notPlain
 		}
 	}
 	decimals := 0
 	if point >= 0 {
-		decimals, cell.shows = len(b)-1-point, showsFirst
+		decimals = len(b) - 1 - point
+		form |= hasPoint
 		if decimals == 0 || decimals == 3 && groupable(b[first:point]) {
-			return cell, false
+			return a, notPlain
 		}
 	}
 	if len(b) == first {
-		return cell, false
+		return a, notPlain
 	}
 	for ; decimals > 0 && u%10 == 0; decimals-- {
 		u /= 10
 	}
 	if decimals > maxDecimals || u >= maxAmount {
-		return cell, false
+		return a, notPlain
 	}
 	if negative {
 		u = -u
 	}
-	cell.amount = money.Amount{Unscaled: u, Scale: uint8(decimals)}
-	return cell, true
+	return money.Amount{Unscaled: u, Scale: uint8(decimals)}, form
 }
 
 // amountText is an amount taken apart; number holds neither sign nor mark.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/pipeline/extract"
 )
 
@@ -71,28 +72,35 @@ type markSeen struct {
 	seen    Seen
 }
 
+// check finds the fault of an amount with another currency's mark.
+func (m *markSeen) check(row *Row) *markSeen {
+	if !m.allowed {
+		row.Amount, row.Faults = money.Amount{}, row.Faults.With(FaultOtherCurrency)
+	}
+	return m
+}
+
 // markSeen is what is known of a mark. Files have one or two: a list is searched faster
 // than a map.
 func (c *Cleaner) markSeen(mark []byte) *markSeen {
-	for i := range c.marks {
-		if c.marks[i].mark == string(mark) {
-			return &c.marks[i]
+	for _, m := range c.marks {
+		if m.mark == string(mark) {
+			return m
 		}
 	}
-	allowed := len(c.currencies.with(CurrenciesOf(string(mark)))) > 0
-	c.marks = append(c.marks, markSeen{mark: string(mark), allowed: allowed})
-	return &c.marks[len(c.marks)-1]
+	m := &markSeen{mark: string(mark), allowed: len(c.currencies.with(CurrenciesOf(string(mark)))) > 0}
+	c.marks = append(c.marks, m)
+	return m
 }
 
 // noteMark notes the mark of a valid row.
-func (c *Cleaner) noteMark(rec *extract.Record, mark []byte) {
-	m := c.markSeen(mark)
+func (c *Cleaner) noteMark(rec *extract.Record, m *markSeen) {
 	if m.seen.Cells > 0 {
 		m.seen.Cells++
 		return
 	}
 	cell := rec.Cell(columnAmount)
-	if c.amount == debitCredit && !bytes.Contains(cell, mark) {
+	if c.amount == debitCredit && !bytes.Contains(cell, []byte(m.mark)) {
 		cell = rec.Cell(columnSign)
 	}
 	m.seen.note(rec.Line, cell)

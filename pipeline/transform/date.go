@@ -12,26 +12,18 @@ type dateCell struct {
 }
 
 // parseDate reads a cell.
-func (p *parser) parseDate(cell []byte) dateCell {
-	d := p.readDate(cell)
-	if d.fault == 0 && (d.date < p.from || d.date > p.to) {
-		d.fault = FaultDateOutOfWindow
+func (p *parser) parseDate(cell []byte) (d dateCell) {
+	if year, month, day, ok := yearFirst(cell); ok {
+		d = calendarDate(year, month, day)
+	} else if a, b, year, separator, ok := yearLast(cell); ok {
+		d = p.decide(a, b, year, separator)
+	} else {
+		d = p.readFormattedDate(cell)
 	}
-	if d.fault != 0 {
-		d.date = 0
+	if d.fault == 0 && (d.date < p.from || d.date > p.to) {
+		d.date, d.fault = 0, FaultDateOutOfWindow
 	}
 	return d
-}
-
-// readDate reads a cell, whatever the window.
-func (p *parser) readDate(cell []byte) dateCell {
-	if y, m, d, ok := yearFirst(cell); ok {
-		return calendarDate(y, m, d)
-	}
-	if a, b, year, sep, ok := yearLast(cell); ok {
-		return p.decide(a, b, year, sep)
-	}
-	return p.readFormattedDate(cell)
 }
 
 // readFormattedDate reads a date that is not of the usual forms, or has a time of day.

@@ -10,9 +10,15 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
+// advised are the faults about which there may be advice: most rejects lack a value, and
+// cost nothing here.
+const advised Faults = 1<<extract.FaultUnclosedQuote | 1<<extract.FaultBadQuote | 1<<extract.FaultInvalidUTF8 | 1<<FaultDamagedTransactionID |
+	1<<FaultInvalidAmount | 1<<FaultAmbiguousAmount | 1<<FaultInvalidSign | 1<<FaultOtherCurrency |
+	1<<FaultInvalidDate | 1<<FaultAmbiguousDate | 1<<FaultDateOutOfWindow
+
 // explain notes what would resolve a row's faults, where there is advice.
 func (c *Cleaner) explain(rec *extract.Record, row *Row) {
-	for fs := row.Faults; fs != 0; fs &= fs - 1 {
+	for fs := row.Faults & advised; fs != 0; fs &= fs - 1 {
 		h := c.hintFor(fs.First(), rec)
 		if h.Text == "" {
 			continue
@@ -23,8 +29,7 @@ func (c *Cleaner) explain(rec *extract.Record, row *Row) {
 	}
 }
 
-// hintFor is the advice about a fault; its text is blank where there is none. Most rejects
-// lack a value: these cost nothing here.
+// hintFor is the advice about a fault; its text is blank where there is none.
 func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 	switch f {
 	case Fault(extract.FaultUnclosedQuote), Fault(extract.FaultBadQuote):
@@ -72,9 +77,9 @@ func (c *Cleaner) ambiguousAmountHint(cell []byte) Hint {
 }
 
 func (c *Cleaner) ambiguousDateHint(cell []byte) Hint {
-	convention := c.readDate(cell).convention
+	convention := c.parseDate(cell).convention
 	reading := func(ch Choice) string {
-		return fmt.Sprintf("%s under %s: %s", c.under(convention, ch).readDate(cell).date, convention, convention.Name(ch))
+		return fmt.Sprintf("%s under %s: %s", c.under(convention, ch).parseDate(cell).date, convention, convention.Name(ch))
 	}
 	return Hint{Setting: convention.String(), Text: fmt.Sprintf("%s is %s and %s", shown(cell), reading(MonthFirst), reading(DayFirst))}
 }
@@ -138,7 +143,7 @@ func (c *Cleaner) currencyHint(rec *extract.Record) Hint {
 }
 
 func (c *Cleaner) windowHint(cell []byte) Hint {
-	date := c.readDate(cell).date
+	date := c.under(Slash, c.choices[Slash]).parseDate(cell).date
 	switch {
 	case date < c.from:
 		return Hint{Setting: "from", Text: fmt.Sprintf("%s is before %s, the first date allowed", date, c.from)}

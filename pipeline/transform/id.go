@@ -106,13 +106,13 @@ func isPlainID(id []byte) bool {
 	if n < 2 || n > maxID || id[n-1] == ' ' || !printableASCII(id) {
 		return false
 	}
-	switch c := id[0]; {
+	switch c := id[0] | 0x20; {
+	case c >= 'a' && c <= 'z':
+		return c != 'n' || n > len("null")
 	case c >= '0' && c <= '9':
 		return id[1] != '.' && id[1] != ',' && id[1]|0x20 != 'e'
-	case c|0x20 == 'n':
-		return n > len("null")
 	default:
-		return c|0x20 >= 'a' && c|0x20 <= 'z'
+		return false
 	}
 }
 
@@ -180,12 +180,17 @@ func printableASCII(b []byte) bool {
 	return odd&(0x80*each) == 0
 }
 
-// parseUserID reads digits with a value from 1 to 2147483647. Zeros behind a point are
-// taken off, but for three of them: 1.000 may be a thousand.
+// parseUserID reads digits with a value from 1 to 2147483647.
 func parseUserID(cell []byte) (int32, Fault) {
 	if id := decimalDigits(cell); id != 0 && id <= 1<<31-1 {
 		return int32(id), 0
 	}
+	return parseFormattedUserID(cell)
+}
+
+// parseFormattedUserID takes zeros behind a point off, but for three of them: 1.000 may be
+// a thousand.
+func parseFormattedUserID(cell []byte) (int32, Fault) {
 	cell = tidy(cell, invisibleInNumber)
 	if len(cell) == 0 {
 		return 0, FaultMissingUserID

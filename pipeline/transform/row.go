@@ -1,6 +1,8 @@
 package transform
 
 import (
+	"math"
+
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/pipeline/extract"
@@ -36,9 +38,10 @@ type parser struct {
 	choices [conventionCount]Choice
 }
 
-// under is a parser that reads the ambiguous values of a convention by a choice.
+// under is a parser that reads the ambiguous values of a convention by a choice, whatever
+// the window of dates.
 func (p parser) under(c Convention, ch Choice) *parser {
-	p.choices[c] = ch
+	p.choices[c], p.from, p.to = ch, math.MinInt32, math.MaxInt32
 	return &p
 }
 
@@ -47,7 +50,8 @@ func (p parser) under(c Convention, ch Choice) *parser {
 type Cleaner struct {
 	parser
 	currencies Currencies
-	marks      []markSeen
+	marks      []*markSeen
+	dollar     *markSeen // one of them, so that the fast path need not look for it
 	found      Findings
 }
 
@@ -58,19 +62,21 @@ func NewCleaner(r Reading) (*Cleaner, error) {
 	for i, decision := range r.Conventions {
 		c.choices[i] = decision.Choice
 	}
-	return c, err
+	return c.another(), err
 }
 
 // another is a cleaner of the same file that has seen nothing.
 func (c *Cleaner) another() *Cleaner {
-	return &Cleaner{parser: c.parser, currencies: c.currencies}
+	c = &Cleaner{parser: c.parser, currencies: c.currencies}
+	c.dollar = c.markSeen([]byte{'$'})
+	return c
 }
 
 // Findings are what the rows so far have shown of the file.
 func (c *Cleaner) Findings() *Findings {
-	for i := range c.marks {
-		c.found.addMark(c.marks[i].mark, c.marks[i].seen)
-		c.marks[i].seen = Seen{}
+	for _, m := range c.marks {
+		c.found.addMark(m.mark, m.seen)
+		m.seen = Seen{}
 	}
 	return &c.found
 }
@@ -84,7 +90,10 @@ func (c *Cleaner) takeFindings() Findings {
 
 // Clean makes a row of a record.
 func (c *Cleaner) Clean(rec *extract.Record, row *Row) {
-	row.Line, row.RawLength, row.Raw, row.Hints = rec.Line, rec.Length, rec.Raw(), row.Hints[:0]
+	row.Line, row.RawLength, row.Raw = rec.Line, rec.Length, rec.Raw()
+	if len(row.Hints) > 0 {
+		row.Hints = row.Hints[:0]
+	}
 	if rec.Fault != 0 {
 		row.ID, row.UserID, row.Amount, row.Date = nil, 0, money.Amount{}, 0
 		row.Faults = Faults(0).With(Fault(rec.Fault))
@@ -94,20 +103,24 @@ func (c *Cleaner) Clean(rec *extract.Record, row *Row) {
 	row.ID, row.Faults = cleanID(rec.Cell(columnTransactionID))
 	var fault Fault
 	row.UserID, fault = parseUserID(rec.Cell(columnUserID))
-	amount := c.cleanAmount(rec)
-	cell := rec.Cell(columnDate)
-	date := c.parseDate(cell)
-	if date.shows != showsNothing {
-		c.found.Evidence.note(date.convention, date.shows, row.Line, cell)
-	}
-	row.Amount, row.Date = amount.amount, date.date
-	row.Faults = row.Faults.With(fault).With(amount.fault).With(date.fault)
+	row.Faults = row.Faults.With(fault)
+	mark := c.cleanAmount(rec, row)
+	c.cleanDate(rec, row)
 	if row.Faults != 0 {
 		c.explain(rec, row)
 		return
 	}
 	c.found.Negative = c.found.Negative || row.Amount.Unscaled < 0
-	if amount.mark != nil {
-		c.noteMark(rec, amount.mark)
+	if mark != nil {
+		c.noteMark(rec, mark)
 	}
+}
+
+func (c *Cleaner) cleanDate(rec *extract.Record, row *Row) {
+	cell := rec.Cell(columnDate)
+	d := c.parseDate(cell)
+	if d.shows != showsNothing {
+		c.found.Evidence.note(d.convention, d.shows, row.Line, cell)
+	}
+	row.Date, row.Faults = d.date, row.Faults.With(d.fault)
 }

@@ -7,8 +7,25 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
-// cleanAmount reads the amount with its sign, wherever that stands.
-func (c *Cleaner) cleanAmount(rec *extract.Record) amountCell {
+// cleanAmount reads the amount with its sign, wherever that stands, and gives its currency
+// mark, if it has one.
+func (c *Cleaner) cleanAmount(rec *extract.Record, row *Row) *markSeen {
+	if c.amount == signInAmount {
+		cell := rec.Cell(columnAmount)
+		if len(cell) == 0 {
+			row.Amount, row.Faults = money.Amount{}, row.Faults.With(FaultMissingAmount)
+			return nil
+		}
+		if amount, form := plainAmount(cell); form != notPlain {
+			if row.Amount = amount; form&hasPoint != 0 {
+				c.found.Evidence[Decimal].First.note(row.Line, cell)
+			}
+			if form&hasDollar == 0 {
+				return nil
+			}
+			return c.dollar.check(row)
+		}
+	}
 	a := c.noteAmount(rec, columnAmount)
 	switch c.amount {
 	case signBeside:
@@ -16,13 +33,14 @@ func (c *Cleaner) cleanAmount(rec *extract.Record) amountCell {
 	case debitCredit:
 		a = debitOrCredit(a, c.noteAmount(rec, columnSign))
 	}
-	if a.mark != nil && a.fault == 0 && !c.markSeen(a.mark).allowed {
-		a.fault = FaultOtherCurrency
+	if row.Amount = a.amount; a.fault != 0 {
+		row.Amount, row.Faults = money.Amount{}, row.Faults.With(a.fault)
+		return nil
 	}
-	if a.fault != 0 {
-		a.amount = money.Amount{}
+	if a.mark == nil {
+		return nil
 	}
-	return a
+	return c.markSeen(a.mark).check(row)
 }
 
 // noteAmount reads a cell, and notes what it shows of the decimal sign.
