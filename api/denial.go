@@ -13,10 +13,8 @@ import (
 )
 
 const (
-	denialWindow = 10 * time.Minute
-	// Denials with an audit event of their own in a window: in total, and of one client. The
-	// others are counted.
-	maxDenials          = 100
+	denialWindow        = 10 * time.Minute
+	maxDenials          = 100 // with an audit event of their own in a window; the others are counted
 	maxDenialsPerClient = 10
 	maxDenialText       = 200 // of a request's line in the audit trail
 	auditTimeout        = 2 * time.Second

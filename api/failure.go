@@ -84,7 +84,7 @@ func expectation(op *huma.Operation, location string) ProblemError {
 	name, _, _ = strings.Cut(name, "[") // an item of a list
 	for _, p := range op.Parameters {
 		if p.In == in && p.Name == name {
-			return ProblemError{Location: in + "." + p.Name, Message: expectedOf(p)}
+			return ProblemError{Location: in + "." + p.Name, Message: expected(p.Schema)}
 		}
 	}
 	if properties, ok := op.Metadata[bodyProperties].(map[string]*huma.Schema); ok && in == "body" && properties[name] != nil {
@@ -96,16 +96,11 @@ func expectation(op *huma.Operation, location string) ProblemError {
 	return ProblemError{Location: in, Message: mismatch}
 }
 
-func expectedOf(p *huma.Param) string {
-	if p.Name == "cursor" {
-		return cursorMessage
-	}
-	return expected(p.Schema)
-}
-
 func expected(schema *huma.Schema) string {
 	switch {
 	case schema == nil:
+	case schema.Pattern == cursorPattern:
+		return cursorMessage
 	case len(schema.Enum) > 0:
 		var words []string
 		for _, v := range schema.Enum {

@@ -86,7 +86,7 @@ func readQuery(op *huma.Operation, raw string) (query url.Values, errs []Problem
 		if len(query[p.Name]) > 1 && p.Schema.Type != huma.TypeArray {
 			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: "must be given once"})
 		} else if !wellFormed(p.Schema, strings.Join(query[p.Name], ",")) {
-			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: expectedOf(p)})
+			errs = append(errs, ProblemError{Location: "query." + p.Name, Message: expected(p.Schema)})
 		}
 	}
 	if unknown > 0 {

@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	metricsPath = "/metrics"
-	// scrapeTimeout of the ledger is below Prometheus's default of ten seconds for a scrape.
-	scrapeTimeout = 5 * time.Second
+	metricsPath   = "/metrics"
+	scrapeTimeout = 5 * time.Second // of the ledger; Prometheus's default for a scrape is ten seconds
 )
 
 // Figures are what /metrics shows besides the requests, as far as they are not nil.

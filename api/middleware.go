@@ -25,8 +25,7 @@ const (
 	noRoute         = "none"
 	anonymous       = "anonymous"
 	tracerName      = "github.com/opentax/tally/api"
-	// minCompressed is the size from which responses are compressed: about one packet.
-	minCompressed = 1400
+	minCompressed   = 1400 // bytes of a response, about one packet
 )
 
 type requestKey struct{}

@@ -18,12 +18,10 @@ import (
 )
 
 const (
-	// documentVersion is the version of the API's contract, not of the program.
-	documentVersion = "1.0.0"
-	documentTitle   = "Tally"
-	documentPath    = "/openapi"
-	// problemTypesMark is replaced by the list of problem types.
-	problemTypesMark = "{{problem-types}}"
+	documentVersion  = "1.0.0" // of the API's contract, not of the program
+	documentTitle    = "Tally"
+	documentPath     = "/openapi"
+	problemTypesMark = "{{problem-types}}" // is replaced by the list of them
 
 	tagTransactions = "Transactions"
 	tagRuns         = "Runs"
@@ -35,8 +33,7 @@ const (
 	bearerScheme        = "bearer"
 	basicScheme         = "basic"
 	jsonContentType     = "application/json"
-	// maxInt64 is text: huma has the bounds of integers as floats, which cannot represent it.
-	maxInt64 = "9223372036854775807"
+	maxInt64            = "9223372036854775807" // not in huma's bounds of integers, which are floats
 )
 
 const documentDescription = `Exact, always-current summaries of each user's transactions, and the ledger of the runs that loaded them.

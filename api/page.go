@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/opentax/tally/internal/civil"
 )
@@ -17,6 +18,7 @@ const (
 	defaultLimit   = 100
 	cursorVersion  = 1
 	cursorChecksum = 6 // bytes
+	cursorPattern  = "^[A-Za-z0-9_-]+$" // as in PageQuery
 	cursorMessage  = "must be the next_cursor of a page of the same list"
 )
 
@@ -48,10 +50,7 @@ type list struct {
 
 // name identifies the list in its cursors.
 func (l list) name() string {
-	if len(l.filter) == 0 {
-		return l.path
-	}
-	return l.path + "?" + l.filter.Encode()
+	return strings.TrimSuffix(l.path+"?"+l.filter.Encode(), "?")
 }
 
 // start is the position that the page starts after; the zero position without cursor.

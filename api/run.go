@@ -11,21 +11,15 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 )
 
-// RunReader reads the ledger for the API. [ledger.Store] implements it. Lists are in order of
-// the key that they continue after. The list of a run that does not exist is empty: the API
-// then calls Run.
+// RunReader reads the ledger for the API, as [ledger.Store] does. Lists are in order of the key
+// that they continue after, runs newest first (before 0: from the newest). The list of a run that
+// does not exist is empty: the API then calls Run, which returns [ledger.ErrRunNotFound].
 type RunReader interface {
-	// Runs returns runs with ids below before, newest first; 0 means from the newest.
 	Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error)
-	// Run returns a run, or [ledger.ErrRunNotFound].
 	Run(ctx context.Context, id int64) (ledger.Run, error)
-	// Files returns a run's files with ids above after.
 	Files(ctx context.Context, run, after int64, limit int) ([]ledger.File, error)
-	// Rejects returns the rows of a run's files that were not loaded.
 	Rejects(ctx context.Context, q ledger.RejectQuery) ([]ledger.Reject, error)
-	// Sources returns the sources of which files were read, in order of their names.
-	Sources(ctx context.Context) ([]ledger.Source, error)
-	// Logs returns a run's log lines with ids above after.
+	Sources(ctx context.Context) ([]ledger.Source, error) // of which files were read, by name
 	Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error)
 }
 

@@ -23,8 +23,7 @@ import (
 const (
 	runHeader   = "Tally-Run"
 	summaryPath = "/transactions/{user_id}/summary"
-	// revalidate lets the client cache a response, and ask each time whether it is current.
-	revalidate = "private, no-cache"
+	revalidate  = "private, no-cache" // the client may cache a response, and asks each time whether it is current
 )
 
 // The values of constant headers, shared by all responses.

@@ -250,14 +250,10 @@ func selectTokens(db *bun.DB) *bun.SelectQuery {
 func Queries(explain.Sample) []explain.Query {
 	const name, by = "nobody", "cli"
 	return []explain.Query{
-		{
-			Name: "api/list_tokens", Purpose: "at most once a second while requests arrive, and each tally token list",
-			SQL: selectTokens(bun.NewDB(nil, pgdialect.New())).String(), Expect: explain.Expectation{WholeTable: true},
-		},
-		{
-			Name: "api/insert_token", Purpose: "each tally token add", Writes: true,
-			SQL: insertToken, Args: []any{name, string(RoleReader), make([]byte, 32), by},
-		},
+		{Name: "api/list_tokens", Purpose: "at most once a second while requests arrive, and each tally token list",
+			SQL: selectTokens(bun.NewDB(nil, pgdialect.New())).String(), Expect: explain.Expectation{WholeTable: true}},
+		{Name: "api/insert_token", Purpose: "each tally token add", Writes: true,
+			SQL: insertToken, Args: []any{name, string(RoleReader), make([]byte, 32), by}},
 		{Name: "api/revoke_token", Purpose: "each tally token revoke", SQL: revokeToken, Args: []any{name, by}, Writes: true},
 	}
 }

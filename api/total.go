@@ -11,21 +11,14 @@ import (
 	"github.com/opentax/tally/summaries"
 )
 
-// Summaries reads the rollups for the API. [summaries.Store] implements it.
+// Summaries reads the rollups for the API, as [summaries.Store] does. For a user without
+// transactions, or without any in the range, Get and Range return [summaries.ErrNotFound].
 type Summaries interface {
-	// Get returns a user's summary, or [summaries.ErrNotFound].
 	Get(ctx context.Context, userID int32) (summaries.Summary, error)
-	// Transactions returns at most limit of a user's transactions after a cursor, in order of
-	// date and id.
 	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
-	// Many returns the summaries of the users that have one, in order of id.
 	Many(ctx context.Context, userIDs []int32) ([]summaries.Summary, error)
-	// Range returns the summary of a user's transactions in a range of days, or
-	// [summaries.ErrNotFound].
 	Range(ctx context.Context, userID int32, days summaries.Days) (summaries.Summary, error)
-	// Top returns the first users in an order.
 	Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error)
-	// Totals returns totals by day or month, in chronological order.
 	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+	"github.com/tidwall/sjson"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -41,27 +42,15 @@ func (t *tracing) InsertMany(
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	if len(carrier) > 0 {
 		for _, job := range jobs {
-			if err := storeTrace(job, carrier); err != nil {
-				return nil, err
+			var err error
+			if job.Metadata, err = sjson.SetBytes(job.Metadata, traceKey, carrier); err != nil {
+				return nil, fmt.Errorf("metadata of a %s job: %w", job.Kind, err)
 			}
 		}
 	}
 	inserted, err := insert(ctx)
 	failSpan(span, err)
 	return inserted, err
-}
-
-func storeTrace(job *rivertype.JobInsertParams, carrier propagation.MapCarrier) error {
-	metadata := map[string]any{}
-	if len(job.Metadata) > 0 {
-		if err := json.Unmarshal(job.Metadata, &metadata); err != nil {
-			return fmt.Errorf("metadata of a %s job: %w", job.Kind, err)
-		}
-	}
-	metadata[traceKey] = carrier
-	var err error
-	job.Metadata, err = json.Marshal(metadata)
-	return err
 }
 
 // Work makes a span of an attempt, in the trace of the job's metadata.

@@ -75,10 +75,10 @@ func (q TotalsQuery) statement() (sql string, args []any) {
 		from = max(from, q.By.next(*q.After))
 	}
 	args = []any{from, q.Days.To, q.Limit}
-	if q.UserID == 0 {
-		if q.By == Month {
-			return monthlyTotals, args
-		}
+	switch {
+	case q.UserID == 0 && q.By == Month:
+		return monthlyTotals, args
+	case q.UserID == 0:
 		return dailyTotals, args
 	}
 	args = append(args, q.UserID)

@@ -26,16 +26,11 @@ const (
 )
 
 const (
-	// decimals of amounts and totals: an amount has no more.
-	decimals = 4
-	// amountDigits is the precision of any decimal in 64 bits, and the one that Spark
-	// reads such a column with.
-	amountDigits = 18
-	// totalDigits is the precision of Spark's sum of DECIMAL(18,4). BigQuery's NUMERIC holds it.
-	totalDigits = 28
-	totalBytes  = 12
-	// postgresEpoch is 2000-01-01: PostgreSQL counts days from there.
-	postgresEpoch = 10957
+	decimals      = 4  // of amounts and totals: an amount has no more
+	amountDigits  = 18 // of any decimal in 64 bits; Spark reads such a column with this precision
+	totalDigits   = 28 // of Spark's sum of DECIMAL(18,4); BigQuery's NUMERIC holds it
+	totalBytes    = 12
+	postgresEpoch = 10957 // 2000-01-01: PostgreSQL counts days from there
 )
 
 // The first unscaled values that do not fit.

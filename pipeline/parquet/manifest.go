@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,11 +109,8 @@ func decodeManifest(content []byte, target string) (*Manifest, error) {
 }
 
 func (m *Manifest) encode() ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	err := e.Encode(m)
-	return b.Bytes(), err
+	content, err := json.MarshalIndent(m, "", "  ")
+	return append(content, '\n'), err
 }
 
 func (m *Manifest) file(path string) (ManifestFile, bool) {
