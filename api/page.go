@@ -17,7 +17,7 @@ import (
 const (
 	defaultLimit   = 100
 	cursorVersion  = 1
-	cursorChecksum = 6 // bytes
+	cursorChecksum = 6                  // bytes
 	cursorPattern  = "^[A-Za-z0-9_-]+$" // as in PageQuery
 	cursorMessage  = "must be the next_cursor of a page of the same list"
 )
