@@ -29,8 +29,8 @@ type Columns struct {
 }
 
 // AmountColumns says where amounts are: in one column, in one of debits and one of
-// credits, or in one beside a column of sign markers. In a settings file just a name
-// stands for Value.
+// credits, or in one beside a column of sign markers. In a settings file a name without
+// more stands for Value.
 type AmountColumns struct {
 	Value  string `json:"value,omitempty" yaml:"value,omitempty"`
 	Debit  string `json:"debit,omitempty" yaml:"debit,omitempty"`   // of amounts that are negative
@@ -43,7 +43,7 @@ type AmountColumns struct {
 	Positive []string `json:"positive,omitempty" yaml:"positive,omitempty"`
 }
 
-// UnmarshalYAML takes just a name, too.
+// UnmarshalYAML takes a name, too, instead of a list of settings.
 func (a *AmountColumns) UnmarshalYAML(unmarshal func(any) error) error {
 	type whole AmountColumns
 	if err := unmarshal((*whole)(a)); err == nil {
@@ -54,7 +54,7 @@ func (a *AmountColumns) UnmarshalYAML(unmarshal func(any) error) error {
 	return nil
 }
 
-// MarshalYAML writes just a name where there is no more.
+// MarshalYAML writes only a name where there is no more.
 func (a AmountColumns) MarshalYAML() (any, error) {
 	type whole AmountColumns
 	if a.Debit+a.Credit+a.Sign == "" {

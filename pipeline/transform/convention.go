@@ -126,8 +126,8 @@ func (n *Counts) of(ch Choice) *Seen {
 	return &n.Second
 }
 
-// Evidence counts the values of a file that tell something of its conventions, whichever were in force
-// when it was read.
+// Evidence counts the values of a file that tell something of its conventions. It does not
+// depend on the conventions by which the file was read.
 type Evidence [conventionCount]Counts
 
 func (e *Evidence) note(c Convention, what shows, line int64, cell []byte) {
@@ -161,7 +161,8 @@ type Proof struct {
 	Line   int64
 }
 
-// Learned has the proofs of the loaded files of a source, by convention and choice.
+// Learned has a proof for each convention and choice that a loaded file of a source has
+// proven.
 type Learned [conventionCount][DayFirst + 1]Proof
 
 // proves is the choice on which a source's files agree.

@@ -22,7 +22,7 @@ func markAtStart(b []byte) int {
 		end += n
 	}
 	for n := end; n > 0; n-- {
-		if isMark(b[:n]) && (!letterAtEnd(b[:n]) || !letterAtStart(b[n:])) {
+		if inWord := letterAtEnd(b[:n]) && letterAtStart(b[n:]); !inWord && isMark(b[:n]) {
 			return n
 		}
 	}
@@ -42,7 +42,7 @@ func markAtEnd(b []byte) int {
 	}
 	for ; start < len(b); start++ {
 		mark := b[start:]
-		if isMark(mark) && (!letterAtStart(mark) || len(mark) > 1 && !letterAtEnd(b[:start])) {
+		if inWord := letterAtStart(mark) && (len(mark) == 1 || letterAtEnd(b[:start])); !inWord && isMark(mark) {
 			return len(mark)
 		}
 	}
@@ -88,8 +88,5 @@ func isLetters(b []byte) bool {
 // isCode takes a code of ISO 4217, other than XXX and XTS, which stand for no currency.
 func isCode(code string) bool {
 	unit, err := currency.ParseISO(code)
-	if err != nil {
-		return isNewCode(code)
-	}
-	return unit != currency.XXX && unit != currency.XTS
+	return err == nil && unit != currency.XXX && unit != currency.XTS || isNewCode(code)
 }

@@ -20,6 +20,8 @@ type exactRow struct {
 	date   civil.Date
 }
 
+func exactOf(row Row) exactRow { return exactRow{row.Amount, row.Date} }
+
 // notation is a way in which people write rows.
 type notation struct {
 	layout    string // of dates, as package time has it
@@ -199,7 +201,7 @@ func TestNotations(t *testing.T) {
 				continue
 			}
 			read++
-			require.Equal(t, rows[i], exactRow{row.Amount, row.Date}, "%s", row.Raw)
+			require.Equal(t, rows[i], exactOf(row), "%s", row.Raw)
 		}
 		requireAll(t, rows, content, n.conventions(), &Learned{})
 
@@ -221,7 +223,7 @@ func requireAll(t *testing.T, rows []exactRow, content string, rules Rules, lear
 	require.Len(t, got, len(rows))
 	for i, row := range got {
 		require.Zero(t, row.Faults, "%s: %v %v", row.Raw, row.Faults.Strings(), row.Hints)
-		require.Equal(t, rows[i], exactRow{row.Amount, row.Date}, "%s", row.Raw)
+		require.Equal(t, rows[i], exactOf(row), "%s", row.Raw)
 	}
 }
 

@@ -122,7 +122,7 @@ func Check(ctx context.Context, stores *bucket.Stores, location bucket.Location,
 		bad.Path = p.Path
 		return nil, bad
 	}
-	p.finish(rules, resolved, found)
+	p.complete(rules, resolved, found)
 	return p, nil
 }
 
@@ -165,8 +165,8 @@ func profile(ctx context.Context, stores *bucket.Stores, location bucket.Locatio
 	return p, cleaner.Findings(), nil
 }
 
-// finish adds what is known when the whole file has been read.
-func (p *Profile) finish(rules Rules, resolved Conventions, found *Findings) {
+// complete adds what is known when the whole file has been read.
+func (p *Profile) complete(rules Rules, resolved Conventions, found *Findings) {
 	p.RejectLimit = rules.WithDefaults().RejectLimit
 	p.Exceeded = rules.Exceeded(p.Rejected, p.Read)
 	p.Hints, p.Warnings = found.Hints(), found.Warnings(resolved, p.signColumn)
