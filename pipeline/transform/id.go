@@ -175,7 +175,7 @@ func printableASCII(b []byte) bool {
 	for i := 0; i < len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[min(i, len(b)-8):])
 		// The top bit of each byte is set by a byte below 0x20, 0x7f, or above it.
-		odd |= x - 0x20*each | x + each | x
+		odd |= (x - 0x20*each) | (x + each) | x
 	}
 	return odd&(0x80*each) == 0
 }

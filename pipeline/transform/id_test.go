@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -102,6 +103,7 @@ func TestCleanID(t *testing.T) {
 		{strings.Repeat("a", 50) + "\t\v", strings.Repeat("a", 50)},
 		{"A\tB", "invalid_transaction_id"},
 		{"A\x7f", "invalid_transaction_id"},
+		{"0\x1f000000", "invalid_transaction_id"},
 		{"A\u0085B", "invalid_transaction_id"},
 		{"A\x1bABCDEFGH", "invalid_transaction_id"},
 		{strings.Repeat("\x01", 51) + "x", "transaction_id_too_long invalid_transaction_id"},
@@ -141,10 +143,24 @@ func TestParseUserID(t *testing.T) {
 	}
 }
 
+// TestPrintableASCII has each byte at each place of eight and more.
+func TestPrintableASCII(t *testing.T) {
+	t.Parallel()
+	for n := range 20 {
+		for at := range n {
+			for c := range 256 {
+				b := bytes.Repeat([]byte{'0'}, n)
+				b[at] = byte(c)
+				require.Equal(t, c >= ' ' && c <= '~', printableASCII(b), "%q", b)
+			}
+		}
+	}
+}
+
 // FuzzID reads an id that is accepted again: it is the same, and as ids must be. The fast
 // path agrees with the slow one.
 func FuzzID(f *testing.F) {
-	for _, s := range []string{"TXN1", "9.91E+15", "='00123", `="00123"`, "V-\u00ad3", "e\u0301", "NULL", "\ufeffA", "A\x00", "1e5", "123.0", "'='A"} {
+	for _, s := range []string{"TXN1", "9.91E+15", "='00123", `="00123"`, "V-\u00ad3", "e\u0301", "NULL", "\ufeffA", "A\x00", "1e5", "123.0", "0\x1f000000", "'='A"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, cell string) {

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/bits"
 	"strconv"
@@ -111,6 +112,9 @@ func (r Rules) compile(logical civil.Date) (c compiled, err error) {
 	if r.TimeZone != "" {
 		if c.zone, err = time.LoadLocation(r.TimeZone); err != nil {
 			return c, fmt.Errorf("rules: time_zone: %w", err)
+		}
+		if c.zone == time.Local {
+			return c, errors.New("rules: time_zone is Local, want a name that is the same everywhere, such as Europe/Berlin")
 		}
 	}
 	if r.Currency != "" && (!isCode(r.Currency) || strings.ToUpper(r.Currency) != r.Currency) {

@@ -31,6 +31,7 @@ func TestRulesCheck(t *testing.T) {
 
 		"two_digit_years": {TwoDigitYears: 70},
 		"time_zone":       {TimeZone: "Mars/Olympus"},
+		"time_zone ":      {TimeZone: "Local"},
 		"currency":        {Currency: "eur"},
 		"currency ":       {Currency: "€"},
 		"delimiter":       {Dialect: extract.Dialect{Delimiter: "ab"}},
