@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,8 +97,7 @@ type guess struct {
 	line      int64
 	delimiter byte
 	names     []string
-	found     int  // columns
-	odd       bool // it holds NUL, or is no UTF-8
+	found     int // columns
 	fault     Fault
 	mentions  bool // it names all columns, and has a fault
 	whole     bool // it is one quoted field, in which all columns are
@@ -159,8 +157,7 @@ func (r *Reader) guess(from, after int64, delimiter byte) (g guess, ok bool) {
 		_ = s.ofText(s.at(from, min(from+maxHeader, s.end))).next(&rec) // there is one
 	}
 	g.delimiter, g.names, g.fault = delimiter, rec.names(), rec.Fault
-	g.odd = rec.odd && (bytes.IndexByte(rec.raw, 0) >= 0 || strings.ContainsRune(strings.Join(g.names, ""), '\uFFFD'))
-	g.found = r.count(g.names)
+	_, g.found = r.find(g.names)
 	g.mentions = rec.Fault != 0 && r.mentions(rec.Raw())
 	if rec.Fault == 0 && rec.count == 1 && rec.fields[0].lo > 0 {
 		g.whole = r.inField(g.names[0])
@@ -180,7 +177,8 @@ func (r *Reader) inField(text string) bool {
 		s := r.scan.ofText([]byte(text))
 		s.delimiter = delimiter
 		var rec Record
-		if s.next(&rec) == nil && r.count(rec.names()) == len(r.columns) {
+		_ = s.next(&rec) // without one there are no names
+		if _, found := r.find(rec.names()); found == len(r.columns) {
 			return true
 		}
 	}
@@ -212,17 +210,17 @@ func (r *Reader) readHeader() error {
 // findColumns finds the places of the columns, of which the header has each.
 func (r *Reader) findColumns() error {
 	rec := &r.record
+	places, found := r.find(r.names)
+	if found < len(r.columns) { // it had them up to where its search ended
+		return badHeader(rec.Line, FaultUnclosedQuote)
+	}
 	var repeated []string
-	for _, c := range r.columns {
-		places := placesOf(r.names, c.Header)
-		if len(places) > 1 {
-			repeated = append(repeated, c.Name)
+	for c, p := range places {
+		if len(p) > 1 {
+			repeated = append(repeated, r.columns[c].Name)
 		}
-		if len(places) == 0 { // it was found in the header's first bytes, but is not in all of it
-			return badHeader(rec.Line, FaultUnclosedQuote)
-		}
-		f := rec.fields[places[0]]
-		rec.place = append(rec.place, places[0])
+		f := rec.fields[p[0]]
+		rec.place = append(rec.place, p[0])
 		r.header = append(r.header, bytes.Clone(rec.raw[f.lo:f.hi]))
 	}
 	if repeated != nil {
@@ -232,29 +230,21 @@ func (r *Reader) findColumns() error {
 	return nil
 }
 
-// count counts the columns that are among some names.
-func (r *Reader) count(names []string) int {
-	var found uint64
-	for _, name := range names {
+// find finds the places of each column among some names, and counts the columns found.
+func (r *Reader) find(names []string) (places [][]int, found int) {
+	places = make([][]int, len(r.wanted))
+	for i, name := range names {
 		name = fold(name)
 		for c, wanted := range r.wanted {
 			if name == wanted {
-				found |= 1 << c
+				places[c] = append(places[c], i)
 			}
 		}
 	}
-	return bits.OnesCount64(found)
-}
-
-// placesOf is where a column is among the names of a header.
-func placesOf(names []string, column string) (places []int) {
-	column = fold(column)
-	for i, name := range names {
-		if fold(name) == column {
-			places = append(places, i)
-		}
+	for _, p := range places {
+		found += min(len(p), 1)
 	}
-	return places
+	return places, found
 }
 
 // fold makes names alike that differ in case, in space, _ and -, or in what is invisible.

@@ -27,7 +27,7 @@ func (r *Reader) noHeader(best, refused *guess) error {
 	switch {
 	case refused.whole:
 		return &FileError{Line: refused.line, Code: CodeBadHeader, Detail: "each line is quoted as a whole, so that it is one field",
-			Hint: "save the file without the quotes around its lines, or set quote: none"}
+			Hint: "save the file without the quotes around its lines"}
 	case refused.mentions:
 		return badHeader(refused.line, refused.fault)
 	case best.line == 0:
@@ -40,8 +40,9 @@ func (r *Reader) noHeader(best, refused *guess) error {
 	}
 	e := &FileError{Line: best.line, Code: CodeMissingColumn}
 	var missing []Column
-	for _, c := range r.columns {
-		if len(placesOf(best.names, c.Header)) == 0 {
+	places, _ := r.find(best.names)
+	for i, c := range r.columns {
+		if places[i] == nil {
 			missing = append(missing, c)
 		}
 	}
@@ -56,16 +57,17 @@ func (r *Reader) noHeader(best, refused *guess) error {
 
 // mapping is the hint that leads from the names in a file to the settings.
 func (r *Reader) mapping(best *guess, missing []Column) string {
-	unused := slices.DeleteFunc(slices.Clone(best.names), func(name string) bool { return name == "" || slices.Contains(r.wanted, fold(name)) })
-	name := example(append(unused, "its name in the file"), missing)
-	if strings.IndexByte(strings.Join(best.names, ""), 0) >= 0 {
+	header := strings.Join(best.names, "")
+	if strings.IndexByte(header, 0) >= 0 {
 		return "the header holds NUL bytes: if the file is UTF-16 or UTF-32, save it as UTF-8, or set encoding, such as utf-16le"
 	}
+	unused := slices.DeleteFunc(slices.Clone(best.names), func(name string) bool { return name == "" || slices.Contains(r.wanted, fold(name)) })
+	name := example(append(unused, "its name in the file"), missing)
 	hint := "map other names with the setting columns, such as columns: " + name + "; tally check --settings FILE proposes it"
-	if best.odd {
+	if strings.ContainsRune(header, '\uFFFD') {
 		hint += "; the header is not UTF-8: set encoding, such as windows-1252"
 	}
-	if best.found == 0 && best.line == r.scan.lines+1 && strings.ContainsAny(strings.Join(best.names, ""), "0123456789") {
+	if best.found == 0 && best.line == r.scan.lines+1 && strings.ContainsAny(header, "0123456789") {
 		hint += "; if the first line is a row, set header: none and positions, such as columns: " + positions(r.columns)
 	}
 	return hint

@@ -89,7 +89,7 @@ func TestHeaderErrorsLeadToTheSettings(t *testing.T) {
 		"transaction_id,user_id,amount,W\xe4hrung\n": `line 1: missing_column transaction_date: the header has "transaction_id,user_id,amount,W` + "\ufffd" + `hrung" ` +
 			`(map other names with the setting columns, such as columns: {transaction_date: "W�hrung"}; tally check --settings FILE proposes it; the header is not UTF-8: set encoding, such as windows-1252)`,
 		"\"transaction_id,\"\"user_id\"\",amount,transaction_date\"\n\"A,1,5,2024-01-02\"\n": "line 1: bad_header: each line is quoted as a whole, so that it is one field " +
-			"(save the file without the quotes around its lines, or set quote: none)",
+			"(save the file without the quotes around its lines)",
 		strings.Repeat("\n", 100) + head: "empty_file: there is no header line (the header must name the columns)",
 	} {
 		_, err := NewReader(strings.NewReader(content), Dialect{}, columns())
