@@ -36,20 +36,27 @@ const (
 // quote inside an unquoted field is a character like any other.
 func (s *scanner) splitQuoted(rec *Record, b []byte) quotes {
 	fields, count, lo := rec.fields[:0], 0, 0
-	rec.quote = s.quote
+	quote, delimiter := s.quote, s.delimiter
+	rec.quote = quote
 	for {
 		field := span{lo: int32(lo)}
 		var next int
-		if at := s.skipSpace(b, lo); at < len(b) && b[at] == s.quote {
-			hi, escaped := closingQuote(b, at+1, s.quote)
+		at := lo
+		if at < len(b) && b[at] != quote && b[at] <= ' ' {
+			at = s.skipSpace(b, at)
+		}
+		if at < len(b) && b[at] == quote {
+			hi, escaped := closingQuote(b, at+1, quote)
 			if hi < 0 {
 				return quoteOpen
 			}
-			field, next = span{int32(at + 1), int32(hi), escaped}, s.skipSpace(b, hi+1)
-			if next < len(b) && b[next] != s.delimiter {
-				return quoteBad
+			field, next = span{int32(at + 1), int32(hi), escaped}, hi+1
+			if next < len(b) && b[next] != delimiter {
+				if next = s.skipSpace(b, next); next < len(b) && b[next] != delimiter {
+					return quoteBad
+				}
 			}
-		} else if i := bytes.IndexByte(b[lo:], s.delimiter); i >= 0 {
+		} else if i := bytes.IndexByte(b[lo:], delimiter); i >= 0 {
 			next = lo + i
 			field.hi = int32(next)
 		} else {

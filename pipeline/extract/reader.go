@@ -76,7 +76,11 @@ func (r *Reader) Next() (*Record, error) {
 		if rec.odd || rec.count != len(r.names) {
 			r.check(rec)
 		}
-		if rec.Fault != 0 || !r.isHeader(rec) {
+		if rec.Fault != 0 || r.header == nil {
+			return rec, nil
+		}
+		// Nearly all records show by the length of one cell that they are no header.
+		if f := rec.fields[rec.place[0]]; int(f.hi-f.lo) != len(r.header[0]) || !r.repeatsHeader(rec) {
 			return rec, nil
 		}
 		r.scan.headers++
@@ -129,16 +133,7 @@ func (s *scanner) blankAfter(rec *Record, i int) bool {
 	return true
 }
 
-// isHeader reports whether a record repeats the header. Nearly all of them show by the
-// length of one cell that they do not.
-func (r *Reader) isHeader(rec *Record) bool {
-	if len(r.header) == 0 {
-		return false
-	}
-	f := rec.fields[rec.place[0]]
-	return int(f.hi-f.lo) == len(r.header[0]) && r.repeatsHeader(rec)
-}
-
+// repeatsHeader reports whether the cells of a record are those of the header.
 func (r *Reader) repeatsHeader(rec *Record) bool {
 	for i, name := range r.header {
 		f := rec.fields[rec.place[i]]
