@@ -160,7 +160,7 @@ func (r *Reader) guess(from, after int64, delimiter byte) (g guess, ok bool) {
 	_, g.found = r.find(g.names)
 	g.mentions = rec.Fault != 0 && r.mentions(rec.Raw())
 	if rec.Fault == 0 && rec.count == 1 && rec.fields[0].lo > 0 {
-		g.whole = r.inField(g.names[0])
+		g.whole = r.mentions(rec.Raw()) && r.inField(g.names[0])
 	}
 	return g, true
 }
