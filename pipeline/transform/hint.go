@@ -35,7 +35,9 @@ func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 	case Fault(extract.FaultUnclosedQuote), Fault(extract.FaultBadQuote):
 		return Hint{Setting: "quote", Text: fmt.Sprintf("the quotes in %s do not enclose whole fields: if quotes are text in this file, set quote: none", quote(excerpt(rec.Raw())))}
 	case Fault(extract.FaultInvalidUTF8):
-		return Hint{Setting: "encoding", Text: fmt.Sprintf("%s is not UTF-8: name the file's encoding, such as encoding: windows-1252", quote(excerpt(rec.Raw())))}
+		raw := rec.Raw()
+		name, text := extract.LikelyEncoding(raw[:min(len(raw), exampleLength)])
+		return Hint{Setting: "encoding", Text: fmt.Sprintf("the row is not UTF-8: under encoding: %s it starts with %s", name, quote(text))}
 	case FaultDamagedTransactionID:
 		return Hint{Text: shown(rec.Cell(columnTransactionID)) + " is a number that a spreadsheet has rounded: export the ids as text"}
 	case FaultInvalidAmount:

@@ -52,7 +52,7 @@ func TestHints(t *testing.T) {
 
 		{"\"A\"x,1,5,2024-01-02", `quote: the quotes in "\"A\"x,1,5,2024-01-02" do not enclose whole fields: if quotes are text in this file, set quote: none`},
 		{"\"A\x1b[31m,1,5,2024-01-02", `quote: the quotes in "\"A\x1b[31m,1,5,2024-01-02" do not enclose whole fields: if quotes are text in this file, set quote: none`},
-		{"A\xff,1,5,2024-01-02", `encoding: "A�,1,5,2024-01-02" is not UTF-8: name the file's encoding, such as encoding: windows-1252`},
+		{"A\xff,1,5,2024-01-02", `encoding: the row is not UTF-8: under encoding: windows-1252 it starts with "Aÿ,1,5,2024-01-02"`},
 	} {
 		assert.Equal(t, c.want, hints(t, Rules{}, Reading{LogicalDate: logicalDate}, head+c.row+"\n"), c.row)
 	}
