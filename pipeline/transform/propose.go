@@ -67,7 +67,7 @@ func mapColumns(ctx context.Context, stores *bucket.Stores, location bucket.Loca
 		}
 		return header[best]
 	}
-	// In the order in which their contents leave least in doubt.
+	// The clearest contents come first.
 	c := &rules.Columns
 	c.TransactionDate = take((*candidate).asDate)
 	if debit, credit, ok := debitAndCredit(columns); ok {
@@ -89,7 +89,7 @@ func mapColumns(ctx context.Context, stores *bucket.Stores, location bucket.Loca
 	return nil
 }
 
-// candidate is what the cells of a column look like.
+// candidate counts the kinds of cells in a column.
 type candidate struct {
 	name                         string // in the header, in lower case; "" without one
 	cells, dates, amounts, users int
