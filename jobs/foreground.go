@@ -56,7 +56,7 @@ type RunResult struct {
 // run.
 func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 	req.RequestedBy = cmp.Or(req.RequestedBy, "cli")
-	sources, err := s.sourcesOf(req)
+	sources, err := s.sourcesOf(ctx, req)
 	if err != nil {
 		return RunResult{}, err
 	}
@@ -102,42 +102,67 @@ func (s *Service) pause(ctx context.Context, try int) bool {
 	}
 }
 
-func (s *Service) sourcesOf(req RunRequest) ([]pipeline.Source, error) {
+func (s *Service) sourcesOf(ctx context.Context, req RunRequest) ([]pipeline.Source, error) {
 	if len(req.Paths) == 0 {
 		return s.config.Sources, nil
 	}
-	sources := make([]pipeline.Source, len(req.Paths))
-	for i, path := range req.Paths {
-		source, err := s.sourceOf(path, req.Source)
+	var sources []pipeline.Source
+	for _, path := range req.Paths {
+		ofPath, err := s.sourcesOfPath(ctx, path, req.Source, s.dateOf(req.Date))
 		if err != nil {
 			return nil, fmt.Errorf("run: %w", err)
 		}
-		source.Path = path
-		if req.Change != nil {
-			req.Change(&source.Rules)
+		for _, source := range ofPath {
+			if req.Change != nil {
+				req.Change(&source.Rules)
+			}
+			if err := source.Check(); err != nil {
+				return nil, fmt.Errorf("run: %w", err)
+			}
+			sources = append(sources, source)
 		}
-		if err := source.Check(); err != nil {
-			return nil, fmt.Errorf("run: %w", err)
-		}
-		sources[i] = source
 	}
 	return sources, nil
 }
 
-// sourceOf is the source of a path that was given by hand.
-func (s *Service) sourceOf(path bucket.Location, name string) (pipeline.Source, error) {
+// sourcesOfPath are the sources by whose settings the files of a path are read that was
+// given by hand: the one that is named or covers the path, or those that cover its files.
+func (s *Service) sourcesOfPath(ctx context.Context, path bucket.Location, name string, date civil.Date) ([]pipeline.Source, error) {
 	if name != "" {
 		i := slices.IndexFunc(s.config.Sources, func(s pipeline.Source) bool { return s.Name == name })
 		if i < 0 {
-			return pipeline.Source{}, fmt.Errorf("there is no source %q", name)
+			return nil, fmt.Errorf("there is no source %q", name)
 		}
-		return s.config.Sources[i], nil
+		return []pipeline.Source{s.config.Sources[i].At(path)}, nil
 	}
-	source, ok, err := pipeline.Find(s.config.Sources, path)
-	if !ok {
+	whole, covered, err := s.sourceOf(path)
+	if covered || err != nil {
+		return []pipeline.Source{whole}, err
+	}
+	files, err := whole.Files(ctx, s.config.Stores, date.Time())
+	if err != nil {
+		return []pipeline.Source{whole}, nil //nolint:nilerr // loading it reports the error
+	}
+	each, some := make([]pipeline.Source, len(files)), false
+	for i, file := range files {
+		if each[i], covered, err = s.sourceOf(file); err != nil {
+			return nil, err
+		}
+		some = some || covered
+	}
+	if some {
+		return each, nil
+	}
+	return []pipeline.Source{whole}, nil
+}
+
+// sourceOf is the source that covers a path, or else one without settings.
+func (s *Service) sourceOf(path bucket.Location) (source pipeline.Source, covered bool, err error) {
+	source, covered, err = pipeline.Find(s.config.Sources, path)
+	if !covered {
 		source = pipeline.Source{Name: manualSource, Rules: transform.Rules{Currency: s.config.Currency}}
 	}
-	return source, err
+	return source.At(path), covered, err
 }
 
 // Queued is a run that was given to the workers, and its River job.
@@ -149,28 +174,29 @@ type Queued struct{ RunID, JobID int64 }
 // it is not requeued when its worker crashes.
 func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requestedBy string) (Queued, error) {
 	req := RunRequest{Paths: paths, RequestedBy: requestedBy}
-	if _, err := s.sourcesOf(req); err != nil {
+	if _, err := s.sourcesOf(ctx, req); err != nil {
 		return Queued{}, err
 	}
 	return s.createManual(ctx, req, s.lastEnded(s.config.Clock.Now()), true)
 }
 
-func (s *Service) queuedSources(a *attempt) []pipeline.Source {
+func (s *Service) queuedSources(ctx context.Context, a *attempt) ([]pipeline.Source, error) {
 	if a.kind != ledger.KindManual {
-		return s.config.Sources
+		return s.config.Sources, nil
 	}
-	sources := make([]pipeline.Source, len(a.paths))
-	for i, path := range a.paths {
+	var sources []pipeline.Source
+	for _, path := range a.paths {
 		location, err := bucket.Parse(path)
 		if err != nil {
 			location = bucket.Path(path) // reading it reports the error
 		}
-		if sources[i], err = s.sourceOf(location, ""); err != nil {
-			a.logger.Warn("which source's settings apply is not clear; the first's do", "error", err)
+		ofPath, err := s.sourcesOfPath(ctx, location, "", a.date)
+		if err != nil {
+			return nil, err
 		}
-		sources[i].Path = location
+		sources = append(sources, ofPath...)
 	}
-	return sources
+	return sources, nil
 }
 
 // Await waits until a queued run is finished. As with [Service.Run], the error is nil if

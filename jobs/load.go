@@ -65,6 +65,13 @@ func (e *FilesError) Unwrap() []error { return e.Other }
 // object store is unavailable, the rest of its source is left out, and the attempt is
 // repeated after the other sources.
 func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult) error {
+	if a.sources == nil { // of a queued run
+		sources, err := s.queuedSources(ctx, a)
+		if err != nil {
+			return err
+		}
+		a.sources = sources
+	}
 	known, err := s.knownFailures(ctx, a)
 	if err != nil {
 		return err

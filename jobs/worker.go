@@ -138,7 +138,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 		return err
 	}
 	a.logger = withRiverLog(ctx, a.logger)
-	a.sources, a.known = s.queuedSources(a), knownToJob(a)
+	a.known = knownToJob(a)
 	result, out := s.attempt(ctx, a)
 	recordOutput(ctx, a.logger, result)
 	return out.jobError()

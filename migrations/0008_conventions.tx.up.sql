@@ -12,12 +12,14 @@ ALTER TABLE etl_files
     ADD COLUMN reading     INT    NOT NULL DEFAULT 1,
     ADD COLUMN conventions JSONB  NOT NULL DEFAULT '{}',
     ADD COLUMN hints       TEXT[] NOT NULL DEFAULT '{}',
-    ADD COLUMN warnings    TEXT[] NOT NULL DEFAULT '{}';
+    ADD COLUMN warnings    TEXT[] NOT NULL DEFAULT '{}',
+    ADD COLUMN arrived_as  BIGINT;
 
 COMMENT ON COLUMN etl_files.reading IS 'The version of the program''s rules for reading a value.';
 COMMENT ON COLUMN etl_files.conventions IS 'By convention: what held for the file, where that came from, and what its values show.';
 COMMENT ON COLUMN etl_files.hints IS 'Settings that would resolve faults of its rows.';
 COMMENT ON COLUMN etl_files.warnings IS 'What is odd about the file although it was loaded.';
+COMMENT ON COLUMN etl_files.arrived_as IS 'The entry with which the content came to its path, where this one only read it again; NULL: with this one.';
 
 ALTER TABLE etl_rejects ADD COLUMN hints TEXT[] NOT NULL DEFAULT '{}';
 
@@ -44,7 +46,19 @@ COMMENT ON TABLE etl_conventions IS 'What loaded files have proven, by the first
 COMMENT ON COLUMN etl_conventions.source IS 'The source; empty for the currency, which is the database''s.';
 COMMENT ON COLUMN etl_conventions.value IS 'mdy or dmy; point or comma; of currency, a mark of a loaded amount.';
 
+CREATE TABLE etl_copies (
+    sha256 BYTEA NOT NULL,
+    source TEXT  NOT NULL,
+    path   TEXT  NOT NULL
+);
+
+COMMENT ON TABLE etl_copies IS 'Where content was found again that was loaded from another path, in sources that replace rows: there it has not come back.';
+
+CREATE UNIQUE INDEX etl_copies_once ON etl_copies (sha256, source, md5(path));
+
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON etl_conventions
+    FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON etl_copies
     FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
 
 --bun:split

@@ -66,6 +66,12 @@ func CheckSources(sources []Source) error {
 	return nil
 }
 
+// At is the source with its settings at another path.
+func (s Source) At(path bucket.Location) Source {
+	s.Path = path
+	return s
+}
+
 // Find is the source that covers a file, folder or glob; without one the second result is
 // false. Two of them are an error.
 func Find(sources []Source, file bucket.Location) (found Source, ok bool, err error) {

@@ -75,6 +75,19 @@ func TestPathsOfSources(t *testing.T) {
 	assert.Contains(t, out, "2024-04-03")
 }
 
+// Files that a folder or glob stands for belong to the sources that cover them.
+func TestFoldersOfSources(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	p.write("tally.yaml", "sources:\n  - {name: shop, path: \""+filepath.Join(p.dir, "in", "shop*.csv")+"\", columns: {amount: {value: amount, sign: side, negative: [S]}}}\n")
+	p.write("in/shop1.csv", "transaction_id;user_id;amount;side;transaction_date\nA;1;5,50;S;2024-01-02\n")
+	p.write("in/other.csv", "transaction_id;user_id;amount;transaction_date\nB;1;5,50;2024-01-02\n")
+	code, out, _ := p.run("run", filepath.Join(p.dir, "in"))
+	assert.Equal(t, exitDone, code, out)
+	assert.Equal(t, "A -5.5, B 5.5", p.query("SELECT string_agg(concat_ws(' ', transaction_id, amount), ', ' ORDER BY transaction_id) FROM transactions"))
+	assert.Equal(t, "manual, shop", p.query("SELECT string_agg(source, ', ' ORDER BY source) FROM etl_files"))
+}
+
 // Sources are shown with their settings, and with what their files have proven.
 func TestSourcesCommand(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ func FuzzDialect(f *testing.F) {
 // FuzzAgainstEncodingCSV compares files that both read: strict quoting, no CR, and as
 // many fields in each row as in the header.
 func FuzzAgainstEncodingCSV(f *testing.F) {
-	for _, s := range []string{"A,1,5,2024-01-02\n", "\"A\",\"1\",\"5\n\",\"\"\"\"\n", "\n\n,1,5,\nB,\"\",,x"} {
+	for _, s := range []string{"A,1,5,2024-01-02\n", "\"A\",\"1\",\"5\n\",\"\"\"\"\n", "\n\n,1,5,\n,1,5,\nB,\"\",,x"} {
 		f.Add([]byte(s), byte(0))
 		f.Add([]byte(strings.ReplaceAll(s, ",", ";")), byte(1))
 	}
@@ -116,7 +116,8 @@ func FuzzAgainstEncodingCSV(f *testing.F) {
 			require.Zero(t, rec.Fault)
 			got = append(got, []string{string(rec.Cell(0)), string(rec.Cell(1)), string(rec.Cell(2)), string(rec.Cell(3))})
 		}
-		want = slices.DeleteFunc(want, func(row []string) bool { return sameRow(row, want[0]) })
+		header := want[0]
+		want = slices.DeleteFunc(want, func(row []string) bool { return sameRow(row, header) })
 		require.Equal(t, withText(want), withText(got))
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -182,4 +183,99 @@ func TestOneCurrency(t *testing.T) {
 	f.rules.Currency = "EUR"
 	assert.Equal(t, "mixed_currencies", f.load("euro.csv", rowsOf("G 12 2024-01-02")).ErrorCode)
 	assert.Equal(t, "A B C E F", one[string](f, "SELECT string_agg(transaction_id, ' ' ORDER BY transaction_id) FROM transactions"))
+}
+
+// late asks for a file of an earlier logical date than the others.
+func (f *fixture) late(name, content, date string) load.Result {
+	f.t.Helper()
+	var run int64
+	require.NoError(f.t, f.pool.QueryRow(f.t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', $1, 'test') RETURNING id`, date).Scan(&run))
+	f.exec(`INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')`, run)
+	request := f.request(f.write(name, content))
+	request.RunID, request.LogicalDate = run, civil.MustParse(date)
+	result, err := f.loader.Load(f.t.Context(), request)
+	require.NoError(f.t, err)
+	return result
+}
+
+// Which row wins is decided by logical date and file, and not by what is loaded last.
+func TestOlderDatesReplaceNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.rules.Corrections = transform.CorrectionsReplace
+	f.late("b.csv", rowsOf("T 2 2024-01-02"), "2024-01-11")
+	older := f.late("a.csv", rowsOf("T 1 2024-01-02"), "2024-01-10")
+	assert.Equal(t, "0 1", fmt.Sprint(older.Loaded, " ", older.Conflict))
+	assert.Equal(t, "T 2 2024-01-02", f.stored())
+	f.late("c.csv", rowsOf("T 3 2024-01-02"), "2024-01-11")
+	assert.Equal(t, "T 3 2024-01-02", f.stored(), "on one date the later file wins")
+	f.verify()
+}
+
+// Content that is only read again, by other settings or another version of the program,
+// keeps its place among the files that came after it.
+func TestReadingAgainReplacesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.rules.Corrections = transform.CorrectionsReplace
+	old := rowsOf("T 1 2024-01-02", "U 1 03/04/2024", "V 1 2024-01-02")
+	f.late("z.csv", old, "2024-01-10")
+	f.late("copy.csv", old, "2024-01-10")
+	f.late("a.csv", rowsOf("T 2 2024-01-02"), "2024-01-11")
+	for _, name := range []string{"z.csv", "copy.csv"} {
+		assert.Equal(t, load.StatusUnchanged, f.late(name, old, "2024-01-12").Status, "nothing has come")
+	}
+	f.rules.Slash = "dmy"
+	again := f.late("z.csv", old, "2024-01-12")
+	assert.Equal(t, "1 1 1", fmt.Sprint(again.Loaded, " ", again.Duplicate, " ", again.Conflict))
+	assert.Equal(t, "T 2 2024-01-02, U 1 2024-04-03, V 1 2024-01-02", f.stored())
+	f.rules.RejectLimit = "40%"
+	f.late("z.csv", old, "2024-01-13")
+	assert.Equal(t, "T 2 2024-01-02, U 1 2024-04-03, V 1 2024-01-02", f.stored())
+	f.late("a.csv", rowsOf("T 3 2024-01-02"), "2024-01-14")
+	assert.Equal(t, "T 3 2024-01-02, U 1 2024-04-03, V 1 2024-01-02", f.stored())
+	f.verify()
+}
+
+// What one source could not read, another one may.
+func TestSameContentOfAnotherSource(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	content := rowsOf("T 1 05/06/2024", "U 1 2024-06-01")
+	f.learning("a.csv", content, false)
+	request := f.request(f.write("proof.csv", rowsOf("P 1 24/06/2024")))
+	request.Source, request.Learns = "other", true
+	_, err := f.loader.Load(t.Context(), request)
+	require.NoError(t, err)
+	for range 2 {
+		request.Path = at(t, f.write("b.csv", content))
+		_, err = f.loader.Load(t.Context(), request)
+		require.NoError(t, err)
+		assert.Equal(t, load.StatusUnchanged, f.learning("a.csv", content, false).Status)
+	}
+	assert.Equal(t, "P 1 2024-06-24, T 1 2024-06-05, U 1 2024-06-01", f.stored())
+	assert.EqualValues(t, 3, one[int64](f, "SELECT count(*) FROM etl_files"))
+}
+
+// The default window moves with the logical date; by hand, what lay behind its end is
+// read again.
+func TestWindowOfALaterDate(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	content := rowsOf("T 1 2031-06-01", "U 1 2024-06-01")
+	assert.Equal(t, map[string]int64{"date_out_of_window": 1}, f.learning("a.csv", content, false).Faults)
+	request := f.request(f.write("a.csv", content))
+	request.LogicalDate, request.Again = civil.MustParse("2031-01-01"), true
+	result, err := f.loader.Load(t.Context(), request)
+	require.NoError(t, err)
+	assert.Equal(t, "1 1", fmt.Sprint(result.Loaded, " ", result.Duplicate))
+}
+
+// Only the marks of rows that are loaded say which currency the database has.
+func TestMarksOfDuplicatesDecideNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("a.csv", rowsOf("A 5 2024-01-02"))
+	f.load("b.csv", rowsOf("A €6 2024-01-02"))
+	assert.EqualValues(t, 1, f.load("c.csv", rowsOf("B USD6 2024-01-02")).Loaded)
 }

@@ -21,7 +21,7 @@ func (l *load) identify(ctx context.Context) (err error) {
 
 // startOver forgets what a reading has found.
 func (l *load) startOver() {
-	l.cause = nil
+	l.cause, l.arrivedAs = nil, nil
 	l.result = Result{Path: l.path, Source: l.request.Source, Bytes: l.identity.Bytes, TotalAmount: "0", Faults: map[string]int64{},
 		Hints: []string{}, Warnings: []string{}}
 	if l.identity != (extract.Identity{}) {

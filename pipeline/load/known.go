@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -24,38 +25,48 @@ func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("rules: %w", err)
 	}
-	var id int64
-	var path string
-	var conventions []byte
-	var replaced bool
-	err = db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:], transform.Version, string(rules)).
-		Scan(&id, &path, &conventions, &replaced)
+	var e entry
+	err = db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:], transform.Version, string(rules), l.request.Source).
+		Scan(&e.id, &e.source, &e.path, &e.conventions, &e.outOfWindow, &e.replaced)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look up the content: %w", err)
 	}
-	if same, err := l.readsAlike(ctx, db, conventions); !same || err != nil {
+	if same, err := l.readsAlike(ctx, db, &e); !same || err != nil {
 		return false, err
 	}
-	if stands, err := l.stands(ctx, db, replaced); !stands || err != nil {
+	if stands, err := l.stands(ctx, db, &e); !stands || err != nil {
 		return false, err
 	}
 	l.startOver()
-	l.result.Status, l.result.FileID, l.result.LoadedAs = StatusUnchanged, id, path
+	l.result.Status, l.result.FileID, l.result.LoadedAs = StatusUnchanged, e.id, e.path
 	return true, nil
 }
 
-// readsAlike reports whether content would be read as when it was loaded. It is read
-// again only where a person asks for it: a source that learns does not load all of its
-// files anew.
-func (l *load) readsAlike(ctx context.Context, db querier, then []byte) (bool, error) {
-	if !l.request.Again {
+// entry is one of the ledger with the same content, read by the same rules.
+type entry struct {
+	id           int64
+	source, path string
+	conventions  []byte
+	outOfWindow  bool // it has dates outside the window
+	replaced     bool // a later file has replaced rows, whichever
+}
+
+// readsAlike reports whether content would be read as when it was loaded. What its own
+// source has learned since, or what the later end of the default window lets in, counts
+// only where a person asks for it: a source that learns does not load all of its files
+// anew.
+func (l *load) readsAlike(ctx context.Context, db querier, e *entry) (bool, error) {
+	if !l.request.Again && e.source == l.request.Source {
 		return true, nil
 	}
+	if l.request.Again && e.outOfWindow && l.request.Rules.To == "" {
+		return false, nil
+	}
 	var record transform.ConventionRecord
-	if err := json.Unmarshal(then, &record); err != nil {
+	if err := json.Unmarshal(e.conventions, &record); err != nil {
 		return false, fmt.Errorf("read the content's conventions: %w", err)
 	}
 	now, err := l.lookUpProven(ctx, db)
@@ -69,15 +80,44 @@ func (l *load) readsAlike(ctx context.Context, db querier, then []byte) (bool, e
 // stands reports whether the content's rows are those that are stored. Where corrections
 // replace rows, content that comes back takes its place again: A, B, A ends with A. A file
 // that merely lies where it was loaded from has not come back.
-func (l *load) stands(ctx context.Context, db querier, replaced bool) (same bool, err error) {
-	if !replaced || l.request.Rules.Corrections != transform.CorrectionsReplace {
+func (l *load) stands(ctx context.Context, db querier, e *entry) (same bool, err error) {
+	switch {
+	case l.request.Rules.Corrections != transform.CorrectionsReplace:
 		return true, nil
-	}
-	if l.request.Again {
+	case !e.replaced:
+		if e.path != l.path || e.source != l.request.Source { // for the nights to come
+			_, err = l.loader.pool.Exec(ctx, l.loader.statements.Get("copy"), l.identity.SHA256[:], l.path, l.request.Source)
+		}
+		return true, err
+	case l.request.Again:
 		return false, nil
+	default:
+		err = db.QueryRow(ctx, l.loader.statements.Get("same_file"), l.identity.SHA256[:], l.path, l.request.Source).Scan(&same)
+		return same, err
 	}
-	err = db.QueryRow(ctx, l.loader.statements.Get("same_file"), l.identity.SHA256[:], l.path, l.request.Source).Scan(&same)
-	return same, err
+}
+
+// arrival is when a file came: entry of the ledger, and logical date. The later one wins
+// where corrections replace rows.
+type arrival struct {
+	file int64
+	date civil.Date
+}
+
+// arrives finds out the file's arrival: this one, or that of an earlier entry where the content
+// still lies where it was loaded from and is only read again.
+func (l *load) arrives(ctx context.Context) error {
+	l.arrival, l.arrivedAs = arrival{l.fileID, l.request.LogicalDate}, nil
+	if l.request.Again || l.request.Rules.Corrections != transform.CorrectionsReplace {
+		return nil
+	}
+	var a arrival
+	err := l.tx.QueryRow(ctx, l.loader.statements.Get("arrival"), l.identity.SHA256[:], l.path, l.request.Source).Scan(&a.file, (*int32)(&a.date))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	l.arrival, l.arrivedAs = a, &a.file
+	return err
 }
 
 // proven is the knowledge of the database when a file is read.
@@ -162,6 +202,9 @@ func (l *load) about(err error) error {
 func (l *load) learn(ctx context.Context) error {
 	statement := l.loader.statements.Get("learn")
 	for mark, seen := range l.findings.Marks {
+		if l.result.Loaded == 0 {
+			break // none of them is stored
+		}
 		if err := l.exec(ctx, statement, "", currencyConvention, mark, l.fileID, seen.Line); err != nil {
 			return err
 		}

@@ -50,7 +50,10 @@ type load struct {
 	reading  transform.Reading
 	again    bool                // the file has shown that it is to be read otherwise
 	findings *transform.Findings // of the last reading
-	cause    *extract.FileError  // of the failure
+	arrival  arrival             // of the content at its path
+	// arrivedAs is the entry of the arrival, where the content is only read again.
+	arrivedAs *int64
+	cause     *extract.FileError // of the failure
 
 	stage    string // of the progress
 	entered  time.Time
@@ -118,6 +121,9 @@ func (l *load) step(ctx context.Context, at state) (state, error) {
 		}
 		if outdated, err := l.outdated(ctx); outdated || err != nil {
 			return read, err
+		}
+		if err := l.arrives(ctx); err != nil {
+			return decide, err
 		}
 		return write, l.decide(ctx)
 

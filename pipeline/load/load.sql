@@ -50,10 +50,22 @@ FROM unnest($1::text[]) WITH ORDINALITY i(id, n)
 JOIN transaction_keys k ON k.transaction_id = i.id;
 
 -- name: stored
-SELECT n.packed, s.user_id, s.transaction_date - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line
+SELECT n.packed, s.user_id, s.transaction_date - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line, false
 FROM load_known n
 LEFT JOIN transactions s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
                         AND s.transaction_id = n.transaction_id
+ORDER BY n.transaction_id, n.line;
+
+-- name: stored_arrivals
+-- The same, and whether the stored row came no later than entry $2 of logical date $1.
+SELECT n.packed, s.user_id, s.transaction_date - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line,
+       coalesce((r.logical_date, a.id) <= ($1::date, $2::bigint), true)
+FROM load_known n
+LEFT JOIN transactions s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
+                        AND s.transaction_id = n.transaction_id
+LEFT JOIN etl_files f ON f.id = s.file_id
+LEFT JOIN etl_files a ON a.id = coalesce(f.arrived_as, f.id)
+LEFT JOIN etl_runs r ON r.id = a.run_id
 ORDER BY n.transaction_id, n.line;
 
 -- name: replaced_table
@@ -101,21 +113,35 @@ SELECT setval('transactions_id_seq', nextval('transactions_id_seq') + $1 - 1) - 
 -- name: file
 INSERT INTO etl_files (id, run_id, attempt, source, path, sha256, bytes, status, error_code, error,
     read, loaded, duplicate, conflict, rejected, replaced, faults, total_amount, rules, code_version, started_at,
-    reading, conventions, hints, warnings)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25);
+    reading, conventions, hints, warnings, arrived_as)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26);
 
 -- name: known_content
--- The last time that the content was loaded by the same rules, and whether a file has
--- replaced rows since.
-SELECT id, path, conventions, EXISTS (SELECT FROM etl_files later WHERE later.id > f.id AND later.replaced > 0)
+-- The last time that the content was loaded by the same rules, if possible by the source:
+-- whether dates were outside the window, and whether a file has replaced rows since.
+SELECT id, source, path, conventions, faults ? 'date_out_of_window',
+       EXISTS (SELECT FROM etl_files later WHERE later.id > f.id AND later.replaced > 0)
 FROM etl_files f
 WHERE sha256 = $1 AND status = 'loaded' AND reading = $2 AND rules = $3
-ORDER BY id DESC LIMIT 1;
+ORDER BY (source = $4) DESC, id DESC LIMIT 1;
 
 -- name: same_file
--- Whether the content is what was last loaded from the path.
+-- Whether the content is what was last found at the path.
 SELECT coalesce((
-    SELECT sha256 = $1 FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1), false);
+    SELECT sha256 = $1 FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1),
+    EXISTS (SELECT FROM etl_copies WHERE sha256 = $1 AND source = $3 AND md5(path) = md5($2)));
+
+-- name: copy
+INSERT INTO etl_copies (sha256, path, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+
+-- name: arrival
+-- With which entry, and for which logical date, the content came to the path where it was
+-- last loaded from.
+SELECT a.id, r.logical_date - DATE '1970-01-01'
+FROM (SELECT * FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1) f
+JOIN etl_files a ON a.id = coalesce(f.arrived_as, f.id)
+JOIN etl_runs r ON r.id = a.run_id
+WHERE f.sha256 = $1;
 
 -- name: learned
 -- What loaded files have proven: of the source, and of the currency.

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/testdb"
@@ -49,7 +50,7 @@ func newFixture(t *testing.T) *fixture {
 	pool := testdb.New(t, migrations.Schema{})
 	f := &fixture{t: t, pool: pool, loader: load.New(pool, nil), dir: t.TempDir()}
 	err := pool.QueryRow(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by)
-		VALUES ('manual', '2024-01-01', 'test') RETURNING id`).Scan(&f.runID)
+		VALUES ('manual', '2030-01-01', 'test') RETURNING id`).Scan(&f.runID)
 	require.NoError(t, err)
 	f.attempt(1)
 	return f
@@ -82,7 +83,7 @@ func at(t *testing.T, text string) bucket.Location {
 
 func (f *fixture) request(path string) load.Request {
 	return load.Request{RunID: f.runID, Attempt: 1, Source: "test", Path: at(f.t, path), Rules: f.rules,
-		CodeVersion: "test"}
+		LogicalDate: civil.MustParse("2030-01-01"), CodeVersion: "test"}
 }
 
 func (f *fixture) load(name, content string) load.Result {

@@ -174,6 +174,7 @@ type stored struct {
 	id     int64
 	fileID int64
 	line   int64
+	older  bool // it came no later than the file: corrections replace it
 }
 
 func (s *stored) sameValues(p packed) bool {
@@ -187,7 +188,7 @@ func (l *load) decideKnown(ctx context.Context) error {
 		return err
 	}
 	if l.request.Rules.WithDefaults().Corrections != transform.CorrectionsReplace {
-		return l.compare(ctx, func(p packed, s *stored) error {
+		return l.compare(ctx, l.loader.statements.Get("stored"), nil, func(p packed, s *stored) error {
 			return l.duplicate(p, s.sameValues(p), s.fileID, s.line)
 		})
 	}
@@ -199,13 +200,13 @@ func (l *load) decideKnown(ctx context.Context) error {
 	l.result.Replaced, err = pgcopy.Copy(ctx, l.tx.Conn(), "load_replaced", columns, func(w *pgcopy.Writer) error {
 		var first packed // of the last id that is not new
 		var replaced bool
-		return l.compare(ctx, func(p packed, s *stored) error {
+		return l.compare(ctx, l.loader.statements.Get("stored_arrivals"), []any{l.arrival.date, l.arrival.file}, func(p packed, s *stored) error {
 			switch again := len(first) > 0 && bytes.Equal(p.id(), first.id()); {
 			case again && replaced:
 				return l.duplicate(p, first.sameValues(p), l.fileID, first.line())
 			case !again:
 				first = append(first[:0], p...)
-				replaced = !s.sameValues(p)
+				replaced = s.older && !s.sameValues(p)
 			}
 			if !replaced {
 				return l.duplicate(p, s.sameValues(p), s.fileID, s.line)
@@ -238,8 +239,8 @@ func (l *load) replace(p packed, s *stored) error {
 
 // compare gives each row whose id is known, in the order of the ids, with the
 // stored row.
-func (l *load) compare(ctx context.Context, yield func(packed, *stored) error) error {
-	rows, err := l.lookup.tx.Query(ctx, l.loader.statements.Get("stored"))
+func (l *load) compare(ctx context.Context, sql string, args []any, yield func(packed, *stored) error) error {
+	rows, err := l.lookup.tx.Query(ctx, sql, args...)
 	if err != nil {
 		return fmt.Errorf("look up the stored rows: %w", err)
 	}
@@ -248,12 +249,13 @@ func (l *load) compare(ctx context.Context, yield func(packed, *stored) error) e
 	var user, date *int32
 	var amount *float64
 	var id, fileID, line *int64
-	_, err = pgx.ForEachRow(rows, []any{&row, &user, &date, &amount, &id, &fileID, &line}, func() error {
+	var older bool
+	_, err = pgx.ForEachRow(rows, []any{&row, &user, &date, &amount, &id, &fileID, &line, &older}, func() error {
 		p := packed(row)
 		if id == nil {
 			return fmt.Errorf("transaction_keys has %s, and transactions does not: the tables were written by hand; run tally verify", p.id())
 		}
-		s = stored{user: *user, date: civil.Date(*date), amount: *amount, id: *id, fileID: *fileID, line: *line}
+		s = stored{user: *user, date: civil.Date(*date), amount: *amount, id: *id, fileID: *fileID, line: *line, older: older}
 		return yield(p, &s)
 	})
 	if err != nil {

@@ -27,7 +27,8 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 	for i, d := range s.Dates {
 		months[i] = d.Month().First()
 	}
-	known, knownArgs := knownRows(s)
+	known, knownArgs := knownRows(s, 1)
+	arrivals, arrivalArgs := knownRows(s, 3)
 	list := []explain.Query{
 		{Name: "no_keys", Purpose: "each load", Before: lookUp[:1], Expect: explain.Expectation{MaxBuffers: 8}},
 		{Name: "known_keys", Purpose: "each thousand rows of a load", Before: lookUp, Args: []any{s.TransactionIDs}, Expect: uses("transaction_keys_pkey")},
@@ -35,15 +36,20 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 			Name: "stored", Purpose: "each load of ids that are stored already", Before: lookUp[:1],
 			Given: known, Args: knownArgs, Expect: uses("transactions_pkey"),
 		},
+		{
+			Name: "stored_arrivals", Purpose: "each load of ids that are stored already, of a source that replaces rows", Before: lookUp[:1],
+			Given: arrivals, Args: slices.Concat([]any{s.Date, s.FileID}, arrivalArgs), Expect: uses("transactions_pkey"),
+		},
 		{Name: "prefetch_rows", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("transactions_pkey")},
 		{Name: "prefetch_months", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("user_months_pkey")},
 		{Name: "prefetch_users", Purpose: "each small load", Before: lookUp, Args: []any{users}, Expect: uses("user_summary_pkey")},
 		{Name: "missing_months", Purpose: "each load", Before: lookUp[:1], Args: []any{slices.Compact(months)}},
 		{
-			Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256, transform.Version, "{}"},
+			Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256, transform.Version, "{}", ""},
 			Expect: explain.Expectation{Indexes: []string{"etl_files_content"}, MaxBuffers: 12},
 		},
 		{Name: "same_file", Purpose: "each known file of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}, Expect: uses("etl_files_source")},
+		{Name: "arrival", Purpose: "each load of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}, Expect: uses("etl_files_source")},
 		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
 		{Name: "fence", Purpose: "each load, right before its commit", Before: lookUp[:1], Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey", "etl_attempts_pkey")},
 	}
@@ -73,9 +79,10 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 			Name: "file", Purpose: "each file", Before: before, Writes: true,
 			Args: []any{
 				int64(0), s.RunID, 1, "", "", nil, int64(0), StatusLoaded, nil, nil, int64(0), int64(0), int64(0), int64(0), int64(0), int64(0),
-				"{}", "0", "{}", "", s.Date, transform.Version, "{}", []string{}, []string{},
+				"{}", "0", "{}", "", s.Date, transform.Version, "{}", []string{}, []string{}, nil,
 			},
 		},
+		{Name: "copy", Purpose: "each copy of known content in a source that replaces rows", Before: before, Writes: true, Args: []any{s.SHA256, "", ""}},
 		{Name: "learn", Purpose: "each convention that a file proves", Before: before, Writes: true, Args: []any{"", "currency", "$", int64(0), int64(1)}},
 	}, statements)
 	return append(list, explain.Query{
@@ -96,14 +103,15 @@ func named(list []explain.Query, statements sqlfile.Statements) []explain.Query 
 	return list
 }
 
-// knownRows stand for the rows of a file whose ids are stored.
-func knownRows(s explain.Sample) (given string, args []any) {
+// knownRows stand for the rows of a file whose ids are stored; their arguments begin with
+// $first.
+func knownRows(s explain.Sample, first int) (given string, args []any) {
 	lines := make([]int64, len(s.TransactionIDs))
 	for i := range lines {
 		lines[i] = int64(i) + 2
 	}
-	return `load_known AS MATERIALIZED (
+	return fmt.Sprintf(`load_known AS MATERIALIZED (
     SELECT transaction_id COLLATE "C" AS transaction_id, line, ''::bytea AS packed, user_id, transaction_date
-    FROM unnest($1::text[], $2::bigint[], $3::int[], $4::date[]) n(transaction_id, line, user_id, transaction_date)
-)`, []any{s.TransactionIDs, lines, s.UserIDs, s.Dates}
+    FROM unnest($%d::text[], $%d::bigint[], $%d::int[], $%d::date[]) n(transaction_id, line, user_id, transaction_date)
+)`, first, first+1, first+2, first+3), []any{s.TransactionIDs, lines, s.UserIDs, s.Dates}
 }

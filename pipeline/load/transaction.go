@@ -124,7 +124,7 @@ func (l *load) recordFile(ctx context.Context) error {
 	return l.exec(ctx, l.loader.statements.Get("file"), l.fileID, req.RunID, req.Attempt, req.Source, l.path, sha, r.Bytes, r.Status,
 		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
 		string(faults), r.TotalAmount.String(), string(rules), req.CodeVersion, l.started,
-		transform.Version, string(conventions), r.Hints, r.Warnings)
+		transform.Version, string(conventions), r.Hints, r.Warnings, l.arrivedAs)
 }
 
 // fence makes sure that this attempt may commit. The lock that it takes is what a
