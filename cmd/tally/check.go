@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/transform"
 )
 
@@ -42,6 +44,9 @@ func (cmd checkCmd) Run(ctx context.Context, env *environment) error {
 		return checkCmd{Path: path}.propose(ctx, env, source, today)
 	}
 	profile, err := transform.Check(ctx, env.stores, cmd.Path, source.Rules, today)
+	if bad, ok := errors.AsType[*extract.FileError](err); ok && cmd.JSON {
+		return errors.Join(err, writeJSON(env.stdout, map[string]string{"path": cmd.Path.String(), "error_code": bad.Code, "error": err.Error()}))
+	}
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,12 @@ func TestEverySettingIsAFlag(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(p.query("SELECT rules FROM etl_files")), &rules))
 	assert.Len(t, rules, 16, "each of them is in the ledger: %v", rules)
 
+	code, out, _ = p.run("check", "--json", path)
+	assert.Equal(t, exitFailed, code)
+	var refused map[string]string
+	require.NoError(t, json.Unmarshal([]byte(out), &refused))
+	assert.Equal(t, "missing_column", refused["error_code"])
+
 	code, _, stderr = p.run("run", path, "--columns", "amonut=x")
 	assert.Equal(t, exitUsage, code)
 	assert.Contains(t, stderr, `no column "amonut"`)

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -74,4 +75,26 @@ func TestLogLinesAreUnchanged(t *testing.T) {
 	var setting string
 	require.NoError(t, pool.QueryRow(t.Context(), "SHOW standard_conforming_strings").Scan(&setting))
 	assert.Equal(t, "on", setting, "by which Bun quotes")
+}
+
+// Sources come with the settings of their last file, and with what their files have
+// proven; the currency is the database's, and so is in all of them.
+func TestSources(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t, `
+		INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test');
+		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (1, 1, 'test', 'test');
+		INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
+		SELECT 1, 1, source, path, 1, 'loaded', 0, 0, 0, 0, 0, rules::jsonb, 'test', now() FROM (VALUES
+			('shop', 'a.csv', '{"slash": "dmy"}'), ('bank', 'b.csv', '{}'), ('shop', 'c.csv', '{"slash": "mdy"}')) f (source, path, rules);
+		INSERT INTO etl_conventions VALUES ('shop', 'dash', 'dmy', 1, 7), ('', 'currency', '€', 2, 3), ('gone', 'dot', 'dmy', 9, 1);`)
+	sources, err := store.Sources(t.Context())
+	require.NoError(t, err)
+	require.Len(t, sources, 2)
+	bank, shop := sources[0], sources[1]
+	assert.Equal(t, "bank b.csv 2", fmt.Sprint(bank.Name, " ", bank.LastPath, " ", bank.LastFileID))
+	assert.JSONEq(t, `{"slash": "mdy"}`, string(shop.Settings))
+	euro := ledger.Convention{Convention: "currency", Value: "€", FileID: 2, Path: "b.csv", Line: 3}
+	assert.Equal(t, []ledger.Convention{euro}, bank.Conventions)
+	assert.Equal(t, []ledger.Convention{euro, {Source: "shop", Convention: "dash", Value: "dmy", FileID: 1, Path: "a.csv", Line: 7}}, shop.Conventions)
 }
