@@ -229,7 +229,7 @@ func readTable(t *testing.T, path string, rules Rules) (all []string) {
 	t.Helper()
 	f, err := extract.Open(t.Context(), nil, bucket.Path(path), rules.Dialect)
 	require.NoError(t, err)
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	reader, err := extract.NewReader(f, rules.Dialect, rules.Wanted())
 	require.NoError(t, err)
 	cleaner, err := NewCleaner(Reading{Rules: rules, LogicalDate: logicalDate})
