@@ -132,3 +132,24 @@ func TestReaderSignColumn(t *testing.T) {
 		assert.Equal(t, want, r.SignColumn(), content)
 	}
 }
+
+// A column of any known pair of markers is found, also with a few other cells in it.
+func TestReaderSignColumnOfEachPair(t *testing.T) {
+	t.Parallel()
+	content := func(cells ...string) string {
+		text := "transaction_id,user_id,amount,transaction_date,kind\n"
+		for _, cell := range cells {
+			text += "A,1,5,2024-01-02," + cell + "\n"
+		}
+		return text
+	}
+	for _, pair := range append(OppositeSigns(), [2]string{"Dr.", " cr. "}, [2]string{"\u2212", "+"}, [2]string{"De\u0301bit", "Crédit"}, [2]string{"Out", "in"}) {
+		assert.Equal(t, "kind", newTestReader(t, strings.NewReader(content(pair[0], pair[1], ""))).SignColumn(), pair)
+	}
+	few := []string{"Deposit", "Deposit", "Deposit", "Withdrawal", "Deposit", "Deposit", "Deposit", "Deposit", "Deposit", "Fee"}
+	assert.Equal(t, "kind", newTestReader(t, strings.NewReader(content(few...))).SignColumn())
+	assert.Empty(t, newTestReader(t, strings.NewReader(content(append(few, "Fee")...))).SignColumn())
+	for _, pair := range OppositeSigns() {
+		assert.Equal(t, pair, [2]string{Marker(pair[0]), Marker(pair[1])})
+	}
+}

@@ -46,25 +46,6 @@ func (r *Reader) findSignColumn() string {
 	return ""
 }
 
-// allSigns reports whether the cells in a column are signs, but for blank ones.
-func allSigns(rows [][]string, column int) (found bool) {
-	const signs = " + - − S H D C DR CR DB DEB DEBIT CREDIT DBIT CRDT SOLL HABEN AF BIJ LASTSCHRIFT GUTSCHRIFT DÉBIT CRÉDIT DEBE HABER CARGO ABONO "
-	for _, row := range rows {
-		if column >= len(row) {
-			continue
-		}
-		cell := strings.ToUpper(strings.Trim(row[column], " \t."))
-		if cell == "" {
-			continue
-		}
-		if strings.ContainsRune(cell, ' ') || !strings.Contains(signs, " "+cell+" ") {
-			return false
-		}
-		found = true
-	}
-	return found
-}
-
 // sample is the first records in the buffer, but for those with a fault.
 func (s *scanner) sample(n int) [][]string {
 	s.ahead(s.pos, window)

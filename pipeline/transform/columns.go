@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/opentax/tally/pipeline/extract"
 )
@@ -118,7 +117,7 @@ func (c Columns) check(positions bool) error {
 		return errors.New("amount: negative and positive need sign, the column that has them")
 	}
 	for _, marker := range a.Positive {
-		if a.signs()[strings.ToUpper(marker)] {
+		if a.signs()[extract.Marker(marker)] {
 			return fmt.Errorf("amount: %q is both negative and positive", marker)
 		}
 	}
@@ -133,37 +132,28 @@ func (c Columns) check(positions bool) error {
 	return nil
 }
 
-// oppositeSigns are markers that are usual beside each other, the negative one first.
-func oppositeSigns() [][2]string {
-	return [][2]string{
-		{"S", "H"}, {"SOLL", "HABEN"}, {"D", "C"}, {"D", "K"}, {"DR", "CR"}, {"DB", "CR"}, {"DBIT", "CRDT"},
-		{"DEBIT", "CREDIT"}, {"-", "+"}, {"\u2212", "+"}, {"AF", "BIJ"}, {"OUT", "IN"},
-		{"WITHDRAWAL", "DEPOSIT"}, {"EXPENSE", "INCOME"},
-	}
-}
-
-// signs says of each marker, in capitals, whether it makes an amount negative. What is
-// usual beside a marker of one sign has the other, unless the settings say more.
+// signs says of each marker, as [extract.Marker] has it, whether it makes an amount
+// negative. What is usual beside a marker of one sign has the other, unless the settings
+// say more.
 func (a AmountColumns) signs() map[string]bool {
 	signs := map[string]bool{}
-	for _, pair := range oppositeSigns() {
+	for _, marker := range a.Positive {
+		signs[extract.Marker(marker)] = false
+	}
+	for _, pair := range extract.OppositeSigns() {
 		for _, marker := range a.Negative {
-			switch strings.ToUpper(strings.TrimSpace(marker)) {
-			case pair[0]:
+			marker = extract.Marker(marker)
+			switch {
+			case len(a.Positive) > 0:
+			case marker == pair[0]:
 				signs[pair[1]] = false
-			case pair[1]: // a bank's view: what it has to pay
+			case marker == pair[1]: // a bank's view: what it has to pay
 				signs[pair[0]] = false
 			}
 		}
 	}
-	if len(a.Positive) > 0 {
-		clear(signs)
-	}
-	for _, marker := range a.Positive {
-		signs[strings.ToUpper(strings.TrimSpace(marker))] = false
-	}
 	for _, marker := range a.Negative {
-		signs[strings.ToUpper(strings.TrimSpace(marker))] = true
+		signs[extract.Marker(marker)] = true
 	}
 	return signs
 }

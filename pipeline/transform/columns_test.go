@@ -58,6 +58,8 @@ func TestColumnsCheck(t *testing.T) {
 		"sign needs negative":                    {Columns: Columns{Amount: AmountColumns{Sign: "S/H"}}},
 		"need sign":                              {Columns: Columns{Amount: AmountColumns{Negative: []string{"S"}}}},
 		`"s" is both negative and positive`:      {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"S"}, Positive: []string{"s"}}}},
+		`"d" is both negative and positive`:      {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"D. "}, Positive: []string{"d"}}}},
+		`"−" is both negative and positive`:      {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"-"}, Positive: []string{"\u2212"}}}},
 		`transaction_id is "transaction_id", wa`: {Dialect: none},
 		`amount is "Betrag", want a position`:    {Dialect: none, Columns: Columns{"1", "2", AmountColumns{Value: "Betrag"}, "4"}},
 		`amount.sign is "0", want a position`:    {Dialect: none, Columns: Columns{"1", "2", AmountColumns{Value: "3", Sign: "0", Negative: []string{"S"}}, "4"}},
@@ -118,7 +120,18 @@ func TestDebitAndCredit(t *testing.T) {
 		"NULL,5":              "5",
 		"5,nan":               "-5",
 		"5,5":                 "invalid_sign",
-		"5,x":                 "invalid_sign",
+		"5,x":                 "invalid_amount",
+		"x,5":                 "invalid_amount",
+		"5,1.23456":           "amount_precision",
+		"-5,x":                "invalid_amount",
+		"5,1.250":             "invalid_sign",
+		"-5,0.00":             "invalid_sign",
+		"0.00,-5":             "invalid_sign",
+		"5,-":                 "-5",
+		"– ,5":                "5",
+		"\u2212,—":            "missing_amount",
+		"-,x":                 "invalid_amount",
+		"€0,":                 "0",
 		"-5,":                 "invalid_sign",
 		",-5":                 "invalid_sign",
 		"(5),":                "invalid_sign",
@@ -153,6 +166,10 @@ func TestSignMarkers(t *testing.T) {
 
 	positive := Rules{Columns: Columns{Amount: AmountColumns{Value: "a", Sign: "b", Negative: []string{"S"}, Positive: []string{"x", ""}}}}
 	assert.Equal(t, []string{"-5", "5", "5", "5", "invalid_sign"}, amounts(t, positive, "5,s", "5,X", "5,", "5,NULL", "5,H"), "only these are positive")
+
+	alike := Rules{Columns: Columns{Amount: AmountColumns{Value: "a", Sign: "b", Negative: []string{"Dr. ", "\u2212", "De\u0301bit"}}}}
+	assert.Equal(t, []string{"-5", "-5", "5", "5", "-5", "-5", "5", "-5", "5", "invalid_sign"},
+		amounts(t, alike, "5,DR", "5,dr.", "5,Cr.", "5,CR ", "5,-", "5,\u2212", "5,+", "5,Débit", "5,Cre\u0301dit", "5,."))
 
 	bank := Rules{Columns: Columns{Amount: AmountColumns{Value: "a", Sign: "b", Negative: []string{"credit", "Ausgabe"}}}}
 	assert.Equal(t, []string{"5", "-5", "-5"}, amounts(t, bank, "5,Debit", "5,CREDIT", "5,ausgabe"))

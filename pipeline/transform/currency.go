@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -99,9 +98,5 @@ func (c *Cleaner) noteMark(rec *extract.Record, m *markSeen) {
 		m.seen.Cells++
 		return
 	}
-	cell := rec.Cell(columnAmount)
-	if c.amount == debitCredit && !bytes.Contains(cell, []byte(m.mark)) {
-		cell = rec.Cell(columnSign)
-	}
-	m.seen.note(rec.Line, cell)
+	m.seen.note(rec.Line, c.amountCell(rec, 0))
 }

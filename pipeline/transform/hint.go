@@ -41,9 +41,9 @@ func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 	case FaultDamagedTransactionID:
 		return Hint{Text: shown(rec.Cell(columnTransactionID)) + " is a number that a spreadsheet has rounded: export the ids as text"}
 	case FaultInvalidAmount:
-		return invalidAmountHint(c.cellWith(f, rec))
+		return invalidAmountHint(c.amountCell(rec, f))
 	case FaultAmbiguousAmount:
-		return c.ambiguousAmountHint(c.cellWith(f, rec))
+		return c.ambiguousAmountHint(c.amountCell(rec, f))
 	case FaultInvalidSign:
 		return c.signHint(rec)
 	case FaultOtherCurrency:
@@ -61,15 +61,6 @@ func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 
 // shown is a cell as a hint shows it: short, and without control characters.
 func shown(cell []byte) string { return bare(excerpt(bytes.TrimSpace(cell))) }
-
-// cellWith is the amount's cell that has a fault, where there are two.
-func (c *Cleaner) cellWith(f Fault, rec *extract.Record) []byte {
-	cell := rec.Cell(columnAmount)
-	if c.amount == debitCredit && c.parseAmount(cell).fault != f {
-		return rec.Cell(columnSign)
-	}
-	return cell
-}
 
 func (c *Cleaner) ambiguousAmountHint(cell []byte) Hint {
 	reading := func(ch Choice) string {
@@ -121,8 +112,15 @@ func hasExponent(text string) bool {
 // signHint is about a marker, or a minus beside it. Of amounts in both of two columns it
 // says nothing: no setting resolves that.
 func (c *Cleaner) signHint(rec *extract.Record) Hint {
-	if c.amount != signBeside {
-		return Hint{}
+	if c.amount == debitCredit {
+		column, side := columnAmount, "negative"
+		if c.amountIn(rec, column).amount.Unscaled >= 0 {
+			column, side = columnSign, "positive"
+		}
+		if c.amountIn(rec, column).amount.Unscaled >= 0 {
+			return Hint{}
+		}
+		return Hint{Text: fmt.Sprintf("%s has a minus, and amounts in its column are %s already: export debits and credits without signs", shown(rec.Cell(column)), side)}
 	}
 	marker := rec.Cell(columnSign)
 	if _, known := c.signOf(marker); !known {
@@ -132,10 +130,7 @@ func (c *Cleaner) signHint(rec *extract.Record) Hint {
 }
 
 func (c *Cleaner) currencyHint(rec *extract.Record) Hint {
-	cell := rec.Cell(columnAmount)
-	if c.amount == debitCredit && !c.parseAmount(cell).isAmount() {
-		cell = rec.Cell(columnSign)
-	}
+	cell := c.amountCell(rec, 0)
 	const few = 3
 	known := strings.Join(c.currencies[:min(len(c.currencies), few)], ", ")
 	if len(c.currencies) > few {

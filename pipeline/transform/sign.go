@@ -1,8 +1,6 @@
 package transform
 
 import (
-	"bytes"
-
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/pipeline/extract"
 )
@@ -45,12 +43,34 @@ func (c *Cleaner) cleanAmount(rec *extract.Record, row *Row) *markSeen {
 
 // noteAmount reads a cell, and notes what it shows of the decimal sign.
 func (c *Cleaner) noteAmount(rec *extract.Record, column int) amountCell {
-	cell := rec.Cell(column)
-	a := c.parseAmount(cell)
+	a := c.amountIn(rec, column)
 	if a.shows != showsNothing {
-		c.found.Evidence.note(Decimal, a.shows, rec.Line, cell)
+		c.found.Evidence.note(Decimal, a.shows, rec.Line, rec.Cell(column))
 	}
 	return a
+}
+
+// amountIn reads a cell. Of two columns a dash by itself leaves one blank.
+func (c *Cleaner) amountIn(rec *extract.Record, column int) amountCell {
+	a := c.parseAmount(rec.Cell(column))
+	if a.fault == FaultInvalidAmount && c.amount == debitCredit {
+		switch string(tidy(rec.Cell(column), invisible)) {
+		case "-", "\u2010", "–", "—", "\u2212":
+			a.fault = FaultMissingAmount
+		}
+	}
+	return a
+}
+
+// amountCell is the cell that has the amount, or its fault.
+func (c *Cleaner) amountCell(rec *extract.Record, f Fault) []byte {
+	if c.amount == debitCredit {
+		debit, credit := c.amountIn(rec, columnAmount), c.amountIn(rec, columnSign)
+		if credit.fault != FaultMissingAmount && (debit.fault != f || !debit.isAmount()) {
+			return rec.Cell(columnSign)
+		}
+	}
+	return rec.Cell(columnAmount)
 }
 
 // withMarker gives an amount the sign that its marker stands for. An amount that has a
@@ -69,32 +89,31 @@ func (p *parser) withMarker(a amountCell, marker []byte) amountCell {
 func (p *parser) signOf(marker []byte) (negative, known bool) {
 	marker = tidy(marker, invisible)
 	if negative, known = p.signs[string(marker)]; !known {
-		negative, known = p.signs[string(bytes.ToUpper(marker))]
+		negative, known = p.signs[extract.Marker(string(marker))]
 	}
 	return negative, known
 }
 
 // debitOrCredit is the amount in one of two columns, of which the other one is blank or
-// zero. A minus in either of them is a second sign.
+// zero. What cannot be read comes first: it may be anything. A minus is a second sign.
 func debitOrCredit(debit, credit amountCell) amountCell {
 	switch {
-	case !debit.isAmount():
-		if debit.fault == 0 && credit.fault == FaultMissingAmount {
-			return debit // zero
-		}
-		if credit.amount.Unscaled < 0 {
-			credit.fault = FaultInvalidSign
-		}
+	case debit.isUnreadable():
+		return debit
+	case credit.isUnreadable():
 		return credit
-	case credit.isAmount():
+	case debit.isAmount() && credit.isAmount(), debit.amount.Unscaled < 0, credit.amount.Unscaled < 0:
 		return amountCell{fault: FaultInvalidSign}
-	default:
-		if debit.amount.Unscaled < 0 {
-			debit.fault = FaultInvalidSign
-		}
+	case debit.isAmount() || credit.fault == FaultMissingAmount:
 		debit.amount.Unscaled = -debit.amount.Unscaled
 		return debit
+	default:
+		return credit
 	}
+}
+
+func (a amountCell) isUnreadable() bool {
+	return a.fault == FaultInvalidAmount || a.fault == FaultAmountPrecision
 }
 
 // isAmount reports whether there is an amount other than zero, or something that is none.
