@@ -150,6 +150,6 @@ func TestReaderSignColumnOfEachPair(t *testing.T) {
 	assert.Equal(t, "kind", newTestReader(t, strings.NewReader(content(few...))).SignColumn())
 	assert.Empty(t, newTestReader(t, strings.NewReader(content(append(few, "Fee")...))).SignColumn())
 	for _, pair := range OppositeSigns() {
-		assert.Equal(t, pair, [2]string{Marker(pair[0]), Marker(pair[1])})
+		assert.Equal(t, pair[0]+pair[1], Marker(pair[0])+Marker(pair[1]))
 	}
 }

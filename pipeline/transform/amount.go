@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/opentax/tally/internal/money"
 )
 
@@ -35,6 +37,9 @@ func (p *parser) parseAmount(cell []byte) amountCell {
 func (p *parser) parseFormattedAmount(cell []byte) amountCell {
 	if len(cell) == 0 {
 		return amountCell{fault: FaultMissingAmount}
+	}
+	if !isASCII(cell) {
+		cell = norm.NFC.Bytes(cell) // of marks: Kč may have a caron of its own
 	}
 	t, ok := dissectAmount(cell)
 	if !ok {

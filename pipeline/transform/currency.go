@@ -21,8 +21,8 @@ type Currencies []string
 // CurrenciesOf are those that a mark stands for: USD and US$ for one, $ for many. A
 // currency symbol that is not known stands for itself.
 func CurrenciesOf(mark string) Currencies {
-	if codes := symbolCodes([]byte(mark)); codes != "" {
-		return strings.Fields(codes)
+	if known := symbolCurrencies([]byte(mark)); known != nil {
+		return known
 	}
 	return Currencies{strings.ToUpper(mark)}
 }

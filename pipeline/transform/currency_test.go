@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
 )
 
 func TestCurrenciesOf(t *testing.T) {
@@ -17,6 +18,7 @@ func TestCurrenciesOf(t *testing.T) {
 		"zł": "PLN", "ZŁ": "PLN", "Kč": "CZK", "Ft": "HUF", "lei": "MDL RON", "₩": "KPW KRW", "₪": "ILS", "฿": "THB", "₫": "VND", "₱": "PHP", "₦": "NGN",
 		"₴": "UAH", "Fr.": "CHF", "CHF": "CHF", "RM": "MYR", "Rp": "IDR", "R": "ZAR", "kr": "DKK ISK NOK SEK", "kr.": "DKK ISK NOK SEK",
 		"Rs.": "INR LKR MUR NPR PKR SCR", "Rs": "INR LKR MUR NPR PKR SCR", "¥": "CNY JPY", "￥": "CNY JPY", "₿": "₿", "VES": "VES",
+		"РУБ.": "RUB", "KČ": "CZK", "￦": "KPW KRW", "￡": "EGP FKP GBP GIP LBP SDG SHP SSP SYP", "Bs": "BOB VES", "xcg": "XCG",
 	} {
 		assert.Equal(t, Currencies(strings.Fields(want)), CurrenciesOf(mark), mark)
 	}
@@ -26,6 +28,29 @@ func TestCurrenciesOf(t *testing.T) {
 		assert.NotEmpty(t, dollars.with(CurrenciesOf(mark)), mark)
 	}
 	assert.Empty(t, dollars.with(CurrenciesOf("R$")), "the real is no dollar")
+}
+
+// The text of the symbols is sorted by code, and has nothing twice.
+func TestSymbols(t *testing.T) {
+	t.Parallel()
+	codes := []string{}
+	for line := range strings.Lines(symbolText) {
+		fields := strings.Fields(line)
+		codes = append(codes, fields[0])
+		assert.True(t, isCode(fields[0]), line)
+		assert.Equal(t, norm.NFC.String(line), line)
+		for _, mark := range fields[1:] {
+			assert.Contains(t, CurrenciesOf(mark), fields[0])
+			assert.LessOrEqual(t, len(mark), maxMark)
+		}
+	}
+	assert.True(t, slices.IsSorted(codes))
+	for mark, codes := range symbols() {
+		assert.Len(t, slices.Compact(slices.Clone(codes)), len(codes), mark)
+	}
+	for _, code := range []string{"RMB", "KSH", "CFA", "xxx", "US$"} {
+		assert.False(t, isCode(code), code)
+	}
 }
 
 func TestNarrow(t *testing.T) {
