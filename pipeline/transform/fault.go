@@ -19,7 +19,7 @@ const (
 	FaultMissingTransactionID Fault = Fault(extract.LastFault) + 1 + iota // blank
 	FaultTransactionIDTooLong                                             // more than 50 characters
 	FaultInvalidTransactionID                                             // holds control characters
-	FaultDamagedTransactionID                                             // a number that a spreadsheet has rounded
+	FaultDamagedTransactionID                                             // a number that a spreadsheet has rounded, or its error
 	FaultMissingUserID                                                    // blank
 	FaultInvalidUserID                                                    // not an integer
 	FaultUserIDOutOfRange                                                 // an integer outside 1…2147483647

@@ -128,10 +128,21 @@ func checkID(id []byte) Faults {
 	if bytes.ContainsFunc(id, unicode.IsControl) {
 		faults = faults.With(FaultInvalidTransactionID)
 	}
-	if isRounded(id) {
+	if isRounded(id) || isSpreadsheetError(id) {
 		faults = faults.With(FaultDamagedTransactionID)
 	}
 	return faults
+}
+
+// isSpreadsheetError takes what a spreadsheet shows where it has no value: as ids, all of
+// them would be the same row.
+func isSpreadsheetError(b []byte) bool {
+	switch string(b) {
+	case "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!":
+		return true
+	default:
+		return false
+	}
 }
 
 // isRounded takes a number as spreadsheets cut it, such as 9.91E+15: one digit, decimals,

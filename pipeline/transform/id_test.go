@@ -94,6 +94,15 @@ func TestCleanID(t *testing.T) {
 		{"9.91E+15A", "9.91E+15A"},
 		{"9.91E", "9.91E"},
 
+		// errors of a spreadsheet
+		{"#VALUE!", "damaged_transaction_id"},
+		{" #REF!", "damaged_transaction_id"},
+		{"#DIV/0!", "damaged_transaction_id"},
+		{"#NAME?", "damaged_transaction_id"},
+		{"#NUM!", "damaged_transaction_id"},
+		{"#NULL!", "damaged_transaction_id"},
+		{"#1!", "#1!"},
+
 		// length and control characters
 		{strings.Repeat("ä", 50), strings.Repeat("ä", 50)},
 		{strings.Repeat("ä", 51), "transaction_id_too_long"},
