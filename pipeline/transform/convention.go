@@ -241,7 +241,7 @@ func (r Rules) resolve(c Convention, learned *Learned, own *Counts) Decision {
 		return Decision{Choice: set, Origin: FromSettings}
 	case set != Unknown:
 		against := own.of(set.other())
-		return contradicted("the settings say %s, and line %d has %q", c.Name(set), against.Line, against.Example)
+		return contradicted("the settings say %s, and line %d has %q (tally run --trust-rules applies the settings all the same)", c.Name(set), against.Line, against.Example)
 	case mixed:
 		return contradicted("line %d has %q, and line %d has %q", own.First.Line, own.First.Example, own.Second.Line, own.Second.Example)
 	case unsettled:

@@ -76,9 +76,9 @@ func TestResolve(t *testing.T) {
 
 		{"the settings", Rules{Slash: "mdy", Dot: "dmy", Decimal: "comma"}, Learned{}, nil, nil, "slash settings mdy, dot settings dmy, decimal settings comma", ""},
 		{"the settings and the file", Rules{Slash: "dmy"}, Learned{}, []string{"27/11/2024"}, nil, "slash settings dmy", ""},
-		{"the settings against the file", Rules{Slash: "mdy"}, Learned{}, []string{"1/2/2024", "27/11/2024"}, nil, "slash contradicted", `the settings say mdy, and line 3 has "27/11/2024"`},
-		{"the settings against a mixed file", Rules{Slash: "dmy"}, Learned{}, []string{"27/11/2024", "11/27/2024"}, nil, "slash contradicted", `the settings say dmy, and line 3 has "11/27/2024"`},
-		{"the settings against amounts", Rules{Decimal: "comma"}, Learned{}, nil, []string{"10.50"}, "decimal contradicted", `the settings say comma, and line 2 has "10.50"`},
+		{"the settings against the file", Rules{Slash: "mdy"}, Learned{}, []string{"1/2/2024", "27/11/2024"}, nil, "slash contradicted", `the settings say mdy, and line 3 has "27/11/2024" (tally run --trust-rules applies the settings all the same)`},
+		{"the settings against a mixed file", Rules{Slash: "dmy"}, Learned{}, []string{"27/11/2024", "11/27/2024"}, nil, "slash contradicted", `the settings say dmy, and line 3 has "11/27/2024" (tally run --trust-rules applies the settings all the same)`},
+		{"the settings against amounts", Rules{Decimal: "comma"}, Learned{}, nil, []string{"10.50"}, "decimal contradicted", `the settings say comma, and line 2 has "10.50" (tally run --trust-rules applies the settings all the same)`},
 		{"trusted settings against the file", Rules{Slash: "mdy", Trust: true}, Learned{}, []string{"27/11/2024"}, nil, "slash settings mdy", ""},
 		{"trust without a setting", Rules{Trust: true}, Learned{}, []string{"27/11/2024", "11/27/2024"}, nil, "slash contradicted", `line 3 has "11/27/2024", and line 2 has "27/11/2024"`},
 		{"the settings against earlier files", Rules{Slash: "mdy"}, earlierDay, nil, nil, "slash settings mdy", ""},

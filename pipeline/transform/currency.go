@@ -27,6 +27,19 @@ func CurrenciesOf(mark string) Currencies {
 	return Currencies{strings.ToUpper(mark)}
 }
 
+// symbol is a symbol that stands for just these currencies, if they are several; "" if
+// there is none.
+func (c Currencies) symbol() string {
+	for line := range strings.Lines(symbolText) {
+		for _, mark := range strings.Fields(line)[1:] {
+			if len(c) > 1 && slices.Equal(c, CurrenciesOf(mark)) {
+				return mark
+			}
+		}
+	}
+	return ""
+}
+
 // with is what is left of the currencies where they have to be one of the others, too;
 // empty: nothing is.
 func (c Currencies) with(others Currencies) Currencies {

@@ -1,6 +1,11 @@
 package transform
 
-import "github.com/opentax/tally/internal/civil"
+import (
+	"bytes"
+	"unicode"
+
+	"github.com/opentax/tally/internal/civil"
+)
 
 // dateCell is what a date cell says, and what it shows of its separator's convention,
 // also where the date is outside the window.
@@ -28,16 +33,19 @@ func (p *parser) parseDate(cell []byte) (d dateCell) {
 
 // readFormattedDate reads a date that is not of the usual forms, or has a time of day.
 func (p *parser) readFormattedDate(cell []byte) dateCell {
-	cell = withPlainSpaces(tidy(cell, invisibleInNumber))
+	cell = inASCII(tidy(cell, invisibleInNumber))
 	if len(cell) == 0 {
 		return dateCell{fault: FaultMissingDate}
 	}
-	text, clock, ok := cutTime(cell)
+	var clock timeOfDay
+	t, ok := dissectDate(cell)
 	if !ok {
-		return dateCell{fault: FaultInvalidDate}
+		var date []byte
+		if date, clock, ok = cutTime(cell); ok {
+			t, ok = dissectDate(date)
+		}
 	}
-	t, ok := dissectDate(text)
-	if !ok || t.shortYear && p.century == 0 {
+	if !ok || t.shortYear && p.century == 0 || clock.zone == zoneByName && p.zone != nil {
 		return dateCell{fault: FaultInvalidDate}
 	}
 	if t.shortYear {
@@ -47,10 +55,27 @@ func (p *parser) readFormattedDate(cell []byte) dateCell {
 	if t.separator != 0 {
 		d = p.decide(t.first, t.second, t.year, t.separator)
 	}
-	if d.fault == 0 && clock.hasOffset && p.zone != nil {
+	if d.fault == 0 && clock.zone == zoneByOffset && p.zone != nil {
 		d.date = clock.dateIn(p.zone, d.date)
 	}
 	return d
+}
+
+// inASCII makes every space, dash and minus that of ASCII.
+func inASCII(b []byte) []byte {
+	if isASCII(b) {
+		return b
+	}
+	return bytes.Map(func(r rune) rune {
+		switch {
+		case unicode.Is(unicode.Zs, r):
+			return ' '
+		case r == '\u2010' || r == '\u2011' || r == '\u2212':
+			return '-'
+		default:
+			return r
+		}
+	}, b)
 }
 
 func calendarDate(year, month, day int) dateCell {

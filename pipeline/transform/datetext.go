@@ -1,6 +1,10 @@
 package transform
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+	"time"
+)
 
 // dateText is a date taken apart.
 type dateText struct {
@@ -11,12 +15,12 @@ type dateText struct {
 }
 
 // dissectDate takes a date apart: digits with the year first or last, or with the name of
-// a month.
+// a month. Spaces may stand around the separators, and a weekday in front.
 func dissectDate(b []byte) (t dateText, ok bool) {
 	if len(b) == 8 && onlyDigits(b) {
 		return dateText{year: number(b[:4]), first: number(b[4:6]), second: number(b[6:])}, true
 	}
-	parts, gaps, ok := cutDate(b)
+	parts, gaps, ok := cutDate(withoutWeekday(b))
 	if !ok {
 		return t, false
 	}
@@ -25,8 +29,9 @@ func dissectDate(b []byte) (t dateText, ok bool) {
 			return dateWithName(parts, gaps, i, month)
 		}
 	}
-	separator := b[len(parts[0])]
-	if len(gaps[0]) != 1 || !bytes.Equal(gaps[0], gaps[1]) || !isDateSeparator(separator) {
+	separator := bytes.Trim(gaps[0], " ")
+	final := len(gaps[2]) == 0 || string(gaps[2]) == "." && string(separator) == "." // 2024. 11. 05.
+	if !final || len(separator) != 1 || !bytes.Equal(separator, bytes.Trim(gaps[1], " ")) || !isDateSeparator(separator[0]) {
 		return t, false
 	}
 	switch {
@@ -38,12 +43,28 @@ func dissectDate(b []byte) (t dateText, ok bool) {
 	case !isShort(parts[0]) || !isShort(parts[1]):
 		return t, false
 	}
-	return dateText{first: number(parts[0]), second: number(parts[1]), separator: separator}.withYear(parts[2])
+	return dateText{first: number(parts[0]), second: number(parts[1]), separator: separator[0]}.withYear(parts[2])
+}
+
+// withoutWeekday takes the English name of a weekday off, with what follows it.
+func withoutWeekday(b []byte) []byte {
+	n := runLength(b, isLetter)
+	for day := time.Sunday; day <= time.Saturday; day++ {
+		if rest := bytes.TrimLeft(b[n:], "., "); abbreviates(b[:n], day.String()) && len(rest) < len(b)-n {
+			return rest
+		}
+	}
+	return b
 }
 
 // dateWithName puts a date together that has a month's name in its first or second part.
 func dateWithName(parts, gaps [3][]byte, at, month int) (t dateText, ok bool) {
-	if !isGap(gaps[0]) || !isGap(gaps[1]) || isStrict(gaps[0], gaps[1]) && !bytes.Equal(gaps[0], gaps[1]) {
+	for i := range gaps {
+		if isShort(parts[i]) {
+			gaps[i] = gaps[i][ordinalLength(gaps[i]):]
+		}
+	}
+	if !isGap(gaps[0]) || !isGap(gaps[1]) || len(gaps[2]) > 0 || isStrict(gaps[0], gaps[1]) && !bytes.Equal(gaps[0], gaps[1]) {
 		return t, false
 	}
 	day, year := parts[1-at], parts[2]
@@ -63,7 +84,7 @@ func (t dateText) withYear(year []byte) (dateText, bool) {
 }
 
 // cutDate cuts a date into three parts of only digits or only letters, and the gaps
-// between them.
+// behind them, which start with the letters of an ordinal number.
 func cutDate(b []byte) (parts, gaps [3][]byte, ok bool) {
 	for i := range parts {
 		n := runLength(b, isDigit)
@@ -74,10 +95,22 @@ func cutDate(b []byte) (parts, gaps [3][]byte, ok bool) {
 			return parts, gaps, false
 		}
 		parts[i], b = b[:n], b[n:]
-		n = runLength(b, isGapByte)
+		n = ordinalLength(b)
+		n += runLength(b[n:], isGapByte)
 		gaps[i], b = b[:n], b[n:]
 	}
-	return parts, gaps, len(b) == 0 && len(gaps[2]) == 0
+	return parts, gaps, len(b) == 0
+}
+
+// ordinalLength is 2 if b starts with the letters of 1st, 2nd, 3rd or 4th, else 0.
+func ordinalLength(b []byte) int {
+	if runLength(b, isLetter) == 2 {
+		switch strings.ToLower(string(b[:2])) {
+		case "st", "nd", "rd", "th":
+			return 2
+		}
+	}
+	return 0
 }
 
 func runLength(b []byte, is func(byte) bool) int {
@@ -119,40 +152,15 @@ func number(b []byte) int {
 
 // monthOf is the month with an English name, short or whole, in any case; 0: it is none.
 func monthOf(name []byte) int {
-	const longest = len("september")
-	if len(name) < 3 || len(name) > longest {
-		return 0
+	for month := time.January; month <= time.December; month++ {
+		if abbreviates(name, month.String()) {
+			return int(month)
+		}
 	}
-	var lower [longest]byte
-	for i, c := range name {
-		lower[i] = c | 0x20
-	}
-	switch string(lower[:len(name)]) {
-	case "jan", "january":
-		return 1
-	case "feb", "february":
-		return 2
-	case "mar", "march":
-		return 3
-	case "apr", "april":
-		return 4
-	case "may":
-		return 5
-	case "jun", "june":
-		return 6
-	case "jul", "july":
-		return 7
-	case "aug", "august":
-		return 8
-	case "sep", "sept", "september":
-		return 9
-	case "oct", "october":
-		return 10
-	case "nov", "november":
-		return 11
-	case "dec", "december":
-		return 12
-	default:
-		return 0
-	}
+	return 0
+}
+
+// abbreviates reports whether a name is a whole one, or its first letters, three or more.
+func abbreviates(name []byte, whole string) bool {
+	return len(name) >= 3 && len(name) <= len(whole) && strings.EqualFold(string(name), whole[:len(name)])
 }

@@ -3,8 +3,10 @@ package transform
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/pipeline/extract"
@@ -39,9 +41,9 @@ func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 		name, text := extract.LikelyEncoding(raw[:min(len(raw), exampleLength)])
 		return Hint{Setting: "encoding", Text: fmt.Sprintf("the row is not UTF-8: under encoding: %s it starts with %s", name, quote(text))}
 	case FaultDamagedTransactionID:
-		return Hint{Text: shown(rec.Cell(columnTransactionID)) + " is a number that a spreadsheet has rounded: export the ids as text"}
+		return damagedIDHint(rec.Cell(columnTransactionID))
 	case FaultInvalidAmount:
-		return invalidAmountHint(c.amountCell(rec, f))
+		return c.invalidAmountHint(c.amountCell(rec, f))
 	case FaultAmbiguousAmount:
 		return c.ambiguousAmountHint(c.amountCell(rec, f))
 	case FaultInvalidSign:
@@ -49,7 +51,7 @@ func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 	case FaultOtherCurrency:
 		return c.currencyHint(rec)
 	case FaultInvalidDate:
-		return invalidDateHint(rec.Cell(columnDate))
+		return c.invalidDateHint(rec.Cell(columnDate))
 	case FaultAmbiguousDate:
 		return c.ambiguousDateHint(rec.Cell(columnDate))
 	case FaultDateOutOfWindow:
@@ -77,36 +79,51 @@ func (c *Cleaner) ambiguousDateHint(cell []byte) Hint {
 	return Hint{Setting: convention.String(), Text: fmt.Sprintf("%s is %s and %s", shown(cell), reading(MonthFirst), reading(DayFirst))}
 }
 
+func damagedIDHint(cell []byte) Hint {
+	if isSpreadsheetError(tidy(cell, invisible)) {
+		return Hint{Text: shown(cell) + " is an error that a spreadsheet has in place of the id: export the ids as text"}
+	}
+	return Hint{Text: shown(cell) + " is a number that a spreadsheet has rounded: export the ids as text"}
+}
+
 // invalidAmountHint knows numbers that are written as amounts are not.
-func invalidAmountHint(cell []byte) Hint {
-	switch text := strings.ToUpper(string(tidy(cell, invisibleInNumber))); {
-	case hasMarker(text, "DR") || hasMarker(text, "CR"):
+func (c *Cleaner) invalidAmountHint(cell []byte) Hint {
+	text := tidy(cell, invisibleInNumber)
+	t, _ := dissectAmount(text)
+	switch number := string(bytes.ToUpper(t.number)); {
+	case c.hasSide(string(bytes.ToUpper(text))):
 		return Hint{Setting: "columns.amount.sign", Text: shown(cell) + " has a marker of debit or credit: put the markers into a column of their own, " +
 			"and name it, such as columns: {amount: {value: amount, sign: side, negative: [DR]}}"}
-	case hasExponent(text):
+	case hasExponent(number):
 		return Hint{Text: shown(cell) + " has an exponent: export amounts with all their digits"}
-	case strings.Trim(text, "+-\u2212$()") == "∞", strings.HasPrefix(strings.TrimLeft(text, "+-\u2212"), "INF"):
+	case number == "∞", strings.HasPrefix(number, "INF"):
 		return Hint{Text: shown(cell) + " is not a finite number, which no amount can be"}
 	default:
 		return Hint{}
 	}
 }
 
-// hasMarker reports whether digits have a marker before or after them.
-func hasMarker(text, marker string) bool {
+// hasSide reports whether an amount has a marker of debit or credit before or after it.
+func (c *Cleaner) hasSide(text string) bool {
 	text = strings.TrimRight(text, ".")
-	rest, found := strings.CutSuffix(text, marker)
-	if !found {
-		rest, found = strings.CutPrefix(text, marker)
+	for _, side := range []string{"DR", "CR"} {
+		rest, found := strings.CutSuffix(text, side)
+		if !found {
+			rest, found = strings.CutPrefix(text, side)
+			rest = strings.TrimPrefix(rest, ".")
+		}
+		if f := c.parseAmount([]byte(rest)).fault; found && f != FaultInvalidAmount && f != FaultMissingAmount {
+			return true
+		}
 	}
-	return found && rest != "" && !strings.ContainsFunc(rest, func(r rune) bool { return r >= 'A' && r <= 'Z' })
+	return false
 }
 
 // hasExponent reports whether a text in capitals is a number with an exponent.
 func hasExponent(text string) bool {
-	mantissa, exponent, found := strings.Cut(text, "E")
-	return found && strings.ContainsAny(mantissa, "0123456789") && strings.Trim(mantissa, "+-\u2212$.,0123456789") == "" &&
-		strings.Trim(exponent, "0123456789") != exponent && strings.Trim(exponent, "+-0123456789") == ""
+	mantissa, exponent, _ := strings.Cut(text, "E")
+	exponent = strings.TrimLeft(exponent, "+-\u2212")
+	return mantissa != "" && exponent != "" && strings.Trim(mantissa, ".,0123456789") == "" && strings.Trim(exponent, "0123456789") == ""
 }
 
 // signHint is about a marker, or a minus beside it. Of amounts in both of two columns it
@@ -131,12 +148,20 @@ func (c *Cleaner) signHint(rec *extract.Record) Hint {
 
 func (c *Cleaner) currencyHint(rec *extract.Record) Hint {
 	cell := c.amountCell(rec, 0)
-	const few = 3
-	known := strings.Join(c.currencies[:min(len(c.currencies), few)], ", ")
-	if len(c.currencies) > few {
-		known += ", …"
+	return Hint{Setting: c.against.Setting, Text: fmt.Sprintf("%s is marked with %s, and %s", shown(cell), shown(c.parseAmount(cell).mark), c.against.Text)}
+}
+
+// currencyClause says what the database's currency is, or which mark shows that. It names
+// the setting only where that decides: none changes the currency of amounts that are loaded.
+func (r Reading) currencyClause() Hint {
+	switch mark := r.Currencies.symbol(); {
+	case r.Rules.Currency != "":
+		return Hint{Setting: "currency", Text: "the database's currency is " + r.Rules.Currency}
+	case mark != "":
+		return Hint{Text: "amounts are loaded that are marked with " + mark}
+	default:
+		return Hint{Text: "amounts are loaded in " + strings.Join(r.Currencies, " or ")}
 	}
-	return Hint{Setting: "currency", Text: fmt.Sprintf("%s is marked with %s, and the database's currency is %s", shown(cell), shown(c.parseAmount(cell).mark), known)}
 }
 
 func (c *Cleaner) windowHint(cell []byte) Hint {
@@ -152,22 +177,29 @@ func (c *Cleaner) windowHint(cell []byte) Hint {
 }
 
 // invalidDateHint knows years of two digits, and numbers that stand for dates.
-func invalidDateHint(cell []byte) Hint {
-	text := withPlainSpaces(tidy(cell, invisibleInNumber))
-	if date, _, ok := cutTime(text); ok {
-		if t, ok := dissectDate(date); ok && t.shortYear {
-			return shortYearHint(cell, t.year)
-		}
+func (c *Cleaner) invalidDateHint(cell []byte) Hint {
+	const century = 1970
+	short := c.under(Slash, MonthFirst)
+	short.choices, short.century = [conventionCount]Choice{MonthFirst, MonthFirst, MonthFirst}, century
+	if d := short.parseDate(cell); d.fault == 0 {
+		return shortYearHint(cell, d.date.Time().Year(), century)
 	}
 	const advice = ": export dates as text, such as 2024-11-07"
-	whole, fraction, _ := bytes.Cut(text, []byte{'.'})
-	if len(whole) == 0 || !onlyDigits(whole) || !onlyDigits(fraction) {
+	text := string(inASCII(tidy(cell, invisibleInNumber)))
+	if n := len(text); n == 12 || n == 14 {
+		separated := text[:8] + "T" + text[8:]
+		if d := short.parseDate([]byte(separated)); d.fault == 0 && d.date >= c.from && d.date <= c.to {
+			return Hint{Text: fmt.Sprintf("%s may be %s with a time of day: separate them, such as %s, or export only the date", shown(cell), d.date, separated)}
+		}
+	}
+	value, err := strconv.ParseFloat(strings.Replace(text, ",", ".", 1), 64)
+	if err != nil || strings.Trim(text, "0123456789+-.,eE") != "" {
 		return Hint{}
 	}
-	if len(whole) == 5 {
-		return Hint{Text: fmt.Sprintf("%s may be the serial number by which a spreadsheet knows %s%s", shown(cell), civil.Date(number(whole))+serialZero, advice)}
+	if value >= 10_000 && value < 100_000 {
+		return Hint{Text: fmt.Sprintf("%s may be the serial number by which a spreadsheet knows %s%s", shown(cell), civil.Date(value)+serialZero, advice)}
 	}
-	if date, ok := unixDate(whole); ok {
+	if date, ok := unixDate(value); ok {
 		return Hint{Text: fmt.Sprintf("%s may be the Unix time of %s in UTC%s", shown(cell), date, advice)}
 	}
 	return Hint{Text: shown(cell) + " is a number" + advice}
@@ -178,25 +210,21 @@ const serialZero civil.Date = -25569
 
 // unixDate is the date of a Unix time in seconds, or in a thousandth, a millionth or a
 // billionth of one.
-func unixDate(digits []byte) (civil.Date, bool) {
-	n, err := strconv.ParseInt(string(digits), 10, 64)
-	if err != nil || len(digits) < 9 || len(digits)%3 == 2 {
-		return 0, false
+func unixDate(value float64) (civil.Date, bool) {
+	for unit := 1.0; unit <= 1e9; unit *= 1000 {
+		if seconds := value / unit; math.Abs(seconds) >= 1e8 && math.Abs(seconds) < 1e10 {
+			return civil.Of(time.Unix(int64(math.Floor(seconds)), 0).UTC()), true
+		}
 	}
-	for range (len(digits) - 9) / 3 {
-		n /= 1000
-	}
-	const secondsPerDay = 24 * secondsPerHour
-	return civil.Date(n / secondsPerDay), true
+	return 0, false
 }
 
 // shortYearHint shows a year of two digits in two centuries.
-func shortYearHint(cell []byte, digits int) Hint {
-	const usual = 1970
-	other, year := usual-70, inCentury(digits, usual)
+func shortYearHint(cell []byte, year, century int) Hint {
+	other := century - 70
 	if year < 2000 {
-		other = usual + 30
+		other = century + 30
 	}
 	return Hint{Setting: "two_digit_years", Text: fmt.Sprintf("the year of %s is %d under two_digit_years: %d and %d under two_digit_years: %d",
-		shown(cell), year, usual, inCentury(digits, other), other)}
+		shown(cell), year, century, inCentury(year%100, other), other)}
 }

@@ -35,7 +35,17 @@ func TestHints(t *testing.T) {
 		{"A,1,5,1730704275123", "1730704275123 may be the Unix time of 2024-11-04 in UTC" + short},
 		{"A,1,5,1730704275123456", "1730704275123456 may be the Unix time of 2024-11-04 in UTC" + short},
 		{"A,1,5,1730704275123456789", "1730704275123456789 may be the Unix time of 2024-11-04 in UTC" + short},
-		{"A,1,5,20241104073115", "20241104073115 is a number" + short},
+		{"A,1,5,20241104073115", "20241104073115 may be 2024-11-04 with a time of day: separate them, such as 20241104T073115, or export only the date"},
+		{"A,1,5,202411051030", "202411051030 may be 2024-11-05 with a time of day: separate them, such as 20241105T1030, or export only the date"},
+		{"A,1,5,946684800000", "946684800000 may be the Unix time of 2000-01-01 in UTC" + short},
+		{"A,1,5,20241104073199", "20241104073199 is a number" + short},
+		{"A,1,5,\"45601,5\"", "45601,5 may be the serial number by which a spreadsheet knows 2024-11-05" + short},
+		{"A,1,5,-1730764800", "-1730764800 may be the Unix time of 1915-02-27 in UTC" + short},
+		{"A,1,5,1.73E+09", "1.73E+09 may be the Unix time of 2024-10-27 in UTC" + short},
+		{"A,1,5,0x1p30", ""},
+		{"A,1,5,Infinity", ""},
+		{"A,1,5,31.02.24", ""}, // impossible under any two_digit_years
+		{"A,1,5,5.6.24 25:61", ""},
 		{"A,1,5,2024", "2024 is a number" + short},
 		{"A,1,5,99999999999999999999999999", "99999999999999999999999999 is a number" + short},
 		{"A,1,5,1899-12-31", "from: 1899-12-31 is before 1900-01-01, the first date allowed"},
@@ -48,6 +58,14 @@ func TestHints(t *testing.T) {
 		{"A,1,-inf,2024-01-02", "-inf is not a finite number, which no amount can be"},
 		{"A,1,∞,2024-01-02", "∞ is not a finite number, which no amount can be"},
 		{"A,1,12 EURO,2024-01-02", ""},
+		{"A,1,12.00 EUR DR,2024-01-02", "columns.amount.sign: 12.00 EUR DR has a marker of debit or credit: put the markers into a column of their own, and name it, such as columns: {amount: {value: amount, sign: side, negative: [DR]}}"},
+		{"A,1,1.5E+3 EUR,2024-01-02", "1.5E+3 EUR has an exponent: export amounts with all their digits"},
+		{"A,1,USD 1E5,2024-01-02", "USD 1E5 has an exponent: export amounts with all their digits"},
+		{"A,1,(inf),2024-01-02", "(inf) is not a finite number, which no amount can be"},
+		{"A,1,€∞,2024-01-02", "€∞ is not a finite number, which no amount can be"},
+		{"A,1,DR,2024-01-02", ""},
+		{"A,1,1E,2024-01-02", ""},
+		{"#REF!,1,5,2024-01-02", "#REF! is an error that a spreadsheet has in place of the id: export the ids as text"},
 		{"9.91E+15,1,5,2024-01-02", "9.91E+15 is a number that a spreadsheet has rounded: export the ids as text"},
 
 		{"\"A\"x,1,5,2024-01-02", `quote: the quotes in "\"A\"x,1,5,2024-01-02" do not enclose whole fields: if quotes are text in this file, set quote: none`},
@@ -80,8 +98,8 @@ func hints(t *testing.T, rules Rules, reading Reading, content string) string {
 func TestHintsOfColumns(t *testing.T) {
 	t.Parallel()
 	const head = "transaction_id,user_id,transaction_date,a,b\nA,1,2024-01-02,"
-	signs := Rules{Columns: Columns{Amount: AmountColumns{Value: "a", Sign: "b", Negative: []string{"S"}}}}
-	columns := Rules{Columns: Columns{Amount: AmountColumns{Debit: "a", Credit: "b"}}}
+	signs := Rules{Columns: Columns{Amount: AmountColumns{Value: "a", Sign: "b", Negative: []string{"S"}}}, Currency: "EUR"}
+	columns := Rules{Columns: Columns{Amount: AmountColumns{Debit: "a", Credit: "b"}}, Currency: "EUR"}
 	reading := Reading{LogicalDate: logicalDate, Currencies: Currencies{"EUR"}}
 	for _, c := range []struct {
 		rules     Rules
@@ -104,8 +122,14 @@ func TestHintsOfColumns(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, hints(t, c.rules, reading, head+c.row+"\n"), c.row)
 	}
-	reading.Currencies = CurrenciesOf("$")
-	assert.Equal(t, "currency: 5 € is marked with €, and the database's currency is ARS, AUD, BBD, …", hints(t, columns, reading, head+"5 €,\n"))
+	// Where amounts are loaded, no setting changes their currency.
+	columns.Currency = ""
+	for mark, want := range map[string]string{"$": "that are marked with $", "Rs.": "that are marked with Rs", "EUR": "in EUR"} {
+		reading.Currencies = CurrenciesOf(mark)
+		assert.Equal(t, "5 zł is marked with zł, and amounts are loaded "+want, hints(t, columns, reading, head+"5 zł,\n"))
+	}
+	reading.Currencies = Currencies{"CAD", "USD"}
+	assert.Equal(t, "€5 is marked with €, and amounts are loaded in CAD or USD", hints(t, columns, reading, head+",€5\n"))
 }
 
 // A file's hints are one for each fault and setting, with its first row.

@@ -50,6 +50,7 @@ func (p parser) under(c Convention, ch Choice) *parser {
 type Cleaner struct {
 	parser
 	currencies Currencies
+	against    Hint // of an amount of another currency, as far as it does not depend on it
 	marks      []*markSeen
 	dollar     *markSeen // one of them, so that the fast path need not look for it
 	found      Findings
@@ -58,7 +59,7 @@ type Cleaner struct {
 // NewCleaner cleans a file's records. Its error is that of the rules.
 func NewCleaner(r Reading) (*Cleaner, error) {
 	rules, err := r.Rules.compile(r.LogicalDate)
-	c := &Cleaner{parser: parser{compiled: rules}, currencies: r.Currencies}
+	c := &Cleaner{parser: parser{compiled: rules}, currencies: r.Currencies, against: r.currencyClause()}
 	for i, decision := range r.Conventions {
 		c.choices[i] = decision.Choice
 	}
@@ -67,7 +68,7 @@ func NewCleaner(r Reading) (*Cleaner, error) {
 
 // another is a cleaner of the same file that has seen nothing.
 func (c *Cleaner) another() *Cleaner {
-	c = &Cleaner{parser: c.parser, currencies: c.currencies}
+	c = &Cleaner{parser: c.parser, currencies: c.currencies, against: c.against}
 	c.dollar = c.markSeen([]byte{'$'})
 	return c
 }

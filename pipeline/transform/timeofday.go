@@ -2,8 +2,8 @@ package transform
 
 import (
 	"bytes"
+	"strings"
 	"time"
-	"unicode"
 
 	"github.com/opentax/tally/internal/civil"
 )
@@ -12,50 +12,74 @@ const secondsPerHour = 60 * 60
 
 // timeOfDay is what a date's time of day says.
 type timeOfDay struct {
-	seconds   int // since midnight
-	offset    int // seconds east of UTC
-	hasOffset bool
+	seconds int // since midnight
+	offset  int // seconds east of UTC
+	zone    zoneForm
 }
+
+// zoneForm is how a time of day gives its zone.
+type zoneForm uint8
+
+const (
+	noZone       zoneForm = iota
+	zoneByOffset          // from UTC
+	zoneByName            // which alone may not show the offset: CST is one of three
+)
 
 // dateIn is the date that a zone has at the time on a date.
 func (t timeOfDay) dateIn(zone *time.Location, d civil.Date) civil.Date {
 	return civil.Of(d.Time().Add(time.Duration(t.seconds-t.offset) * time.Second).In(zone))
 }
 
-// cutTime cuts the time of day off, if there is one: it follows a T, spaces, or a comma
-// and spaces.
+// cutTime cuts the time of day off: it follows spaces, a comma and spaces, a T, or a dash
+// as DB2 writes it, 2024-11-05-10.30.00.
 func cutTime(b []byte) (date []byte, t timeOfDay, ok bool) {
-	colon := bytes.IndexByte(b, ':')
-	if colon < 0 {
-		return b, t, true
+	for i := len(b) - 1; i > 0; i-- {
+		if !isClock(b[i], b[i+1:]) {
+			continue
+		}
+		t, ok = parseTime(b[i+1:])
+		if b[i] == ' ' {
+			return bytes.TrimSuffix(bytes.TrimRight(b[:i], " "), []byte{','}), t, ok
+		}
+		return b[:i], t, ok && isDigit(b[i-1])
 	}
-	from := colon
-	for from > 0 && colon-from < 2 && isDigit(b[from-1]) {
-		from--
-	}
-	if t, ok = parseTime(b[from:]); !ok {
-		return nil, t, false
-	}
-	before := b[:from]
-	if n := len(before); n >= 2 && before[n-1]|0x20 == 't' && isDigit(before[n-2]) {
-		return before[:n-1], t, true
-	}
-	date = bytes.TrimRight(before, " ")
-	return bytes.TrimSuffix(date, []byte{','}), t, len(date) < len(before)
+	return nil, t, false
 }
 
-// parseTime reads HH:MM[:SS[.fraction]] with what may follow: AM or PM, and an offset
-// from UTC. There are no leap seconds, and no 24:00.
-func parseTime(b []byte) (t timeOfDay, ok bool) {
-	hour, b := leadingNumber(b)
-	if hour < 0 || len(b) == 0 || b[0] != ':' {
-		return t, false
+// isClock reports whether a time of day starts after a byte: 10:30, 10.30, after a T also
+// 1030, and after a dash only 10.30.00.
+func isClock(after byte, b []byte) bool {
+	isT := after|0x20 == 't'
+	n := runLength(b, isDigit)
+	switch {
+	case n == 4 || n == 6:
+		return isT
+	case n == 0 || n > 2 || n == len(b) || after != ' ' && after != '-' && !isT:
+		return false
+	case b[n] == '.' && runLength(b[n+1:], isDigit) == 2:
+		return after != '-' || len(b) > n+3 && b[n+3] == '.'
+	default:
+		return b[n] == ':' && after != '-'
 	}
-	minute, b := twoDigits(b[1:])
-	second := 0
-	if len(b) > 0 && b[0] == ':' {
-		second, b = twoDigits(b[1:])
-		b = withoutFraction(b)
+}
+
+// parseTime reads HH:MM[:SS[.fraction]], with points or nothing for the colons, and what
+// may follow: AM or PM, and a zone. There are no leap seconds, and no 24:00.
+func parseTime(b []byte) (t timeOfDay, ok bool) {
+	var hour, minute, second int
+	if n := runLength(b, isDigit); n > 2 {
+		hour, minute, second = number(b[:2]), number(b[2:4]), number(b[4:n])
+		if b = b[n:]; n == 6 {
+			b = withoutFraction(b)
+		}
+	} else {
+		sign := b[n]
+		hour = number(b[:n])
+		if minute, b = twoDigits(b[n+1:]); len(b) > 0 && b[0] == sign {
+			second, b = twoDigits(b[1:])
+			b = withoutFraction(b)
+		}
 	}
 	b = bytes.TrimLeft(b, " ")
 	if n, pm := meridian(b); n > 0 {
@@ -71,21 +95,7 @@ func parseTime(b []byte) (t timeOfDay, ok bool) {
 		return t, false
 	}
 	t.seconds = hour*secondsPerHour + minute*60 + second
-	if len(b) == 0 {
-		return t, true
-	}
-	t.hasOffset = true
-	t.offset, ok = parseOffset(b)
-	return t, ok
-}
-
-// leadingNumber reads one or two digits; -1: there are none.
-func leadingNumber(b []byte) (n int, rest []byte) {
-	length := min(runLength(b, isDigit), 2)
-	if length == 0 {
-		return -1, b
-	}
-	return number(b[:length]), b[length:]
+	return t, len(b) == 0 || t.readZone(b)
 }
 
 // twoDigits reads exactly two digits; -1: they are not there.
@@ -108,58 +118,76 @@ func withoutFraction(b []byte) []byte {
 
 // meridian finds AM or PM, which may have points; n is its length, 0: there is none.
 func meridian(b []byte) (n int, pm bool) {
-	var lower [4]byte
-	for i, c := range b[:min(len(b), len(lower))] {
-		lower[i] = c | 0x20
+	for _, form := range []string{"am", "pm", "a.m.", "p.m."} {
+		if n := len(form); hasPrefix(b, form) && (len(b) == n || !isLetter(b[n])) {
+			return n, form[0] == 'p'
+		}
 	}
-	switch {
-	case len(b) >= 4 && b[1] == '.' && b[3] == '.' && lower[2] == 'm':
-		n = 4
-	case len(b) >= 2 && lower[1] == 'm':
-		n = 2
-	}
-	if n == 0 || lower[0] != 'a' && lower[0] != 'p' {
-		return 0, false
-	}
-	return n, lower[0] == 'p'
+	return 0, false
 }
 
-// parseOffset reads Z, UTC, GMT, ±HH, ±HHMM or ±HH:MM, in seconds east of UTC.
-func parseOffset(b []byte) (seconds int, ok bool) {
-	switch string(b) {
-	case "Z", "z", "UTC", "GMT":
-		return 0, true
+// hasPrefix compares in any case.
+func hasPrefix(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && strings.EqualFold(string(b[:len(prefix)]), prefix)
+}
+
+// readZone reads an offset from UTC, or drops a zone's name; an offset may have one, too:
+// +01:00[Europe/Paris].
+func (t *timeOfDay) readZone(b []byte) (ok bool) {
+	offset, rest, ok := cutOffset(b)
+	if !ok {
+		t.zone = zoneByName
+		return isZoneName(b)
 	}
-	if signLength(b) == 0 {
-		return 0, false
+	t.offset, t.zone = offset, zoneByOffset
+	rest = bytes.TrimLeft(rest, " ")
+	return len(rest) == 0 || isZoneName(rest)
+}
+
+// cutOffset cuts Z, UTC, GMT, ±HH, ±HHMM or ±H:MM off, or one of these behind UTC or GMT.
+// The offset is in seconds east of UTC.
+func cutOffset(b []byte) (seconds int, rest []byte, ok bool) {
+	utc := hasPrefix(b, "utc") || hasPrefix(b, "gmt")
+	if utc {
+		b = b[len("utc"):]
+	} else if hasPrefix(b, "z") {
+		return 0, b[1:], len(b) == 1 || !isLetter(b[1])
 	}
-	hours, rest := leadingNumber(b[1:])
-	if len(rest) > 0 && rest[0] == ':' && len(rest) != 3 {
-		return 0, false
+	signed := bytes.TrimLeft(b, " ")
+	if signLength(signed) == 0 {
+		return 0, b, utc && (len(b) == 0 || !isLetter(b[0]))
 	}
-	minutes := 0
-	if rest = bytes.TrimPrefix(rest, []byte{':'}); len(rest) > 0 {
-		minutes, rest = twoDigits(rest)
+	digits := signed[1:]
+	n := runLength(digits, isDigit)
+	var hours, minutes int
+	switch rest = digits[n:]; {
+	case n == 4:
+		hours, minutes = number(digits[:2]), number(digits[2:4])
+	case n != 1 && n != 2:
+		return 0, nil, false
+	default:
+		if hours = number(digits[:n]); len(rest) > 0 && rest[0] == ':' {
+			minutes, rest = twoDigits(rest[1:])
+		} else if n == 1 && !utc {
+			return 0, nil, false
+		}
 	}
-	if len(b) < 3 || !isDigit(b[2]) || len(rest) > 0 || uint(hours) > 14 || uint(minutes) > 59 {
-		return 0, false
+	if hours > 14 || uint(minutes) > 59 {
+		return 0, nil, false
 	}
 	seconds = hours*secondsPerHour + minutes*60
-	if b[0] == '-' {
+	if signed[0] == '-' {
 		seconds = -seconds
 	}
-	return seconds, true
+	return seconds, rest, true
 }
 
-// withPlainSpaces makes every space the one of ASCII.
-func withPlainSpaces(b []byte) []byte {
-	if isASCII(b) {
-		return b
+// isZoneName takes CET, ET, Europe/Paris, and anything in brackets or parentheses.
+func isZoneName(b []byte) bool {
+	n := len(b)
+	if n > 2 && (b[0] == '[' && b[n-1] == ']' || b[0] == '(' && b[n-1] == ')') {
+		return true
 	}
-	return bytes.Map(func(r rune) rune {
-		if unicode.Is(unicode.Zs, r) {
-			return ' '
-		}
-		return r
-	}, b)
+	inName := func(c byte) bool { return isLetter(c) || c == '/' || c == '_' || c == '-' }
+	return runLength(b, inName) == n && isLetter(b[0]) && (n > 2 || n == 2 && b[1]|0x20 == 't')
 }
