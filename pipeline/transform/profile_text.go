@@ -1,160 +1,49 @@
 package transform
 
 import (
-	"cmp"
+	_ "embed"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"text/template"
 	"unicode"
 )
+
+//go:embed profile.tmpl
+var profileTemplate string
 
 // WriteText writes the profile for people. What comes from the file is quoted,
 // so that no control character of it reaches a terminal.
 func (p *Profile) WriteText(w io.Writer) error {
-	var b strings.Builder
-	p.writeFile(&b)
-	p.writeFaults(&b)
-	writeShapes(&b, "dates", p.DateShapes)
-	p.writeConventions(&b)
-	writeShapes(&b, "amounts", p.AmountShapes)
-	if len(p.Currencies) > 0 {
-		writeShapes(&b, "currency marks", p.Currencies)
+	t, err := template.New("profile").Funcs(template.FuncMap{
+		"text": quote, "bare": bare, "graphic": graphic, "grouped": grouped, "share": share, "delimiter": delimiterName,
+	}).Parse(profileTemplate)
+	if err != nil {
+		return fmt.Errorf("parse the profile's template: %w", err)
 	}
-	p.writeRows(&b)
-	writeList(&b, "hints", p.Hints)
-	writeList(&b, "warnings", p.Warnings)
-	p.writeVerdict(&b)
-	if _, err := io.WriteString(w, b.String()); err != nil {
+	aligned := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if err = t.Execute(aligned, p); err == nil {
+		err = aligned.Flush()
+	}
+	if err != nil {
 		return fmt.Errorf("write profile: %w", err)
 	}
 	return nil
 }
 
-func (p *Profile) writeFile(b *strings.Builder) {
-	fmt.Fprintf(b, "%s\n", strconv.QuoteToGraphic(p.Path))
-	table(b, func(row func(...string)) {
-		size := grouped(p.Bytes) + " bytes"
-		if p.Compression != "" {
-			size += ", " + grouped(p.Size) + " on disk (" + p.Compression + ")"
-		}
-		row("size", size)
-		row("sha256", p.SHA256)
-		row("encoding", p.Encoding)
-		row("line ends", p.LineEnds)
-		row("delimiter", delimiterName(p.Delimiter))
-		row("columns", strings.Join(quoted(p.Columns), " "))
-		row("rows", grouped(p.Read))
-		if p.EmptyLines > 0 {
-			row("empty lines", grouped(p.EmptyLines)+", skipped")
-		}
-		row("users", atLeast(p.UsersAtLeast)+grouped(p.Users))
-		if p.From != "" {
-			row("dates", p.From+" to "+p.To)
-		}
-	})
+// Proofs are the two choices, each with the number of values that prove it, as two cells.
+func (c ConventionCount) Proofs() string {
+	return fmt.Sprintf("%s %s\t%s %s", c.convention.Name(MonthFirst), grouped(c.First.Cells), c.convention.Name(DayFirst), grouped(c.Second.Cells))
 }
 
-func (p *Profile) writeFaults(b *strings.Builder) {
-	if len(p.Faults) == 0 {
-		b.WriteString("\nno faults\n")
-		return
+// FirstProof is the first value that can be read in one way only, if there is one.
+func (c ConventionCount) FirstProof() Seen {
+	if c.First.Cells == 0 || c.Second.Cells > 0 && c.Second.Line < c.First.Line {
+		return c.Second
 	}
-	b.WriteString("\nfaults\n")
-	table(b, func(row func(...string)) {
-		row("", "counted", "rows with it", "first line", "which is")
-		for _, f := range p.Faults {
-			row(f.Fault, grouped(f.Count), grouped(f.Rows), strconv.FormatInt(f.Line, 10), quote(f.Example))
-		}
-	})
-	b.WriteString("  A row with several faults is counted under the first of them.\n")
-}
-
-func writeShapes(b *strings.Builder, title string, shapes []ShapeCount) {
-	b.WriteString("\n" + title + "\n")
-	table(b, func(row func(...string)) {
-		row("", "cells", "first line", "which is")
-		for _, s := range shapes {
-			row(bare(s.Shape), grouped(s.Count), strconv.FormatInt(s.Line, 10), quote(s.Example))
-		}
-	})
-}
-
-func (p *Profile) writeConventions(b *strings.Builder) {
-	if len(p.Conventions) == 0 {
-		return
-	}
-	b.WriteString("\nconventions\n")
-	table(b, func(row func(...string)) {
-		row("", "holds", "by", "proofs", "", "same either way", "ambiguous", "first proof")
-		for _, c := range p.Conventions {
-			first, second := c.convention.Name(MonthFirst), c.convention.Name(DayFirst)
-			proof := ""
-			if seen := c.firstProof(); seen.Cells > 0 {
-				proof = "line " + strconv.FormatInt(seen.Line, 10) + ": " + quote(seen.Example)
-			}
-			row(c.Setting, cmp.Or(c.Choice, "not known"), cmp.Or(string(c.Origin), "nothing"),
-				first+" "+grouped(c.First.Cells), second+" "+grouped(c.Second.Cells),
-				grouped(c.Alike.Cells), grouped(c.Ambiguous.Cells), proof)
-		}
-	})
-}
-
-// firstProof is the first value that can be read in one way only, if there is one.
-func (n Counts) firstProof() Seen {
-	if n.First.Cells == 0 || n.Second.Cells > 0 && n.Second.Line < n.First.Line {
-		return n.Second
-	}
-	return n.First
-}
-
-func (p *Profile) writeRows(b *strings.Builder) {
-	if len(p.Rows) == 0 {
-		return
-	}
-	b.WriteString("\nfirst rows, as they would be loaded\n")
-	table(b, func(row func(...string)) {
-		row("line", "transaction_id", "user_id", "amount", "transaction_date")
-		for _, r := range p.Rows {
-			row(strconv.FormatInt(r.Line, 10), bare(r.TransactionID), strconv.Itoa(int(r.UserID)), r.Amount.String(), r.TransactionDate)
-		}
-	})
-}
-
-func writeList(b *strings.Builder, title string, list []string) {
-	if len(list) > 0 {
-		b.WriteString("\n" + title + "\n")
-	}
-	for _, s := range list {
-		if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }) {
-			s = strconv.QuoteToGraphic(s)
-		}
-		b.WriteString("  " + s + "\n")
-	}
-}
-
-func (p *Profile) writeVerdict(b *strings.Builder) {
-	share := 0.0
-	if p.Read > 0 {
-		share = 100 * float64(p.Rejected) / float64(p.Read)
-	}
-	outcome := "within the reject limit of " + p.RejectLimit
-	if p.Exceeded {
-		outcome = "past the reject limit of " + p.RejectLimit + ": a load would refuse the file"
-	}
-	fmt.Fprintf(b, "\n%s of %s rows are valid; %s are rejected (%.1f%%), %s.\n",
-		grouped(p.Valid), grouped(p.Read), grouped(p.Rejected), share, outcome)
-	b.WriteString("Ids that come twice were not looked for; a load finds them.\n")
-}
-
-// table aligns rows of cells.
-func table(b *strings.Builder, fill func(row func(...string))) {
-	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fill(func(cells ...string) {
-		fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t")) // a strings.Builder takes everything
-	})
-	_ = w.Flush() // likewise
+	return c.First
 }
 
 // quote is what a file says, on one line and without control characters.
@@ -174,36 +63,20 @@ func bare(s string) string {
 	return q
 }
 
-func quoted(list []string) []string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = bare(s)
+// graphic quotes only what has control characters.
+func graphic(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return strconv.QuoteToGraphic(s)
 	}
-	return out
+	return s
 }
 
 func delimiterName(d string) string {
-	switch d {
-	case ",":
-		return "comma"
-	case ";":
-		return "semicolon"
-	case "\t":
-		return "tab"
-	case "|":
-		return "pipe"
-	case " ":
-		return "space"
-	default:
-		return quote(d)
+	names := map[string]string{",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
+	if name := names[d]; name != "" {
+		return name
 	}
-}
-
-func atLeast(yes bool) string {
-	if yes {
-		return "at least "
-	}
-	return ""
+	return quote(d)
 }
 
 // grouped writes a count with a comma before each three digits.
@@ -213,4 +86,9 @@ func grouped(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// share is a part in percent.
+func share(part, whole int64) string {
+	return fmt.Sprintf("%.1f%%", 100*float64(part)/float64(max(whole, 1)))
 }
