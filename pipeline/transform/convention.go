@@ -22,14 +22,6 @@ const conventionCount = int(Decimal) + 1
 // String is the name of the setting.
 func (c Convention) String() string { return [...]string{"slash", "dash", "dot", "decimal"}[c] }
 
-// Fault is that of a value that could be read in both ways where it is not known which.
-func (c Convention) Fault() Fault {
-	if c == Decimal {
-		return FaultAmbiguousAmount
-	}
-	return FaultAmbiguousDate
-}
-
 // Choice is one of a convention's two readings. The zero value is neither.
 type Choice uint8
 
@@ -68,8 +60,8 @@ type shows uint8
 
 const (
 	showsNothing shows = iota // it does not depend on the convention
-	showsFirst                // only the first choice reads it so
-	showsSecond               // only the second
+	showsFirst                // only MonthFirst reads it so
+	showsSecond               // only DayFirst
 	showsAlike                // both read it alike, such as 6/6/2024
 	showsEither               // each reads another value
 )
@@ -106,24 +98,26 @@ type Counts struct {
 // Proves is the choice that all unambiguous values agree on; Unknown if there are none.
 // Values of both kinds are a contradiction.
 func (n Counts) Proves() (ch Choice, contradiction bool) {
+	return agreed(n.First.Cells > 0, n.Second.Cells > 0)
+}
+
+// agreed is the only choice for which there are proofs.
+func agreed(first, second bool) (ch Choice, contradiction bool) {
 	switch {
-	case n.First.Cells > 0 && n.Second.Cells > 0:
+	case first && second:
 		return Unknown, true
-	case n.First.Cells > 0:
+	case first:
 		return MonthFirst, false
-	case n.Second.Cells > 0:
+	case second:
 		return DayFirst, false
 	default:
 		return Unknown, false
 	}
 }
 
-// of is where the values for a choice are counted.
-func (n *Counts) of(ch Choice) *Seen {
-	if ch == MonthFirst {
-		return &n.First
-	}
-	return &n.Second
+// of is where values that show something are counted. Those for a choice show its number.
+func (n *Counts) of(what shows) *Seen {
+	return [...]*Seen{showsFirst: &n.First, showsSecond: &n.Second, showsAlike: &n.Alike, showsEither: &n.Ambiguous}[what]
 }
 
 // Evidence counts the values of a file that tell something of its conventions. It does not
@@ -131,26 +125,17 @@ func (n *Counts) of(ch Choice) *Seen {
 type Evidence [conventionCount]Counts
 
 func (e *Evidence) note(c Convention, what shows, line int64, cell []byte) {
-	n := &e[c]
-	switch what {
-	case showsFirst:
-		n.First.note(line, cell)
-	case showsSecond:
-		n.Second.note(line, cell)
-	case showsAlike:
-		n.Alike.note(line, cell)
-	case showsEither:
-		n.Ambiguous.note(line, cell)
+	if what != showsNothing {
+		e[c].of(what).note(line, cell)
 	}
 }
 
 // add adds what a later part of the file tells.
 func (e *Evidence) add(later *Evidence) {
-	for i := range e {
-		e[i].First.add(later[i].First)
-		e[i].Second.add(later[i].Second)
-		e[i].Alike.add(later[i].Alike)
-		e[i].Ambiguous.add(later[i].Ambiguous)
+	for c := range e {
+		for what := showsFirst; what <= showsEither; what++ {
+			e[c].of(what).add(*later[c].of(what))
+		}
 	}
 }
 
@@ -167,17 +152,7 @@ type Learned [conventionCount][DayFirst + 1]Proof
 
 // proves is the choice on which a source's files agree.
 func (l *Learned) proves(c Convention) (ch Choice, contradiction bool) {
-	first, second := l[c][MonthFirst].FileID != 0, l[c][DayFirst].FileID != 0
-	switch {
-	case first && second:
-		return Unknown, true
-	case first:
-		return MonthFirst, false
-	case second:
-		return DayFirst, false
-	default:
-		return Unknown, false
-	}
+	return agreed(l[c][MonthFirst].FileID != 0, l[c][DayFirst].FileID != 0)
 }
 
 // Origin says where a convention comes from.
@@ -237,10 +212,10 @@ func (r Rules) resolve(c Convention, learned *Learned, own *Counts) Decision {
 		return Decision{Origin: Contradicted, Why: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case set != Unknown && (r.Trust || own.of(set.other()).Cells == 0):
+	case set != Unknown && (r.Trust || own.of(shows(set.other())).Cells == 0):
 		return Decision{Choice: set, Origin: FromSettings}
 	case set != Unknown:
-		against := own.of(set.other())
+		against := own.of(shows(set.other()))
 		return contradicted("the settings say %s, and line %d has %q (tally run --trust-rules applies the settings all the same)", c.Name(set), against.Line, against.Example)
 	case mixed:
 		return contradicted("line %d has %q, and line %d has %q", own.First.Line, own.First.Example, own.Second.Line, own.Second.Example)
@@ -249,7 +224,7 @@ func (r Rules) resolve(c Convention, learned *Learned, own *Counts) Decision {
 		return contradicted("%s proves %s (line %d), and %s proves %s (line %d)",
 			bare(first.Path), c.Name(MonthFirst), first.Line, bare(second.Path), c.Name(DayFirst), second.Line)
 	case shown != Unknown && earlier == shown.other():
-		proof, against := learned[c][earlier], own.of(shown)
+		proof, against := learned[c][earlier], own.of(shows(shown))
 		return contradicted("%s proves %s (line %d), and line %d has %q", bare(proof.Path), c.Name(earlier), proof.Line, against.Line, against.Example)
 	case shown != Unknown:
 		return Decision{Choice: shown, Origin: FromFile}

@@ -174,6 +174,4 @@ func TestConventionNames(t *testing.T) {
 		_, err := c.Choice("x")
 		require.ErrorContains(t, err, c.String()+` is "x", want`)
 	}
-	assert.Equal(t, FaultAmbiguousAmount, Decimal.Fault())
-	assert.Equal(t, FaultAmbiguousDate, Dot.Fault())
 }

@@ -69,12 +69,22 @@ func (c Currencies) Narrow(marks map[string]Seen) (Currencies, error) {
 		Hint: "a database has one currency: name it with the setting currency, such as currency: EUR, and rows of any other are rejected"}
 }
 
-// currencies are those that the settings leave.
-func (r Rules) currencies() Currencies {
-	if r.Currency == "" {
-		return nil
+// Currencies are those that the database's can be, by the setting and by the marks of
+// amounts that are loaded. A setting that does not fit them is an error about every file.
+func (r Rules) Currencies(loaded map[string]bool) (left Currencies, err error) {
+	if r.Currency != "" {
+		left = Currencies{r.Currency}
 	}
-	return Currencies{r.Currency}
+	for _, mark := range slices.Sorted(maps.Keys(loaded)) {
+		narrower := left.with(CurrenciesOf(mark))
+		if len(narrower) == 0 {
+			return nil, &extract.FileError{Code: CodeMixedCurrencies,
+				Detail: fmt.Sprintf("the setting currency is %s, and amounts are loaded that are marked with %q", r.Currency, mark),
+				Hint:   "a database has one currency: set the one of its amounts, or load the others into a database of their own"}
+		}
+		left = narrower
+	}
+	return left, nil
 }
 
 // markSeen is a currency mark of a file, and how many valid rows have it.

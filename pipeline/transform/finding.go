@@ -10,9 +10,9 @@ import (
 // Findings are what the rows of a file show of it as a whole.
 type Findings struct {
 	Evidence Evidence
-	Marks    map[string]Seen // currency marks of valid rows
-	Negative bool            // a valid row's amount is negative
-	hints    map[hintKind]*hintCount
+	Marks    map[string]Seen   // currency marks of valid rows
+	Negative bool              // a valid row's amount is negative
+	hints    map[hintKind]Seen // rows, and the text of the first one
 }
 
 // Hint says which setting would resolve a fault of a row, with its cell in both readings
@@ -38,37 +38,14 @@ type hintKind struct {
 	setting string
 }
 
-// hintCount says how many rows have a hint of a kind, and which one is the first.
-type hintCount struct {
-	rows, line int64
-	first      string
-}
-
-func (f *Findings) addMark(mark string, seen Seen) {
-	if seen.Cells == 0 {
-		return
+// addTo adds what a later part of the file has under a key.
+func addTo[K comparable](all *map[K]Seen, key K, later Seen) {
+	if *all == nil {
+		*all = map[K]Seen{}
 	}
-	if f.Marks == nil {
-		f.Marks = map[string]Seen{}
-	}
-	mine := f.Marks[mark]
-	mine.add(seen)
-	f.Marks[mark] = mine
-}
-
-func (f *Findings) hint(h Hint, line int64) {
-	f.addHint(hintKind{h.Fault, h.Setting}, hintCount{1, line, h.Text})
-}
-
-func (f *Findings) addHint(kind hintKind, later hintCount) {
-	if f.hints == nil {
-		f.hints = map[hintKind]*hintCount{}
-	}
-	if mine := f.hints[kind]; mine != nil {
-		mine.rows += later.rows
-		return
-	}
-	f.hints[kind] = &later
+	mine := (*all)[key]
+	mine.add(later)
+	(*all)[key] = mine
 }
 
 // add adds those of a later part of the file.
@@ -76,10 +53,10 @@ func (f *Findings) add(later *Findings) {
 	f.Evidence.add(&later.Evidence)
 	f.Negative = f.Negative || later.Negative
 	for mark, seen := range later.Marks {
-		f.addMark(mark, seen)
+		addTo(&f.Marks, mark, seen)
 	}
-	for kind, count := range later.hints {
-		f.addHint(kind, *count)
+	for kind, seen := range later.hints {
+		addTo(&f.hints, kind, seen)
 	}
 }
 
@@ -103,16 +80,16 @@ func (f *Findings) Warnings(conventions Conventions, signColumn string) []string
 // first lines: "slash: 3 rows with ambiguous_date, first line 2: …".
 func (f *Findings) Hints() []string {
 	kinds := slices.SortedFunc(maps.Keys(f.hints), func(a, b hintKind) int {
-		return cmp.Or(cmp.Compare(f.hints[a].line, f.hints[b].line), cmp.Compare(a.fault, b.fault), cmp.Compare(a.setting, b.setting))
+		return cmp.Or(cmp.Compare(f.hints[a].Line, f.hints[b].Line), cmp.Compare(a.fault, b.fault), cmp.Compare(a.setting, b.setting))
 	})
 	texts := make([]string, len(kinds))
 	for i, kind := range kinds {
 		n := f.hints[kind]
 		rows := "1 row"
-		if n.rows > 1 {
-			rows = fmt.Sprint(n.rows, " rows")
+		if n.Cells > 1 {
+			rows = fmt.Sprint(n.Cells, " rows")
 		}
-		texts[i] = under(kind.setting, fmt.Sprintf("%s with %s, first line %d: %s", rows, kind.fault, n.line, n.first))
+		texts[i] = under(kind.setting, fmt.Sprintf("%s with %s, first line %d: %s", rows, kind.fault, n.Line, n.Example))
 	}
 	return texts
 }

@@ -27,7 +27,7 @@ func (c *Cleaner) explain(rec *extract.Record, row *Row) {
 		}
 		h.Fault = fs.First()
 		row.Hints = append(row.Hints, h)
-		c.found.hint(h, row.Line)
+		addTo(&c.found.hints, hintKind{h.Fault, h.Setting}, Seen{1, row.Line, h.Text})
 	}
 }
 

@@ -67,22 +67,12 @@ func withoutGuard(cell []byte) []byte {
 
 // isNull takes what databases and programs write for no value, in any case.
 func isNull(cell []byte) bool {
-	if len(cell) < 2 || len(cell) > 4 {
-		return false
-	}
-	var lower [4]byte
-	for i, c := range cell {
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
+	for _, null := range []string{"null", `\n`, "nan", "nat", "none", "n/a", "#n/a"} {
+		if len(cell) == len(null) && hasPrefix(cell, null) {
+			return true
 		}
-		lower[i] = c
 	}
-	switch string(lower[:len(cell)]) {
-	case "null", `\n`, "nan", "nat", "none", "n/a", "#n/a":
-		return true
-	default:
-		return false
-	}
+	return false
 }
 
 // cleanID is the id in a cell, or what is wrong with it.

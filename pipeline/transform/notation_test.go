@@ -232,7 +232,7 @@ func learnedFrom(found *Findings) *Learned {
 	var learned Learned
 	for i := range found.Evidence {
 		if choice, _ := found.Evidence[i].Proves(); choice != Unknown {
-			learned[i][choice] = Proof{FileID: 1, Path: "earlier.csv", Line: found.Evidence[i].of(choice).Line}
+			learned[i][choice] = Proof{FileID: 1, Path: "earlier.csv", Line: found.Evidence[i].of(shows(choice)).Line}
 		}
 	}
 	return &learned

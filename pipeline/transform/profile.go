@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -105,7 +104,11 @@ const exampleLength = 80
 // never writes. Nothing is known but the rules and the file.
 func Check(ctx context.Context, stores *bucket.Stores, location bucket.Location, rules Rules, logical civil.Date) (*Profile, error) {
 	var learned Learned
-	reading := Reading{Rules: rules, LogicalDate: logical, Conventions: rules.Assume(&learned), Currencies: rules.currencies()}
+	currencies, err := rules.Currencies(nil)
+	if err != nil {
+		return nil, err
+	}
+	reading := Reading{Rules: rules, LogicalDate: logical, Conventions: rules.Assume(&learned), Currencies: currencies}
 	p, found, err := profile(ctx, stores, location, reading)
 	if err != nil {
 		return nil, err
@@ -117,8 +120,8 @@ func Check(ctx context.Context, stores *bucket.Stores, location bucket.Location,
 			return nil, err
 		}
 	}
-	if _, err := reading.Currencies.Narrow(found.Marks); err != nil {
-		bad, _ := errors.AsType[*extract.FileError](err)
+	_, err = currencies.Narrow(found.Marks)
+	if bad, ok := errors.AsType[*extract.FileError](err); ok {
 		bad.Path = p.Path
 		return nil, bad
 	}
@@ -170,23 +173,25 @@ func (p *Profile) complete(rules Rules, resolved Conventions, found *Findings) {
 	p.RejectLimit = rules.WithDefaults().RejectLimit
 	p.Exceeded = rules.Exceeded(p.Rejected, p.Read)
 	p.Hints, p.Warnings = found.Hints(), found.Warnings(resolved, p.signColumn)
-	p.Conventions, p.Currencies = []ConventionCount{}, []ShapeCount{}
+	p.Conventions = []ConventionCount{}
 	for i, counts := range found.Evidence {
 		if counts != (Counts{}) {
 			c := Convention(i)
 			p.Conventions = append(p.Conventions, ConventionCount{c.String(), c.Name(resolved[i].Choice), resolved[i].Origin, counts, c})
 		}
 	}
+	marks := shapes{}
 	for mark, seen := range found.Marks {
-		p.Currencies = append(p.Currencies, ShapeCount{mark, seen.Cells, seen.Line, seen.Example})
+		marks[mark] = &seen
 	}
-	sortShapes(p.Currencies)
+	p.Currencies = marks.sorted()
 }
 
 // tallying collects a profile row by row, of one block or of all of them.
 type tallying struct {
 	p              Profile
-	faults         [LastFault + 1]FaultCount
+	counts         [LastFault + 1]int64 // rows by their first fault; valid ones at 0
+	faults         [LastFault + 1]Seen  // rows that have it
 	dates, amounts shapes
 	ids            []int32 // users of a block
 	users          userSet // of all
@@ -210,7 +215,8 @@ func (t *tallying) Reset() {
 func (t *tallying) merge(block *tallying) {
 	t.p.Read += block.p.Read
 	for f := range t.faults {
-		t.faults[f].merge(&block.faults[f])
+		t.faults[f].add(block.faults[f])
+		t.counts[f] += block.counts[f]
 	}
 	t.dates.merge(block.dates)
 	t.amounts.merge(block.amounts)
@@ -221,21 +227,17 @@ func (t *tallying) merge(block *tallying) {
 	t.from, t.to = min(t.from, block.from), max(t.to, block.to)
 }
 
-func (c *FaultCount) merge(later *FaultCount) {
-	if c.Rows == 0 {
-		c.Line, c.Example = later.Line, later.Example
-	}
-	c.Count += later.Count
-	c.Rows += later.Rows
-}
-
 // Add adds a row.
 func (t *tallying) Add(rec *extract.Record, row *Row) {
 	t.p.Read++
 	for fs := row.Faults; fs != 0; fs &= fs - 1 {
-		t.faults[fs.First()].note(row)
+		if f := &t.faults[fs.First()]; f.Cells == 0 {
+			*f = Seen{1, row.Line, clip(row.Raw)}
+		} else {
+			f.Cells++
+		}
 	}
-	t.faults[row.Faults.First()].Count++
+	t.counts[row.Faults.First()]++
 	if row.Faults == 0 {
 		if len(t.p.Rows) < profileRows {
 			t.p.Rows = append(t.p.Rows, ProfileRow{row.Line, string(row.ID), row.UserID, json.Number(row.Amount.String()), row.Date.String()})
@@ -249,25 +251,18 @@ func (t *tallying) Add(rec *extract.Record, row *Row) {
 	date := bytes.TrimSpace(rec.Cell(columnDate))
 	amount := bytes.TrimSpace(rec.Cell(columnAmount))
 	t.shape = appendShape(t.shape[:0], date, false)
-	t.dates.add(t.shape, date, row.Line)
+	t.dates.of(t.shape).note(row.Line, date)
 	t.shape = appendShape(t.shape[:0], amount, true)
-	t.amounts.add(t.shape, amount, row.Line)
-}
-
-func (c *FaultCount) note(row *Row) {
-	if c.Rows++; c.Rows == 1 {
-		c.Line, c.Example = row.Line, clip(string(row.Raw[:min(len(row.Raw), 2*exampleLength)]), exampleLength)
-	}
+	t.amounts.of(t.shape).note(row.Line, amount)
 }
 
 func (t *tallying) result() *Profile {
 	p := &t.p
-	p.Valid = t.faults[0].Count
+	p.Valid = t.counts[0]
 	p.Rejected = p.Read - p.Valid
 	for f := Fault(1); f <= LastFault; f++ {
-		if c := t.faults[f]; c.Rows > 0 {
-			c.Fault = f.String()
-			p.Faults = append(p.Faults, c)
+		if c := t.faults[f]; c.Cells > 0 {
+			p.Faults = append(p.Faults, FaultCount{f.String(), t.counts[f], c.Cells, c.Line, c.Example})
 		}
 	}
 	p.DateShapes, p.AmountShapes = t.dates.sorted(), t.amounts.sorted()
@@ -278,79 +273,56 @@ func (t *tallying) result() *Profile {
 	return p
 }
 
-// clip shortens s to n bytes.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
+// clip is the start of a row, with the bytes that it has.
+func clip(raw []byte) string {
+	if len(raw) <= exampleLength {
+		return string(raw)
 	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	return strings.ToValidUTF8(string(raw[:exampleLength]), "") + "…"
 }
 
 // shapes counts what cells look like: in a block all of them, in all blocks at most
 // maxShapes; what comes after is counted together.
-type shapes map[string]*ShapeCount
+type shapes map[string]*Seen
 
 const (
 	maxShapes  = 100
 	otherShape = "(other)"
 )
 
-func (s *shapes) add(shape, cell []byte, line int64) {
-	c := (*s)[string(shape)]
-	if c == nil {
+func (s *shapes) of(shape []byte) *Seen {
+	seen := (*s)[string(shape)]
+	if seen == nil {
 		if *s == nil {
 			*s = shapes{}
 		}
-		c = &ShapeCount{Shape: string(shape), Line: line, Example: clip(string(cell[:min(len(cell), 2*exampleLength)]), exampleLength)}
-		(*s)[string(shape)] = c
+		seen = &Seen{}
+		(*s)[string(shape)] = seen
 	}
-	c.Count++
+	return seen
 }
 
-// merge adds a later block's.
+// merge adds a later block's, in the order in which they were met.
 func (s *shapes) merge(block shapes) {
-	if *s == nil {
-		*s = shapes{}
-	}
-	for shape, c := range inOrder(block) {
+	for _, shape := range slices.SortedFunc(maps.Keys(block), func(a, b string) int { return cmp.Compare(block[a].Line, block[b].Line) }) {
 		key := shape
 		if (*s)[key] == nil && len(*s) >= maxShapes {
 			key = otherShape
 		}
-		mine := (*s)[key]
-		if mine == nil {
-			mine = &ShapeCount{Shape: strings.ToValidUTF8(key, ""), Line: c.Line, Example: c.Example} // it may have been cut within a character
-			(*s)[key] = mine
-		}
-		mine.Count += c.Count
+		s.of([]byte(key)).add(*block[shape])
 	}
 }
 
-// inOrder gives shapes in the order in which they were met.
-func inOrder(s shapes) iter.Seq2[string, *ShapeCount] {
-	keys := slices.SortedFunc(maps.Keys(s), func(a, b string) int { return cmp.Compare(s[a].Line, s[b].Line) })
-	return func(yield func(string, *ShapeCount) bool) {
-		for _, key := range keys {
-			if !yield(key, s[key]) {
-				return
-			}
-		}
+// sorted has the most frequent first.
+func (s shapes) sorted() []ShapeCount {
+	list := make([]ShapeCount, 0, len(s))
+	for shape, seen := range s { // one may have been cut within a character
+		list = append(list, ShapeCount{strings.ToValidUTF8(shape, ""), seen.Cells, seen.Line, seen.Example})
 	}
-}
-
-func (s *shapes) sorted() []ShapeCount {
-	list := make([]ShapeCount, 0, len(*s))
-	for _, c := range *s {
-		list = append(list, *c)
-	}
-	sortShapes(list)
-	return list
-}
-
-func sortShapes(list []ShapeCount) {
 	slices.SortFunc(list, func(a, b ShapeCount) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Shape, b.Shape))
 	})
+	return list
 }
 
 // appendShape writes 9 for each digit and keeps everything else, but for letters: these

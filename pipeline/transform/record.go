@@ -3,10 +3,6 @@ package transform
 import (
 	"fmt"
 	"iter"
-	"maps"
-	"slices"
-
-	"github.com/opentax/tally/pipeline/extract"
 )
 
 // Version counts the changes of how a value is read. Content that was read by an earlier
@@ -51,7 +47,7 @@ func (e *Evidence) Proofs() iter.Seq2[Proven, int64] {
 	return func(yield func(Proven, int64) bool) {
 		for i := range e {
 			choice, _ := e[i].Proves()
-			if choice != Unknown && !yield(Proven{Convention(i), choice}, e[i].of(choice).Line) {
+			if choice != Unknown && !yield(Proven{Convention(i), choice}, e[i].of(shows(choice)).Line) {
 				return
 			}
 		}
@@ -80,24 +76,6 @@ func (l *Learned) Add(convention, value string, proof Proof) error {
 		}
 	}
 	return fmt.Errorf("there is no convention %q", convention)
-}
-
-// Currencies are those that the database's can be, by the setting and by the marks of
-// amounts that are loaded. A setting that does not fit them is an error about every file.
-func (r Rules) Currencies(loaded map[string]bool) (left Currencies, err error) {
-	if r.Currency != "" {
-		left = Currencies{r.Currency}
-	}
-	for _, mark := range slices.Sorted(maps.Keys(loaded)) {
-		narrower := left.with(CurrenciesOf(mark))
-		if len(narrower) == 0 {
-			return nil, &extract.FileError{Code: CodeMixedCurrencies,
-				Detail: fmt.Sprintf("the setting currency is %s, and amounts are loaded that are marked with %q", r.Currency, mark),
-				Hint:   "a database has one currency: set the one of its amounts, or load the others into a database of their own"}
-		}
-		left = narrower
-	}
-	return left, nil
 }
 
 // Unsettled are the conventions of which a source's files have proven both choices, and

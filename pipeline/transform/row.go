@@ -76,7 +76,9 @@ func (c *Cleaner) another() *Cleaner {
 // Findings are what the rows so far have shown of the file.
 func (c *Cleaner) Findings() *Findings {
 	for _, m := range c.marks {
-		c.found.addMark(m.mark, m.seen)
+		if m.seen.Cells > 0 {
+			addTo(&c.found.Marks, m.mark, m.seen)
+		}
 		m.seen = Seen{}
 	}
 	return &c.found
