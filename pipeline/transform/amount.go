@@ -14,8 +14,7 @@ const (
 	maxDecimals = money.MaxDecimals
 )
 
-// amountCell is an amount as a cell has it. What it shows of the decimal sign does not
-// depend on the conventions in force.
+// amountCell is an amount as a cell has it, and what it shows under any convention.
 type amountCell struct {
 	amount money.Amount
 	mark   []byte // currency symbol or code, if any
@@ -25,9 +24,6 @@ type amountCell struct {
 
 // parseAmount reads a cell. It takes what can be read in one way only.
 func (p *parser) parseAmount(cell []byte) amountCell {
-	if len(cell) == 0 {
-		return amountCell{fault: FaultMissingAmount}
-	}
 	if a, form := plainAmount(cell); form != notPlain {
 		return amountCell{amount: a, mark: form.mark(cell), shows: form.shows()}
 	}
@@ -52,8 +48,7 @@ func (p *parser) parseFormattedAmount(cell []byte) amountCell {
 	return a
 }
 
-// plainForm says what a plain amount has. It is a byte since the fast path is all about
-// what does not have to be copied.
+// plainForm says what a plain amount has, in one byte for speed.
 type plainForm uint8
 
 const (
@@ -70,20 +65,15 @@ func (f plainForm) shows() shows {
 	return showsNothing
 }
 
-// mark is the dollar sign of a plain amount, after its minus if it has one.
+// mark is the dollar sign of a plain amount, if it has one.
 func (f plainForm) mark(cell []byte) []byte {
-	switch {
-	case f&hasDollar == 0:
+	if f&hasDollar == 0 {
 		return nil
-	case cell[0] == '$':
-		return cell[:1]
-	default:
-		return cell[1:2]
 	}
+	return cell[bytes.IndexByte(cell, '$'):][:1]
 }
 
-// plainAmount is the fast path for [-][$]digits[.digits], which nearly every amount is.
-// It leaves everything unusual to the slow path, 1.250 too.
+// plainAmount is the fast path for [-][$]digits[.digits], but not for 1.250.
 func plainAmount(b []byte) (a money.Amount, form plainForm) {
 	i := 0
 	negative := len(b) > 0 && b[0] == '-'
@@ -160,7 +150,7 @@ func dissectAmount(b []byte) (t amountText, ok bool) {
 	return t, !t.open
 }
 
-// takeFront takes what is in front of the number; it is not ok a second time.
+// takeFront takes a sign or mark in front of the number; it is not ok a second time.
 func (t *amountText) takeFront() (more, ok bool) {
 	b := t.number
 	r, n := utf8.DecodeRune(b)
@@ -179,7 +169,7 @@ func (t *amountText) takeFront() (more, ok bool) {
 	return true, ok
 }
 
-// takeBack takes what is behind the number; it is not ok a second time.
+// takeBack takes one behind the number.
 func (t *amountText) takeBack() (more, ok bool) {
 	b := t.number
 	r, n := utf8.DecodeLastRune(b)

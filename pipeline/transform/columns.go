@@ -18,8 +18,8 @@ const (
 	columnSign // of sign markers, or of credits; only where the rules name it
 )
 
-// Columns says what a source calls the columns: a name in the header, or a position from 1
-// on where there is no header. Empty ones have our names.
+// Columns are a source's names for the columns, or their positions from 1 on if there is
+// no header. Empty ones have our names.
 type Columns struct {
 	TransactionID   string        `json:"transaction_id,omitempty" yaml:"transaction_id,omitempty"`
 	UserID          string        `json:"user_id,omitempty" yaml:"user_id,omitempty"`
@@ -27,19 +27,15 @@ type Columns struct {
 	TransactionDate string        `json:"transaction_date,omitempty" yaml:"transaction_date,omitempty"`
 }
 
-// AmountColumns says where amounts are: in one column, in one of debits and one of
-// credits, or in one beside a column of sign markers. In a settings file a name without
-// more stands for Value.
+// AmountColumns are one column, one of debits and one of credits, or one beside a column of
+// sign markers. In a settings file just a name stands for Value.
 type AmountColumns struct {
-	Value  string `json:"value,omitempty" yaml:"value,omitempty"`
-	Debit  string `json:"debit,omitempty" yaml:"debit,omitempty"`   // of amounts that are negative
-	Credit string `json:"credit,omitempty" yaml:"credit,omitempty"` // of amounts that are positive
-	Sign   string `json:"sign,omitempty" yaml:"sign,omitempty"`     // of markers
-	// Negative are the markers of negative amounts, whatever their case.
-	Negative []string `json:"negative,omitempty" yaml:"negative,omitempty"`
-	// Positive are those of positive ones; by default what is usual beside the negative
-	// ones, such as H beside S.
-	Positive []string `json:"positive,omitempty" yaml:"positive,omitempty"`
+	Value    string   `json:"value,omitempty" yaml:"value,omitempty"`
+	Debit    string   `json:"debit,omitempty" yaml:"debit,omitempty"`       // of amounts that are negative
+	Credit   string   `json:"credit,omitempty" yaml:"credit,omitempty"`     // of amounts that are positive
+	Sign     string   `json:"sign,omitempty" yaml:"sign,omitempty"`         // of markers
+	Negative []string `json:"negative,omitempty" yaml:"negative,omitempty"` // markers of negative amounts
+	Positive []string `json:"positive,omitempty" yaml:"positive,omitempty"` // default: what is usual beside the negative ones, as H beside S
 }
 
 // UnmarshalYAML takes a name, too, instead of a list of settings.

@@ -104,14 +104,12 @@ func (n Counts) Proves() (ch Choice, contradiction bool) {
 // agreed is the only choice for which there are proofs.
 func agreed(first, second bool) (ch Choice, contradiction bool) {
 	switch {
-	case first && second:
-		return Unknown, true
+	case first == second:
+		return Unknown, first
 	case first:
 		return MonthFirst, false
-	case second:
-		return DayFirst, false
 	default:
-		return Unknown, false
+		return DayFirst, false
 	}
 }
 
@@ -172,16 +170,14 @@ const (
 type Decision struct {
 	Choice Choice
 	Origin Origin
-	// Why says who contradicts whom, where the origin is Contradicted.
-	Why string
+	Why    string // what contradicts what, if Contradicted
 }
 
 // Conventions are those that hold for a file.
 type Conventions [conventionCount]Decision
 
-// Assume is how a file is read for the first time: by the settings and by what is
-// learned, and otherwise by the choice that most files have. What is only assumed never
-// stays: [Resolve] says what holds.
+// Assume is how a file is read for the first time: by the settings, what is learned, or
+// the choice that most files have. [Resolve] says what holds in the end.
 func (r Rules) Assume(learned *Learned) (all Conventions) {
 	usual := [...]Choice{Slash: MonthFirst, Dash: DayFirst, Dot: DayFirst, Decimal: DecimalPoint}
 	all = r.Resolve(learned, &Evidence{})
@@ -193,10 +189,9 @@ func (r Rules) Assume(learned *Learned) (all Conventions) {
 	return all
 }
 
-// Resolve says which conventions hold for a file of which all evidence is known: those of
-// the settings; else what all its own values agree on; else what the source's loaded
-// files have proven. A file that contradicts one of them, or itself, has none, unless the
-// rules are to be trusted.
+// Resolve says which conventions hold for a file: those of the settings; else what all its
+// own values agree on; else what the source's loaded files have proven. Where one of these
+// contradicts another, none does, unless the rules are trusted.
 func (r Rules) Resolve(learned *Learned, evidence *Evidence) (all Conventions) {
 	for i := range all {
 		all[i] = r.resolve(Convention(i), learned, &evidence[i])
@@ -211,11 +206,11 @@ func (r Rules) resolve(c Convention, learned *Learned, own *Counts) Decision {
 	contradicted := func(format string, args ...any) Decision {
 		return Decision{Origin: Contradicted, Why: fmt.Sprintf(format, args...)}
 	}
+	against := own.of(shows(set.other()))
 	switch {
-	case set != Unknown && (r.Trust || own.of(shows(set.other())).Cells == 0):
+	case set != Unknown && (r.Trust || against.Cells == 0):
 		return Decision{Choice: set, Origin: FromSettings}
 	case set != Unknown:
-		against := own.of(shows(set.other()))
 		return contradicted("the settings say %s, and line %d has %q (tally run --trust-rules applies the settings all the same)", c.Name(set), against.Line, against.Example)
 	case mixed:
 		return contradicted("line %d has %q, and line %d has %q", own.First.Line, own.First.Example, own.Second.Line, own.Second.Example)
@@ -252,9 +247,12 @@ func (e *Evidence) ReadsAlike(a, b Conventions) bool {
 }
 
 // excerpt is the start of a cell, for a message.
-func excerpt(cell []byte) string {
-	if len(cell) <= exampleLength {
-		return strings.ToValidUTF8(string(cell), "\uFFFD")
+func excerpt(cell []byte) string { return strings.ToValidUTF8(clip(cell), "\uFFFD") }
+
+// clip is the start of a row or a cell, with the bytes that it has.
+func clip(raw []byte) string {
+	if len(raw) <= exampleLength {
+		return string(raw)
 	}
-	return strings.ToValidUTF8(string(cell[:exampleLength]), "") + "…"
+	return strings.ToValidUTF8(string(raw[:exampleLength]), "") + "…"
 }

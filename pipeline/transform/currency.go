@@ -11,8 +11,7 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
-// CodeMixedCurrencies is the code of a file whose amounts have several currencies, while
-// that of the database is not known.
+// CodeMixedCurrencies is the code of a file of several currencies while none is known.
 const CodeMixedCurrencies = "mixed_currencies"
 
 // Currencies are what a currency can be, as sorted codes of ISO 4217; nil is any.
@@ -27,8 +26,7 @@ func CurrenciesOf(mark string) Currencies {
 	return Currencies{strings.ToUpper(mark)}
 }
 
-// symbol is a symbol that stands for just these currencies, if they are several; "" if
-// there is none.
+// symbol is one that stands for just these currencies, if they are several; "": there is none.
 func (c Currencies) symbol() string {
 	for line := range strings.Lines(symbolText) {
 		for _, mark := range strings.Fields(line)[1:] {
@@ -40,8 +38,7 @@ func (c Currencies) symbol() string {
 	return ""
 }
 
-// with is what is left of the currencies where they have to be one of the others, too;
-// empty: nothing is.
+// with are the currencies that both have; empty: none is left.
 func (c Currencies) with(others Currencies) Currencies {
 	if c == nil {
 		return others
@@ -102,8 +99,7 @@ func (m *markSeen) check(row *Row) *markSeen {
 	return m
 }
 
-// markSeen is what is known of a mark. Files have one or two: a list is searched faster
-// than a map.
+// markSeen is what is known of a mark. Files have one or two: a list is faster than a map.
 func (c *Cleaner) markSeen(mark []byte) *markSeen {
 	for _, m := range c.marks {
 		if m.mark == string(mark) {

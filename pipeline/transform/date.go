@@ -7,8 +7,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 )
 
-// dateCell is what a date cell says, and what it shows of its separator's convention,
-// also where the date is outside the window.
+// dateCell is what a date cell says, and what it shows, also outside the window.
 type dateCell struct {
 	date       civil.Date
 	convention Convention
@@ -45,7 +44,7 @@ func (p *parser) readFormattedDate(cell []byte) dateCell {
 			t, ok = dissectDate(date)
 		}
 	}
-	if !ok || t.shortYear && p.century == 0 || clock.zone == zoneByName && p.zone != nil {
+	if !ok || t.shortYear && p.century == 0 || clock.onlyName && p.zone != nil {
 		return dateCell{fault: FaultInvalidDate}
 	}
 	if t.shortYear {
@@ -55,7 +54,7 @@ func (p *parser) readFormattedDate(cell []byte) dateCell {
 	if t.separator != 0 {
 		d = p.decide(t.first, t.second, t.year, t.separator)
 	}
-	if d.fault == 0 && clock.zone == zoneByOffset && p.zone != nil {
+	if d.fault == 0 && clock.hasOffset && p.zone != nil {
 		d.date = clock.dateIn(p.zone, d.date)
 	}
 	return d
@@ -136,8 +135,7 @@ func yearFirst(b []byte) (year, month, day int, ok bool) {
 	return year, month, day, year|month|day < noDigit
 }
 
-// yearLast takes dates apart that end in exactly four digits of year, after two parts of
-// one or two digits.
+// yearLast takes dates of three parts apart that end in a year of four digits.
 func yearLast(b []byte) (first, second, year int, separator byte, ok bool) {
 	n := len(b)
 	if n < 8 || n > 10 {

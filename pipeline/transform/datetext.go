@@ -64,7 +64,8 @@ func dateWithName(parts, gaps [3][]byte, at, month int) (t dateText, ok bool) {
 			gaps[i] = gaps[i][ordinalLength(gaps[i]):]
 		}
 	}
-	if !isGap(gaps[0]) || !isGap(gaps[1]) || len(gaps[2]) > 0 || isStrict(gaps[0], gaps[1]) && !bytes.Equal(gaps[0], gaps[1]) {
+	alike := bytes.Equal(gaps[0], gaps[1]) || !bytes.ContainsAny(gaps[0], "-/") && !bytes.ContainsAny(gaps[1], "-/")
+	if !alike || !isGap(gaps[0]) || !isGap(gaps[1]) || len(gaps[2]) > 0 {
 		return t, false
 	}
 	day, year := parts[1-at], parts[2]
@@ -126,16 +127,10 @@ func isDigit(c byte) bool   { return c-'0' <= 9 }
 func isLetter(c byte) bool  { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isGapByte(c byte) bool { return isDateSeparator(c) || c == ',' || c == ' ' }
 
-// isGap takes what stands beside a month's name: nothing, spaces, or one sign, after which
-// spaces may follow if it is a comma or a point.
+// isGap takes what stands beside a month's name: spaces, one sign, or ", " and ". ".
 func isGap(gap []byte) bool {
 	sign := bytes.TrimRight(gap, " ")
 	return len(sign) == 0 || len(sign) == 1 && (sign[0] == ',' || sign[0] == '.' || len(gap) == 1 && isDateSeparator(sign[0]))
-}
-
-// isStrict reports whether one of two gaps is a dash or a slash.
-func isStrict(a, b []byte) bool {
-	return bytes.ContainsAny(a, "-/") || bytes.ContainsAny(b, "-/")
 }
 
 func isYear(b []byte) bool  { return len(b) == 4 && onlyDigits(b) }

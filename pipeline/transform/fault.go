@@ -7,14 +7,12 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
-// Fault is one reason why a row is rejected. The constants are in the order in
-// which faults count: a row with several is counted under the lowest. The zero
-// value is no fault.
+// Fault is one reason why a row is rejected, or 0. A row with several is counted under the
+// lowest.
 type Fault uint8
 
-// Faults of a whole record come first, and are extract's by the same numbers; a row with
-// one of them has no other, since its cells cannot be trusted. Then come those of its
-// cells.
+// Faults of a whole record come first, with extract's numbers; a row with one has no other,
+// since its cells cannot be trusted.
 const (
 	FaultMissingTransactionID Fault = Fault(extract.LastFault) + 1 + iota // blank
 	FaultTransactionIDTooLong                                             // more than 50 characters
@@ -37,26 +35,20 @@ const (
 	LastFault                 = FaultDateOutOfWindow
 )
 
-// String is the fault's name as it stands in the ledger, such as
-// "missing_amount"; "" for no fault.
+// String is the name in the ledger, such as "missing_amount"; "" for no fault.
 func (f Fault) String() string {
 	switch {
 	case f <= Fault(extract.LastFault):
 		return extract.Fault(f).String()
-	case f <= LastFault:
-		return cellFaults()[f-FaultMissingTransactionID]
-	default:
+	case f > LastFault:
 		return "fault_" + strconv.Itoa(int(f))
 	}
-}
-
-func cellFaults() [LastFault - FaultMissingTransactionID + 1]string {
 	return [...]string{
 		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id", "damaged_transaction_id",
 		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
 		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "invalid_sign", "other_currency",
 		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
-	}
+	}[f-FaultMissingTransactionID]
 }
 
 // Faults is a set of faults; its zero value is empty, which is a valid row.

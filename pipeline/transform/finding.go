@@ -10,9 +10,9 @@ import (
 // Findings are what the rows of a file show of it as a whole.
 type Findings struct {
 	Evidence Evidence
-	Marks    map[string]Seen   // currency marks of valid rows
-	Negative bool              // a valid row's amount is negative
-	hints    map[hintKind]Seen // rows, and the text of the first one
+	Marks    map[string]Seen // currency marks of valid rows
+	Negative bool            // a valid row's amount is negative
+	hints    map[Hint]Seen   // rows by fault and setting, with the text of the first
 }
 
 // Hint says which setting would resolve a fault of a row, with its cell in both readings
@@ -24,18 +24,11 @@ type Hint struct {
 }
 
 // String is the setting, if there is one, and the text.
-func (h Hint) String() string { return under(h.Setting, h.Text) }
-
-func under(setting, text string) string {
-	if setting == "" {
-		return text
+func (h Hint) String() string {
+	if h.Setting == "" {
+		return h.Text
 	}
-	return setting + ": " + text
-}
-
-type hintKind struct {
-	fault   Fault
-	setting string
+	return h.Setting + ": " + h.Text
 }
 
 // addTo adds what a later part of the file has under a key.
@@ -79,17 +72,18 @@ func (f *Findings) Warnings(conventions Conventions, signColumn string) []string
 // Hints are one for each fault and setting that would resolve it, in the order of their
 // first lines: "slash: 3 rows with ambiguous_date, first line 2: …".
 func (f *Findings) Hints() []string {
-	kinds := slices.SortedFunc(maps.Keys(f.hints), func(a, b hintKind) int {
-		return cmp.Or(cmp.Compare(f.hints[a].Line, f.hints[b].Line), cmp.Compare(a.fault, b.fault), cmp.Compare(a.setting, b.setting))
+	kinds := slices.SortedFunc(maps.Keys(f.hints), func(a, b Hint) int {
+		return cmp.Or(cmp.Compare(f.hints[a].Line, f.hints[b].Line), cmp.Compare(a.Fault, b.Fault), cmp.Compare(a.Setting, b.Setting))
 	})
 	texts := make([]string, len(kinds))
-	for i, kind := range kinds {
-		n := f.hints[kind]
+	for i, h := range kinds {
+		n := f.hints[h]
 		rows := "1 row"
 		if n.Cells > 1 {
 			rows = fmt.Sprint(n.Cells, " rows")
 		}
-		texts[i] = under(kind.setting, fmt.Sprintf("%s with %s, first line %d: %s", rows, kind.fault, n.Line, n.Example))
+		h.Text = fmt.Sprintf("%s with %s, first line %d: %s", rows, h.Fault, n.Line, n.Example)
+		texts[i] = h.String()
 	}
 	return texts
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +13,7 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
-// advised are the faults about which there may be advice: most rejects lack a value, and
-// cost nothing here.
+// advised are the faults about which there may be advice.
 const advised Faults = 1<<extract.FaultUnclosedQuote | 1<<extract.FaultBadQuote | 1<<extract.FaultInvalidUTF8 | 1<<FaultDamagedTransactionID |
 	1<<FaultInvalidAmount | 1<<FaultAmbiguousAmount | 1<<FaultInvalidSign | 1<<FaultOtherCurrency |
 	1<<FaultInvalidDate | 1<<FaultAmbiguousDate | 1<<FaultDateOutOfWindow
@@ -27,7 +27,7 @@ func (c *Cleaner) explain(rec *extract.Record, row *Row) {
 		}
 		h.Fault = fs.First()
 		row.Hints = append(row.Hints, h)
-		addTo(&c.found.hints, hintKind{h.Fault, h.Setting}, Seen{1, row.Line, h.Text})
+		addTo(&c.found.hints, Hint{Fault: h.Fault, Setting: h.Setting}, Seen{1, row.Line, h.Text})
 	}
 }
 
@@ -94,7 +94,7 @@ func (c *Cleaner) invalidAmountHint(cell []byte) Hint {
 	case c.hasSide(string(bytes.ToUpper(text))):
 		return Hint{Setting: "columns.amount.sign", Text: shown(cell) + " has a marker of debit or credit: put the markers into a column of their own, " +
 			"and name it, such as columns: {amount: {value: amount, sign: side, negative: [DR]}}"}
-	case hasExponent(number):
+	case exponent.MatchString(number):
 		return Hint{Text: shown(cell) + " has an exponent: export amounts with all their digits"}
 	case number == "∞", strings.HasPrefix(number, "INF"):
 		return Hint{Text: shown(cell) + " is not a finite number, which no amount can be"}
@@ -119,15 +119,10 @@ func (c *Cleaner) hasSide(text string) bool {
 	return false
 }
 
-// hasExponent reports whether a text in capitals is a number with an exponent.
-func hasExponent(text string) bool {
-	mantissa, exponent, _ := strings.Cut(text, "E")
-	exponent = strings.TrimLeft(exponent, "+-\u2212")
-	return mantissa != "" && exponent != "" && strings.Trim(mantissa, ".,0123456789") == "" && strings.Trim(exponent, "0123456789") == ""
-}
+// exponent is a number that has one.
+var exponent = regexp.MustCompile(`^[0-9.,]*[0-9][.,]?[eE][-+\x{2212}]?[0-9]+$`)
 
-// signHint is about a marker, or a minus beside it. Of amounts in both of two columns it
-// says nothing: no setting resolves that.
+// signHint is about a marker, or a minus beside it.
 func (c *Cleaner) signHint(rec *extract.Record) Hint {
 	if c.amount == debitCredit {
 		column, side := columnAmount, "negative"
@@ -151,8 +146,8 @@ func (c *Cleaner) currencyHint(rec *extract.Record) Hint {
 	return Hint{Setting: c.against.Setting, Text: fmt.Sprintf("%s is marked with %s, and %s", shown(cell), shown(c.parseAmount(cell).mark), c.against.Text)}
 }
 
-// currencyClause says what the database's currency is, or which mark shows that. It names
-// the setting only where that decides: none changes the currency of amounts that are loaded.
+// currencyClause says what the database's currency is, or which mark shows that. No setting
+// changes the currency of amounts that are loaded.
 func (r Reading) currencyClause() Hint {
 	switch mark := r.Currencies.symbol(); {
 	case r.Rules.Currency != "":
@@ -208,8 +203,7 @@ func (c *Cleaner) invalidDateHint(cell []byte) Hint {
 // serialZero is 1899-12-30, which spreadsheets count days from.
 const serialZero civil.Date = -25569
 
-// unixDate is the date of a Unix time in seconds, or in a thousandth, a millionth or a
-// billionth of one.
+// unixDate is the date of a Unix time in seconds, or their thousandths to billionths.
 func unixDate(value float64) (civil.Date, bool) {
 	for unit := 1.0; unit <= 1e9; unit *= 1000 {
 		if seconds := value / unit; math.Abs(seconds) >= 1e8 && math.Abs(seconds) < 1e10 {

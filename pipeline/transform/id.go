@@ -3,6 +3,7 @@ package transform
 import (
 	"bytes"
 	"encoding/binary"
+	"regexp"
 	"unicode"
 	"unicode/utf8"
 
@@ -11,9 +12,8 @@ import (
 
 const maxID = 50 // characters of a transaction id
 
-// tidy takes off what is no part of a cell's value: whitespace around it, characters that
-// are not seen, and the guards by which a spreadsheet keeps a value as text, ="00123" and
-// '00123. What stands for no value is blank.
+// tidy takes off whitespace, characters that are not seen, and a spreadsheet's guards of
+// text, ="00123" and '00123. What stands for no value is blank.
 func tidy(cell []byte, unseen func(rune) bool) []byte {
 	cell = bytes.TrimSpace(cell)
 	if !isASCII(cell) && bytes.ContainsFunc(cell, unseen) {
@@ -35,17 +35,14 @@ func isASCII(b []byte) bool {
 	return true
 }
 
-// without is a copy without the characters; bytes that are not UTF-8 stay.
+// without is a copy without the characters.
 func without(b []byte, unseen func(rune) bool) []byte {
-	left := make([]byte, 0, len(b))
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if !unseen(r) {
-			left = append(left, b[:n]...)
+	return bytes.Map(func(r rune) rune {
+		if unseen(r) {
+			return -1
 		}
-		b = b[n:]
-	}
-	return left
+		return r
+	}, b)
 }
 
 func invisible(r rune) bool { return unicode.Is(unicode.Cf, r) }
@@ -89,8 +86,7 @@ func cleanID(id []byte) ([]byte, Faults) {
 	return id, 0
 }
 
-// isPlainID takes ids that are as they should be, which nearly all of them are. It leaves
-// what starts like anything else to the slow path.
+// isPlainID is the fast path: it takes ids that are as they should be.
 func isPlainID(id []byte) bool {
 	n := len(id)
 	if n < 2 || n > maxID || id[n-1] == ' ' || !printableASCII(id) {
@@ -118,14 +114,13 @@ func checkID(id []byte) Faults {
 	if bytes.ContainsFunc(id, unicode.IsControl) {
 		faults = faults.With(FaultInvalidTransactionID)
 	}
-	if isRounded(id) || isSpreadsheetError(id) {
+	if rounded.Match(id) || isSpreadsheetError(id) {
 		faults = faults.With(FaultDamagedTransactionID)
 	}
 	return faults
 }
 
-// isSpreadsheetError takes what a spreadsheet shows where it has no value: as ids, all of
-// them would be the same row.
+// isSpreadsheetError takes what would make one row of all that lost their ids.
 func isSpreadsheetError(b []byte) bool {
 	switch string(b) {
 	case "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!":
@@ -135,31 +130,8 @@ func isSpreadsheetError(b []byte) bool {
 	}
 }
 
-// isRounded takes a number as spreadsheets cut it, such as 9.91E+15: one digit, decimals,
-// and an exponent with its sign.
-func isRounded(b []byte) bool {
-	b = b[signLength(b):]
-	if len(b) == 0 || !onlyDigits(b[:1]) {
-		return false
-	}
-	mantissa, exponent, ok := bytes.Cut(b[1:], []byte{'E'})
-	if !ok {
-		mantissa, exponent, ok = bytes.Cut(b[1:], []byte{'e'})
-	}
-	if len(mantissa) > 0 {
-		ok = ok && len(mantissa) > 1 && (mantissa[0] == '.' || mantissa[0] == ',') && onlyDigits(mantissa[1:])
-	}
-	n := signLength(exponent)
-	return ok && n == 1 && len(exponent) > n && onlyDigits(exponent[n:])
-}
-
-// signLength is 1 if b starts with a plus or a minus, else 0.
-func signLength(b []byte) int {
-	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
-		return 1
-	}
-	return 0
-}
+// rounded is a number as spreadsheets cut it, such as 9.91E+15.
+var rounded = regexp.MustCompile(`^[+-]?[0-9]([.,][0-9]+)?[eE][+-][0-9]+$`)
 
 // printableASCII looks at eight bytes at a time, the last ones twice if need be.
 func printableASCII(b []byte) bool {
@@ -189,8 +161,7 @@ func parseUserID(cell []byte) (int32, Fault) {
 	return parseFormattedUserID(cell)
 }
 
-// parseFormattedUserID takes zeros behind a point off, but for three of them: 1.000 may be
-// a thousand.
+// parseFormattedUserID takes 123.0 as well, but not 1.000, which may be a thousand.
 func parseFormattedUserID(cell []byte) (int32, Fault) {
 	cell = tidy(cell, invisibleInNumber)
 	if len(cell) == 0 {

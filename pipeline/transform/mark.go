@@ -55,14 +55,12 @@ func isMark(b []byte) bool {
 	if symbolCurrencies(b) != nil {
 		return len(b) > 1 || b[0] != 'r' // the rand is a capital
 	}
-	if len(b) == 3 && onlyLetters(b) {
+	if len(b) == 3 && runLength(b, isLetter) == 3 {
 		return isCode(string(b))
 	}
 	r, n := utf8.DecodeRune(b)
 	return n == len(b) && unicode.Is(unicode.Sc, r) && r != '¢' && r != '￠' && r != '₥' && r != '₰'
 }
-
-func onlyLetters(b []byte) bool { return runLength(b, isLetter) == len(b) }
 
 // isCode takes a code of ISO 4217, other than XXX and XTS, which stand for no currency.
 func isCode(code string) bool {
@@ -71,9 +69,8 @@ func isCode(code string) bool {
 		slices.Equal(symbols()[strings.ToLower(code)], Currencies{strings.ToUpper(code)})
 }
 
-// symbolText has a line for each currency with symbols, or with a code that ISO 4217 has
-// had since 2017: the code, and the symbols that the currency has by themselves. R$ is no
-// other dollar.
+// symbolText has a line for each currency with symbols, or with a code since 2017: the
+// code of ISO 4217, and the symbols by themselves.
 //
 //go:embed symbols.txt
 var symbolText string

@@ -26,9 +26,9 @@ func (n *digits) add(b []byte) {
 	}
 }
 
-// readNumber reads digits with separators of thousands and decimals. The last comma or
-// point is the decimal sign if there is no other of its kind; what else there is separates
-// thousands. Only a single separator with three digits behind it can be either.
+// readNumber reads digits with separators. The last comma or point is the decimal sign if
+// it is the only one of its kind; all others separate thousands. A single separator with
+// three digits behind it can be either.
 func readNumber(b []byte, choice Choice) amountCell {
 	last := bytes.LastIndexByte(b, '.')
 	if comma := bytes.LastIndexByte(b, ','); comma > last {
@@ -79,8 +79,7 @@ func readDecimal(whole, fraction []byte, what shows) amountCell {
 	return amountCell{amount: money.Amount{Unscaled: n.value, Scale: uint8(len(fraction))}, shows: what}
 }
 
-// isGrouped takes digits, without separators or with separators of one kind: groups of
-// three, or as lakh and crore the last group of three and the others of two.
+// isGrouped takes digits in groups of three, in lakh and crore, or in one piece.
 func isGrouped(b []byte) bool {
 	var separator rune
 	var first, inner, length, groups int // lengths of the first group, of those between, of the one at hand
@@ -126,11 +125,4 @@ func separatorKind(r rune) rune {
 	}
 }
 
-func onlyDigits(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
-}
+func onlyDigits(b []byte) bool { return runLength(b, isDigit) == len(b) }

@@ -17,10 +17,9 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
-// Profile is what is in a file: the shapes that its cells have, the faults that
-// its rows have, and whether a source with these rules would take it. Rows are
-// looked at one by one: ids that come twice are not searched for, since that
-// takes a memory of all of them; a load finds them.
+// Profile is what is in a file: the shapes of its cells, the faults of its rows, and whether
+// a source with these rules would take it. Ids that come twice are not searched for, since
+// that takes a memory of all of them; a load finds them.
 type Profile struct {
 	Path        string   `json:"path"`
 	Size        int64    `json:"size"`        // bytes on disk
@@ -139,11 +138,7 @@ func profile(ctx context.Context, stores *bucket.Stores, location bucket.Locatio
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if closing := f.Close(); err == nil {
-			err = closing
-		}
-	}()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	r, err := extract.NewReader(f, reading.Rules.Dialect, reading.Rules.Wanted())
 	if err != nil {
 		return nil, nil, err
@@ -200,16 +195,11 @@ type tallying struct {
 }
 
 func newTallying() *tallying {
-	return &tallying{from: 1<<31 - 1, to: -1 << 31}
+	return &tallying{dates: shapes{}, amounts: shapes{}, from: 1<<31 - 1, to: -1 << 31}
 }
 
 // Reset empties it for a block.
-func (t *tallying) Reset() {
-	ids, shape := t.ids[:0], t.shape
-	clear(t.dates)
-	clear(t.amounts)
-	*t = tallying{ids: ids, shape: shape, dates: t.dates, amounts: t.amounts, from: 1<<31 - 1, to: -1 << 31}
-}
+func (t *tallying) Reset() { *t = *newTallying() }
 
 // merge adds a block to those before it.
 func (t *tallying) merge(block *tallying) {
@@ -273,14 +263,6 @@ func (t *tallying) result() *Profile {
 	return p
 }
 
-// clip is the start of a row, with the bytes that it has.
-func clip(raw []byte) string {
-	if len(raw) <= exampleLength {
-		return string(raw)
-	}
-	return strings.ToValidUTF8(string(raw[:exampleLength]), "") + "…"
-}
-
 // shapes counts what cells look like: in a block all of them, in all blocks at most
 // maxShapes; what comes after is counted together.
 type shapes map[string]*Seen
@@ -290,23 +272,20 @@ const (
 	otherShape = "(other)"
 )
 
-func (s *shapes) of(shape []byte) *Seen {
-	seen := (*s)[string(shape)]
+func (s shapes) of(shape []byte) *Seen {
+	seen := s[string(shape)]
 	if seen == nil {
-		if *s == nil {
-			*s = shapes{}
-		}
 		seen = &Seen{}
-		(*s)[string(shape)] = seen
+		s[string(shape)] = seen
 	}
 	return seen
 }
 
 // merge adds a later block's, in the order in which they were met.
-func (s *shapes) merge(block shapes) {
+func (s shapes) merge(block shapes) {
 	for _, shape := range slices.SortedFunc(maps.Keys(block), func(a, b string) int { return cmp.Compare(block[a].Line, block[b].Line) }) {
 		key := shape
-		if (*s)[key] == nil && len(*s) >= maxShapes {
+		if s[key] == nil && len(s) >= maxShapes {
 			key = otherShape
 		}
 		s.of([]byte(key)).add(*block[shape])
@@ -325,9 +304,8 @@ func (s shapes) sorted() []ShapeCount {
 	return list
 }
 
-// appendShape writes 9 for each digit and keeps everything else, but for letters: these
-// become a, unless they are of the currency mark of an amount, whose first digits become
-// one.
+// appendShape writes 9 for a digit and a for a letter, but keeps an amount's currency mark,
+// and writes its first digits as one.
 func appendShape(b, cell []byte, amount bool) []byte {
 	const longest = 24
 	if len(cell) == 0 {

@@ -14,11 +14,9 @@ import (
 
 const proposedFrom = 100 // rows that columns are recognized by
 
-// Propose proposes settings under which a file can be read, as far as it shows them: where
-// its header does not have the columns, it maps them by their names and contents; where
-// used cells are in another encoding, it names the likely one. What only the sender knows,
-// such as the order of ambiguous dates, stays open. The profile is the file's under these
-// settings.
+// Propose proposes settings under which a file can be read, and profiles it under them. It
+// maps columns that the header lacks by their names and contents, and names the likely
+// encoding. What only the sender knows, such as the order of ambiguous dates, stays open.
 func Propose(ctx context.Context, stores *bucket.Stores, location bucket.Location, r Reading) (Rules, *Profile, error) {
 	profile, err := Check(ctx, stores, location, r.Rules, r.LogicalDate)
 	bad, ok := errors.AsType[*extract.FileError](err)
@@ -101,12 +99,13 @@ type candidate struct {
 // candidates describe the columns of a sample, of which the first row may be the header:
 // one without anything that reads as a date or an amount.
 func candidates(rows [][]string) (header []string, columns []candidate) {
-	width := 0
-	for _, row := range rows {
-		width = max(width, len(row))
+	width, start := 0, 0
+	for i, row := range rows {
+		if len(row) > width { // rows above the header are narrower than the table
+			width, start = len(row), i
+		}
 	}
-	// Rows above the header are narrower than the table.
-	rows = rows[max(slices.IndexFunc(rows, func(row []string) bool { return len(row) == width }), 0):]
+	rows = rows[start:]
 	reader := parser{choices: [...]Choice{MonthFirst, MonthFirst, MonthFirst, DecimalPoint}}
 	reader.to = 1 << 30
 	if len(rows) > 0 && !slices.ContainsFunc(rows[0], func(cell string) bool {
@@ -122,7 +121,7 @@ func candidates(rows [][]string) (header []string, columns []candidate) {
 			c.name = strings.ToLower(header[i])
 		}
 		for _, row := range rows {
-			filled := i < len(row) && strings.TrimSpace(row[i]) != ""
+			filled := i < len(row) && strings.TrimSpace(row[i]) != "" && !isDash([]byte(row[i]))
 			if c.filled = append(c.filled, filled); filled {
 				c.add(&reader, row[i])
 			}
@@ -184,38 +183,32 @@ func debitAndCredit(columns []candidate) (debit, credit int, ok bool) {
 
 // alternates reports whether each row fills one of two columns.
 func (c *candidate) alternates(other *candidate) bool {
-	for i, filled := range c.filled {
-		if filled == other.filled[i] {
-			return false
-		}
+	return slices.EqualFunc(c.filled, other.filled, func(a, b bool) bool { return a != b })
+}
+
+// score is what cells of a kind count for, if most cells are of it, and a bonus for the name.
+func (c *candidate) score(of, points int, words ...string) int {
+	if c.share(of) == 0 {
+		return 0
 	}
-	return true
+	return points + c.named(words...)
 }
 
 func (c *candidate) asDate() int {
-	if c.share(c.dates) == 0 {
-		return 0
-	}
-	return c.share(c.dates) + c.named("transaction_date", "transaction date", "date", "datum", "fecha", "buchung", "booked", "time")
+	return c.score(c.dates, c.share(c.dates), "transaction_date", "transaction date", "date", "datum", "fecha", "buchung", "booked", "time")
 }
 
 func (c *candidate) asAmount() int {
-	if c.share(c.amounts) == 0 {
-		return 0
-	}
-	return 1 + 100*c.marked/c.cells + c.named("amount", "betrag", "umsatz", "importe", "montant", "importo", "bedrag", "value", "sum", "total")
+	return c.score(c.amounts, 1+100*c.marked/max(c.cells, 1), "amount", "betrag", "umsatz", "importe", "montant", "importo", "bedrag", "value", "sum", "total")
 }
 
 func (c *candidate) asUserID() int {
-	if c.share(c.users) == 0 {
-		return 0
-	}
-	return c.share(c.users) + c.named("user", "customer", "client", "kunde", "account", "member", "konto")
+	return c.score(c.users, c.share(c.users), "user", "customer", "client", "kunde", "account", "member", "konto")
 }
 
 func (c *candidate) asTransactionID() int {
-	if c.cells == 0 || len(c.distinct) < c.cells {
+	if len(c.distinct) < c.cells {
 		return 0
 	}
-	return 1 + c.named("transaction_id", "transaction id", "transaction", "reference", "ref", "id", "number", "nummer", "nr", "no")
+	return c.score(c.cells, 1, "transaction_id", "transaction id", "transaction", "reference", "ref", "id", "number", "nummer", "nr", "no")
 }

@@ -5,8 +5,8 @@ import (
 	"iter"
 )
 
-// Version counts the changes of how a value is read. Content that was read by an earlier
-// version is not taken for known.
+// Version counts the changes of how a value is read. Content that an earlier one read is
+// read again.
 const Version = 2
 
 // ConventionRecord is how a file was read, for the ledger: by the convention's name.
@@ -59,9 +59,6 @@ type Proven struct {
 	Convention Convention
 	Choice     Choice
 }
-
-// String is the setting that says the same, such as "slash: dmy".
-func (p Proven) String() string { return p.Convention.String() + ": " + p.Name() }
 
 // Name is the choice's name.
 func (p Proven) Name() string { return p.Convention.Name(p.Choice) }

@@ -122,8 +122,6 @@ func (c *Cleaner) Clean(rec *extract.Record, row *Row) {
 func (c *Cleaner) cleanDate(rec *extract.Record, row *Row) {
 	cell := rec.Cell(columnDate)
 	d := c.parseDate(cell)
-	if d.shows != showsNothing {
-		c.found.Evidence.note(d.convention, d.shows, row.Line, cell)
-	}
+	c.found.Evidence.note(d.convention, d.shows, row.Line, cell)
 	row.Date, row.Faults = d.date, row.Faults.With(d.fault)
 }

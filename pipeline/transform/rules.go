@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math/bits"
-	"strconv"
+	"math/big"
+	"regexp"
 	"strings"
 	"time"
 
@@ -19,8 +19,7 @@ const (
 	CorrectionsReplace = "replace"
 )
 
-// Rules are a source's settings for reading its files. The zero value stands
-// for the defaults, which WithDefaults writes out.
+// Rules are a source's settings for reading its files; zero values are the defaults.
 type Rules struct {
 	extract.Dialect `yaml:",inline"`
 
@@ -34,11 +33,9 @@ type Rules struct {
 	// Trust applies the conventions of the settings also where the file contradicts them.
 	Trust bool `json:"trust_rules,omitempty" yaml:"-"`
 
-	// TwoDigitYears is the first year of the hundred that dates such as 23.11.99 are in;
-	// 0: they are rejected.
+	// TwoDigitYears is the first year of the hundred of dates such as 23.11.99; 0: rejected.
 	TwoDigitYears int `json:"two_digit_years,omitempty" yaml:"two_digit_years,omitempty"`
-	// TimeZone is the zone whose date is taken of a time with an offset, as an IANA name;
-	// "": the date that is written.
+	// TimeZone is the IANA name of the zone for times with an offset; "": the date as written.
 	TimeZone string `json:"time_zone,omitempty" yaml:"time_zone,omitempty"`
 	// Currency is the one of the database, as ISO 4217 has it; "": the first that is loaded.
 	Currency string `json:"currency,omitempty" yaml:"-"`
@@ -46,17 +43,16 @@ type Rules struct {
 	From string `json:"from,omitempty" yaml:"from,omitempty"` // first date allowed, YYYY-MM-DD; default 1900-01-01
 	To   string `json:"to,omitempty" yaml:"to,omitempty"`     // last date allowed, YYYY-MM-DD; default a year after the logical date
 
-	// RejectLimit is a share of the rows read ("50%", the default) or a count
-	// ("1000"); with more rejected rows than that the file fails.
+	// RejectLimit is a share of the rows ("50%", the default) or a count ("1000") that may
+	// be rejected before the file fails.
 	RejectLimit string `json:"reject_limit,omitempty" yaml:"reject_limit,omitempty"`
 
-	// Corrections says what becomes of a row whose id is stored with other
-	// values: "keep" (default) keeps the stored row, "replace" takes the new one.
+	// Corrections says which row stays if an id has other values: "keep" (default) the
+	// stored one, "replace" the new one.
 	Corrections string `json:"corrections,omitempty" yaml:"corrections,omitempty"`
 }
 
-// WithDefaults is the same rules with the defaults written out that do not depend on a
-// file or a date.
+// WithDefaults writes out the defaults that do not depend on a file or a date.
 func (r Rules) WithDefaults() Rules {
 	r.From = cmp.Or(r.From, "1900-01-01")
 	r.RejectLimit = cmp.Or(r.RejectLimit, "50%")
@@ -64,18 +60,16 @@ func (r Rules) WithDefaults() Rules {
 	return r
 }
 
-// Check reports whether the rules make sense; the error names the first field
-// that does not, as it is spelled in a settings file.
+// Check reports the first field that makes no sense, by its name in a settings file.
 func (r Rules) Check() error {
 	_, err := r.compile(civil.Max)
 	return err
 }
 
-// Exceeded reports whether that many rejected rows of those read are past the
-// reject limit. A limit that Check refuses counts as exceeded.
+// Exceeded reports whether the rejected rows are past the reject limit, or that is invalid.
 func (r Rules) Exceeded(rejected, read int64) bool {
-	limit, err := parseLimit(r.WithDefaults().RejectLimit)
-	return err != nil || limit.exceeded(rejected, read)
+	most, err := allowed(r.WithDefaults().RejectLimit, read)
+	return err != nil || big.NewRat(rejected, 1).Cmp(most) > 0
 }
 
 // compiled is Rules made ready for reading rows.
@@ -131,7 +125,7 @@ func (r Rules) compile(logical civil.Date) (c compiled, err error) {
 	if c.from > c.to {
 		return c, fmt.Errorf("rules: from %s is after to %s", c.from, c.to)
 	}
-	if _, err = parseLimit(r.RejectLimit); err != nil {
+	if _, err = allowed(r.RejectLimit, 0); err != nil {
 		return c, fmt.Errorf("rules: reject_limit: %w", err)
 	}
 	return c, nil
@@ -153,35 +147,16 @@ func windowDate(field, s string) (civil.Date, error) {
 	return d, nil
 }
 
-// limit is a parsed reject limit: a count, or a share in ten-thousandths.
-type limit struct {
-	share bool
-	n     int64
-}
-
-func parseLimit(s string) (limit, error) {
-	text, share := strings.CutSuffix(s, "%")
-	if !share {
-		n, err := strconv.ParseUint(text, 10, 63)
-		if err != nil {
-			return limit{}, fmt.Errorf("%q is neither a count nor a share such as 50%%", s)
-		}
-		return limit{n: int64(n)}, nil
+// allowed is how many of the rows read may be rejected under a limit.
+func allowed(limit string, read int64) (*big.Rat, error) {
+	form := regexp.MustCompile(`^[0-9]+((\.[0-9]{1,2})?%)?$`)
+	text, share := strings.CutSuffix(limit, "%")
+	n, ok := new(big.Rat).SetString(text)
+	if !ok || !form.MatchString(limit) || share && n.Cmp(big.NewRat(100, 1)) > 0 {
+		return nil, fmt.Errorf("%q is neither a count nor a share such as 50%%, from 0%% to 100%% with at most two decimals", limit)
 	}
-	whole, fraction, _ := strings.Cut(text, ".")
-	n, err := strconv.ParseUint(whole+(fraction + "00")[:2], 10, 16)
-	if err != nil || len(fraction) > 2 || strings.HasSuffix(text, ".") || whole == "" || n > 100_00 {
-		return limit{}, fmt.Errorf("%q is no share from 0%% to 100%% with at most two decimals", s)
+	if share {
+		n.Mul(n, big.NewRat(read, 100))
 	}
-	return limit{share: true, n: int64(n)}, nil
-}
-
-// exceeded is exact: the products are compared in 128 bits.
-func (l limit) exceeded(rejected, read int64) bool {
-	if !l.share {
-		return rejected > l.n
-	}
-	hi1, lo1 := bits.Mul64(uint64(max(rejected, 0)), 100_00)
-	hi2, lo2 := bits.Mul64(uint64(max(read, 0)), uint64(l.n))
-	return hi1 > hi2 || hi1 == hi2 && lo1 > lo2
+	return n, nil
 }

@@ -5,8 +5,7 @@ import (
 	"github.com/opentax/tally/pipeline/extract"
 )
 
-// cleanAmount reads the amount with its sign, wherever that stands, and gives its currency
-// mark, if it has one.
+// cleanAmount reads the amount with its sign, and gives its currency mark, if it has one.
 func (c *Cleaner) cleanAmount(rec *extract.Record, row *Row) *markSeen {
 	if c.amount == signInAmount {
 		cell := rec.Cell(columnAmount)
@@ -44,22 +43,27 @@ func (c *Cleaner) cleanAmount(rec *extract.Record, row *Row) *markSeen {
 // noteAmount reads a cell, and notes what it shows of the decimal sign.
 func (c *Cleaner) noteAmount(rec *extract.Record, column int) amountCell {
 	a := c.amountIn(rec, column)
-	if a.shows != showsNothing {
-		c.found.Evidence.note(Decimal, a.shows, rec.Line, rec.Cell(column))
-	}
+	c.found.Evidence.note(Decimal, a.shows, rec.Line, rec.Cell(column))
 	return a
 }
 
 // amountIn reads a cell. Of two columns a dash by itself leaves one blank.
 func (c *Cleaner) amountIn(rec *extract.Record, column int) amountCell {
 	a := c.parseAmount(rec.Cell(column))
-	if a.fault == FaultInvalidAmount && c.amount == debitCredit {
-		switch string(tidy(rec.Cell(column), invisible)) {
-		case "-", "\u2010", "–", "—", "\u2212":
-			a.fault = FaultMissingAmount
-		}
+	if a.fault == FaultInvalidAmount && c.amount == debitCredit && isDash(rec.Cell(column)) {
+		a.fault = FaultMissingAmount
 	}
 	return a
+}
+
+// isDash takes a dash or a minus by itself, which stands for nothing.
+func isDash(cell []byte) bool {
+	switch string(tidy(cell, invisible)) {
+	case "-", "\u2010", "–", "—", "\u2212":
+		return true
+	default:
+		return false
+	}
 }
 
 // amountCell is the cell that has the amount, or its fault.
@@ -73,8 +77,7 @@ func (c *Cleaner) amountCell(rec *extract.Record, f Fault) []byte {
 	return rec.Cell(columnAmount)
 }
 
-// withMarker gives an amount the sign that its marker stands for. An amount that has a
-// minus already has two.
+// withMarker gives an amount the sign of its marker. A minus would be a second one.
 func (p *parser) withMarker(a amountCell, marker []byte) amountCell {
 	negative, known := p.signOf(marker)
 	if a.fault == 0 && (!known || a.amount.Unscaled < 0) {

@@ -12,19 +12,11 @@ const secondsPerHour = 60 * 60
 
 // timeOfDay is what a date's time of day says.
 type timeOfDay struct {
-	seconds int // since midnight
-	offset  int // seconds east of UTC
-	zone    zoneForm
+	seconds   int  // since midnight
+	offset    int  // seconds east of UTC
+	hasOffset bool // else it is not known
+	onlyName  bool // of a zone, which does not show the offset: CST is one of three
 }
-
-// zoneForm is how a time of day gives its zone.
-type zoneForm uint8
-
-const (
-	noZone       zoneForm = iota
-	zoneByOffset          // from UTC
-	zoneByName            // which alone may not show the offset: CST is one of three
-)
 
 // dateIn is the date that a zone has at the time on a date.
 func (t timeOfDay) dateIn(zone *time.Location, d civil.Date) civil.Date {
@@ -131,21 +123,19 @@ func hasPrefix(b []byte, prefix string) bool {
 	return len(b) >= len(prefix) && strings.EqualFold(string(b[:len(prefix)]), prefix)
 }
 
-// readZone reads an offset from UTC, or drops a zone's name; an offset may have one, too:
-// +01:00[Europe/Paris].
+// readZone reads an offset, and drops a zone's name, also behind it: +01:00[Europe/Paris].
 func (t *timeOfDay) readZone(b []byte) (ok bool) {
 	offset, rest, ok := cutOffset(b)
 	if !ok {
-		t.zone = zoneByName
+		t.onlyName = true
 		return isZoneName(b)
 	}
-	t.offset, t.zone = offset, zoneByOffset
+	t.offset, t.hasOffset = offset, true
 	rest = bytes.TrimLeft(rest, " ")
 	return len(rest) == 0 || isZoneName(rest)
 }
 
-// cutOffset cuts Z, UTC, GMT, ±HH, ±HHMM or ±H:MM off, or one of these behind UTC or GMT.
-// The offset is in seconds east of UTC.
+// cutOffset cuts Z, UTC, GMT, or ±HH, ±HHMM, ±H:MM off, which may follow UTC or GMT.
 func cutOffset(b []byte) (seconds int, rest []byte, ok bool) {
 	utc := hasPrefix(b, "utc") || hasPrefix(b, "gmt")
 	if utc {
@@ -154,7 +144,7 @@ func cutOffset(b []byte) (seconds int, rest []byte, ok bool) {
 		return 0, b[1:], len(b) == 1 || !isLetter(b[1])
 	}
 	signed := bytes.TrimLeft(b, " ")
-	if signLength(signed) == 0 {
+	if len(signed) == 0 || signed[0] != '+' && signed[0] != '-' {
 		return 0, b, utc && (len(b) == 0 || !isLetter(b[0]))
 	}
 	digits := signed[1:]
