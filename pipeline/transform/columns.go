@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/opentax/tally/pipeline/extract"
 )
@@ -105,8 +106,6 @@ func (c Columns) check(positions bool) error {
 		return errors.New("amount: debit and credit go together")
 	case a.Debit != "" && a.Value+a.Sign != "":
 		return errors.New("amount: debit and credit leave no room for value and sign")
-	case a.Debit != "" && a.Debit == a.Credit:
-		return fmt.Errorf("amount: debit and credit are both %q", a.Debit)
 	case a.Sign != "" && len(a.Negative) == 0:
 		return errors.New("amount: sign needs negative, the markers of negative amounts, such as negative: [S]")
 	case a.Sign == "" && len(a.Negative)+len(a.Positive) > 0:
@@ -117,13 +116,19 @@ func (c Columns) check(positions bool) error {
 			return fmt.Errorf("amount: %q is both negative and positive", marker)
 		}
 	}
-	if !positions {
-		return nil
-	}
+	taken := map[string]string{}
 	for _, column := range (Rules{Columns: c}).Wanted() {
-		if n, err := strconv.Atoi(column.Header); err != nil || n < 1 {
+		if n, err := strconv.Atoi(column.Header); positions && (err != nil || n < 1) {
 			return fmt.Errorf("%s is %q, want a position from 1 on, as there is no header", column.Name, column.Header)
 		}
+		header := strings.ToLower(strings.TrimSpace(column.Header))
+		if header == "" {
+			return fmt.Errorf("%s is blank", column.Name)
+		}
+		if other := taken[header]; other != "" {
+			return fmt.Errorf("%s and %s are both %q", other, column.Name, column.Header)
+		}
+		taken[header] = column.Name
 	}
 	return nil
 }

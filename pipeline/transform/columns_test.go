@@ -52,17 +52,20 @@ func TestColumnsCheck(t *testing.T) {
 	none := extract.Dialect{Header: extract.HeaderNone}
 	require.NoError(t, Rules{Dialect: none, Columns: Columns{"1", "2", AmountColumns{Debit: "3", Credit: "5"}, "4"}}.Check())
 	for want, rules := range map[string]Rules{
-		"debit and credit go together":           {Columns: Columns{Amount: AmountColumns{Credit: "Haben"}}},
-		"leave no room":                          {Columns: Columns{Amount: AmountColumns{Debit: "a", Credit: "b", Value: "c"}}},
-		`debit and credit are both "a"`:          {Columns: Columns{Amount: AmountColumns{Debit: "a", Credit: "a"}}},
-		"sign needs negative":                    {Columns: Columns{Amount: AmountColumns{Sign: "S/H"}}},
-		"need sign":                              {Columns: Columns{Amount: AmountColumns{Negative: []string{"S"}}}},
-		`"s" is both negative and positive`:      {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"S"}, Positive: []string{"s"}}}},
-		`"d" is both negative and positive`:      {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"D. "}, Positive: []string{"d"}}}},
-		`"−" is both negative and positive`:      {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"-"}, Positive: []string{"\u2212"}}}},
-		`transaction_id is "transaction_id", wa`: {Dialect: none},
-		`amount is "Betrag", want a position`:    {Dialect: none, Columns: Columns{"1", "2", AmountColumns{Value: "Betrag"}, "4"}},
-		`amount.sign is "0", want a position`:    {Dialect: none, Columns: Columns{"1", "2", AmountColumns{Value: "3", Sign: "0", Negative: []string{"S"}}, "4"}},
+		"debit and credit go together":                {Columns: Columns{Amount: AmountColumns{Credit: "Haben"}}},
+		"leave no room":                               {Columns: Columns{Amount: AmountColumns{Debit: "a", Credit: "b", Value: "c"}}},
+		`amount.debit and amount.credit are both "a"`: {Columns: Columns{Amount: AmountColumns{Debit: "a", Credit: "a"}}},
+		`user_id and amount are both "2"`:             {Dialect: none, Columns: Columns{"1", "2", AmountColumns{Value: "2"}, "4"}},
+		`transaction_id and user_id are both`:         {Columns: Columns{TransactionID: "USER_ID"}},
+		`amount is blank`:                             {Columns: Columns{Amount: AmountColumns{Value: " "}}},
+		"sign needs negative":                         {Columns: Columns{Amount: AmountColumns{Sign: "S/H"}}},
+		"need sign":                                   {Columns: Columns{Amount: AmountColumns{Negative: []string{"S"}}}},
+		`"s" is both negative and positive`:           {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"S"}, Positive: []string{"s"}}}},
+		`"d" is both negative and positive`:           {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"D. "}, Positive: []string{"d"}}}},
+		`"−" is both negative and positive`:           {Columns: Columns{Amount: AmountColumns{Sign: "S/H", Negative: []string{"-"}, Positive: []string{"\u2212"}}}},
+		`transaction_id is "transaction_id", wa`:      {Dialect: none},
+		`amount is "Betrag", want a position`:         {Dialect: none, Columns: Columns{"1", "2", AmountColumns{Value: "Betrag"}, "4"}},
+		`amount.sign is "0", want a position`:         {Dialect: none, Columns: Columns{"1", "2", AmountColumns{Value: "3", Sign: "0", Negative: []string{"S"}}, "4"}},
 	} {
 		require.ErrorContains(t, rules.Check(), "rules: columns: ")
 		require.ErrorContains(t, rules.Check(), want)
