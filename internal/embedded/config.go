@@ -15,13 +15,15 @@ type Config struct {
 	Settings    map[string]string // server parameters, for tests; they apply only if this call starts the server
 	Logger      *slog.Logger      // of waits and downloads; default: discard
 
-	binDirs func(context.Context) []string // folders to search for programs; set by tests
+	binDirs   func(context.Context) []string // folders to search for programs; set by tests
+	checksums string                         // of downloads; set by tests
 }
 
 // Causes of an [Error].
 var (
 	ErrNotInstalled = errors.New("no PostgreSQL server programs found")
 	ErrWrongVersion = errors.New("wrong version of PostgreSQL") // the programs found cannot run the cluster
+	ErrUnverified   = errors.New("the download is not a known release of PostgreSQL")
 	ErrNoAccess     = errors.New("permission denied for the server's user")
 	ErrUnsupported  = errors.New("the embedded server is not supported on this system")
 )

@@ -7,12 +7,15 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -28,13 +31,15 @@ type repository struct {
 	*httptest.Server
 	mu        sync.Mutex
 	jar       []byte
+	checksums string // of its archive, for this platform
 	requested []string
 	broken    bool
 }
 
 func newRepository(t *testing.T, installed string) *repository {
 	t.Helper()
-	r := &repository{jar: jar(t, installed)}
+	r := &repository{}
+	r.jar, r.checksums = packedRelease(t, installed)
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -73,7 +78,7 @@ func TestDownloadIfNoProgramsFit(t *testing.T) {
 	require.NoError(t, first.Close())
 
 	r := newRepository(t, first.programs.dir)
-	c := Config{Dir: dir, Settings: fastSettings(), DownloadURL: r.URL, binDirs: noDirs}
+	c := Config{Dir: dir, Settings: fastSettings(), DownloadURL: r.URL, binDirs: noDirs, checksums: r.checksums}
 	r.broken = true
 	_, err := Start(t.Context(), c)
 	require.ErrorIs(t, err, ErrWrongVersion, "none of the cluster's version")
@@ -99,7 +104,7 @@ func TestDownloadIfNoProgramsFit(t *testing.T) {
 func TestDownloadNewestForNewFolder(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t, t.TempDir()) // contains no programs
-	_, err := Start(t.Context(), Config{Dir: folder(t), DownloadURL: r.URL, binDirs: noDirs})
+	_, err := Start(t.Context(), Config{Dir: folder(t), DownloadURL: r.URL, binDirs: noDirs, checksums: r.checksums})
 	require.ErrorIs(t, err, ErrNotInstalled)
 	assert.Contains(t, err.Error(), "DATABASE_URL")
 	require.NotEmpty(t, r.downloads())
@@ -127,8 +132,39 @@ func TestDownloadCanBeCanceled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// jar returns a release in the repository's format: a zip that contains an xz archive.
-func jar(t *testing.T, installed string) []byte {
+// A download is not unpacked, nor run, unless its checksum is known.
+func TestDownloadIsVerified(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t, t.TempDir())
+	for name, c := range map[string]struct{ checksums, says string }{
+		"another release":        {strings.ReplaceAll(r.checksums, r.checksums[:4], "beef"), "has the SHA-256 " + r.checksums[:64]},
+		"a platform without":     {r.checksums[:66] + "another.txz\n", "no checksum of embedded-postgres-binaries-"},
+		"not one of Tally's own": {"", "has the SHA-256 " + r.checksums[:64]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t)
+			_, err := Start(t.Context(), Config{Dir: dir, DownloadURL: r.URL, binDirs: noDirs, checksums: c.checksums})
+			require.ErrorIs(t, err, ErrUnverified)
+			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, installHint)
+			assert.NoDirExists(t, filepath.Join(dir, "postgres"))
+		})
+	}
+}
+
+func TestEveryMajorVersionHasChecksums(t *testing.T) {
+	t.Parallel()
+	for major := oldestMajor; major <= newestMajor; major++ {
+		for _, platform := range []string{"linux-amd64", "linux-amd64-alpine", "darwin-amd64"} {
+			assert.Regexp(t, fmt.Sprintf(`(?m)^[0-9a-f]{64}  embedded-postgres-binaries-%s-%s\.txz$`, platform, downloadVersion(major)), checksums)
+		}
+	}
+}
+
+// packedRelease returns a release in the repository's format, a zip that contains an xz archive,
+// with the archive's checksum.
+func packedRelease(t *testing.T, installed string) (content []byte, checksums string) {
 	t.Helper()
 	var archive bytes.Buffer
 	files := tar.NewWriter(&archive)
@@ -144,10 +180,26 @@ func jar(t *testing.T, installed string) []byte {
 	packed := zip.NewWriter(&out)
 	entry, err := packed.Create("postgres.txz")
 	require.NoError(t, err)
-	_, err = entry.Write(xz(archive.Bytes()))
+	packedPrograms := xz(archive.Bytes())
+	_, err = entry.Write(packedPrograms)
 	require.NoError(t, err)
 	require.NoError(t, packed.Close())
-	return out.Bytes()
+	for major := oldestMajor; major <= newestMajor; major++ {
+		checksums += fmt.Sprintf("%x  embedded-postgres-binaries-%s-%s.txz\n", sha256.Sum256(packedPrograms), platform(), downloadVersion(major))
+	}
+	return out.Bytes(), checksums
+}
+
+// platform is the library's name of this one.
+func platform() string {
+	name := runtime.GOOS + "-" + runtime.GOARCH
+	if runtime.GOARCH == "arm64" {
+		name += "v8"
+	}
+	if _, err := os.Stat("/etc/alpine-release"); err == nil {
+		name += "-alpine"
+	}
+	return name
 }
 
 // xz encodes data in the xz format, which the standard library does not support: one

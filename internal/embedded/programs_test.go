@@ -77,7 +77,7 @@ func TestClusterOfAnotherVersion(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte(strconv.Itoa(major)+"\n"), 0o600))
 	}
 	r := newRepository(t, t.TempDir())
-	elsewhere := Config{Dir: dir, DownloadURL: r.URL, binDirs: func(context.Context) []string { return []string{seventeen} }}
+	elsewhere := Config{Dir: dir, DownloadURL: r.URL, checksums: r.checksums, binDirs: func(context.Context) []string { return []string{seventeen} }}
 	named := Config{Dir: dir, BinDir: seventeen}
 	for _, c := range []Config{elsewhere, named} {
 		made(16)

@@ -49,6 +49,7 @@ func Start(ctx context.Context, c Config) (s *Server, err error) {
 		return nil, failed("start", "", errors.New("no data folder given"))
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.checksums = cmp.Or(c.checksums, checksums)
 	if c.binDirs == nil {
 		c.binDirs = installedDirs
 	}
