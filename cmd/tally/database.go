@@ -34,12 +34,12 @@ func (env *environment) locate(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, inboxName), 0o755); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
-	}
 	server, err := embedded.Start(ctx, embedded.Config{Dir: dir, BinDir: env.PostgresBin, Logger: env.logger})
 	if err != nil {
 		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, inboxName), 0o750); err != nil {
+		return nil, errors.Join(fmt.Errorf("data folder: %w", err), server.Close())
 	}
 	return &database{url: server.URL(), server: server}, nil
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/testdb"
 )
@@ -32,5 +35,21 @@ func TestMigratingIsInTheAuditTrail(t *testing.T) {
 				p.query("SELECT string_agg(concat_ws(' ', actor, action, subject, origin, detail ->> 'steps'), ',') FROM audit_events"))
 			assert.Equal(t, "1", p.query("SELECT count(*) FROM audit_events"))
 		})
+	}
+}
+
+func TestEmbeddedDataAreNotForOtherUsers(t *testing.T) {
+	t.Parallel()
+	parent, err := os.MkdirTemp("", "tally-data-")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(parent)) })
+	require.NoError(t, os.Chmod(parent, 0o711)) //nolint:gosec // PostgreSQL's user enters it, as it does /var/lib
+	p := &program{t: t, dir: filepath.Join(parent, "data")}
+	code, _, stderr := p.run("migrate", "--postgres-bin", os.Getenv("TALLY_TEST_POSTGRES"))
+	require.Equal(t, exitDone, code, stderr)
+	for _, dir := range []string{p.dir, filepath.Join(p.dir, inboxName)} {
+		info, err := os.Stat(dir)
+		require.NoError(t, err)
+		assert.Zero(t, info.Mode().Perm()&^0o750, dir)
 	}
 }

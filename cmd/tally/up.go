@@ -74,7 +74,7 @@ func (a *application) awaitSample(ctx context.Context, sample jobs.Queued) error
 }
 
 func writeSample(ctx context.Context, path string) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
 	file, err := os.Create(path)

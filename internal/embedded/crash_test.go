@@ -4,7 +4,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -124,8 +123,7 @@ func TestIncompleteClusterIsRecreated(t *testing.T) {
 // sleeps before it reports that there is no file.
 func slowRecovery(t *testing.T, server *Server, seconds int) map[string]string {
 	t.Helper()
-	path := filepath.Join(server.data(), "recovery.signal")
-	require.NoError(t, errors.Join(os.WriteFile(path, []byte("\n"), 0o600), server.owner.chown(path)))
+	require.NoError(t, server.rewrite("pgdata/recovery.signal", os.O_CREATE, []byte("\n"), server.owner.chown))
 	return map[string]string{"restore_command": fmt.Sprintf("sleep %d; false", seconds)}
 }
 

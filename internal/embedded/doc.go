@@ -9,7 +9,7 @@
 //	DIR/pgdata        the cluster            DIR/users.lock   shared by all users
 //	DIR/run           the Unix socket        DIR/start.lock   held while starting or stopping
 //	DIR/postgres.log  the server's output    DIR/password     of the superuser tally
-//	DIR/postgres      downloaded programs, if any
+//	DIR/postgres      downloaded programs, if any; only archives whose SHA-256 is in checksums.txt
 //
 // # Crashes
 //
@@ -29,6 +29,12 @@
 // data checksums are enabled. The server listens only on a Unix socket and requires
 // a password. If the path of DIR is too long for a socket or contains a comma, the
 // socket is in a short folder below the system's temporary folder. If that is not
-// possible either, the server listens on a free port of the loopback interface. The server has its own session, so Ctrl-C reaches only
-// Tally, which then stops it with a fast shutdown.
+// possible either, the server listens on a free port of the loopback interface. The
+// server has its own session, so Ctrl-C reaches only Tally, which then stops it with a
+// fast shutdown.
+//
+// DIR is created with mode 0750; for root its group is that of the server's user. That
+// user can replace files in DIR/pgdata, and in DIR if it owns DIR. So no link is followed
+// to a file that Tally reads or writes, and its owner must be the current or the server's
+// user: otherwise a link could make root write elsewhere. An offending file is an error.
 package embedded

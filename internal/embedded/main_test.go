@@ -86,6 +86,7 @@ func longFolder(t *testing.T) string {
 // running returns the process ID of the folder's server, or 0.
 func running(dir string) int {
 	s := Server{dir: dir}
+	s.owner, _ = serverOwner(s.data())
 	return s.PID()
 }
 

@@ -55,7 +55,7 @@ func serverOwner(data string) (owner, error) {
 func (s *Server) prepareFolder(ctx context.Context) error {
 	dir, err := filepath.Abs(s.config.Dir)
 	if err == nil {
-		err = mkdirAll(dir)
+		err = makeFolder(dir)
 	}
 	if err == nil {
 		s.dir, err = filepath.EvalSymlinks(dir)
@@ -66,13 +66,30 @@ func (s *Server) prepareFolder(ctx context.Context) error {
 	if s.owner, err = serverOwner(s.data()); err != nil || s.owner.credential == nil {
 		return err
 	}
-	if err = allowTraversal(s.dir); err == nil {
+	if err = s.owner.admit(s.dir); err == nil {
 		err = s.owner.checkAccess(ctx, s.dir)
 	}
 	if err != nil {
 		return &Error{Op: "access the data folder", Path: s.dir, Err: err, Hint: dataHint}
 	}
 	return nil
+}
+
+// makeFolder creates the data folder, which other users cannot read. Its parents stay
+// traversable.
+func makeFolder(dir string) error {
+	mode := fs.FileMode(0o750)
+	if os.Geteuid() == 0 {
+		mode = 0o700 // admit adds the group of the server's user
+	}
+	err := mkdirAll(filepath.Dir(dir))
+	if err == nil {
+		err = os.Mkdir(dir, mode)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = os.MkdirAll(dir, mode) // an error if it is a file
+	}
+	return err
 }
 
 // mkdirAll creates the missing folders, which all users may traverse, whatever the umask.
@@ -90,15 +107,21 @@ func mkdirAll(dir string) error {
 	return os.Chmod(dir, 0o711)
 }
 
-// allowTraversal lets other users traverse the data folder itself if root owns it:
-// mktemp creates folders with mode 0700.
-func allowTraversal(dir string) error {
+// admit lets the server's user enter the data folder if root owns it: by the folder's
+// group, or by the permission of others if another group uses the folder.
+func (o owner) admit(dir string) error {
 	var stat unix.Stat_t
-	err := unix.Stat(dir, &stat)
-	if err == nil && stat.Uid == 0 && stat.Mode&0o011 != 0o011 {
-		err = os.Chmod(dir, fs.FileMode(stat.Mode&0o777|0o011))
+	if err := unix.Stat(dir, &stat); err != nil || stat.Uid != 0 || stat.Mode&0o001 != 0 {
+		return err
 	}
-	return err
+	permissions := fs.FileMode(stat.Mode & 0o777)
+	switch {
+	case stat.Gid == o.credential.Gid && permissions&0o010 != 0:
+		return nil
+	case stat.Gid == o.credential.Gid, permissions&0o070 == 0:
+		return errors.Join(os.Chown(dir, 0, int(o.credential.Gid)), os.Chmod(dir, permissions|0o050))
+	}
+	return os.Chmod(dir, permissions|0o001)
 }
 
 // checkAccess returns an error that names the topmost blocking folder if the server's
@@ -127,29 +150,34 @@ func (o owner) checkAccess(ctx context.Context, dir string) error {
 // one only if this process's or the server's user owns it: in a shared temporary folder
 // another user may have created it.
 func (o owner) mkdir(dir string) error {
-	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		var stat unix.Stat_t
-		err = unix.Lstat(dir, &stat)
-		own := int(stat.Uid) == os.Geteuid() || o.credential != nil && stat.Uid == o.credential.Uid
-		if err == nil && (stat.Mode&unix.S_IFMT != unix.S_IFDIR || !own) {
-			err = errors.New("it exists and belongs to another user")
-		}
-		if err == nil {
-			err = os.Chmod(dir, 0o700)
-		}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return failed("create the folder", dir, err)
+	}
+	folder, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return failed("open the folder", dir, err)
+	}
+	var stat unix.Stat_t
+	err = unix.Fstat(int(folder.Fd()), &stat)
+	if err == nil && !o.owns(stat.Uid) {
+		err = errors.New("it exists and belongs to another user")
 	}
 	if err == nil {
-		err = o.chown(dir)
+		err = errors.Join(folder.Chmod(0o700), o.chown(folder))
 	}
-	return failed("create the folder", dir, err)
+	return failed("create the folder", dir, errors.Join(err, folder.Close()))
 }
 
-func (o owner) chown(path string) error {
+// owns reports whether uid is the current or the server's user.
+func (o owner) owns(uid uint32) bool {
+	return int(uid) == os.Geteuid() || o.credential != nil && uid == o.credential.Uid
+}
+
+func (o owner) chown(file *os.File) error {
 	if o.credential == nil {
 		return nil
 	}
-	return os.Lchown(path, int(o.credential.Uid), int(o.credential.Gid))
+	return file.Chown(int(o.credential.Uid), int(o.credential.Gid))
 }
 
 // command returns a command that runs as the server's user in its own session, so that

@@ -29,6 +29,8 @@ import (
 
 const (
 	maintenance    = "postgres" // the database that every cluster has
+	pidName        = "pgdata/postmaster.pid"
+	logName        = "postgres.log"
 	connectTimeout = 5 * time.Second
 	reportEvery    = 10 * time.Second // log interval of a long wait
 	// silenceTimeout bounds the time without any response. A server in crash recovery
@@ -221,19 +223,19 @@ func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
 
 // openLog opens the log for appending, and returns its current size.
 func (s *Server) openLog() (file *os.File, size int64, err error) {
-	if info, statErr := os.Stat(s.log()); statErr == nil {
+	if info, statErr := os.Lstat(s.log()); statErr == nil {
 		if size = info.Size(); size > logLimit {
 			size, err = 0, os.Rename(s.log(), s.log()+".1")
 		}
 	}
 	if err == nil {
-		file, err = os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		file, err = s.open(logName, os.O_CREATE|os.O_APPEND|os.O_WRONLY)
 	}
 	return file, size, err
 }
 
 func (s *Server) tail(from int64) string {
-	text, err := os.ReadFile(s.log())
+	text, err := s.read(logName)
 	if err != nil {
 		return err.Error()
 	}
@@ -254,7 +256,7 @@ type postmaster struct {
 // postmaster returns the folder's running server. It returns zero if there is none:
 // if postmaster.pid is missing or stale, also if its process ID was reused.
 func (s *Server) postmaster() postmaster {
-	text, err := os.ReadFile(s.pidFile())
+	text, err := s.read(pidName)
 	if err != nil {
 		return postmaster{}
 	}
@@ -275,7 +277,7 @@ func (s *Server) postmaster() postmaster {
 	return p
 }
 
-func (s *Server) pidFile() string { return s.path("pgdata/postmaster.pid") }
+func (s *Server) pidFile() string { return s.path(pidName) }
 
 // isPostmaster reports whether pid is the server of the cluster and not another program
 // that reuses the process ID. A server's working directory is its cluster. Systems
@@ -329,7 +331,7 @@ func (s *Server) endOrphans() {
 // PostgreSQL uses its shared memory key to detect backends that still run. So it gets
 // the process ID of this process: PostgreSQL ignores its own parent.
 func (s *Server) clearStale() (bool, error) {
-	text, err := os.ReadFile(s.pidFile())
+	text, err := s.read(pidName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -337,7 +339,7 @@ func (s *Server) clearStale() (bool, error) {
 		return false, failed("read", s.pidFile(), err)
 	}
 	if _, rest, found := strings.Cut(string(text), "\n"); found {
-		err = os.WriteFile(s.pidFile(), fmt.Appendf(nil, "%d\n%s", os.Getpid(), rest), 0o600)
+		err = s.rewrite(pidName, 0, fmt.Appendf(nil, "%d\n%s", os.Getpid(), rest), s.owner.chown)
 	} else { // truncated by a crash: PostgreSQL would refuse to start
 		err = os.Remove(s.pidFile())
 	}

@@ -57,12 +57,12 @@ func Start(ctx context.Context, c Config) (s *Server, err error) {
 	if err := s.prepareFolder(ctx); err != nil {
 		return nil, err
 	}
-	starting, err := acquire(ctx, s.path("start.lock"), unix.LOCK_EX)
+	starting, err := s.acquire(ctx, "start.lock", unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, release(starting)) }()
-	if s.users, err = acquire(ctx, s.path("users.lock"), unix.LOCK_SH); err != nil {
+	if s.users, err = s.acquire(ctx, "users.lock", unix.LOCK_SH); err != nil {
 		return nil, err
 	}
 	if err := s.bringUp(ctx); err != nil {
@@ -92,7 +92,7 @@ func (s *Server) bringUp(ctx context.Context) error {
 // with a fast shutdown, which disconnects all clients. A second Close does nothing.
 func (s *Server) Close() (err error) {
 	s.closing.Do(func() {
-		stopping, lockErr := acquire(context.Background(), s.path("start.lock"), unix.LOCK_EX)
+		stopping, lockErr := s.acquire(context.Background(), "start.lock", unix.LOCK_EX)
 		if lockErr != nil {
 			err = errors.Join(lockErr, release(s.users))
 			return
@@ -114,8 +114,9 @@ func (s *Server) leave() error {
 
 // acquire opens and locks a file. The kernel releases the lock when the process ends.
 // acquire polls, since a blocking flock ignores the context.
-func acquire(ctx context.Context, path string, kind int) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+func (s *Server) acquire(ctx context.Context, name string, kind int) (*os.File, error) {
+	path := s.path(name)
+	file, err := s.open(name, os.O_CREATE|os.O_RDONLY)
 	if err != nil {
 		return nil, &Error{Op: "open", Path: path, Err: err, Hint: dataHint}
 	}
@@ -167,7 +168,7 @@ func (s *Server) PID() int { return s.postmaster().pid }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *Server) data() string            { return s.path("pgdata") }
-func (s *Server) log() string             { return s.path("postgres.log") }
+func (s *Server) log() string             { return s.path(logName) }
 
 // endpoint is where a server listens.
 type endpoint struct {
@@ -186,15 +187,14 @@ func (e endpoint) url(password, database string) string {
 
 // clusterMajor returns the major version of the cluster, 0 if there is none.
 func (s *Server) clusterMajor() (major int, err error) {
-	path := s.path("pgdata/PG_VERSION")
-	text, err := os.ReadFile(path)
+	text, err := s.read("pgdata/PG_VERSION")
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err == nil {
 		major, err = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
-	return major, failed("read", path, err)
+	return major, failed("read", s.path("pgdata/PG_VERSION"), err)
 }
 
 func (s *Server) createCluster(ctx context.Context) error {
@@ -218,9 +218,10 @@ func (s *Server) createCluster(ctx context.Context) error {
 }
 
 func (s *Server) initdb(ctx context.Context, target string) error {
-	secret := s.path("password.initdb") // the server's user may not be able to read the password file
-	defer os.Remove(secret)             //nolint:errcheck // overwritten by the next one
-	if err := errors.Join(os.WriteFile(secret, []byte(s.password+"\n"), 0o600), s.owner.chown(secret)); err != nil {
+	const name = "password.initdb" // the server's user may not be able to read the password file
+	secret := s.path(name)
+	defer os.Remove(secret) //nolint:errcheck // overwritten by the next one
+	if err := s.rewrite(name, os.O_CREATE, []byte(s.password+"\n"), s.owner.chown); err != nil {
 		return failed("write", secret, err)
 	}
 	args := []string{"--pgdata", target, "--username", superuser, "--pwfile", secret,
@@ -240,7 +241,7 @@ func (s *Server) initdb(ctx context.Context, target string) error {
 // readPassword reads the folder's password, or generates one for a new cluster.
 func (s *Server) readPassword(needed bool) error {
 	path := s.path("password")
-	text, err := os.ReadFile(path)
+	text, err := s.read("password")
 	if s.password = strings.TrimSpace(string(text)); s.password != "" {
 		return nil
 	}
@@ -252,22 +253,11 @@ func (s *Server) readPassword(needed bool) error {
 			Hint: "restore it (one line), or move " + s.data() + " away to create a new cluster"}
 	}
 	s.password = rand.Text()
-	return writeDurably(path, s.password+"\n")
-}
-
-// writeDurably writes a file atomically and syncs it: a power failure must not lose
-// the password, without which the cluster is unusable.
-func writeDurably(path, text string) error {
-	scratch := path + ".new"
-	file, err := os.OpenFile(scratch, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = file.WriteString(text)
-		err = errors.Join(err, file.Sync(), file.Close())
-	}
-	if err != nil {
+	// Atomically and synced: without the password, the cluster is unusable.
+	if err := s.rewrite("password.new", os.O_CREATE, []byte(s.password+"\n"), (*os.File).Sync); err != nil {
 		return failed("write", path, err)
 	}
-	return renameDurably(scratch, path)
+	return renameDurably(s.path("password.new"), path)
 }
 
 func renameDurably(from, to string) error {
