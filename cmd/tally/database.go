@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -153,36 +152,6 @@ func printStatus(ctx context.Context, env *environment, db *database) error {
 			err = errFailed
 		}
 		fmt.Fprintf(env.stdout, "%-19s  %s\n", state, s.Name)
-	}
-	return err
-}
-
-type psqlCmd struct {
-	Command []string `short:"c" sep:"none" placeholder:"SQL" help:"Run this and exit."`
-	Args    []string `arg:"" optional:"" help:"Further arguments for psql, after --."`
-}
-
-func (cmd psqlCmd) Run(ctx context.Context, env *environment) (err error) {
-	program, err := exec.LookPath("psql")
-	if err != nil {
-		return fmt.Errorf("%w: install PostgreSQL's client programs", err)
-	}
-	db, err := env.locate(ctx)
-	if err != nil {
-		return err
-	}
-	defer closing(&err, db.Close)
-	args := []string{"-d", db.url}
-	for _, sql := range cmd.Command {
-		args = append(args, "-c", sql)
-	}
-	// Without ctx, since psql handles Ctrl-C itself: it cancels the query and stays.
-	psql := exec.CommandContext(context.WithoutCancel(ctx), program, append(args, cmd.Args...)...)
-	psql.Stdin, psql.Stdout, psql.Stderr = os.Stdin, env.stdout, env.stderr
-	err = psql.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		env.logger.DebugContext(ctx, "psql ended", "code", exit.ExitCode())
-		return errFailed
 	}
 	return err
 }

@@ -211,21 +211,6 @@ func TestGenerateIsTheSameForTheSameSeed(t *testing.T) {
 	assert.Equal(t, 501, strings.Count(first, "\n"))
 }
 
-// A comma in a statement is the statement's own.
-func TestPsql(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("psql"); err != nil {
-		t.Skip("psql is not installed")
-	}
-	p := newProgram(t)
-	code, out, stderr := p.run("psql", "-c", "SELECT 1, 2, 'a,b'", "-c", "SELECT 3", "--", "-At")
-	assert.Equal(t, exitDone, code, stderr)
-	assert.Equal(t, "1|2|a,b\n3\n", out)
-	code, _, stderr = p.run("psql", "-c", "SELECT nothing")
-	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, stderr, "nothing")
-}
-
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
