@@ -28,9 +28,12 @@ func CurrenciesOf(mark string) Currencies {
 
 // symbol is one that stands for just these currencies, if they are several; "": there is none.
 func (c Currencies) symbol() string {
+	if len(c) < 2 {
+		return ""
+	}
 	for line := range strings.Lines(symbolText) {
 		for _, mark := range strings.Fields(line)[1:] {
-			if len(c) > 1 && slices.Equal(c, CurrenciesOf(mark)) {
+			if slices.Equal(c, CurrenciesOf(mark)) {
 				return mark
 			}
 		}

@@ -147,12 +147,13 @@ func windowDate(field, s string) (civil.Date, error) {
 	return d, nil
 }
 
+var limitForm = regexp.MustCompile(`^[0-9]+((\.[0-9]{1,2})?%)?$`)
+
 // allowed is how many of the rows read may be rejected under a limit.
 func allowed(limit string, read int64) (*big.Rat, error) {
-	form := regexp.MustCompile(`^[0-9]+((\.[0-9]{1,2})?%)?$`)
 	text, share := strings.CutSuffix(limit, "%")
 	n, ok := new(big.Rat).SetString(text)
-	if !ok || !form.MatchString(limit) || share && n.Cmp(big.NewRat(100, 1)) > 0 {
+	if !ok || !limitForm.MatchString(limit) || share && n.Cmp(big.NewRat(100, 1)) > 0 {
 		return nil, fmt.Errorf("%q is neither a count nor a share such as 50%%, from 0%% to 100%% with at most two decimals", limit)
 	}
 	if share {
