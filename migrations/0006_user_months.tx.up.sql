@@ -8,8 +8,8 @@
 --
 -- It has no version or file_id: those of user_summary change with every change here.
 --
--- Locks: SHARE on transactions, which blocks writers, while the table is filled: some
--- seconds per million rows.
+-- Locks: SHARE on transactions, which blocks writers, while the table is filled.
+-- Blocks: loads, about 3 s per million rows of transactions.
 
 LOCK TABLE transactions IN SHARE MODE;
 

@@ -5,9 +5,16 @@
 // session-level advisory lock, so processes that start concurrently migrate one after
 // the other; PostgreSQL releases the lock of a killed process. Applied migrations are
 // skipped.
+//
+// [Up] and [Status] return a [NewerError] if the database has migrations that this program
+// does not have: the program would not write what they added.
+//
+// A migration that blocks others on large tables says so in a line "-- Blocks: …", with
+// the time per million rows. Commands print it before they apply it.
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -15,6 +22,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgerrcode"
@@ -40,12 +50,24 @@ type Migration struct {
 	// Name is the number and title, such as "0001_transactions". River's are named
 	// "river_main_006".
 	Name string
+	// Blocks says what the migration blocks and for how long, such as "loads, about 3 s
+	// per million rows of transactions"; empty if it blocks others for a moment at most.
+	Blocks string
 	// AppliedAt is zero for a pending migration.
 	AppliedAt time.Time
 }
 
 // Applied reports whether the migration has been applied.
 func (m Migration) Applied() bool { return !m.AppliedAt.IsZero() }
+
+// NewerError reports a migration that is applied and that this program does not have. The
+// names have the form of [Migration.Name], without Tally's title.
+type NewerError struct{ Database, Program string }
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("the database's schema is newer than this program: it has migration %s, the program's last one is %s; "+
+		"use the version of Tally that migrated the database, or a later one", e.Database, e.Program)
+}
 
 // Up applies all pending migrations and returns their names. If a migration fails, the
 // preceding ones stay applied, and Up returns them with the error.
@@ -65,6 +87,9 @@ func Up(ctx context.Context, pool *pgxpool.Pool) (applied []string, err error) {
 			err = errors.Join(err, fmt.Errorf("migrate: release the lock: %w", unlockErr))
 		}
 	}()
+	if _, err := Status(ctx, pool); err != nil { // the schema may be newer
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
 	if applied, err = upTally(ctx, pool); err != nil {
 		return applied, fmt.Errorf("migrate: %w", err)
 	}
@@ -116,7 +141,7 @@ func upRiver(ctx context.Context, pool *pgxpool.Pool) (applied []string, err err
 func riverName(version int) string { return fmt.Sprintf("river_main_%03d", version) }
 
 // Status lists all migrations, applied and pending. It is read-only, and works on an
-// empty database.
+// empty database. It returns a [*NewerError] if it does not know all applied ones.
 func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	all := migrate.NewMigrations()
 	river, err := rivermigrate.New(riverpgxv5.New(pool), nil)
@@ -127,18 +152,39 @@ func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	riverAt, err := appliedAt(ctx, pool, "SELECT version::text, created_at FROM river_migration WHERE line = 'main'")
+	riverAt, err := appliedAt(ctx, pool, "SELECT 'river_main_' || lpad(version::text, 3, '0'), created_at FROM river_migration WHERE line = 'main'")
 	if err != nil {
 		return nil, err
 	}
 	var status []Migration
+	var tallyNames, riverNames []string
 	for _, m := range all.Sorted() {
-		status = append(status, Migration{Name: m.String(), AppliedAt: tallyAt[m.Name]})
+		tallyNames = append(tallyNames, m.Name)
+		status = append(status, Migration{Name: m.String(), Blocks: blocks(m.String()), AppliedAt: tallyAt[m.Name]})
 	}
 	for _, v := range river.AllVersions() {
-		status = append(status, Migration{Name: riverName(v.Version), AppliedAt: riverAt[fmt.Sprint(v.Version)]})
+		riverNames = append(riverNames, riverName(v.Version))
+		status = append(status, Migration{Name: riverName(v.Version), AppliedAt: riverAt[riverName(v.Version)]})
 	}
-	return status, nil
+	return status, cmp.Or(checkKnown(tallyAt, tallyNames), checkKnown(riverAt, riverNames))
+}
+
+// checkKnown returns a NewerError with the last applied migration that is not known.
+func checkKnown(applied map[string]time.Time, known []string) error {
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(applied))) {
+		if !slices.Contains(known, name) {
+			return &NewerError{Database: name, Program: known[len(known)-1]}
+		}
+	}
+	return nil
+}
+
+// blocks returns the annotation of a migration's file.
+func blocks(name string) string {
+	content, _ := files.ReadFile(name + ".tx.up.sql") // the file is embedded
+	_, text, _ := strings.Cut(string(content), "\n-- Blocks: ")
+	text, _, _ = strings.Cut(text, "\n")
+	return strings.TrimSuffix(text, ".")
 }
 
 // appliedAt returns when each migration was applied, none if their table does not exist.

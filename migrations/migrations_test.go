@@ -87,6 +87,56 @@ func TestMigrationsRecordThemselves(t *testing.T) {
 	assert.Empty(t, applied)
 }
 
+// A program that does not have all of a database's migrations would not write what they
+// added.
+func TestNewerSchemaIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ later, program string }{
+		"0999":           {"INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('0999', 2, now())", "00"},
+		"river_main_099": {"INSERT INTO river_migration (line, version) VALUES ('main', 99)", "river_main_0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := testdb.New(t, migrations.Schema{})
+			_, err := pool.Exec(t.Context(), c.later)
+			require.NoError(t, err)
+			_, statusErr := migrations.Status(t.Context(), pool)
+			_, upErr := migrations.Up(t.Context(), pool)
+			for _, err := range []error{statusErr, upErr} {
+				var newer *migrations.NewerError
+				require.ErrorAs(t, err, &newer)
+				assert.Equal(t, name, newer.Database)
+				assert.Regexp(t, "^"+c.program, newer.Program)
+				assert.ErrorContains(t, err, "use the version of Tally that migrated the database")
+			}
+		})
+	}
+}
+
+// A migration that locks a table while it reads or writes its rows says for how long.
+func TestBlockingMigrationsGiveTheirTime(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.sql")
+	require.NoError(t, err)
+	blocking := 0
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if strings.Contains(string(content), "\nLOCK TABLE ") {
+			blocking++
+			assert.Regexp(t, `(?m)^-- Blocks: .+, about [0-9]+ s per million rows of \w+\.$`, string(content), file)
+		}
+	}
+	assert.Positive(t, blocking)
+	status, err := migrations.Status(t.Context(), testdb.New(t, bare{}))
+	require.NoError(t, err)
+	for _, m := range status {
+		if m.Name == "0006_user_months" {
+			assert.Equal(t, "loads, about 3 s per million rows of transactions", m.Blocks)
+		}
+	}
+}
+
 func TestUpWithCanceledContextLeavesNoLock(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, bare{})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -40,6 +41,7 @@ type application struct {
 // parts selects the parts of the program that a process runs.
 type parts struct {
 	listenFlags      // without an address: no API
+	migrate     bool // an older schema
 	work        bool // schedule and workers
 	sample      bool
 }
@@ -60,7 +62,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	if err != nil {
 		return a, err
 	}
-	if a.database, err = env.open(ctx); err != nil {
+	if a.database, err = env.open(ctx, p.migrate); err != nil {
 		return a, err
 	}
 	a.onClose(a.database.Close)
@@ -255,6 +257,9 @@ func (c cached) Get(ctx context.Context, userID int32) (summaries.Summary, error
 // ready is the check of /readyz: the database answers and has this program's schema.
 func (a *application) ready(ctx context.Context) error {
 	pending, err := pendingMigrations(ctx, a.database)
+	if newer, ok := errors.AsType[*migrations.NewerError](err); ok {
+		return api.NotReady("migrations", newer)
+	}
 	if err != nil {
 		return api.NotReady("database", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,20 +57,54 @@ func (env *environment) connect(ctx context.Context) (*database, error) {
 	return db, nil
 }
 
-// open also migrates the schema.
-func (env *environment) open(ctx context.Context) (*database, error) {
+// open also checks the schema. It creates that of a new database; an older one is migrated
+// only for a command that may, since a migration can block others for minutes.
+func (env *environment) open(ctx context.Context, migrates bool) (*database, error) {
 	db, err := env.connect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := env.checkSchema(ctx, db, migrates); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func (env *environment) checkSchema(ctx context.Context, db *database, migrates bool) error {
+	steps, err := migrations.Status(ctx, db.pool)
+	pending := pendingNames(steps)
+	if err != nil || len(pending) == 0 {
+		return err
+	}
+	if steps[0].Applied() && !migrates {
+		return fmt.Errorf("the database's schema is older than this program (pending: %s): run tally migrate", strings.Join(pending, ", "))
+	}
+	for _, m := range blocking(steps) {
+		env.logger.InfoContext(ctx, "migration blocks others", "migration", m.Name, "blocks", m.Blocks)
 	}
 	applied, err := migrate(ctx, db)
 	if len(applied) > 0 {
 		env.logger.InfoContext(ctx, "schema migrated", "steps", len(applied), "last", applied[len(applied)-1])
 	}
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
+	return err
+}
+
+// blocking returns the pending migrations that block others. In a new database no
+// table has rows.
+func blocking(steps []migrations.Migration) []migrations.Migration {
+	if !steps[0].Applied() {
+		return nil
 	}
-	return db, nil
+	return slices.DeleteFunc(slices.Clone(steps), func(m migrations.Migration) bool { return m.Applied() || m.Blocks == "" })
+}
+
+func pendingNames(steps []migrations.Migration) (pending []string) {
+	for _, s := range steps {
+		if !s.Applied() {
+			pending = append(pending, s.Name)
+		}
+	}
+	return pending
 }
 
 // migrate migrates the schema and then records it in the audit trail, which is a part of
@@ -103,7 +139,7 @@ func (d *database) Close() error {
 
 // withDatabase opens the database for one command.
 func (env *environment) withDatabase(ctx context.Context, do func(*database) error) (err error) {
-	db, err := env.open(ctx)
+	db, err := env.open(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -126,8 +162,15 @@ func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
 		return err
 	}
 	defer closing(&err, db.Close)
+	steps, err := migrations.Status(ctx, db.pool)
+	if err != nil {
+		return err
+	}
 	if cmd.Status {
-		return printStatus(ctx, env, db)
+		return printStatus(env, steps)
+	}
+	for _, m := range blocking(steps) {
+		fmt.Fprintf(env.stdout, "%s blocks %s\n", m.Name, m.Blocks)
 	}
 	applied, err := migrate(ctx, db)
 	for _, name := range applied {
@@ -139,19 +182,18 @@ func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
 	return err
 }
 
-func printStatus(ctx context.Context, env *environment, db *database) error {
-	steps, err := migrations.Status(ctx, db.pool)
-	if err != nil {
-		return err
-	}
+func printStatus(env *environment, steps []migrations.Migration) (err error) {
 	for _, s := range steps {
-		state := "pending"
+		state, blocks := "pending", ""
 		if s.Applied() {
 			state = s.AppliedAt.UTC().Format(time.DateTime)
 		} else {
 			err = errFailed
 		}
-		fmt.Fprintf(env.stdout, "%-19s  %s\n", state, s.Name)
+		if !s.Applied() && s.Blocks != "" {
+			blocks = "  (blocks " + s.Blocks + ")"
+		}
+		fmt.Fprintf(env.stdout, "%-19s  %s%s\n", state, s.Name, blocks)
 	}
 	return err
 }

@@ -69,12 +69,7 @@ func (cmd *reportCmd) Run(ctx context.Context, env *environment) (err error) {
 
 func pendingMigrations(ctx context.Context, db *database) (pending []string, err error) {
 	steps, err := migrations.Status(ctx, db.pool)
-	for _, s := range steps {
-		if !s.Applied() {
-			pending = append(pending, s.Name)
-		}
-	}
-	return pending, err
+	return pendingNames(steps), err
 }
 
 // writeReport replaces each file at once, so that a reader never finds half of one. Plans of an earlier report are

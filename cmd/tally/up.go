@@ -31,19 +31,19 @@ type upCmd struct {
 }
 
 func (cmd upCmd) Run(ctx context.Context, env *environment) error {
-	return env.runApplication(ctx, parts{listenFlags: cmd.listenFlags, work: true, sample: cmd.Sample})
+	return env.runApplication(ctx, parts{listenFlags: cmd.listenFlags, migrate: true, work: true, sample: cmd.Sample})
 }
 
 type serveCmd struct{ listenFlags }
 
 func (cmd serveCmd) Run(ctx context.Context, env *environment) error {
-	return env.runApplication(ctx, parts{listenFlags: cmd.listenFlags})
+	return env.runApplication(ctx, parts{listenFlags: cmd.listenFlags, migrate: true})
 }
 
 type workCmd struct{}
 
 func (workCmd) Run(ctx context.Context, env *environment) error {
-	return env.runApplication(ctx, parts{work: true})
+	return env.runApplication(ctx, parts{migrate: true, work: true})
 }
 
 // enqueueSample writes the sample to the data folder and gives it to the workers. It has
