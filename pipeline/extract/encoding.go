@@ -41,7 +41,11 @@ func (f *File) decodeText(name string) error {
 	}
 	decoder, canonical, err := decoderOf(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("open %s: %w", f.path, err)
+	}
+	if strings.HasPrefix(canonical, "UTF-16") && bom == 0 && len(start) >= 8 && bytes.IndexByte(start, 0) < 0 {
+		return &FileError{Path: f.path, Code: CodeUnreadable, Detail: "the file is not " + canonical + ", which the setting encoding names",
+			Hint: "remove the setting encoding, or name the file's"}
 	}
 	f.encoding = canonical
 	if decoder != nil {
@@ -50,8 +54,8 @@ func (f *File) decodeText(name string) error {
 	return nil
 }
 
-// utf16Name is the UTF-16 in which every other byte of most characters is NUL; "" if the
-// text is none.
+// utf16Name is the UTF-16 in which every other byte of enough characters is NUL, and few
+// of the bytes between are; "" if the text is none.
 func utf16Name(start []byte) string {
 	var nul [2]int
 	for i, c := range start {
@@ -59,12 +63,11 @@ func utf16Name(start []byte) string {
 			nul[i%2]++
 		}
 	}
-	most := len(start)/4 + 1
+	enough := max(4, len(start)/20)
 	switch {
-	case len(start) < 8:
-	case nul[0] == 0 && nul[1] >= most:
+	case nul[1] >= enough && nul[1] >= 8*nul[0]:
 		return "utf-16le"
-	case nul[1] == 0 && nul[0] >= most:
+	case nul[0] >= enough && nul[0] >= 8*nul[1]:
 		return "utf-16be"
 	}
 	return ""

@@ -25,6 +25,7 @@ func TestFileEncodings(t *testing.T) {
 		return b
 	}
 	western, japanese := head+"Ä€,1,5,2024-01-02\n", head+strings.Repeat("注文,1,5,2024-01-02\n", 20_000)
+	mixed := western + strings.Repeat("─😀,1,5,2024-01-02\n", 9)
 	little := encodeUTF16(t, western, unicode.LittleEndian, unicode.IgnoreBOM)
 	for _, c := range []struct {
 		name, set, want, text string
@@ -32,6 +33,8 @@ func TestFileEncodings(t *testing.T) {
 	}{
 		{"UTF-16LE by its NUL bytes", "", "UTF-16LE", western, little},
 		{"UTF-16BE by its NUL bytes", "", "UTF-16BE", western, encodeUTF16(t, western, unicode.BigEndian, unicode.IgnoreBOM)},
+		{"UTF-16LE with characters whose low byte is NUL", "", "UTF-16LE", mixed, encodeUTF16(t, mixed, unicode.LittleEndian, unicode.IgnoreBOM)},
+		{"UTF-16BE with characters whose low byte is NUL", "", "UTF-16BE", mixed, encodeUTF16(t, mixed, unicode.BigEndian, unicode.IgnoreBOM)},
 		{"UTF-16 as set", "utf-16", "UTF-16LE", western, little},
 		{"Windows-1252", "cp1252", "windows-1252", western, encode("windows-1252", western)},
 		{"Latin 9", "iso-8859-15", "iso-8859-15", western, encode("iso-8859-15", western)},
@@ -53,6 +56,8 @@ func TestFileEncodings(t *testing.T) {
 	}
 	_, err := Open(t.Context(), nil, bucket.Path(write(t, "in.csv", nil)), Dialect{Encoding: "replacement"})
 	assert.ErrorContains(t, err, `encoding is "replacement"`)
+	_, err = Open(t.Context(), nil, bucket.Path(write(t, "in.csv", []byte(western))), Dialect{Encoding: "utf-16"})
+	assert.Equal(t, "the file is not UTF-16LE, which the setting encoding names", requireCode(t, CodeUnreadable, err).Detail)
 }
 
 func TestNoCharacters(t *testing.T) {

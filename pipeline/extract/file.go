@@ -102,7 +102,7 @@ func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location, 
 		return nil, err
 	}
 	if err := f.decodeText(dialect.Encoding); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", f.path, err), f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
@@ -157,29 +157,100 @@ func (f *File) decompress() error {
 		return err
 	}
 	f.content = hashed{r: source, hash: sha256.New()}
+	if f.compression = compressionOf(magic); f.compression != "" {
+		if err := f.decompressor(source); err != nil {
+			return err
+		}
+		source = bufio.NewReaderSize(f.content.r, 4<<10)
+		f.content.r = source
+	}
+	start, _ := source.Peek(512) // an error comes again
+	return noText(start, f.compression)
+}
+
+func (f *File) decompressor(source *bufio.Reader) (err error) {
+	switch f.compression {
+	case "gzip":
+		m := &members{source: source}
+		m.Reader, err = gzip.NewReader(source)
+		if err == nil {
+			m.Multistream(false)
+		}
+		f.content.r = m
+	case "zstd":
+		// One block at a time: no goroutines to leak, and no more memory than a window.
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
+			f.content.r, f.release = z, z.Close
+		}
+	default:
+		return f.unzip(source)
+	}
+	return endsEarly(err)
+}
+
+// compressionOf knows a compression by the first bytes.
+func compressionOf(magic []byte) string {
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		f.compression = "gzip"
-		z, err := gzip.NewReader(source)
-		if err != nil {
-			return endsEarly(err)
+		return "gzip"
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}),
+		len(magic) >= 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:4], []byte{0x2a, 0x4d, 0x18}): // a frame to be skipped
+		return "zstd"
+	case bytes.HasPrefix(magic, []byte("PK\x03\x04")), bytes.HasPrefix(magic, []byte("PK\x05\x06")):
+		return "zip"
+	}
+	return ""
+}
+
+// noText is the error of content that is no text, as it starts.
+func noText(start []byte, compression string) error {
+	if inner := compressionOf(start); inner != "" && compression != "" {
+		return unsupported("the content of the "+compression+" file is compressed again with "+inner, "unpack it once")
+	}
+	for _, kind := range []struct {
+		at                  int
+		magic, detail, hint string
+	}{
+		{0, "\xd0\xcf\x11\xe0", "a workbook or another document of Microsoft Office", saveAsCSV},
+		{0, "PAR1\x15", "a Parquet file", "export it as CSV"},
+		{0, "%PDF-", "a PDF document", "export it as CSV"},
+		{0, "\xfd7zXZ\x00", "compressed with xz", "compress it with gzip or zstd, or unpack it"},
+		{4, "1AY&SY", "compressed with bzip2", "compress it with gzip or zstd, or unpack it"},
+		{0, "7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"},
+		{257, "ustar", "a tar archive", "unpack it"},
+	} {
+		if bytes.HasPrefix(start[min(kind.at, len(start)):], []byte(kind.magic)) {
+			return unsupported("it is "+kind.detail, kind.hint)
 		}
-		f.content.r = z
-	case isZstandard(magic):
-		f.compression = "zstd"
-		// One block at a time: no goroutines to leak, and no more memory than a window.
-		z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return endsEarly(err)
-		}
-		f.content.r, f.release = z, z.Close
-	case isZIP(magic):
-		f.compression = "zip"
-		return f.unzip(source)
-	case isWorkbook(magic):
-		return unsupported("it is a workbook or another document of Microsoft Office", saveAsCSV)
 	}
 	return nil
+}
+
+// members reads the members of a gzip file one after the other, with the zeros that may
+// pad them.
+type members struct {
+	*gzip.Reader
+	source *bufio.Reader
+}
+
+// Read reads on.
+func (m *members) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	next, err := m.source.ReadByte()
+	for err == nil && next == 0 {
+		next, err = m.source.ReadByte()
+	}
+	if err != nil {
+		return n, err
+	}
+	_ = m.source.UnreadByte() // it was read
+	err = m.Reset(m.source)
+	m.Multistream(false)
+	return n, endsEarly(err)
 }
 
 // endsEarly is for errors of a compressed file's header, where its end is one
@@ -189,12 +260,6 @@ func endsEarly(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// isZstandard knows a frame, and a frame to be skipped, which may come first.
-func isZstandard(magic []byte) bool {
-	return bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
-		len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})
 }
 
 // Read reads UTF-8 text.

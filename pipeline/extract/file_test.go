@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +75,7 @@ func TestFileDecodes(t *testing.T) {
 		{"UTF-16BE", "", "UTF-16BE", big, big},
 		{"gzip", "gzip", "UTF-8", gzipped(t, plain), plain},
 		{"gzip in two members", "gzip", "UTF-8", append(gzipped(t, plain[:1000]), gzipped(t, plain[1000:])...), plain},
+		{"gzip with zeros", "gzip", "UTF-8", slices.Concat(gzipped(t, plain[:1000]), make([]byte, 700), gzipped(t, plain[1000:]), make([]byte, 9)), plain},
 		{"gzip of UTF-16", "gzip", "UTF-16LE", gzipped(t, little), little},
 		{"zstd", "zstd", "UTF-8", zstandard(t, plain), plain},
 		{"zstd in two frames", "zstd", "UTF-8", append(zstandard(t, plain[:1000]), zstandard(t, plain[1000:])...), plain},
@@ -201,6 +203,30 @@ func TestFileCorrupt(t *testing.T) {
 	// A frame that asks for a window of 2 GiB.
 	bad := requireCode(t, CodeUnreadable, drain(write(t, "window", []byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00"))))
 	assert.Contains(t, bad.Hint, "window")
+}
+
+// TestFileOfNoText tells by its content, also within another file, what no text is.
+func TestFileOfNoText(t *testing.T) {
+	t.Parallel()
+	archive := zipped(t, "a.csv", head)
+	for detail, content := range map[string][]byte{
+		"the content of the gzip file is compressed again with gzip": gzipped(t, gzipped(t, []byte(head))),
+		"the content of the zstd file is compressed again with zip":  zstandard(t, archive),
+		"the content of the zip file is compressed again with zstd":  zipped(t, "a.csv.zst", string(zstandard(t, []byte(head)))),
+		"it is compressed with bzip2":                                []byte("BZh91AY&SYxxxx"),
+		"it is compressed with xz":                                   []byte("\xfd7zXZ\x00\x00"),
+		"it is a 7z archive":                                         gzipped(t, []byte("7z\xbc\xaf\x27\x1c")),
+		"it is a Parquet file":                                       zipped(t, "x", "PAR1\x15\x00"),
+		"it is a PDF document":                                       []byte("%PDF-1.4\n"),
+		"it is a tar archive":                                        gzipped(t, append(make([]byte, 257), "ustar\x0000"...)),
+	} {
+		bad := requireCode(t, CodeUnsupported, drain(write(t, "in.csv", content)))
+		assert.Equal(t, detail, bad.Detail)
+		assert.NotEmpty(t, bad.Hint)
+	}
+	for _, text := range []string{"BZh,PAR1\n", "PAR1,x\n", "7z", "PK,x"} {
+		require.NoError(t, drain(write(t, "in.csv", []byte(text))))
+	}
 }
 
 func TestFileUnreadable(t *testing.T) {

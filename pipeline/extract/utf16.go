@@ -20,50 +20,39 @@ type utf16Decoder struct {
 
 // Transform is for transform.NewReader.
 func (d utf16Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	var character [utf8.UTFMax]byte
 	for nSrc < len(src) {
-		out, size := d.decode(src[nSrc:], atEOF)
+		out, size := d.decode(character[:0], src[nSrc:], atEOF)
 		if size == 0 {
 			return nDst, nSrc, transform.ErrShortSrc
 		}
-		if nDst+len(out.bytes()) > len(dst) {
+		if nDst+len(out) > len(dst) {
 			return nDst, nSrc, transform.ErrShortDst
 		}
-		nDst += copy(dst[nDst:], out.bytes())
+		nDst += copy(dst[nDst:], out)
 		nSrc += size
 	}
 	return nDst, nSrc, nil
 }
 
-// encoded is one character's bytes.
-type encoded struct {
-	b [utf8.UTFMax]byte
-	n int
-}
-
-func (e *encoded) bytes() []byte { return e.b[:e.n] }
-
 // decode takes one character off src; size 0 asks for more of it.
-func (d utf16Decoder) decode(src []byte, atEOF bool) (e encoded, size int) {
+func (d utf16Decoder) decode(out, src []byte, atEOF bool) (character []byte, size int) {
 	if len(src) < 2 {
 		if atEOF {
-			e.b[0], e.n, size = 0xff, 1, 1
+			return append(out, 0xff), 1
 		}
-		return e, size
+		return nil, 0
 	}
 	unit := rune(d.order.Uint16(src))
-	if !utf16.IsSurrogate(unit) {
-		e.n = utf8.EncodeRune(e.b[:], unit)
-		return e, 2
-	}
-	if len(src) < 4 && !atEOF {
-		return e, 0
-	}
-	if len(src) >= 4 {
+	switch {
+	case !utf16.IsSurrogate(unit):
+		return utf8.AppendRune(out, unit), 2
+	case len(src) < 4 && !atEOF:
+		return nil, 0
+	case len(src) >= 4:
 		if pair := utf16.DecodeRune(unit, rune(d.order.Uint16(src[2:]))); pair != utf8.RuneError {
-			e.n = utf8.EncodeRune(e.b[:], pair)
-			return e, 4
+			return utf8.AppendRune(out, pair), 4
 		}
 	}
-	e.b[0], e.b[1], e.b[2], e.n = byte(0xe0|unit>>12), byte(0x80|unit>>6&0x3f), byte(0x80|unit&0x3f), 3
-	return e, 2
+	return append(out, byte(0xe0|unit>>12), byte(0x80|unit>>6&0x3f), byte(0x80|unit&0x3f)), 2
 }

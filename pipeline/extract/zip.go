@@ -2,7 +2,6 @@ package extract
 
 import (
 	"archive/zip"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +20,9 @@ const saveAsCSV = "save the sheet as CSV"
 
 // maxDirectory bounds what is read of the list of an archive's files, for its memory.
 const maxDirectory = 1 << 20
+
+// methodAES stands for the method of a file that is encrypted with AES.
+const methodAES = 99
 
 // errSpool is why there is no temporary file, which says nothing about the source.
 var errSpool = errors.New("copy to a temporary file")
@@ -92,8 +94,8 @@ func onlyFile(members []*zip.File) (*zip.File, error) {
 		if strings.HasSuffix(m.Name, "/") || strings.HasPrefix(m.Name, "__MACOSX/") || path.Base(m.Name) == ".DS_Store" {
 			continue
 		}
-		if strings.HasPrefix(m.Name, "xl/") || m.Name == "META-INF/manifest.xml" {
-			return nil, unsupported("it is a workbook of a spreadsheet", saveAsCSV)
+		if m.Name == "[Content_Types].xml" || m.Name == "META-INF/manifest.xml" {
+			return nil, unsupported("it is a workbook or another Office document", saveAsCSV)
 		}
 		files, names = append(files, m), append(names, m.Name)
 	}
@@ -102,7 +104,7 @@ func onlyFile(members []*zip.File) (*zip.File, error) {
 		return nil, unsupported("the ZIP archive holds no file", "")
 	case len(files) > 1:
 		return nil, unsupported("the ZIP archive holds several files: "+clip(strings.Join(names, ", "), 200), "unpack it, or put each file into an archive of its own")
-	case files[0].Flags&1 != 0:
+	case files[0].Flags&1 != 0 || files[0].Method == methodAES:
 		return nil, unsupported("the ZIP archive is encrypted", "unpack it")
 	}
 	return files[0], nil
@@ -122,10 +124,4 @@ func spooled(source io.Reader) (*os.File, error) {
 		return nil, fmt.Errorf("%w: %w", errSpool, err)
 	}
 	return spool, nil
-}
-
-func isWorkbook(magic []byte) bool { return bytes.Equal(magic, []byte{0xd0, 0xcf, 0x11, 0xe0}) }
-
-func isZIP(magic []byte) bool {
-	return bytes.Equal(magic, []byte("PK\x03\x04")) || bytes.Equal(magic, []byte("PK\x05\x06"))
 }

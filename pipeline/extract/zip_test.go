@@ -57,6 +57,8 @@ func TestZIPErrors(t *testing.T) {
 	encrypted[bytes.Index(encrypted, []byte("PK\x01\x02"))+8] |= 1
 	method := bytes.Clone(whole)
 	method[bytes.Index(method, []byte("PK\x01\x02"))+10] = 93
+	aes := bytes.Clone(whole)
+	aes[bytes.Index(aes, []byte("PK\x01\x02"))+10] = 99
 	checksum := bytes.Clone(whole)
 	checksum[bytes.Index(checksum, []byte("PK\x01\x02"))+16] ^= 1
 	var many []string
@@ -73,6 +75,8 @@ func TestZIPErrors(t *testing.T) {
 		{"a workbook of another kind", CodeUnsupported, "workbook", zipped(t, "mimetype", "x", "META-INF/manifest.xml", "x")},
 		{"an old workbook", CodeUnsupported, "workbook", []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")},
 		{"encrypted", CodeUnsupported, "encrypted", encrypted},
+		{"encrypted with AES", CodeUnsupported, "encrypted", aes},
+		{"a text document", CodeUnsupported, "another Office document", zipped(t, "[Content_Types].xml", "x", "word/document.xml", "x")},
 		{"another method", CodeUnsupported, "compressed", method},
 		{"a directory without end", CodeUnsupported, "too many", zipped(t, many...)},
 		{"cut short", CodeTruncated, "cut short", whole[:len(whole)-30]},
