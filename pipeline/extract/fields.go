@@ -1,6 +1,10 @@
 package extract
 
-import "bytes"
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+)
 
 // splitPlain cuts the fields of a line that has no quote in it.
 func (s *scanner) splitPlain(rec *Record, line []byte) {
@@ -42,7 +46,7 @@ func (s *scanner) splitQuoted(rec *Record, b []byte) quotes {
 		field := span{lo: int32(lo)}
 		var next int
 		at := lo
-		if at < len(b) && b[at] != quote && b[at] <= ' ' {
+		if at < len(b) && b[at] != quote && (b[at] <= ' ' || b[at] >= utf8.RuneSelf) {
 			at = s.skipSpace(b, at)
 		}
 		if at < len(b) && b[at] == quote {
@@ -77,14 +81,21 @@ func (s *scanner) splitQuoted(rec *Record, b []byte) quotes {
 
 // skipSpace is the place after the space at a place.
 func (s *scanner) skipSpace(b []byte, at int) int {
-	for at < len(b) && s.isSpace(b[at]) {
-		at++
+	for n := 1; at < len(b) && n > 0; at += n {
+		n = s.space(b[at:])
 	}
 	return at
 }
 
-// isSpace reports whether c may stand around quotes.
-func (s *scanner) isSpace(c byte) bool { return (c == ' ' || c == '\t') && c != s.delimiter }
+// space is the length of the space that a text starts with and that may stand around
+// quotes, invisible characters included; 0: none.
+func (s *scanner) space(b []byte) int {
+	c, n := utf8.DecodeRune(b)
+	if b[0] == s.delimiter || c == '\n' || c == '\r' || !unicode.IsSpace(c) && !unicode.Is(unicode.Cf, c) {
+		return 0
+	}
+	return n
+}
 
 // closingQuote finds the quote that ends a field, from within it; -1: none.
 func closingQuote(b []byte, from int, quote byte) (at int, escaped bool) {

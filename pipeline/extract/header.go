@@ -78,7 +78,7 @@ func (s *scanner) skipLines(to int64) (skipped int64) {
 		after, _ := s.line(s.pos)
 		stop := after
 		if s.at(after-1, after)[0] == '\n' {
-			stop = s.trimReturn(after - 1)
+			stop = s.trimReturns(after - 1)
 		}
 		if s.empty(s.at(s.skipMarks(stop), stop)) {
 			s.blanks++

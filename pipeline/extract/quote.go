@@ -1,6 +1,9 @@
 package extract
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // place is where a walk through quoted text stands.
 type place uint8
@@ -53,12 +56,12 @@ func (s *scanner) closeQuote(start, after int64) (end, next int64, fault Fault) 
 			} else {
 				at, in = at+1, afterQuotes
 			}
-		case in != insideField && ok && s.isSpace(c):
-			at++
+		case in != insideField && ok && s.spaceAt(at) > 0:
+			at += s.spaceAt(at)
 		case in != fieldStart && ok && c == s.delimiter:
 			at, in = at+1, fieldStart
 		case in == afterQuotes:
-			next, ok = s.lineEnd(at)
+			next, ok = s.lineEnd(at, limit)
 			if ok && at <= limit {
 				return at, next, 0
 			}
@@ -74,10 +77,7 @@ func (s *scanner) closeQuote(start, after int64) (end, next int64, fault Fault) 
 			at++
 			bound++ // a CR may stand after the limit
 		default:
-			end, next = at, min(at+1, s.end)
-			if s.at(end-1, end)[0] == '\r' {
-				end--
-			}
+			end, next = start+int64(len(bytes.TrimRight(s.at(start, at), "\r"))), min(at+1, s.end)
 			if end <= limit {
 				return end, next, 0
 			}
@@ -94,16 +94,21 @@ func (s *scanner) closeQuote(start, after int64) (end, next int64, fault Fault) 
 }
 
 // lineEnd is where the next line starts if one ends at a place, also with the file.
-func (s *scanner) lineEnd(at int64) (next int64, ok bool) {
+func (s *scanner) lineEnd(at, limit int64) (next int64, ok bool) {
 	c, more := s.peek(at)
-	if more && c == '\r' {
+	for ; more && c == '\r' && at <= limit; c, more = s.peek(at) {
 		at++
-		c, more = s.peek(at)
 	}
 	if more {
 		return at + 1, c == '\n'
 	}
 	return at, true
+}
+
+// spaceAt is the length of the space at a place.
+func (s *scanner) spaceAt(at int64) int64 {
+	_, _ = s.peek(at + utf8.UTFMax - 1) // so that a character is whole
+	return int64(s.space(s.at(at, s.end)))
 }
 
 // peek is the byte at a place, reading more as needed.

@@ -130,8 +130,8 @@ func (s *scanner) ready(rec *Record) bool {
 		return false
 	}
 	line := rest[:i]
-	if line[i-1] == '\r' {
-		line = line[:i-1]
+	for len(line) > 0 && line[len(line)-1] == '\r' {
+		line = line[:len(line)-1]
 	}
 	stop := s.pos + int64(len(line))
 	if s.pos < s.oddTo && stop > s.oddFrom || len(line) == 0 {
@@ -176,19 +176,16 @@ func (s *scanner) findLine(rec *Record) (stop, after int64, err error) {
 		stop, after = s.end, s.end
 		break
 	}
-	stop = s.trimReturn(stop)
-	if stop-s.pos > MaxRecord {
+	if stop-s.pos > MaxRecord+1 || stop-s.pos > MaxRecord && s.at(stop-1, stop)[0] != '\r' {
 		return 0, 0, s.skipLine(rec)
 	}
-	return stop, after, nil
+	return s.trimReturns(stop), after, nil
 }
 
-// trimReturn takes the CR off a line end, also where the file ends after it.
-func (s *scanner) trimReturn(stop int64) int64 {
-	if stop > s.pos && s.at(stop-1, stop)[0] == '\r' {
-		return stop - 1
-	}
-	return stop
+// trimReturns takes CR off a line end, also where the file ends after it: there are two
+// where LF became CR LF twice.
+func (s *scanner) trimReturns(stop int64) int64 {
+	return s.pos + int64(len(bytes.TrimRight(s.at(s.pos, stop), "\r")))
 }
 
 // countEnd counts the line end between a record's content and the next record.
@@ -197,7 +194,7 @@ func (s *scanner) countEnd(stop, after int64) {
 	if after == stop || s.at(after-1, after)[0] != '\n' {
 		return
 	}
-	if after-stop == 2 {
+	if after-stop > 1 {
 		s.crlf++
 	} else {
 		s.lf++

@@ -31,6 +31,8 @@ func TestReaderDialects(t *testing.T) {
 			[]string{"2" + a, "5" + b, "6 transaction_id 2 6 2024-01-03"}},
 		{"byte order marks", Dialect{}, head + "A,1,5,2024-01-02\n\ufeff\n\ufeff" + head + "\ufeff\ufeff\"B\",2,6,2024-01-03\n\ufeff", []string{"2" + a, "5" + b}},
 		{"extra fields", Dialect{}, head + "A,1,5,2024-01-02,\nB,2,6,\"2024-01-03\" , ,\"\",\nC,2,6,2024-01-03,,x\n", []string{"2" + a, "3" + b, "4 too_many_fields"}},
+		{"invisible text around quotes", Dialect{}, head + "\u00a0\"A\"\u200b,1,5,\u2003\"2024-01-02\"\nB,2,6,\u00a0 \"2024\n\"\u00a0\n\u00a0\"C\",1,5,\u00a0\"\n,\"\n\u200bD,1,5,\u00a0x\"\n", []string{"2" + a, "3 B 2 6 2024\n", "5 C 1 5 \n,", "7 \u200bD 1 5 \u00a0x\""}},
+		{"CR CR LF", Dialect{}, strings.ReplaceAll(head+"A,1,5,2024-01-02\n\nB,2,6,\"2024-01-03\"\nC,1,5,\"2024\r\n\"\n\"D\n\",1,5,2", "\n", "\r\r\n") + "\r\r", []string{"2" + a, "4" + b, "5 C 1 5 2024\r\r\r\n", "7 D\r\r\n 1 5 2"}},
 		{"a last column without a name", Dialect{}, head[:len(head)-1] + ",\nA,1,5,2024-01-02\nB,2,6,2024-01-03,x\nC,3,7\n", []string{"2" + a, "3" + b, "4 too_few_fields"}},
 		{"a last column with a name", Dialect{}, head[:len(head)-1] + ",x\nA,1,5,2024-01-02\n", []string{"2 too_few_fields"}},
 		{"bytes that are no text", Dialect{}, "x," + head[:len(head)-1] + ",y\n\xff\x00,A,1,5,2024-01-02,\xe4\n,B\xff,1,5,2024-01-02,\n,B,1,5,2024-01-02\x00,\n,C\xff\n,B,2,6,2024-01-03,é\n",
