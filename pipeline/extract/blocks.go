@@ -54,6 +54,7 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 				records.start(j.block)
 				result := do(records)
 				cut.done(j.block, records.scan.counts)
+				j.err = records.err
 				j.result <- result
 			}
 			return nil
@@ -64,6 +65,9 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 		for j := range ordered {
 			select {
 			case result := <-j.result:
+				if j.err != nil {
+					return j.err
+				}
 				total.add(j.counts)
 				if err := take(result); err != nil {
 					return err
@@ -83,9 +87,10 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 type block struct {
 	data    []byte
 	lines   int64  // physical lines before it
-	counted bool   // its line ends and empty lines were counted when it was cut
+	counted bool   // its line ends and lines without text were counted when it was cut
 	single  Record // what it is instead, where its Fault shows only in what comes after it
 	counts  counts // of its lines, when its records have been read
+	err     error  // that ended their reading early
 }
 
 // append adds a record. Its own line end may be missing, and a CR before it is
@@ -113,7 +118,7 @@ func (c *cutter) block(lines int64) *block {
 // done takes the memory of a block back.
 func (c *cutter) done(b *block, seen counts) {
 	if b.counted {
-		seen = counts{headers: seen.headers}
+		seen = counts{headers: seen.headers, blanks: seen.blanks}
 	}
 	b.counts = seen
 	c.data.Put(&b.data)

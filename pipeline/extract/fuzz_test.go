@@ -3,6 +3,8 @@ package extract
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -27,9 +29,20 @@ func sameInAllWays(t *testing.T, content []byte, dialect Dialect, columns []Colu
 	require.Equal(t, r.Sample(3), slow.Sample(3))
 	require.Equal(t, r.SignColumn(), slow.SignColumn())
 	records, err := readAll(r)
-	require.NoError(t, err)
-	again, err := readAll(slow)
-	require.NoError(t, err)
+	again, slowErr := readAll(slow)
+	if err != nil {
+		var bad *FileError
+		require.ErrorAs(t, err, &bad)
+		require.EqualError(t, slowErr, err.Error())
+		require.Equal(t, records, again)
+		blocks, blocksErr := NewReader(bytes.NewReader(content), dialect, columns)
+		require.NoError(t, blocksErr)
+		require.EqualError(t, Parallel(t.Context(), blocks, func() func(*Reader) int {
+			return func(block *Reader) int { part, _ := readAll(block); return len(part) }
+		}, func(int) error { return nil }), err.Error())
+		return reading{}, err
+	}
+	require.NoError(t, slowErr)
 	want := reading{records, countsOf(r)}
 	require.Equal(t, want, reading{again, countsOf(slow)})
 	require.Equal(t, want, readBlocks(t, string(content), dialect, columns))
@@ -112,9 +125,13 @@ func FuzzAgainstEncodingCSV(f *testing.F) {
 		reader, err := NewReader(bytes.NewReader(content), Dialect{Delimiter: string(delimiter)}, columns())
 		require.NoError(t, err)
 		var got [][]string
-		for rec, err := reader.Next(); err == nil; rec, err = reader.Next() {
+		rec, err := reader.Next()
+		for ; err == nil; rec, err = reader.Next() {
 			require.Zero(t, rec.Fault)
 			got = append(got, []string{string(rec.Cell(0)), string(rec.Cell(1)), string(rec.Cell(2)), string(rec.Cell(3))})
+		}
+		if !errors.Is(err, io.EOF) {
+			return // a header in another order
 		}
 		header := want[0]
 		want = slices.DeleteFunc(want, func(row []string) bool { return sameRow(row, header) })
@@ -124,5 +141,5 @@ func FuzzAgainstEncodingCSV(f *testing.F) {
 
 // sameRow reports whether a row repeats the header.
 func sameRow(row, header []string) bool {
-	return slices.EqualFunc(row, header, func(a, b string) bool { return sameName([]byte(a), []byte(b)) })
+	return slices.EqualFunc(row, header, func(a, b string) bool { return fold(a) == fold(b) })
 }

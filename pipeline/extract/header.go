@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -96,11 +97,12 @@ func (s *scanner) skipLines(to int64) (skipped int64) {
 type guess struct {
 	line      int64
 	delimiter byte
+	raw       string
 	names     []string
 	found     int // columns
 	fault     Fault
-	mentions  bool // it names all columns, and has a fault
-	whole     bool // it is one quoted field, in which all columns are
+	whole     bool   // it is one quoted field, in which all columns are
+	remedy    string // the setting under which it has all columns
 }
 
 // better reports whether more speaks for a guess than for an earlier one: columns that
@@ -109,13 +111,15 @@ func (g *guess) better(than *guess) bool {
 	return g.found > than.found || g.found == than.found && len(g.names) > len(than.names) || than.line == 0
 }
 
-// findHeader finds the first line that has all columns, under one of the delimiters.
+// findHeader finds the first line that has all columns, under one of the delimiters. If
+// there is none, a line that names them all explains why better than the best guess.
 func (r *Reader) findHeader(delimiters string) error {
 	s, from := r.scan, r.scan.pos
-	var best, refused guess
-	for line := s.lines + 1; line <= searched; line++ {
+	var best, near guess
+	line, more := s.lines+1, true
+	for ; line <= searched; line++ {
 		after, ok := s.line(from)
-		if !ok {
+		if more = ok; !ok {
 			break
 		}
 		for _, delimiter := range []byte(delimiters) {
@@ -128,19 +132,21 @@ func (r *Reader) findHeader(delimiters string) error {
 			if ok && g.better(&best) {
 				best = g
 			}
-			if ok && refused.line == 0 && (g.whole || g.mentions) {
-				refused = g
+			if ok && near.line == 0 && r.explains(&g) {
+				near = g
 			}
 		}
 		from = after
 	}
-	if s.err != nil && !errors.Is(s.err, io.EOF) {
+	switch {
+	case s.err != nil && !errors.Is(s.err, io.EOF):
 		return fmt.Errorf("read header: %w", s.err)
-	}
-	if best.line == 0 && s.end-from > MaxRecord {
+	case best.line == 0 && s.end-from > MaxRecord:
 		return badHeader(s.lines+1, FaultRowTooLong)
+	case near.line > 0:
+		best = near
 	}
-	return r.noHeader(&best, &refused)
+	return r.noHeader(&best, more)
 }
 
 // guess splits the line at a place, or the record that starts with it if it ends within
@@ -156,78 +162,124 @@ func (r *Reader) guess(from, after int64, delimiter byte) (g guess, ok bool) {
 		s.ahead(from, maxHeader)
 		_ = s.ofText(s.at(from, min(from+maxHeader, s.end))).next(&rec) // there is one
 	}
-	g.delimiter, g.names, g.fault = delimiter, rec.names(), rec.Fault
+	g = guess{delimiter: delimiter, raw: string(rec.Raw()), names: trimmed(rec.cells()), fault: rec.Fault}
 	_, g.found = r.find(g.names)
-	g.mentions = rec.Fault != 0 && r.mentions(rec.Raw())
-	if rec.Fault == 0 && rec.count == 1 && rec.fields[0].lo > 0 {
-		g.whole = r.mentions(rec.Raw()) && r.inField(g.names[0])
-	}
 	return g, true
 }
 
-// mentions reports whether a text names all columns, whatever else it has.
-func (r *Reader) mentions(text []byte) bool {
-	folded := fold(string(text))
-	return !slices.ContainsFunc(r.wanted, func(name string) bool { return !strings.Contains(folded, name) })
-}
-
-// inField reports whether a text has all columns when it is split itself.
-func (r *Reader) inField(text string) bool {
-	for _, delimiter := range []byte(delimiters) {
-		s := r.scan.ofText([]byte(text))
-		s.delimiter = delimiter
-		var rec Record
-		_ = s.next(&rec) // without one there are no names
-		if _, found := r.find(rec.names()); found == len(r.columns) {
-			return true
+// explains reports whether a line names all columns, and notes why they are not found.
+func (r *Reader) explains(g *guess) bool {
+	text := fold(g.raw)
+	if len(g.raw) > maxHeader || slices.ContainsFunc(r.wanted, func(name string) bool { return !strings.Contains(text, name) }) {
+		return false
+	}
+	var bare []string
+	for _, name := range g.names {
+		bare = append(bare, strings.Trim(name, "'"))
+	}
+	switch _, found := r.find(bare); {
+	case g.fault != 0:
+		return true
+	case len(g.names) == 1 && r.scan.quote != 0 && strings.HasPrefix(strings.TrimSpace(g.raw), string(r.scan.quote)):
+		g.whole = r.splits(g.names[0]) != 0
+	case found == len(r.columns):
+		g.remedy = `set quote: "'"`
+	default:
+		switch c := r.splits(g.raw); c {
+		case 0:
+		case r.scan.quote:
+			g.remedy = fmt.Sprintf("set quote: %q is set, and separates the names", c)
+		default:
+			g.remedy = fmt.Sprintf("set delimiter: %q", c)
 		}
 	}
-	return false
+	return g.whole || g.remedy != ""
 }
 
-// readHeader reads the header, which is the next record.
+// splits is the delimiter under which a text has all columns; 0: there is none.
+func (r *Reader) splits(text string) byte {
+	s := *r.scan
+	var tried [utf8.RuneSelf]bool
+	for _, c := range []byte(text) {
+		if !separates(c) || tried[c] || c == '"' || unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) {
+			continue
+		}
+		tried[c], s.delimiter = true, c
+		if s.quote == c {
+			s.quote = 0
+		}
+		_, found := r.find(s.cells([]byte(text)))
+		if s.quote = r.scan.quote; found == len(r.columns) {
+			return c
+		}
+	}
+	return 0
+}
+
+// readHeader reads the header, which is the next record, and looks at the first rows.
 func (r *Reader) readHeader() error {
-	rec := &r.record
-	if err := r.scan.next(rec); err != nil {
+	rec, s := &r.record, r.scan
+	if err := s.next(rec); err != nil {
 		return fmt.Errorf("read header: %w", err)
 	}
+	r.names, r.line = trimmed(rec.cells()), rec.Line
 	if rec.Fault != 0 {
 		return badHeader(rec.Line, rec.Fault)
 	}
-	r.names = rec.names()
-	r.scan.keep = len(r.names)
-	if err := bareReturn(rec.Line, string(rec.raw)); err != nil {
-		return err
+	if bareReturn(string(rec.raw)) {
+		return badLineEnds(rec.Line)
 	}
 	for i, name := range r.names {
-		if strings.TrimSpace(name) != "" {
+		if name != "" {
 			r.required = i + 1
 		}
 	}
-	return r.findColumns()
+	s.keep, r.named = len(r.names), r.required
+	if err := r.findColumns(); err != nil {
+		return err
+	}
+	rows := s.sample(sampled)
+	r.settleLimit(rows)
+	if s.whole(rows, r.required) {
+		return wholeLines(rec.Line + 1)
+	}
+	return nil
 }
 
 // findColumns finds the places of the columns, of which the header has each.
 func (r *Reader) findColumns() error {
-	rec := &r.record
 	places, found := r.find(r.names)
 	if found < len(r.columns) { // it had them up to where its search ended
-		return badHeader(rec.Line, FaultUnclosedQuote)
+		return badHeader(r.line, FaultUnclosedQuote)
 	}
 	var repeated []string
 	for c, p := range places {
 		if len(p) > 1 {
 			repeated = append(repeated, r.columns[c].Name)
 		}
-		f := rec.fields[p[0]]
-		rec.place = append(rec.place, p[0])
-		r.header = append(r.header, bytes.Clone(rec.raw[f.lo:f.hi]))
+		r.record.place = append(r.record.place, p[0])
 	}
 	if repeated != nil {
-		return &FileError{Line: rec.Line, Code: CodeRepeatedColumn, Column: strings.Join(repeated, ", "),
+		return &FileError{Line: r.line, Code: CodeRepeatedColumn, Column: strings.Join(repeated, ", "),
 			Detail: "the header names it more than once", Hint: "rename all but one"}
 	}
 	return nil
+}
+
+// settleLimit settles how many fields a row may have, if those that have no name are
+// blank. Behind a column that is not used, a comma within an amount adds one too: 5,50,
+// would be read as 5. There a row may have no more than most of the first rows have.
+func (r *Reader) settleLimit(rows [][]string) {
+	r.limit = math.MaxInt
+	if r.scan.delimiter != ',' || len(rows) == 0 || slices.Contains(r.record.place, r.named-1) {
+		return
+	}
+	var widths []int
+	for _, row := range rows {
+		widths = append(widths, len(row))
+	}
+	slices.Sort(widths)
+	r.limit = max(len(r.names), widths[(len(widths)-1)/2])
 }
 
 // find finds the places of each column among some names, and counts the columns found.
@@ -263,35 +315,10 @@ func fold(name string) string {
 	}, strings.TrimSpace(name))
 }
 
-// findPositions takes the columns for positions in a file without a header.
-func (r *Reader) findPositions(delimiters string) error {
-	s, need := r.scan, 1
-	for _, c := range r.columns {
-		at, err := strconv.Atoi(strings.TrimSpace(c.Header))
-		if err != nil || at < 1 {
-			return &FileError{Code: CodeMissingColumn, Column: c.Name, Detail: fmt.Sprintf("%q is no position", c.Header),
-				Hint: "with header: none, the setting columns names positions, the first is 1, such as " + positions(r.columns)}
-		}
-		need = max(need, at)
-		r.record.place = append(r.record.place, at-1)
+// trimmed are the names in a header as they are shown: UTF-8, and without space around.
+func trimmed(names []string) []string {
+	for i, name := range names {
+		names[i] = strings.ToValidUTF8(strings.TrimSpace(name), "\uFFFD")
 	}
-	delimiter, rows := s.consistent(delimiters, need)
-	s.delimiter = delimiter
-	if s.err != nil && !errors.Is(s.err, io.EOF) {
-		return fmt.Errorf("read the first record: %w", s.err)
-	}
-	if len(rows) == 0 {
-		return &FileError{Code: CodeEmptyFile, Detail: "there is no row"}
-	}
-	s.keep, r.required = len(rows[0]), len(rows[0])
-	for i, place := range r.record.place {
-		if place >= s.keep {
-			return &FileError{Code: CodeMissingColumn, Column: r.columns[i].Name, Hint: "correct the setting columns, or set delimiter",
-				Detail: fmt.Sprintf("its position is %d, and the first row has %d fields at %q", place+1, s.keep, delimiter)}
-		}
-	}
-	for i := range s.keep {
-		r.names = append(r.names, strconv.Itoa(i+1))
-	}
-	return nil
+	return names
 }

@@ -12,33 +12,42 @@ func badHeader(line int64, fault Fault) error {
 		Hint: "the header must name the columns, and close its quotes"}
 }
 
-// bareReturn is the error of a header with a CR that ends no line: the whole file may be
-// one line to us, and every row would be lost.
-func bareReturn(line int64, header string) error {
-	if strings.Count(header, "\r") == strings.Count(header, "\r\n") {
-		return nil
-	}
+func wholeLines(line int64) error {
+	return &FileError{Line: line, Code: CodeBadHeader, Detail: "each line is quoted as a whole, so that it is one field",
+		Hint: "save the file without the quotes around its lines"}
+}
+
+func badLineEnds(line int64) error {
 	return &FileError{Line: line, Code: CodeBadHeader, Detail: "the header holds a CR that ends no line",
 		Hint: "save the file with LF or CR LF line ends"}
 }
 
-// noHeader is the error of a file in which no line has all columns.
-func (r *Reader) noHeader(best, refused *guess) error {
+// bareReturn reports whether a header has a CR that ends no line: the whole file may be
+// one line to us, and every row would be lost.
+func bareReturn(header string) bool {
+	return strings.Count(header, "\r") > strings.Count(header, "\r\n")
+}
+
+// noHeader is the error of a file in which no line has all columns; there may be more
+// lines than were searched.
+func (r *Reader) noHeader(best *guess, more bool) error {
+	where := ""
+	if more {
+		where = fmt.Sprintf(" in the first %d lines", searched)
+	}
 	switch {
-	case refused.whole:
-		return &FileError{Line: refused.line, Code: CodeBadHeader, Detail: "each line is quoted as a whole, so that it is one field",
-			Hint: "save the file without the quotes around its lines"}
-	case refused.mentions:
-		return badHeader(refused.line, refused.fault)
 	case best.line == 0:
-		return &FileError{Code: CodeEmptyFile, Detail: "there is no header line", Hint: "the header must name the columns"}
+		return &FileError{Code: CodeEmptyFile, Detail: "there is no header line" + where, Hint: "the header must name the columns"}
+	case strings.IndexByte(best.raw, 0) >= 0:
+		best.remedy = "the header holds NUL bytes: if the file is UTF-16 or UTF-32, save it as UTF-8, or set encoding, such as utf-16le"
+	case bareReturn(best.raw):
+		return badLineEnds(best.line)
+	case best.whole:
+		return wholeLines(best.line)
 	case best.fault != 0:
 		return badHeader(best.line, best.fault)
 	}
-	if err := bareReturn(best.line, strings.Join(best.names, ",")); err != nil {
-		return err
-	}
-	e := &FileError{Line: best.line, Code: CodeMissingColumn}
+	e := &FileError{Line: best.line, Code: CodeMissingColumn, Hint: best.remedy}
 	var missing []Column
 	places, _ := r.find(best.names)
 	for i, c := range r.columns {
@@ -51,15 +60,20 @@ func (r *Reader) noHeader(best, refused *guess) error {
 	if slices.ContainsFunc(missing, func(c Column) bool { return fold(c.Header) != fold(c.Name) }) {
 		e.Detail += ", and not " + clip(listed(missing, func(c Column) string { return strconv.Quote(c.Header) }), 100)
 	}
-	e.Hint = r.mapping(best, missing)
+	if more {
+		e.Detail += "; no line" + where + " has all columns"
+	}
+	if e.Hint == "" {
+		e.Hint = r.mapping(best, missing)
+	}
 	return e
 }
 
 // mapping is the hint that leads from the names in a file to the settings.
 func (r *Reader) mapping(best *guess, missing []Column) string {
 	header := strings.Join(best.names, "")
-	if strings.IndexByte(header, 0) >= 0 {
-		return "the header holds NUL bytes: if the file is UTF-16 or UTF-32, save it as UTF-8, or set encoding, such as utf-16le"
+	if !slices.ContainsFunc(missing, func(c Column) bool { _, err := strconv.Atoi(c.Header); return err != nil }) {
+		return "the setting columns names positions: if the file has no header, set header: none"
 	}
 	unused := slices.DeleteFunc(slices.Clone(best.names), func(name string) bool { return name == "" || slices.Contains(r.wanted, fold(name)) })
 	name := example(append(unused, "its name in the file"), missing)
@@ -77,9 +91,9 @@ func (r *Reader) mapping(best *guess, missing []Column) string {
 func example(names []string, missing []Column) string {
 	var entries []string
 	for _, c := range missing {
-		ours := fold(c.Name)
+		ours := joined(c.Name)
 		i := slices.IndexFunc(names, func(name string) bool {
-			name = fold(name)
+			name = joined(name)
 			return len(name) > 2 && (strings.Contains(name, ours) || strings.Contains(ours, name))
 		})
 		if i >= 0 {
@@ -92,14 +106,8 @@ func example(names []string, missing []Column) string {
 	return "{" + strings.Join(entries, ", ") + "}"
 }
 
-// positions maps columns to the first fields.
-func positions(columns []Column) string {
-	i := 0
-	return "{" + listed(columns, func(c Column) string {
-		i++
-		return c.Name + ": " + strconv.Itoa(i)
-	}) + "}"
-}
+// joined is a name without what separates its words, as in transactionId.
+func joined(name string) string { return strings.ReplaceAll(fold(name), " ", "") }
 
 func listed(columns []Column, text func(Column) string) string {
 	var texts []string

@@ -61,6 +61,28 @@ func TestHeaderNone(t *testing.T) {
 		}
 		assert.Equal(t, []string{"1", "2", "3", "4", "5"}, r.Columns()[:5])
 	}
+	for content, want := range map[string][]string{
+		"Statement\n\nof, May\n1,A,x,5,2024-01-02\n2,B,x,6,2024-01-03\n3,C,,7,2024-01-04\n":                     {"1 too_few_fields", "3 too_few_fields", "4 A 1 5 2024-01-02", "5 B 2 6 2024-01-03", "6 C 3 7 2024-01-04"},
+		"1,A,a;b;c;d;e;f,5,2024-01-02\n2,B,a;b;c;d;e;f,6,2024-01-03\n":                                          {"1 A 1 5 2024-01-02", "2 B 2 6 2024-01-03"},
+		"1;A;a,b,c,d,e,f;5;2024-01-02\n":                                                                        {"1 A 1 5 2024-01-02"},
+		"1,A,x,5,2024-01-02,\n2,B,x,6,2024-01-03\n3,C,x,7,2024-01-04\n4,D,x,7,2024-01-04,x\n5,E,x,7,2024-01-04": {"1 A 1 5 2024-01-02", "2 B 2 6 2024-01-03", "3 C 3 7 2024-01-04", "4 too_many_fields", "5 E 5 7 2024-01-04"},
+	} {
+		r, err := NewReader(strings.NewReader(content), Dialect{Header: HeaderNone}, columns)
+		require.NoError(t, err)
+		records, err := readAll(r)
+		require.NoError(t, err)
+		assert.Equal(t, want, records, content)
+	}
+	for content, want := range map[string]string{
+		"x\ny\n1,A,x,5,2024-01-02\nx,B,x,6,2024-01-03\n":   "missing_column transaction_id: its position is 2",
+		"\"1,A,x,5,2024-01-02\"\n\"2,B,x,6,2024-01-03\"\n": "line 1: bad_header: each line is quoted as a whole",
+		"\"1\"x,A,x,5,2024-01-02\n":                        "line 1: bad_header: all of the first rows have faults, this one bad_quote (if quotes are text in this file, set quote: none)",
+	} {
+		_, err := NewReader(strings.NewReader(content), Dialect{Header: HeaderNone}, columns)
+		assert.ErrorContains(t, err, want)
+	}
+	_, err := NewReader(strings.NewReader("a,1,2;1;b\n"), Dialect{Header: HeaderNone}, []Column{{"transaction_id", "1"}, {"user_id", "2"}})
+	require.EqualError(t, err, `line 1: missing_column: the rows have the positions under each of the delimiters ",;" (set delimiter)`)
 	columns[3].Header = "6"
 	for content, want := range map[string]string{
 		"1,A,x,5,2024-01-02\n": `missing_column transaction_date: its position is 6, and the first row has 5 fields at ',' (correct the setting columns, or set delimiter)`,
@@ -90,10 +112,37 @@ func TestHeaderErrorsLeadToTheSettings(t *testing.T) {
 			`(map other names with the setting columns, such as columns: {transaction_date: "W�hrung"}; tally check --settings FILE proposes it; the header is not UTF-8: set encoding, such as windows-1252)`,
 		"\"transaction_id,\"\"user_id\"\",amount,transaction_date\"\n\"A,1,5,2024-01-02\"\n": "line 1: bad_header: each line is quoted as a whole, so that it is one field " +
 			"(save the file without the quotes around its lines)",
-		strings.Repeat("\n", 100) + head: "empty_file: there is no header line (the header must name the columns)",
+		strings.Repeat("\n", 100) + head: "empty_file: there is no header line in the first 100 lines (the header must name the columns)",
+		"x\n" + strings.Repeat("\n", 100) + head: `line 1: missing_column transaction_id, user_id, amount, transaction_date: the header has "x"; no line in the first 100 lines has all columns ` +
+			`(map other names with the setting columns, such as columns: {transaction_id: "x"}; tally check --settings FILE proposes it)`,
+		"TransactionId,UserId,Amount,TransactionDate\n": `line 1: missing_column transaction_id, user_id, transaction_date: the header has "TransactionId,UserId,Amount,TransactionDate" ` +
+			`(map other names with the setting columns, such as columns: {transaction_id: "TransactionId", user_id: "UserId", transaction_date: "TransactionDate"}; tally check --settings FILE proposes it)`,
+		"x;y;z;u;v\n" + strings.ReplaceAll(head, ",", "~"): `line 2: missing_column transaction_id, user_id, amount, transaction_date: the header has "transaction_id~user_id~amount~transaction_date" (set delimiter: '~')`,
+		"'transaction_id','user_id','amount','transaction_date'\n": `line 1: missing_column transaction_id, user_id, amount, transaction_date: ` +
+			`the header has "'transaction_id','user_id','amount','transaction_date'" (set quote: "'")`,
+		head + "A,1,5,2024-01-02\n\"B,2,6,2024-01-03\"\n\"C,3,7,2024-01-04\"\n": "line 2: bad_header: each line is quoted as a whole, so that it is one field " +
+			"(save the file without the quotes around its lines)",
+		strings.ReplaceAll("\"transaction_id\",user_id,amount,transaction_date\nA,1,5,2024-01-02\n", "\n", "\r") + "\n": "line 1: bad_header: the header holds a CR that ends no line (save the file with LF or CR LF line ends)",
 	} {
 		_, err := NewReader(strings.NewReader(content), Dialect{}, columns())
 		assert.EqualError(t, err, want)
+	}
+	for want, c := range map[string]struct {
+		dialect Dialect
+		content string
+	}{
+		`set delimiter: ','`:                                      {Dialect{Delimiter: ";"}, head},
+		`set quote: '|' is set, and separates the names`:          {Dialect{Quote: "|"}, strings.ReplaceAll(head, ",", "|")},
+		"each line is quoted as a whole":                          {Dialect{Delimiter: "~"}, "\"" + strings.ReplaceAll(head[:len(head)-1], ",", "~") + "\"\n"},
+		"the setting columns names positions: if the file has no": {Dialect{}, "A,1,5,2024-01-02\n"},
+	} {
+		wanted := columns()
+		if strings.Contains(want, "positions") {
+			wanted = []Column{{"transaction_id", "1"}, {"user_id", "2"}}
+			c.content = "A,B\n"
+		}
+		_, err := NewReader(strings.NewReader(c.content), c.dialect, wanted)
+		assert.ErrorContains(t, err, want)
 	}
 	mapped := columns()
 	mapped[2].Header = "Betrag"

@@ -3,6 +3,7 @@ package extract
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"unicode/utf8"
@@ -17,11 +18,14 @@ type Reader struct {
 	scan     *scanner
 	record   Record
 	names    []string // in the header
-	required int      // fields of a record without those that may be missing
-	header   [][]byte // its cells of the columns; none if the file has no header
+	line     int64    // of the header; 0: there is none
+	required int      // fields that a record must have
+	named    int      // fields of which any may have a value
+	limit    int      // fields that a record may have if the others are blank
 	skipped  int64    // lines above it
 	sign     string
-	ready    bool // record is to be handed out as it is
+	ready    bool  // record is to be handed out as it is
+	err      error // that ended the reading before the stream did
 }
 
 // NewReader finds the columns in the header of r, which is decoded UTF-8 text such as a
@@ -60,47 +64,83 @@ func (r *Reader) open(dialect Dialect) error {
 	}
 }
 
-// Next reads the next record. After the last one it returns io.EOF; other errors are
-// those of the stream, and what they cut short is not a record.
+// Next reads the next record. After the last one it returns io.EOF. Another header that
+// has the columns in other places is a *FileError; other errors are those of the stream,
+// and what they cut short is not a record.
 func (r *Reader) Next() (*Record, error) {
 	rec := &r.record
 	if r.ready {
 		r.ready = false
 		return rec, nil
 	}
-	for {
+	for r.err == nil {
 		rec.scratch = rec.scratch[:0]
 		if err := r.scan.next(rec); err != nil {
 			return nil, err
 		}
-		if rec.odd || rec.count != len(r.names) {
+		if rec.Fault == 0 && !rec.hasNumber() && len(rec.raw) <= maxHeader && r.noRow(rec) {
+			continue
+		}
+		if rec.odd || rec.count != r.named {
 			r.check(rec)
 		}
-		if rec.Fault != 0 || r.header == nil {
-			return rec, nil
-		}
-		// Nearly all records show by the length of one cell that they are no header.
-		if f := rec.fields[rec.place[0]]; int(f.hi-f.lo) != len(r.header[0]) || !r.repeatsHeader(rec) {
-			return rec, nil
-		}
-		r.scan.headers++
+		return rec, nil
 	}
+	return nil, r.err
+}
+
+// hasNumber reports whether a cell starts as numbers do, and names do not: rows that are
+// to be loaded have one, their user id.
+func (rec *Record) hasNumber() bool {
+	for _, i := range rec.place {
+		if i >= len(rec.fields) {
+			continue
+		}
+		f := rec.fields[i]
+		for _, c := range rec.raw[f.lo:f.hi] {
+			if c > ' ' {
+				if c < utf8.RuneSelf && (c|' ' < 'a' || c|' ' > 'z') {
+					return true
+				}
+				break
+			}
+		}
+	}
+	return false
+}
+
+// noRow reports whether a record is blank, or a header.
+func (r *Reader) noRow(rec *Record) bool {
+	cells := r.scan.cells(rec.raw)
+	if !slices.ContainsFunc(cells, named) {
+		r.scan.blanks++
+		return true
+	}
+	places, found := r.find(cells)
+	if r.line == 0 || found < len(r.columns) {
+		return false
+	}
+	for c, p := range places {
+		if !slices.Equal(p, rec.place[c:c+1]) {
+			r.err = &FileError{Path: r.path, Line: rec.Line, Code: CodeBadHeader, Hint: "make a file of each part",
+				Detail: fmt.Sprintf("the line is a header with the columns in other places than that of line %d", r.line)}
+			return true
+		}
+	}
+	r.scan.headers++
+	return true
 }
 
 // check finds the faults that depend on the columns.
 func (r *Reader) check(rec *Record) {
-	if rec.Fault != 0 {
-		return
-	}
-	if rec.odd {
+	if rec.odd && rec.Fault == 0 {
 		rec.Fault = rec.noText()
 	}
-	if rec.Fault != 0 {
-		return
-	}
-	if rec.count < r.required {
+	switch {
+	case rec.Fault != 0:
+	case rec.count < r.required:
 		rec.Fault = FaultTooFewFields
-	} else if rec.count > len(r.names) && !r.scan.blankAfter(rec, len(r.names)-1) {
+	case rec.count > r.limit, rec.count > r.named && !r.blankFrom(rec, r.named):
 		rec.Fault = FaultTooManyFields
 	}
 }
@@ -122,49 +162,27 @@ func (rec *Record) noText() (fault Fault) {
 	return fault
 }
 
-// blankAfter reports whether the fields after the i-th, which is the last that is kept,
-// are blank.
-func (s *scanner) blankAfter(rec *Record, i int) bool {
-	for _, c := range rec.raw[rec.fields[i].hi:] {
-		if c != s.delimiter && c != ' ' && c != '\t' && (c != s.quote || c == 0) {
+// blankFrom reports whether the fields of a record from the i-th on are blank.
+func (r *Reader) blankFrom(rec *Record, i int) bool {
+	kept := rec.fields
+	for _, f := range kept[min(i, len(kept)):] {
+		if !blank(rec.raw[f.lo:f.hi]) {
 			return false
 		}
 	}
-	return true
+	rest := bytes.TrimPrefix(rec.raw[kept[len(kept)-1].hi:], []byte{r.scan.quote})
+	if rest = bytes.Trim(rest, string(r.scan.delimiter)+" "); rec.count == len(kept) || len(rest) == 0 {
+		return true
+	}
+	return len(rest) <= maxHeader && !slices.ContainsFunc(r.scan.cells(rec.raw)[len(kept):], named)
 }
 
-// repeatsHeader reports whether the cells of a record are those of the header.
-func (r *Reader) repeatsHeader(rec *Record) bool {
-	for i, name := range r.header {
-		f := rec.fields[rec.place[i]]
-		if !sameName(rec.raw[f.lo:f.hi], name) {
-			return false
-		}
-	}
-	return true
-}
+// named reports whether a cell has text that shows.
+func named(cell string) bool { return fold(cell) != "" }
 
-// sameName reports whether two cells name the same column; it knows only ASCII.
-func sameName(a, b []byte) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i, c := range a {
-		if c != b[i] && nameByte(c) != nameByte(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func nameByte(c byte) byte {
-	switch {
-	case c >= 'A' && c <= 'Z':
-		return c | ' '
-	case c == '_', c == '-':
-		return ' '
-	}
-	return c
+func blank(cell []byte) bool {
+	cell = bytes.TrimSpace(cell)
+	return len(cell) == 0 || cell[0] >= utf8.RuneSelf && fold(string(cell)) == ""
 }
 
 // Columns are the names in the header, trimmed, in the file's order; positions from 1 if

@@ -101,11 +101,17 @@ func (rec *Record) cells() []string {
 	return cells
 }
 
-// names are the fields of a header, trimmed, and made UTF-8 if need be.
-func (rec *Record) names() []string {
-	names := rec.cells()
-	for i, name := range names {
-		names[i] = strings.ToValidUTF8(strings.TrimSpace(name), "\uFFFD")
-	}
-	return names
+// cells are all fields of a text that is one record.
+func (s *scanner) cells(text []byte) []string {
+	own := s.ofText(text)
+	own.keep = MaxRecord
+	var rec Record
+	_ = own.next(&rec) // without one there are none
+	return rec.cells()
+}
+
+// whole reports whether most rows are quoted as a whole: each is one field, which has
+// enough fields itself.
+func (s *scanner) whole(rows [][]string, enough int) bool {
+	return enough > 1 && 2*count(rows, func(row []string) bool { return len(row) == 1 && len(s.cells([]byte(row[0]))) >= enough }) > len(rows)
 }

@@ -26,14 +26,20 @@ func TestReaderDialects(t *testing.T) {
 		{"no quotes", Dialect{Quote: "none"}, head + "\"A\",1,5,2024-01-02\n\"B,2,6,2024-01-03\n", []string{`2 "A" 1 5 2024-01-02`, `3 "B 2 6 2024-01-03`}},
 		{"space around quotes", Dialect{}, head + "\"A\" , \"1\",\t\"5\"\t,\"2024-01-02\" \r\n \"B\",2,6, \"2024-01-03\"", []string{"2" + a, "3" + b}},
 		{"space around quotes over lines", Dialect{}, head + "\"A\",1,5, \"2024-01-02\n\" \t\nB , 2,6, \" \n\" x\nC,2,6, \"2024-01-03\n\n\",x", []string{"2 A 1 5 2024-01-02\n", "4 bad_quote", "5 bad_quote", "6 too_many_fields"}},
-		{"lines that are no rows", Dialect{}, head + "\n \t\r\n,,,\n , ,,,,\nA,1,5,2024-01-02\n,\n\"\",,,\n", []string{"6" + a, "8    "}},
+		{"lines that are no rows", Dialect{}, head + "\n \t\r\n,,,\n , ,,,,\nA,1,5,2024-01-02\n,\n\"\",,,\n\u00a0,\" \n\",,\n\",\",,,\n", []string{"6" + a, "11 ,   "}},
 		{"repeated headers", Dialect{}, head + "A,1,5,2024-01-02\n" + head + "Transaction-ID,USER ID,amount,\"transaction_date\"\nB,2,6,2024-01-03\ntransaction_id,2,6,2024-01-03\n",
 			[]string{"2" + a, "5" + b, "6 transaction_id 2 6 2024-01-03"}},
+		{"repeated headers of another kind", Dialect{}, "transaction_id,user_id,amount,transaction_date,É t\nA,1,5,2024-01-02,\n \u00a0Transaction id, user_id,AMOUNT ,transaction_date, é-T \n" + head + "transaction_id,user_id,amount,transaction_date,x,y\nB,2,6,2024-01-03,\n",
+			[]string{"2" + a, "6" + b}},
 		{"byte order marks", Dialect{}, head + "A,1,5,2024-01-02\n\ufeff\n\ufeff" + head + "\ufeff\ufeff\"B\",2,6,2024-01-03\n\ufeff", []string{"2" + a, "5" + b}},
 		{"extra fields", Dialect{}, head + "A,1,5,2024-01-02,\nB,2,6,\"2024-01-03\" , ,\"\",\nC,2,6,2024-01-03,,x\n", []string{"2" + a, "3" + b, "4 too_many_fields"}},
+		{"extra fields where a comma may be a decimal sign", Dialect{}, head[:len(head)-1] + ",note\nA,1,5,2024-01-02,\nB,2,6,2024-01-03,,\nC,1,5,2024-01-02,x\n", []string{"2" + a, "3 too_many_fields", "4 C 1 5 2024-01-02"}},
+		{"extra fields in all rows", Dialect{}, head[:len(head)-1] + ",note\nA,1,5,2024-01-02,,\nB,2,6,2024-01-03,\"x\",\nC,2,6,2024-01-03,,,\n", []string{"2" + a, "3" + b, "4 too_many_fields"}},
+		{"extra fields where a comma is no delimiter", Dialect{}, strings.ReplaceAll(head[:len(head)-1]+",note\nA,1,5,2024-01-02,\nB,2,6,2024-01-03,,\nC,1,5,2024-01-02,x\n", ",", ";"), []string{"2" + a, "3" + b, "4 C 1 5 2024-01-02"}},
+		{"extra fields of invisible text", Dialect{}, head + "A,1,5,2024-01-02,\u00a0, \" \"\nB,2,6,2024-01-03,,\u200b\nC,1,5,2024-01-02,\",\"\nD,1,5,2024-01-02,\"\"\"\"\n", []string{"2" + a, "3" + b, "4 too_many_fields", "5 too_many_fields"}},
 		{"invisible text around quotes", Dialect{}, head + "\u00a0\"A\"\u200b,1,5,\u2003\"2024-01-02\"\nB,2,6,\u00a0 \"2024\n\"\u00a0\n\u00a0\"C\",1,5,\u00a0\"\n,\"\n\u200bD,1,5,\u00a0x\"\n", []string{"2" + a, "3 B 2 6 2024\n", "5 C 1 5 \n,", "7 \u200bD 1 5 \u00a0x\""}},
 		{"CR CR LF", Dialect{}, strings.ReplaceAll(head+"A,1,5,2024-01-02\n\nB,2,6,\"2024-01-03\"\nC,1,5,\"2024\r\n\"\n\"D\n\",1,5,2", "\n", "\r\r\n") + "\r\r", []string{"2" + a, "4" + b, "5 C 1 5 2024\r\r\r\n", "7 D\r\r\n 1 5 2"}},
-		{"a last column without a name", Dialect{}, head[:len(head)-1] + ",\nA,1,5,2024-01-02\nB,2,6,2024-01-03,x\nC,3,7\n", []string{"2" + a, "3" + b, "4 too_few_fields"}},
+		{"a last column without a name", Dialect{}, head[:len(head)-1] + ",\nA,1,5,2024-01-02\nB,2,6,2024-01-03,\nC,3,7\nD,3,7,5,x\n", []string{"2" + a, "3" + b, "4 too_few_fields", "5 too_many_fields"}},
 		{"a last column with a name", Dialect{}, head[:len(head)-1] + ",x\nA,1,5,2024-01-02\n", []string{"2 too_few_fields"}},
 		{"bytes that are no text", Dialect{}, "x," + head[:len(head)-1] + ",y\n\xff\x00,A,1,5,2024-01-02,\xe4\n,B\xff,1,5,2024-01-02,\n,B,1,5,2024-01-02\x00,\n,C\xff\n,B,2,6,2024-01-03,é\n",
 			[]string{"2" + a, "3 invalid_utf8", "4 nul_byte", "5 invalid_utf8", "6" + b}},
@@ -86,4 +92,29 @@ func TestReaderCarriageReturns(t *testing.T) {
 	records, err = readAll(r)
 	require.EqualError(t, err, "line 200002: mixed_line_ends: the line ends with LF, and those before it with CR (save the file with one kind of line end)")
 	assert.Len(t, records, 200_000)
+}
+
+// TestReaderOtherHeaders reads files in which the columns change their places.
+func TestReaderOtherHeaders(t *testing.T) {
+	t.Parallel()
+	for content, want := range map[string]string{
+		head + "A,1,5,2024-01-02\nuser_id,transaction_id,amount,transaction_date\n2,7,6,2024-01-03\n":                    "line 3",
+		head + "\"A\n\",1,5,2024-01-02\nx,transaction_id,\"User-ID\",amount,y,transaction_date\n":                        "line 4",
+		head[:len(head)-1] + ",a,b\n" + strings.Repeat("A,1,5,2024-01-02,,\n", 50_000) + "amount,," + head[:len(head)-1]: "line 50002",
+	} {
+		for _, text := range []io.Reader{strings.NewReader(content), iotest.OneByteReader(strings.NewReader(content))} {
+			r := newTestReader(t, text)
+			_, err := readAll(r)
+			require.EqualError(t, err, want+": bad_header: the line is a header with the columns in other places than that of line 1 (make a file of each part)")
+			_, again := r.Next()
+			require.Equal(t, err, again)
+			err = Parallel(t.Context(), newTestReader(t, strings.NewReader(content)), func() func(*Reader) int {
+				return func(block *Reader) int {
+					part, _ := readAll(block)
+					return len(part)
+				}
+			}, func(int) error { return nil })
+			require.EqualError(t, err, again.Error())
+		}
+	}
 }

@@ -30,7 +30,7 @@ func Clean[C Collector](ctx context.Context, file *extract.Reader, cleaner *Clea
 			rows.Reset()
 			for {
 				rec, err := records.Next()
-				if err != nil { // there is none but the end
+				if err != nil { // the end, or an error that Parallel gives
 					return part{rows, own.takeFindings()}
 				}
 				own.Clean(rec, &row)

@@ -112,7 +112,7 @@ func TestReaderRows(t *testing.T) {
 		{"a last line cut in its amount", head + "B,2,6.", []string{"2 too_few_fields"}},
 		{"too few and too many fields", head + "A,1,5\nB,2,6,2024-01-03,x\nC,3,7,2024-01-04,\nD\n,,,,\n,,,,x\n", []string{"2 too_few_fields", "3 too_many_fields", "4 C 3 7 2024-01-04", "5 too_few_fields", "7 too_many_fields"}},
 		{"structural faults stand alone", head + "A,x,x\n\x00,x,x,x\n", []string{"2 too_few_fields", "3 nul_byte"}},
-		{"all cells blank", head + "\"\",,,\n,,,\n", []string{"2 missing_transaction_id missing_user_id missing_amount missing_date"}},
+		{"all cells blank", head + "NULL,,,\n,,,\n", []string{"2 missing_transaction_id missing_user_id missing_amount missing_date"}},
 		{"every cell has its fault", head + "\x01,x,x,x\n", []string{"2 invalid_transaction_id invalid_user_id invalid_amount invalid_date"}},
 		{"id of 50 and of 51 characters", head + strings.Repeat("ä", 50) + ",1,5,2024-01-02\n" + strings.Repeat("a", 51) + ",1,5,2024-01-02\n" + strings.Repeat("ä", 51) + ",1,5,2024-01-02\n" + strings.Repeat("a", 50) + "\t\v,1,5,2024-01-02\n",
 			[]string{"2 " + strings.Repeat("ä", 50) + " 1 5 2024-01-02", "3 transaction_id_too_long", "4 transaction_id_too_long", "5 " + strings.Repeat("a", 50) + " 1 5 2024-01-02"}},
@@ -193,7 +193,7 @@ func TestReaderFindsOddBytes(t *testing.T) {
 // TestReaderForgets shows that nothing of one row is left in the next.
 func TestReaderForgets(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"x", "\"\",,,", "\x00,", "\"", strings.Repeat("x", 2<<20)} {
+	for _, bad := range []string{"x", "NULL,,,", "\x00,", "\"", strings.Repeat("x", 2<<20)} {
 		r, err := newRowReader(strings.NewReader(head+"A,1,$5,13/2/2024\n"+bad+"\n"), Rules{})
 		require.NoError(t, err)
 		var row Row
