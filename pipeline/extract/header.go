@@ -238,9 +238,8 @@ func (r *Reader) readHeader() error {
 	if err := r.findColumns(); err != nil {
 		return err
 	}
-	rows := s.sample(sampled)
-	r.settleLimit(rows)
-	if s.whole(rows, r.required) {
+	r.settleLimit()
+	if after, ok := s.line(s.pos); ok && len(s.cells(s.at(s.pos, after))) == 1 && s.whole(s.sample(sampled), r.required) {
 		return wholeLines(rec.Line + 1)
 	}
 	return nil
@@ -269,17 +268,18 @@ func (r *Reader) findColumns() error {
 // settleLimit settles how many fields a row may have, if those that have no name are
 // blank. Behind a column that is not used, a comma within an amount adds one too: 5,50,
 // would be read as 5. There a row may have no more than most of the first rows have.
-func (r *Reader) settleLimit(rows [][]string) {
+func (r *Reader) settleLimit() {
+	r.last = r.record.place[len(r.record.place)-1]
 	r.limit = math.MaxInt
-	if r.scan.delimiter != ',' || len(rows) == 0 || slices.Contains(r.record.place, r.named-1) {
+	if r.scan.delimiter != ',' || slices.Contains(r.record.place, r.named-1) {
 		return
 	}
-	var widths []int
-	for _, row := range rows {
+	widths := []int{0}
+	for _, row := range r.scan.sample(sampled) {
 		widths = append(widths, len(row))
 	}
 	slices.Sort(widths)
-	r.limit = max(len(r.names), widths[(len(widths)-1)/2])
+	r.limit = max(len(r.names), widths[len(widths)/2])
 }
 
 // find finds the places of each column among some names, and counts the columns found.

@@ -120,7 +120,7 @@ func TestHeaderErrorsLeadToTheSettings(t *testing.T) {
 		"x;y;z;u;v\n" + strings.ReplaceAll(head, ",", "~"): `line 2: missing_column transaction_id, user_id, amount, transaction_date: the header has "transaction_id~user_id~amount~transaction_date" (set delimiter: '~')`,
 		"'transaction_id','user_id','amount','transaction_date'\n": `line 1: missing_column transaction_id, user_id, amount, transaction_date: ` +
 			`the header has "'transaction_id','user_id','amount','transaction_date'" (set quote: "'")`,
-		head + "A,1,5,2024-01-02\n\"B,2,6,2024-01-03\"\n\"C,3,7,2024-01-04\"\n": "line 2: bad_header: each line is quoted as a whole, so that it is one field " +
+		head + "\"B,2,6,2024-01-03\"\nA,1,5,2024-01-02\n\"C,3,7,2024-01-04\"\n": "line 2: bad_header: each line is quoted as a whole, so that it is one field " +
 			"(save the file without the quotes around its lines)",
 		strings.ReplaceAll("\"transaction_id\",user_id,amount,transaction_date\nA,1,5,2024-01-02\n", "\n", "\r") + "\n": "line 1: bad_header: the header holds a CR that ends no line (save the file with LF or CR LF line ends)",
 	} {

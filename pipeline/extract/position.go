@@ -29,7 +29,7 @@ func (r *Reader) findPositions(delimiters string) error {
 	for i := range width {
 		r.names = append(r.names, strconv.Itoa(i+1))
 	}
-	r.settleLimit(rows)
+	r.settleLimit()
 	return nil
 }
 

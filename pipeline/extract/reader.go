@@ -22,6 +22,7 @@ type Reader struct {
 	required int      // fields that a record must have
 	named    int      // fields of which any may have a value
 	limit    int      // fields that a record may have if the others are blank
+	last     int      // place of the last column, which is a date in nearly all records
 	skipped  int64    // lines above it
 	sign     string
 	ready    bool  // record is to be handed out as it is
@@ -78,7 +79,7 @@ func (r *Reader) Next() (*Record, error) {
 		if err := r.scan.next(rec); err != nil {
 			return nil, err
 		}
-		if rec.Fault == 0 && !rec.hasNumber() && len(rec.raw) <= maxHeader && r.noRow(rec) {
+		if rec.Fault == 0 && !rec.isNumber(r.last) && !rec.hasNumber() && len(rec.raw) <= maxHeader && r.noRow(rec) {
 			continue
 		}
 		if rec.odd || rec.count != r.named {
@@ -92,21 +93,18 @@ func (r *Reader) Next() (*Record, error) {
 // hasNumber reports whether a cell starts as numbers do, and names do not: rows that are
 // to be loaded have one, their user id.
 func (rec *Record) hasNumber() bool {
-	for _, i := range rec.place {
+	return slices.ContainsFunc(rec.place, func(i int) bool {
 		if i >= len(rec.fields) {
-			continue
+			return false
 		}
-		f := rec.fields[i]
-		for _, c := range rec.raw[f.lo:f.hi] {
-			if c > ' ' {
-				if c < utf8.RuneSelf && (c|' ' < 'a' || c|' ' > 'z') {
-					return true
-				}
-				break
-			}
-		}
-	}
-	return false
+		cell := bytes.TrimLeft(rec.raw[rec.fields[i].lo:rec.fields[i].hi], " \t\r\n\v\f")
+		return len(cell) > 0 && cell[0] < utf8.RuneSelf && (cell[0]|' ' < 'a' || cell[0]|' ' > 'z')
+	})
+}
+
+// isNumber reports whether a field starts with a digit.
+func (rec *Record) isNumber(i int) bool {
+	return i < len(rec.fields) && int(rec.fields[i].lo) < len(rec.raw) && rec.raw[rec.fields[i].lo]-'0' < 10
 }
 
 // noRow reports whether a record is blank, or a header.

@@ -90,13 +90,12 @@ func (s *scanner) consistent(delimiters string, need int) (best byte, rows [][]s
 // cells are all fields of a record.
 func (rec *Record) cells() []string {
 	rec.scratch = rec.scratch[:0]
-	cells := make([]string, len(rec.fields))
+	text, cells := string(rec.raw), make([]string, len(rec.fields))
 	for i, f := range rec.fields {
-		value := rec.raw[f.lo:f.hi]
+		cells[i] = text[f.lo:f.hi]
 		if f.escaped {
-			value = rec.unescape(f)
+			cells[i] = string(rec.unescape(f))
 		}
-		cells[i] = string(value)
 	}
 	return cells
 }
