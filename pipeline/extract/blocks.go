@@ -16,9 +16,8 @@ const (
 	maxWorkers = 16        // whatever the cores
 )
 
-// Parallel reads the rest of a file on all cores, block by block of whole records. Each
-// worker makes one function, which makes a T of the records of a block; take gets them
-// in the file's order, so that the result does not show how many workers there are.
+// Parallel reads the rest of a file on all cores. Each worker makes one function, which
+// makes a T of the records of a block; take gets them in the file's order.
 func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records *Reader) T, take func(T) error) error {
 	type job struct {
 		*block
@@ -93,10 +92,9 @@ type block struct {
 	err     error  // that ended their reading early
 }
 
-// append adds a record. Its own line end may be missing, and a CR before it is
-// part of the record if there are two.
+// append adds a record. Its own line end may be missing.
 func (b *block) append(record *Record) {
-	b.data = append(append(b.data, record.raw...), "\r\n"...)
+	b.data = append(append(b.data, record.raw...), '\n')
 }
 
 // cutter cuts the rest of a file into blocks.
@@ -175,9 +173,8 @@ func (c *cutter) next() (*block, error) {
 	return b, nil
 }
 
-// scan makes a block of records one by one, since a line end may be quoted. What
-// does not fit into it, because an empty line came between or because its quotes are
-// malformed, becomes the block after it.
+// scan makes a block of records one by one, since a line end may be quoted. A record
+// behind an empty line, or with malformed quotes, becomes the block after it.
 func (c *cutter) scan() (*block, error) {
 	s, record := c.r.scan, &c.r.record
 	b := c.block(s.lines)

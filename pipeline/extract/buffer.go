@@ -43,8 +43,7 @@ func (s *scanner) fill() bool {
 	return false
 }
 
-// makeRoom drops what was handed out, or doubles the buffer if that is little. It reports
-// whether there is room.
+// makeRoom drops what was handed out, or doubles the buffer, and reports whether there is room.
 func (s *scanner) makeRoom() bool {
 	rest := s.at(s.pos, s.read)
 	if len(rest) == lastBuffer {
@@ -58,17 +57,15 @@ func (s *scanner) makeRoom() bool {
 	return true
 }
 
-// ahead reads until there are n bytes from a place on, as far as the stream and the
-// buffer go.
+// ahead reads until there are n bytes from a place on, if the stream and the buffer have them.
 func (s *scanner) ahead(from, n int64) {
 	for more := true; more && s.end-from < n && s.read-s.pos < 2*MaxRecord; {
 		more = s.fill()
 	}
 }
 
-// marker is the length of an end-of-file marker at the end of what was read, last n bytes:
-// Ctrl-Z or NUL, and line ends behind. It is no text if the stream ends with it. One that
-// is too long to be kept back is text, whatever comes after it.
+// marker is the length of an end-of-file marker (Ctrl-Z or NUL, and line ends) at the end
+// of what was read, last n bytes. One that is too long to be kept back is text.
 func (s *scanner) marker(n int64) int64 {
 	const ends, marks = "\r\n", "\x00\x1a"
 	text, kept := s.at(s.read-n, s.read), s.read-n-s.end
@@ -92,8 +89,7 @@ func (s *scanner) reveal(end int64) {
 	s.end = end
 }
 
-// note remembers where new content is anything but plain ASCII, so that most
-// rows need no look for NUL bytes and broken UTF-8 of their own.
+// note remembers where new content is not plain ASCII: other rows need no look of their own.
 func (s *scanner) note(b []byte) {
 	if plain(b) {
 		return

@@ -19,21 +19,18 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 )
 
-// maxWindow bounds the memory that a .zst file can ask for. It is the limit of the zstd
-// program itself allows unless told otherwise.
+// maxWindow bounds the memory that a .zst file can ask for, as the zstd program does.
 const maxWindow = 128 << 20
 
-// Identity identifies content under any name: its
-// checksum and length after decompression, before character decoding.
+// Identity identifies content under any name, decompressed and not decoded.
 type Identity struct {
 	SHA256 [sha256.Size]byte
 	Bytes  int64
 }
 
-// Identify reads a file once and says what its content is. Of content that cannot be
-// decompressed, or is no text, it also gives, beside the error, the checksum and length of the file's
-// bytes as they are, so that the same bad file is known again. Its errors are those of
-// Open and of reading, or the context's.
+// Identify reads a file once and identifies its content. Beside the error of content that
+// cannot be decompressed, or is no text, it identifies the file's bytes as they are, so
+// that the same bad file is known again. Its errors are those of Open and of reading.
 func Identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
 	id, err := identify(ctx, stores, location)
 	bad, ok := errors.AsType[*FileError](err)
@@ -74,11 +71,9 @@ func identify(ctx context.Context, stores *bucket.Stores, location bucket.Locati
 	}
 }
 
-// File is an opened source file, or an object of a store, read as UTF-8 text. Gzip,
-// Zstandard and ZIP are told by their first bytes, not by the name; a byte order mark
-// is not part of the text. The file is opened
-// for reading only. Errors of Read and Open are *FileError, but for a store that
-// is unavailable (see [bucket.ErrUnavailable]) or not set up, and for a context that is over.
+// File is a source file, or an object of a store, opened for reading it as UTF-8 text
+// without a byte order mark. Errors of Read and Open are *FileError, but for a store that is
+// unavailable (see [bucket.ErrUnavailable]) or not set up, and for a context that is over.
 type File struct {
 	ctx         context.Context // of the reading
 	path        string
@@ -94,8 +89,7 @@ type File struct {
 	text    io.Reader
 }
 
-// Open opens a regular file or an object; ctx holds for its reading. Close it after
-// use.
+// Open opens a regular file or an object; ctx holds for its reading. Close it after use.
 func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location, dialect Dialect) (*File, error) {
 	f, err := openContent(ctx, stores, location)
 	if err != nil {
@@ -227,8 +221,7 @@ func noText(start []byte, compression string) error {
 	return nil
 }
 
-// members reads the members of a gzip file one after the other, with the zeros that may
-// pad them.
+// members reads the members of a gzip file, and skips the zeros that may pad them.
 type members struct {
 	*gzip.Reader
 	source *bufio.Reader
@@ -253,8 +246,7 @@ func (m *members) Read(p []byte) (int, error) {
 	return n, endsEarly(err)
 }
 
-// endsEarly is for errors of a compressed file's header, where its end is one
-// too.
+// endsEarly is for errors of a compressed file's header, where its end is one too.
 func endsEarly(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -286,8 +278,7 @@ func (f *File) Path() string { return f.path }
 // Size is the file's length as it is stored when it was opened, in bytes.
 func (f *File) Size() int64 { return f.size }
 
-// Position is how many of those bytes were read, for showing
-// progress. It may be called while another goroutine reads.
+// Position is how many of those bytes were read. Another goroutine may read.
 func (f *File) Position() int64 { return f.read.Load() }
 
 // Compression is "gzip", "zstd", "zip", or "" for none.
@@ -296,17 +287,15 @@ func (f *File) Compression() string { return f.compression }
 // Encoding names the character encoding, as set or as the file's first bytes show.
 func (f *File) Encoding() string { return f.encoding }
 
-// Identity is the checksum and length of what was read. After io.EOF it is that
-// of the whole content: if it is not what Identify said, the file has changed
-// in between.
+// Identity is that of what was read. If it is not what Identify said after io.EOF, the
+// file has changed in between.
 func (f *File) Identity() Identity {
 	id := Identity{Bytes: f.content.length}
 	f.content.hash.Sum(id.SHA256[:0])
 	return id
 }
 
-// explain makes a FileError of an error of opening or reading. A store that is unavailable
-// or not set up, and a context that is over, say nothing about the file.
+// explain makes a FileError of an error of opening or reading that is about the file.
 func (f *File) explain(err error) error {
 	if f.broken != nil {
 		err = f.broken

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -105,12 +106,6 @@ type guess struct {
 	remedy    string // the setting under which it has all columns
 }
 
-// better reports whether more speaks for a guess than for an earlier one: columns that
-// are found, then fields.
-func (g *guess) better(than *guess) bool {
-	return g.found > than.found || g.found == than.found && len(g.names) > len(than.names) || than.line == 0
-}
-
 // findHeader finds the first line that has all columns, under one of the delimiters. If
 // there is none, a line that names them all explains why better than the best guess.
 func (r *Reader) findHeader(delimiters string) error {
@@ -129,7 +124,7 @@ func (r *Reader) findHeader(delimiters string) error {
 				r.skipped = s.skipLines(from)
 				return r.readHeader()
 			}
-			if ok && g.better(&best) {
+			if ok && (best.line == 0 || cmp.Or(cmp.Compare(g.found, best.found), cmp.Compare(len(g.names), len(best.names))) > 0) {
 				best = g
 			}
 			if ok && near.line == 0 && r.explains(&g) {
@@ -173,11 +168,8 @@ func (r *Reader) explains(g *guess) bool {
 	if len(g.raw) > maxHeader || slices.ContainsFunc(r.wanted, func(name string) bool { return !strings.Contains(text, name) }) {
 		return false
 	}
-	var bare []string
-	for _, name := range g.names {
-		bare = append(bare, strings.Trim(name, "'"))
-	}
-	switch _, found := r.find(bare); {
+	unquoted := strings.Split(strings.ReplaceAll(strings.Join(g.names, "\n"), "'", ""), "\n")
+	switch _, found := r.find(unquoted); {
 	case g.fault != 0:
 		return true
 	case len(g.names) == 1 && r.scan.quote != 0 && strings.HasPrefix(strings.TrimSpace(g.raw), string(r.scan.quote)):
@@ -185,11 +177,9 @@ func (r *Reader) explains(g *guess) bool {
 	case found == len(r.columns):
 		g.remedy = `set quote: "'"`
 	default:
-		switch c := r.splits(g.raw); c {
-		case 0:
-		case r.scan.quote:
+		if c := r.splits(g.raw); c > 0 && c == r.scan.quote {
 			g.remedy = fmt.Sprintf("set quote: %q is set, and separates the names", c)
-		default:
+		} else if c > 0 {
 			g.remedy = fmt.Sprintf("set delimiter: %q", c)
 		}
 	}

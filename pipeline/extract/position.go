@@ -34,36 +34,37 @@ func (r *Reader) findPositions(delimiters string) error {
 }
 
 // splitRows gives the first rows under the delimiter that gives them the positions: the
-// only one that does, or the only one that gives most of them an integer as user id.
+// only one that gives most of them an integer as user id, or the only one that does.
 func (r *Reader) splitRows(delimiters string) ([][]string, error) {
 	s, need := r.scan, r.required
 	var wide, fit []byte
 	for _, delimiter := range []byte(delimiters) {
 		s.delimiter = delimiter
 		rows := s.sample(sampled)
-		narrow := func(row []string) bool { return len(row) < need }
-		enough := slices.DeleteFunc(slices.Clone(rows), narrow)
-		if len(rows) > 0 && s.whole(rows, need) {
+		enough := slices.DeleteFunc(slices.Clone(rows), func(row []string) bool { return len(row) < need })
+		switch n := len(enough); {
+		case len(rows) > 0 && s.whole(rows, need):
 			return nil, wholeLines(1)
-		}
-		if integers := count(enough, r.hasUser); len(enough) > 0 && 2*integers > len(enough) {
+		case n > 0 && 2*count(enough, r.hasUser) > n:
 			fit = append(fit, delimiter)
-		}
-		if len(enough) > 0 && (2*len(enough) > len(rows) || len(delimiters) == 1) {
+		case n > 0 && (2*n > len(rows) || len(delimiters) == 1):
 			wide = append(wide, delimiter)
 		}
 	}
 	if len(fit) == 0 {
 		fit = wide
 	}
-	if s.err != nil && !errors.Is(s.err, io.EOF) {
+	switch {
+	case s.err != nil && !errors.Is(s.err, io.EOF):
 		return nil, fmt.Errorf("read the first record: %w", s.err)
+	case len(fit) > 1:
+		return nil, &FileError{Line: 1, Code: CodeMissingColumn, Hint: "set delimiter",
+			Detail: fmt.Sprintf("the rows have the positions under each of the delimiters %q", fit)}
+	case len(fit) == 0:
+		return nil, r.noPositions(delimiters)
 	}
-	if len(fit) == 1 {
-		s.delimiter = fit[0]
-		return s.sample(sampled), nil
-	}
-	return nil, r.noPositions(delimiters, fit)
+	s.delimiter = fit[0]
+	return s.sample(sampled), nil
 }
 
 // hasUser reports whether a row's user id is an integer.
@@ -90,41 +91,31 @@ func usualWidth(rows [][]string, enough int) (width int) {
 	widths := map[int]int{}
 	for _, row := range rows {
 		n := len(row)
-		if n < enough {
-			continue
-		}
-		widths[n]++
-		if most := widths[width]; widths[n] > most || widths[n] == most && n > width {
+		if widths[n]++; n >= enough && (widths[n] > widths[width] || widths[n] == widths[width] && n > width) {
 			width = n
 		}
 	}
 	return width
 }
 
-// noPositions is the error of rows that have no positions, or have them under several
-// delimiters.
-func (r *Reader) noPositions(delimiters string, fit []byte) error {
-	if len(fit) > 1 {
-		return &FileError{Line: 1, Code: CodeMissingColumn, Hint: "set delimiter",
-			Detail: fmt.Sprintf("the rows have the positions under each of the delimiters %q", fit)}
-	}
+// noPositions is the error of rows of which most do not have the positions.
+func (r *Reader) noPositions(delimiters string) error {
 	delimiter, rows := r.scan.consistent(delimiters, 1)
-	if len(rows) == 0 {
-		var rec Record
-		r.scan.delimiter = delimiter
-		if r.scan.next(&rec) == nil {
-			return &FileError{Line: rec.Line, Code: CodeBadHeader, Detail: "all of the first rows have faults, this one " + rec.Fault.String(),
-				Hint: "if quotes are text in this file, set quote: none"}
-		}
+	r.scan.delimiter = delimiter
+	var rec Record
+	if len(rows) == 0 && r.scan.next(&rec) == nil {
+		return &FileError{Line: rec.Line, Code: CodeBadHeader, Detail: "all of the first rows have faults, this one " + rec.Fault.String(),
+			Hint: "if quotes are text in this file, set quote: none"}
+	}
+	i := slices.IndexFunc(r.record.place, func(place int) bool { return len(rows) > 0 && place >= len(rows[0]) })
+	switch {
+	case len(rows) == 0:
 		return &FileError{Code: CodeEmptyFile, Detail: "there is no row"}
+	case i < 0:
+		return &FileError{Code: CodeMissingColumn, Detail: "most of the first rows have fewer fields than positions", Hint: "set delimiter"}
 	}
-	for i, place := range r.record.place {
-		if place >= len(rows[0]) {
-			return &FileError{Code: CodeMissingColumn, Column: r.columns[i].Name, Hint: "correct the setting columns, or set delimiter",
-				Detail: fmt.Sprintf("its position is %d, and the first row has %d fields at %q", place+1, len(rows[0]), delimiter)}
-		}
-	}
-	return &FileError{Code: CodeMissingColumn, Hint: "set delimiter", Detail: "most of the first rows have fewer fields than positions"}
+	return &FileError{Code: CodeMissingColumn, Column: r.columns[i].Name, Hint: "correct the setting columns, or set delimiter",
+		Detail: fmt.Sprintf("its position is %d, and the first row has %d fields at %q", r.record.place[i]+1, len(rows[0]), delimiter)}
 }
 
 // positions maps columns to the first fields.

@@ -15,11 +15,9 @@ const (
 	insideField
 )
 
-// memory is how far the last search for a closing quote got, when it found
-// none. At every line start that it crossed it was inside quotes, and so is
-// every later search that crosses the same line start: the rest of the way is
-// the same, and is not walked again. Without this a file could make each of its
-// lines cost a walk of MaxRecord bytes.
+// memory is how far the last search for a closing quote got, when it found none. It was
+// inside quotes at every line start that it crossed, and so is every later search there:
+// the rest of the way is not walked again. Else each line could cost MaxRecord bytes.
 type memory struct {
 	known bool
 	at    int64
@@ -27,9 +25,8 @@ type memory struct {
 	fault Fault
 }
 
-// closeQuote finds the end of a record whose first line ends inside quotes;
-// after is the start of its second line. The record's content ends at end, the
-// next one starts at next. The fault is there if the quoting is malformed.
+// closeQuote finds the end of a record whose second line starts at after, within quotes.
+// The fault is there if the quoting is malformed.
 func (s *scanner) closeQuote(start, after int64) (end, next int64, fault Fault) {
 	at, in, limit := after, insideQuotes, start+MaxRecord
 	if m := s.unclosed; m.known && after <= m.at {

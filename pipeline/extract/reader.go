@@ -162,26 +162,15 @@ func (rec *Record) noText() (fault Fault) {
 
 // blankFrom reports whether the fields of a record from the i-th on are blank.
 func (r *Reader) blankFrom(rec *Record, i int) bool {
-	kept := rec.fields
-	for _, f := range kept[min(i, len(kept)):] {
-		if !blank(rec.raw[f.lo:f.hi]) {
-			return false
-		}
-	}
-	rest := bytes.TrimPrefix(rec.raw[kept[len(kept)-1].hi:], []byte{r.scan.quote})
-	if rest = bytes.Trim(rest, string(r.scan.delimiter)+" "); rec.count == len(kept) || len(rest) == 0 {
+	rest := bytes.TrimPrefix(rec.raw[rec.fields[i-1].hi:], []byte{r.scan.quote})
+	if rest = bytes.Trim(rest, string(r.scan.delimiter)+" "); len(rest) == 0 {
 		return true
 	}
-	return len(rest) <= maxHeader && !slices.ContainsFunc(r.scan.cells(rec.raw)[len(kept):], named)
+	return len(rest) <= maxHeader && !slices.ContainsFunc(r.scan.cells(rec.raw)[i:], named)
 }
 
 // named reports whether a cell has text that shows.
 func named(cell string) bool { return fold(cell) != "" }
-
-func blank(cell []byte) bool {
-	cell = bytes.TrimSpace(cell)
-	return len(cell) == 0 || cell[0] >= utf8.RuneSelf && fold(string(cell)) == ""
-}
 
 // Columns are the names in the header, trimmed, in the file's order; positions from 1 if
 // it has none.

@@ -7,13 +7,9 @@ import (
 	"math"
 )
 
-// scanner cuts a stream of UTF-8 text into records. It allocates nothing per
-// record and holds at most lastBuffer bytes. Every byte of the stream belongs to exactly
-// one record, line end, empty line, byte order mark before a record, or to the marker at
-// its end.
-//
-// Offsets are absolute in the stream, and buf[0] is at base: the buffer's
-// content moves when it is filled.
+// scanner cuts a stream of UTF-8 text into records. It allocates nothing per record and
+// holds at most lastBuffer bytes. Offsets are absolute in the stream, and buf[0] is at
+// base: the buffer's content moves when it is filled.
 type scanner struct {
 	r    io.Reader
 	buf  []byte
@@ -65,8 +61,7 @@ func (s *scanner) start(text []byte, lines int64) {
 	s.buf, s.end = text, int64(len(text))
 }
 
-// next cuts the next record off. After io.EOF, or another error of the stream,
-// there is none; what the error cut short is not handed out.
+// next cuts the next record off. What an error of the stream cut short is none.
 func (s *scanner) next(rec *Record) error {
 	if s.ready(rec) {
 		return nil
@@ -101,8 +96,7 @@ func (s *scanner) next(rec *Record) error {
 	}
 }
 
-// skipMarks is where a line starts after byte order marks, as files that were joined
-// have them.
+// skipMarks is where a line starts after byte order marks, which joined files have.
 func (s *scanner) skipMarks(stop int64) int64 {
 	start := s.pos
 	for bytes.HasPrefix(s.at(start, stop), []byte(byteOrderMark)) {
@@ -121,8 +115,8 @@ func (s *scanner) empty(line []byte) bool {
 	return true
 }
 
-// ready is next for nearly every record there is: of one line, which is in the
-// buffer, has no fault and is not empty. It leaves all others as they were.
+// ready is next for nearly all records: of one line, which is in the buffer, has no fault
+// and is not empty. It leaves all others as they were.
 func (s *scanner) ready(rec *Record) bool {
 	rest := s.at(s.pos, s.end)
 	i := bytes.IndexByte(rest, '\n')
@@ -188,8 +182,7 @@ func (s *scanner) trimReturns(stop int64) int64 {
 	return s.pos + int64(len(bytes.TrimRight(s.at(s.pos, stop), "\r")))
 }
 
-// countEnd counts the line end between a record's content and the next record.
-// A CR that the file ends with is neither.
+// countEnd counts the line end behind a record. A CR that the file ends with is none.
 func (s *scanner) countEnd(stop, after int64) {
 	if after == stop || s.at(after-1, after)[0] != '\n' {
 		return
@@ -201,8 +194,7 @@ func (s *scanner) countEnd(stop, after int64) {
 	}
 }
 
-// skipLine hands the line at pos out as too long, and goes on to the next one
-// in bounded memory. Of the line only its first MaxRaw bytes are kept.
+// skipLine hands the line at pos out as too long, of which MaxRaw bytes are kept.
 func (s *scanner) skipLine(rec *Record) error {
 	start := s.pos
 	s.cut = append(s.cut[:0], s.at(start, start+MaxRaw+1)...)

@@ -8,11 +8,9 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// utf16Decoder turns UTF-16 into UTF-8. Unlike the decoder of x/text it does not
-// turn what is no character into U+FFFD, which would make two different
-// transaction ids one: half a surrogate pair becomes the three bytes that it
-// would have in UTF-8, and half a unit at the end becomes 0xff. Neither is valid
-// UTF-8, so the row is rejected as invalid_utf8.
+// utf16Decoder turns UTF-16 into UTF-8. The one of x/text gives U+FFFD for what is no
+// character, which would make two transaction ids one. Here half a surrogate pair becomes
+// the three bytes that it would have, and half a unit 0xff: the row is invalid_utf8.
 type utf16Decoder struct {
 	transform.NopResetter
 	order binary.ByteOrder
