@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,27 +35,18 @@ type FileError struct {
 
 // Error is one line: path, place, code, detail, cause and hint.
 func (e *FileError) Error() string {
-	var b strings.Builder
-	if e.Path != "" {
-		b.WriteString(e.Path + ": ")
-	}
+	parts := []string{e.Path, "", strings.TrimSpace(e.Code + " " + e.Column), e.Detail, ""}
 	if e.Line > 0 {
-		b.WriteString("line " + strconv.FormatInt(e.Line, 10) + ": ")
-	}
-	b.WriteString(e.Code)
-	if e.Column != "" {
-		b.WriteString(" " + e.Column)
-	}
-	if e.Detail != "" {
-		b.WriteString(": " + e.Detail)
+		parts[1] = "line " + strconv.FormatInt(e.Line, 10)
 	}
 	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
+		parts[4] = e.Err.Error()
 	}
+	text := strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ": ")
 	if e.Hint != "" {
-		b.WriteString(" (" + e.Hint + ")")
+		text += " (" + e.Hint + ")"
 	}
-	return b.String()
+	return text
 }
 
 // Unwrap is the cause, if another error was one.

@@ -100,9 +100,8 @@ type guess struct {
 	delimiter byte
 	raw       string
 	names     []string
-	found     int // columns
-	fault     Fault
-	whole     bool   // it is one quoted field, in which all columns are
+	found     int    // columns
+	err       error  // its fault, if it has one
 	remedy    string // the setting under which it has all columns
 }
 
@@ -118,8 +117,8 @@ func (r *Reader) findHeader(delimiters string) error {
 			break
 		}
 		for _, delimiter := range []byte(delimiters) {
-			g, ok := r.guess(from, after, delimiter)
-			if g.line = line; ok && g.found == len(r.columns) {
+			g, ok := r.guess(line, from, after, delimiter)
+			if ok && g.found == len(r.columns) {
 				s.delimiter = delimiter
 				r.skipped = s.skipLines(from)
 				return r.readHeader()
@@ -146,7 +145,7 @@ func (r *Reader) findHeader(delimiters string) error {
 
 // guess splits the line at a place, or the record that starts with it if it ends within
 // quotes. It is not ok if there is none.
-func (r *Reader) guess(from, after int64, delimiter byte) (g guess, ok bool) {
+func (r *Reader) guess(line, from, after int64, delimiter byte) (g guess, ok bool) {
 	s := r.scan
 	s.delimiter = delimiter
 	var rec Record
@@ -157,7 +156,10 @@ func (r *Reader) guess(from, after int64, delimiter byte) (g guess, ok bool) {
 		s.ahead(from, maxHeader)
 		_ = s.ofText(s.at(from, min(from+maxHeader, s.end))).next(&rec) // there is one
 	}
-	g = guess{delimiter: delimiter, raw: string(rec.Raw()), names: trimmed(rec.cells()), fault: rec.Fault}
+	g = guess{line: line, delimiter: delimiter, raw: string(rec.Raw()), names: trimmed(rec.cells())}
+	if rec.Fault != 0 {
+		g.err = badHeader(line, rec.Fault)
+	}
 	_, g.found = r.find(g.names)
 	return g, true
 }
@@ -170,10 +172,11 @@ func (r *Reader) explains(g *guess) bool {
 	}
 	unquoted := strings.Split(strings.ReplaceAll(strings.Join(g.names, "\n"), "'", ""), "\n")
 	switch _, found := r.find(unquoted); {
-	case g.fault != 0:
-		return true
+	case g.err != nil:
 	case len(g.names) == 1 && r.scan.quote != 0 && strings.HasPrefix(strings.TrimSpace(g.raw), string(r.scan.quote)):
-		g.whole = r.splits(g.names[0]) != 0
+		if r.splits(g.names[0]) != 0 {
+			g.err = wholeLines(g.line)
+		}
 	case found == len(r.columns):
 		g.remedy = `set quote: "'"`
 	default:
@@ -183,7 +186,7 @@ func (r *Reader) explains(g *guess) bool {
 			g.remedy = fmt.Sprintf("set delimiter: %q", c)
 		}
 	}
-	return g.whole || g.remedy != ""
+	return g.err != nil || g.remedy != ""
 }
 
 // splits is the delimiter under which a text has all columns; 0: there is none.
@@ -224,10 +227,10 @@ func (r *Reader) readHeader() error {
 			r.required = i + 1
 		}
 	}
-	s.keep, r.named = len(r.names), r.required
 	if err := r.findColumns(); err != nil {
 		return err
 	}
+	s.keep, r.named = len(r.names), r.required
 	r.settleLimit()
 	if after, ok := s.line(s.pos); ok && len(s.cells(s.at(s.pos, after))) == 1 && s.whole(s.sample(sampled), r.required) {
 		return wholeLines(rec.Line + 1)
@@ -247,6 +250,7 @@ func (r *Reader) findColumns() error {
 			repeated = append(repeated, r.columns[c].Name)
 		}
 		r.record.place = append(r.record.place, p[0])
+		r.required = max(r.required, p[0]+1) // a setting may name a blank name
 	}
 	if repeated != nil {
 		return &FileError{Line: r.line, Code: CodeRepeatedColumn, Column: strings.Join(repeated, ", "),
@@ -255,9 +259,9 @@ func (r *Reader) findColumns() error {
 	return nil
 }
 
-// settleLimit settles how many fields a row may have, if those that have no name are
-// blank. Behind a column that is not used, a comma within an amount adds one too: 5,50,
-// would be read as 5. There a row may have no more than most of the first rows have.
+// settleLimit settles how many fields a row may have. Blank ones at the end are ignored,
+// but if the last column is not used, a comma within an amount adds one too: 5,50, would be
+// read as 5. Such a row may have no more fields than most of the first rows have.
 func (r *Reader) settleLimit() {
 	r.last = r.record.place[len(r.record.place)-1]
 	r.limit = math.MaxInt

@@ -42,10 +42,8 @@ func (r *Reader) noHeader(best *guess, more bool) error {
 		best.remedy = "the header holds NUL bytes: if the file is UTF-16 or UTF-32, save it as UTF-8, or set encoding, such as utf-16le"
 	case bareReturn(best.raw):
 		return badLineEnds(best.line)
-	case best.whole:
-		return wholeLines(best.line)
-	case best.fault != 0:
-		return badHeader(best.line, best.fault)
+	case best.err != nil:
+		return best.err
 	}
 	e := &FileError{Line: best.line, Code: CodeMissingColumn, Hint: best.remedy}
 	var missing []Column

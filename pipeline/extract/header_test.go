@@ -202,3 +202,15 @@ func TestReaderSignColumnOfEachPair(t *testing.T) {
 		assert.Equal(t, pair[0]+pair[1], Marker(pair[0])+Marker(pair[1]))
 	}
 }
+
+// TestBlankName reads a column whose header is blank, and which a row lacks.
+func TestBlankName(t *testing.T) {
+	t.Parallel()
+	wanted := columns()
+	wanted[3].Header = " "
+	r, err := NewReader(strings.NewReader("transaction_id,user_id,amount,\nA,1,5,2024-01-02\nB,2,6\n"), Dialect{}, wanted)
+	require.NoError(t, err)
+	records, err := readAll(r)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"2 A 1 5 2024-01-02", "3 too_few_fields"}, records)
+}

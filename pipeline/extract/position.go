@@ -24,7 +24,7 @@ func (r *Reader) findPositions(delimiters string) error {
 	if err != nil {
 		return err
 	}
-	width := usualWidth(rows, r.required)
+	width := commonWidth(rows, r.required)
 	r.scan.keep, r.named = width, width
 	for i := range width {
 		r.names = append(r.names, strconv.Itoa(i+1))
@@ -86,8 +86,8 @@ func count(rows [][]string, is func([]string) bool) (n int) {
 	return n
 }
 
-// usualWidth is how many fields most rows have of those that have enough.
-func usualWidth(rows [][]string, enough int) (width int) {
+// commonWidth is how many fields most rows have of those that have enough.
+func commonWidth(rows [][]string, enough int) (width int) {
 	widths := map[int]int{}
 	for _, row := range rows {
 		n := len(row)

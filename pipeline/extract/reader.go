@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -21,7 +22,7 @@ type Reader struct {
 	line     int64    // of the header; 0: there is none
 	required int      // fields that a record must have
 	named    int      // fields of which any may have a value
-	limit    int      // fields that a record may have if the others are blank
+	limit    int      // fields that a record may have if a comma may have cut an amount
 	last     int      // place of the last column, which is a date in nearly all records
 	skipped  int64    // lines above it
 	sign     string
@@ -138,9 +139,20 @@ func (r *Reader) check(rec *Record) {
 	case rec.Fault != 0:
 	case rec.count < r.required:
 		rec.Fault = FaultTooFewFields
-	case rec.count > r.limit, rec.count > r.named && !r.blankFrom(rec, r.named):
+	case rec.count > r.limit && r.mayBeCut(rec), rec.count > r.named && !r.blankFrom(rec, r.named):
 		rec.Fault = FaultTooManyFields
 	}
+}
+
+// mayBeCut reports whether a field that is not used starts with a digit behind an amount, as
+// do its decimals where a comma has cut it.
+func (r *Reader) mayBeCut(rec *Record) bool {
+	for c, i := range rec.place {
+		if strings.HasPrefix(r.columns[c].Name, "amount") && rec.isNumber(i+1) && !slices.Contains(rec.place, i+1) {
+			return true
+		}
+	}
+	return false
 }
 
 // noText is the fault of a cell that is no text.

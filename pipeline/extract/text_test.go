@@ -13,6 +13,7 @@ import (
 func TestReaderDialects(t *testing.T) {
 	t.Parallel()
 	const a, b = " A 1 5 2024-01-02", " B 2 6 2024-01-03"
+	const cut = "transaction_id,user_id,transaction_date,amount,note\n"
 	for _, c := range []struct {
 		name    string
 		dialect Dialect
@@ -33,9 +34,9 @@ func TestReaderDialects(t *testing.T) {
 			[]string{"2" + a, "6" + b}},
 		{"byte order marks", Dialect{}, head + "A,1,5,2024-01-02\n\ufeff\n\ufeff" + head + "\ufeff\ufeff\"B\",2,6,2024-01-03\n\ufeff", []string{"2" + a, "5" + b}},
 		{"extra fields", Dialect{}, head + "A,1,5,2024-01-02,\nB,2,6,\"2024-01-03\" , ,\"\",\nC,2,6,2024-01-03,,x\n", []string{"2" + a, "3" + b, "4 too_many_fields"}},
-		{"extra fields where a comma may be a decimal sign", Dialect{}, head[:len(head)-1] + ",note\nA,1,5,2024-01-02,\nB,2,6,2024-01-03,,\nC,1,5,2024-01-02,x\n", []string{"2" + a, "3 too_many_fields", "4 C 1 5 2024-01-02"}},
-		{"extra fields in all rows", Dialect{}, head[:len(head)-1] + ",note\nA,1,5,2024-01-02,,\nB,2,6,2024-01-03,\"x\",\nC,2,6,2024-01-03,,,\n", []string{"2" + a, "3" + b, "4 too_many_fields"}},
-		{"extra fields where a comma is no delimiter", Dialect{}, strings.ReplaceAll(head[:len(head)-1]+",note\nA,1,5,2024-01-02,\nB,2,6,2024-01-03,,\nC,1,5,2024-01-02,x\n", ",", ";"), []string{"2" + a, "3" + b, "4 C 1 5 2024-01-02"}},
+		{"extra fields where a comma may be a decimal sign", Dialect{}, cut + "A,1,2024-01-02,5,\nX,2,2024-01-03,6,50,\nC,1,2024-01-02,5,x\nB,2,2024-01-03,6,x,,\n", []string{"2" + a, "3 too_many_fields", "4 C 1 5 2024-01-02", "5" + b}},
+		{"extra fields in all rows", Dialect{}, cut + "A,1,2024-01-02,5,,\nB,2,2024-01-03,6,\"5\",\nC,2,2024-01-03,6,5,,\n", []string{"2" + a, "3" + b, "4 too_many_fields"}},
+		{"extra fields where a comma is no delimiter", Dialect{}, strings.ReplaceAll(cut+"A,1,2024-01-02,5,\nB,2,2024-01-03,6,5,\nC,1,2024-01-02,5,x\n", ",", ";"), []string{"2" + a, "3" + b, "4 C 1 5 2024-01-02"}},
 		{"extra fields of invisible text", Dialect{}, head + "A,1,5,2024-01-02,\u00a0, \" \"\nB,2,6,2024-01-03,,\u200b\nC,1,5,2024-01-02,\",\"\nD,1,5,2024-01-02,\"\"\"\"\n", []string{"2" + a, "3" + b, "4 too_many_fields", "5 too_many_fields"}},
 		{"invisible text around quotes", Dialect{}, head + "\u00a0\"A\"\u200b,1,5,\u2003\"2024-01-02\"\nB,2,6,\u00a0 \"2024\n\"\u00a0\n\u00a0\"C\",1,5,\u00a0\"\n,\"\n\u200bD,1,5,\u00a0x\"\n", []string{"2" + a, "3 B 2 6 2024\n", "5 C 1 5 \n,", "7 \u200bD 1 5 \u00a0x\""}},
 		{"CR CR LF", Dialect{}, strings.ReplaceAll(head+"A,1,5,2024-01-02\n\nB,2,6,\"2024-01-03\"\nC,1,5,\"2024\r\n\"\n\"D\n\",1,5,2", "\n", "\r\r\n") + "\r\r", []string{"2" + a, "4" + b, "5 C 1 5 2024\r\r\r\n", "7 D\r\r\n 1 5 2"}},
