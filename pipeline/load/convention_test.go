@@ -179,7 +179,7 @@ func TestOneCurrency(t *testing.T) {
 	other := f.load("other.csv", rowsOf("D USD12 2024-01-02", "E $12 2024-01-02", "F 1 2024-01-02"))
 	assert.Equal(t, map[string]int64{"other_currency": 1}, other.Faults)
 	require.Len(t, other.Hints, 1)
-	assert.Contains(t, other.Hints[0], "currency: ")
+	assert.Contains(t, other.Hints[0], "amounts are loaded in CAD")
 	f.rules.Currency = "EUR"
 	assert.Equal(t, "mixed_currencies", f.load("euro.csv", rowsOf("G 12 2024-01-02")).ErrorCode)
 	assert.Equal(t, "A B C E F", one[string](f, "SELECT string_agg(transaction_id, ' ' ORDER BY transaction_id) FROM transactions"))

@@ -107,16 +107,15 @@ type arrival struct {
 // arrives finds out the file's arrival: this one, or that of an earlier entry where the content
 // still lies where it was loaded from and is only read again.
 func (l *load) arrives(ctx context.Context) error {
-	l.arrival, l.arrivedAs = arrival{l.fileID, l.request.LogicalDate}, nil
-	if l.request.Again || l.request.Rules.Corrections != transform.CorrectionsReplace {
+	if l.request.Rules.Corrections != transform.CorrectionsReplace {
 		return nil
 	}
-	var a arrival
-	err := l.tx.QueryRow(ctx, l.loader.statements.Get("arrival"), l.identity.SHA256[:], l.path, l.request.Source).Scan(&a.file, (*int32)(&a.date))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
+	l.arrivedAs = nil
+	err := l.tx.QueryRow(ctx, l.loader.statements.Get("arrival"),
+		l.identity.SHA256[:], l.path, l.request.Source, l.request.RunID, l.request.Again).Scan(&l.arrivedAs, (*int32)(&l.arrival.date))
+	if l.arrival.file = l.fileID; l.arrivedAs != nil {
+		l.arrival.file = *l.arrivedAs
 	}
-	l.arrival, l.arrivedAs = a, &a.file
 	return err
 }
 

@@ -136,12 +136,12 @@ INSERT INTO etl_copies (sha256, path, source) VALUES ($1, $2, $3) ON CONFLICT DO
 
 -- name: arrival
 -- With which entry, and for which logical date, the content came to the path where it was
--- last loaded from.
+-- last loaded from; with none, and for the date of this run, unless it lies there still.
 SELECT a.id, r.logical_date - DATE '1970-01-01'
-FROM (SELECT * FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1) f
-JOIN etl_files a ON a.id = coalesce(f.arrived_as, f.id)
-JOIN etl_runs r ON r.id = a.run_id
-WHERE f.sha256 = $1;
+FROM (SELECT) this
+LEFT JOIN (SELECT * FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1) f ON f.sha256 = $1 AND NOT $5
+LEFT JOIN etl_files a ON a.id = coalesce(f.arrived_as, f.id)
+JOIN etl_runs r ON r.id = coalesce(a.run_id, $4);
 
 -- name: learned
 -- What loaded files have proven: of the source, and of the currency.

@@ -49,7 +49,7 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 			Expect: explain.Expectation{Indexes: []string{"etl_files_content"}, MaxBuffers: 12},
 		},
 		{Name: "same_file", Purpose: "each known file of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}, Expect: uses("etl_files_source")},
-		{Name: "arrival", Purpose: "each load of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}, Expect: uses("etl_files_source")},
+		{Name: "arrival", Purpose: "each load of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", "", s.RunID, false}, Expect: uses("etl_files_source")},
 		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
 		{Name: "fence", Purpose: "each load, right before its commit", Before: lookUp[:1], Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey", "etl_attempts_pkey")},
 	}
