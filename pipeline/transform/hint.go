@@ -37,6 +37,9 @@ func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 	case Fault(extract.FaultUnclosedQuote), Fault(extract.FaultBadQuote):
 		return Hint{Setting: "quote", Text: fmt.Sprintf("the quotes in %s do not enclose whole fields: if quotes are text in this file, set quote: none", quote(excerpt(rec.Raw())))}
 	case Fault(extract.FaultInvalidUTF8):
+		if c.encoding != "" {
+			return Hint{Setting: "encoding", Text: "the row has bytes that are no characters of " + c.encoding}
+		}
 		raw := rec.Raw()
 		name, text := extract.LikelyEncoding(raw[:min(len(raw), exampleLength)])
 		return Hint{Setting: "encoding", Text: fmt.Sprintf("the row is not UTF-8: under encoding: %s it starts with %s", name, quote(text))}

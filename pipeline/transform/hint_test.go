@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/pipeline/extract"
 )
 
 func TestHints(t *testing.T) {
@@ -74,6 +76,8 @@ func TestHints(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, hints(t, Rules{}, Reading{LogicalDate: logicalDate}, head+c.row+"\n"), c.row)
 	}
+	assert.Equal(t, "encoding: the row has bytes that are no characters of shift_jis",
+		hints(t, Rules{Dialect: extract.Dialect{Encoding: "shift_jis"}}, Reading{LogicalDate: logicalDate}, head+"A\xff,1,5,2024-05-01\n"))
 	assert.Equal(t, "to: 2024-05-01 is after 2024-01-31, the last date allowed",
 		hints(t, Rules{To: "2024-01-31"}, Reading{LogicalDate: logicalDate}, head+"A,1,5,2024-05-01\n"))
 }

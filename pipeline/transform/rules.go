@@ -74,6 +74,7 @@ func (r Rules) Exceeded(rejected, read int64) bool {
 
 // compiled is Rules made ready for reading rows.
 type compiled struct {
+	encoding      string // of the settings
 	amount        amountKind
 	signs         map[string]bool // whether a marker, in capitals, makes an amount negative
 	century       int             // first year of two-digit years; 0: none
@@ -85,6 +86,7 @@ type compiled struct {
 // compile makes the rules ready for a file of a logical date.
 func (r Rules) compile(logical civil.Date) (c compiled, err error) {
 	r = r.WithDefaults()
+	c.encoding = r.Encoding
 	if err := r.Dialect.Check(); err != nil {
 		return c, fmt.Errorf("rules: %w", err)
 	}
