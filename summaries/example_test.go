@@ -51,7 +51,7 @@ func ExampleVerify() {
 	defer release()
 
 	verify := func() {
-		v, err := summaries.Verify(ctx, pool, func(d summaries.Drift) { fmt.Println(d) })
+		v, err := summaries.Verify(ctx, pool, summaries.VerifyOptions{}, func(d summaries.Drift) { fmt.Println(d) })
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -18,11 +18,7 @@ const page = 100
 // plan, and the announcement, a call of one function, are left out.
 func Queries(s explain.Sample) []explain.Query {
 	list := reads(s)
-	whole := explain.Expectation{WholeTable: true}
-	list = append(list, explain.Query{Name: "verify_size", Purpose: "each tally verify", SQL: sizeQuery, Expect: whole})
-	for _, c := range checks() {
-		list = append(list, explain.Query{Name: c.name, Purpose: "each tally verify", SQL: c.sql, Expect: whole})
-	}
+	list = append(list, verifications(s)...)
 	list = append(list, refreshes(s)...)
 	for i := range list {
 		list[i].Name = "summaries/" + list[i].Name
@@ -73,6 +69,30 @@ func reads(s explain.Sample) (list []explain.Query) {
 		TotalsQuery{UserID: s.UserID, By: Month, Days: AllDays()}, uses("user_months_pkey"))
 	totals("user_totals_by_cut_month", "a user's totals by months that a range cuts",
 		TotalsQuery{UserID: s.UserID, By: Month, Days: days}, rows)
+	return list
+}
+
+// verifications are the statements of a verification, those of a range with the sample's days.
+func verifications(s explain.Sample) (list []explain.Query) {
+	statements := sqlfile.Parse(verifySQL)
+	add := func(name, purpose, sql string, args ...any) {
+		list = append(list, explain.Query{
+			Name: name, Purpose: purpose, SQL: sql, Args: args, Expect: explain.Expectation{WholeTable: true},
+		})
+	}
+	add("verify_size", "each tally verify", sizeQuery)
+	add("verify_ranges", "each tally verify", statements.Get("ranges"), stepRows)
+	add("verify_days", "each million rows of a tally verify", daysQuery(statements), int64(1), s.From, s.To)
+	for _, c := range checks() {
+		purpose := "each tally verify"
+		if c.same != "" {
+			if c.name != "verify_twice" { // has the sums of verify_keys
+				add(c.name+"_sums", purpose, c.same, c.args(daySums{})...)
+			}
+			purpose = "a tally verify whose sums differ, or --full"
+		}
+		add(c.name, purpose, c.sql)
+	}
 	return list
 }
 

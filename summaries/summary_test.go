@@ -83,10 +83,15 @@ var rows = []string{
 
 func drifts(t *testing.T, pool *pgxpool.Pool) []string {
 	t.Helper()
-	found := []string{}
-	v, err := summaries.Verify(t.Context(), pool, func(d summaries.Drift) { found = append(found, d.String()) })
-	require.NoError(t, err)
-	assert.Equal(t, int64(len(found)), v.Drifts)
+	verify := func(o summaries.VerifyOptions) []string {
+		found := []string{}
+		v, err := summaries.Verify(t.Context(), pool, o, func(d summaries.Drift) { found = append(found, d.String()) })
+		require.NoError(t, err)
+		assert.Equal(t, int64(len(found)), v.Drifts)
+		return found
+	}
+	found := verify(summaries.VerifyOptions{})
+	assert.Equal(t, verify(summaries.VerifyOptions{Full: true}), found, "the sums find what a comparison of each key finds")
 	return found
 }
 
@@ -108,6 +113,13 @@ func TestVerifyNamesEveryDifference(t *testing.T) {
 		"a key too many":   {`INSERT INTO transaction_keys VALUES ('T9', 7, '2024-01-01')`, "transaction_keys, transaction_id T9: place is user 7 on 2024-01-01, recomputed no row"},
 		"a wrong key":      {`UPDATE transaction_keys SET user_id = 8 WHERE transaction_id = 'T1'`, "transaction_keys, transaction_id T1: place is user 8 on 2024-01-05, recomputed user 7 on 2024-01-05"},
 		"an id twice":      {`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('T1', 7, 0, '2024-02-09', 1, 9)`, "transactions, transaction_id T1: stored is once, recomputed 2 times"},
+		"users exchanged":  {`UPDATE user_summary SET total_amount = CASE user_id WHEN 7 THEN -5 ELSE 1.3 END`, "user_summary, user_id 8: total_amount is 1.3, recomputed -5"},
+		"months exchanged": {`UPDATE user_months SET total_amount = CASE month WHEN '2024-01-01' THEN 0.2 ELSE 1.1 END WHERE user_id = 7`, "user_months, user_id 7 month 2024-02-01: total_amount is 1.1, recomputed 0.2"},
+		"days exchanged":   {`UPDATE daily_totals SET total_amount = -3.7 - total_amount`, "daily_totals, transaction_date 2024-01-05: total_amount is 0.2, recomputed -3.9"},
+		"keys exchanged":   {`UPDATE transaction_keys k SET user_id = 15 - k.user_id WHERE transaction_id IN ('T1', 'T3')`, "transaction_keys, transaction_id T3: place is user 7 on 2024-01-05, recomputed user 8 on 2024-01-05"},
+		"no days":          {`DELETE FROM daily_totals`, "daily_totals, transaction_date 2024-02-05: total_transactions is 0, recomputed 1"},
+		"a day too many":   {`INSERT INTO daily_totals (transaction_date, total_transactions, total_amount, file_id) VALUES ('infinity', 1, 0, 1)`, "daily_totals, transaction_date infinity: total_transactions is 1, recomputed 0"},
+		"NaN and another":  {`UPDATE transactions SET amount = 'NaN' WHERE transaction_id = 'T2'; UPDATE user_summary SET total_amount = CASE user_id WHEN 7 THEN 'NaN'::numeric ELSE 5 END`, "user_summary, user_id 8: total_amount is 5, recomputed -5"},
 		"a lost row":       {`DELETE FROM transactions WHERE transaction_id = 'T4'`, "etl_files, file 1: loaded is 4, recomputed 3"},
 		"a lost reject": {`INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
 			VALUES (1, 1, 's', 'q', 0, 'loaded', 1, 0, 0, 0, 1, '{}', 'v', now())`, "etl_rejects, file 2: rows kept is 0 duplicate, 0 conflict, 1 rejected, recomputed 0 duplicate, 0 conflict, 0 rejected"},

@@ -1,3 +1,42 @@
+-- name: ranges
+-- Ranges of months with about $1 rows each, and the number of rows. Only progress depends on daily_totals: together they have
+-- every date, whatever it says.
+SELECT first, coalesce(lead(first) OVER (ORDER BY first) - 1, 'infinity'), n
+FROM (
+    SELECT DATE '-infinity' AS first, 0::bigint AS n
+    UNION ALL
+    SELECT min(month), sum(n)::bigint FROM (
+        SELECT month, n, div(sum(n) OVER (ORDER BY month) - n, $1) AS part FROM (
+            SELECT date_trunc('month', transaction_date)::date AS month, sum(total_transactions) AS n FROM daily_totals GROUP BY 1
+        ) m
+    ) p GROUP BY part
+) r ORDER BY first;
+
+-- name: days
+-- The only reading of the rows: each day's count and sum; the same weighted by user; and the sum of its rows' hashes.
+SELECT transaction_date, count(*)::numeric, sum(amount::numeric),
+       sum({{weight}}), sum({{weight}} * amount::numeric), sum({{hash}})
+FROM transactions WHERE transaction_date BETWEEN $2 AND $3
+GROUP BY transaction_date;
+
+-- name: same_sums
+-- Whether the sums of those days are a rollup's, by day, by month, or of all time. NaN would hide every other difference.
+SELECT NOT EXISTS (
+    SELECT FROM (
+        SELECT {{period_of_days}} AS period, sum(n) AS n, sum(amount) AS amount
+        FROM unnest($1::date[], $2::numeric[], $3::numeric[]) d(transaction_date, n, amount) GROUP BY 1
+    ) t
+    FULL JOIN (
+        SELECT {{period}} AS period, sum({{weight}} * total_transactions::numeric) AS n, sum({{weight}} * total_amount) AS amount
+        FROM {{rollup}} GROUP BY 1
+    ) r ON t.period = r.period
+    WHERE (t.n, t.amount) IS DISTINCT FROM (r.n, r.amount) OR t.amount IN ('NaN', 'Infinity', '-Infinity')
+);
+
+-- name: same_keys
+-- Whether the rows and the keys have the same sum of hashes.
+SELECT (SELECT sum({{hash}}) FROM transaction_keys) IS NOT DISTINCT FROM (SELECT sum(n) FROM unnest($2::numeric[]) n);
+
 -- name: rollup
 -- Every key whose stored values differ from a recomputation, or that has only one of them.
 SELECT concat_ws(' ', {{label}}),

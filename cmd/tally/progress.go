@@ -32,7 +32,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{}
 }
 
-// report is called by the load or the export.
+// report is called by the load, the export or the verification.
 func (p *progress) report(now pipeline.Progress) {
 	if p.terminal == nil {
 		return
@@ -54,7 +54,7 @@ func (p *progress) report(now pipeline.Progress) {
 func describe(now pipeline.Progress) string {
 	stage := map[string]string{
 		pipeline.StageRead: "reading", pipeline.StageKeys: "looking for duplicates", pipeline.StageWrite: "writing",
-		pipeline.StageCommit: "committing", pipeline.StageExport: "exporting",
+		pipeline.StageCommit: "committing", pipeline.StageExport: "exporting", pipeline.StageVerify: "verifying",
 	}[now.Stage]
 	text := fmt.Sprintf("%s, %d rows, %.0f rows/s", stage, now.Rows, float64(now.Rows)/max(now.Seconds, 1e-3))
 	if now.Share > 0.02 {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
+	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/synthetic"
 	"github.com/opentax/tally/summaries"
 )
@@ -25,19 +27,28 @@ func (cmd generateCmd) Run(ctx context.Context, env *environment) error {
 }
 
 type verifyCmd struct {
+	Full bool `help:"Compare every key with its recomputation, although the sums are the same."`
 	JSON bool `help:"Print one JSON document."`
 }
 
 func (cmd verifyCmd) Run(ctx context.Context, env *environment) error {
 	return env.withDatabase(ctx, func(db *database) error {
 		drift := []summaries.Drift{} // JSON has no null for it
-		v, err := summaries.Verify(ctx, db.pool, func(d summaries.Drift) {
+		bar, began := newProgress(env.stderr), time.Now()
+		v, err := summaries.Verify(ctx, db.pool, summaries.VerifyOptions{
+			Full: cmd.Full,
+			Progress: func(rows int64, share float64) {
+				bar.report(pipeline.Progress{Stage: pipeline.StageVerify, Rows: rows, Share: share, Seconds: time.Since(began).Seconds()})
+			},
+		}, func(d summaries.Drift) {
 			if cmd.JSON {
 				drift = append(drift, d)
 				return
 			}
+			bar.finish() // the next report draws it again
 			fmt.Fprintln(env.stdout, d)
 		})
+		bar.finish()
 		if err != nil {
 			return err
 		}

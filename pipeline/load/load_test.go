@@ -100,7 +100,7 @@ func (f *fixture) loadPath(path string) load.Result {
 
 func (f *fixture) verify() {
 	f.t.Helper()
-	v, err := summaries.Verify(f.t.Context(), f.pool, func(d summaries.Drift) { f.t.Error(d) })
+	v, err := summaries.Verify(f.t.Context(), f.pool, summaries.VerifyOptions{}, func(d summaries.Drift) { f.t.Error(d) })
 	require.NoError(f.t, err)
 	assert.True(f.t, v.Clean())
 }
