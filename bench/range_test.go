@@ -145,7 +145,7 @@ func rangeMethods(b *testing.B, pool *pgxpool.Pool) []*rangeMethod {
 	}
 	return []*rangeMethod{
 		{
-			name: "summary", conn: conn, statement: "FROM user_summary s WHERE",
+			name: "summary", conn: conn, statement: "FROM user_summary WHERE",
 			query: func(ctx context.Context, user int32, _ int) (int64, money.Sum, error) {
 				s, err := store.Get(ctx, user)
 				return s.Transactions, s.Total, err

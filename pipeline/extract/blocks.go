@@ -34,7 +34,11 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 			return context.Cause(ctx)
 		}
 	}
-	cut := newCutter(r)
+	readers := make([]*Reader, workers)
+	for i := range readers {
+		readers[i] = r.ofBlocks()
+	}
+	cut := newCutter(r) // which has r to itself from here on
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
@@ -46,9 +50,9 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 			return send(ordered, j)
 		})
 	})
-	for range workers {
+	for _, records := range readers {
 		group.Go(func() error {
-			do, records := worker(), r.ofBlocks()
+			do := worker()
 			for j := range work {
 				records.start(j.block)
 				result := do(records)
