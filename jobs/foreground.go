@@ -51,18 +51,19 @@ type RunResult struct {
 // tried again if it is finished. The end of ctx interrupts it: nothing half loaded stays,
 // and a worker then continues the run of a date.
 //
-// The result has every file, also with an error. The error is nil if and only if the run
+// The result has every file that was read to its end, also with an error. The error is nil if and only if the run
 // succeeded; a [FilesError] reports files that failed, [ErrRunBusy] that a worker has the
 // run.
 func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 	req.RequestedBy = cmp.Or(req.RequestedBy, "cli")
+	none := RunResult{Files: []load.Result{}} // JSON has no null for it
 	sources, err := s.sourcesOf(ctx, req)
 	if err != nil {
-		return RunResult{}, err
+		return none, err
 	}
 	runID, err := s.runFor(ctx, req)
 	if err != nil {
-		return RunResult{}, err
+		return none, err
 	}
 	for try := 1; ; try++ {
 		a, err := s.begin(ctx, runID, nil)
@@ -169,9 +170,8 @@ func (s *Service) sourceOf(path bucket.Location) (source pipeline.Source, covere
 type Queued struct{ RunID, JobID int64 }
 
 // Enqueue gives paths to the workers, as a manual run under the settings of the sources
-// that cover them. Any worker of
-// the database may take it, so all of them need access to the paths. Like any manual run
-// it is not requeued when its worker crashes.
+// that cover them. Any worker of the database may take it, so all of them need access to
+// the paths. Like any manual run it is not requeued when its worker crashes.
 func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requestedBy string) (Queued, error) {
 	req := RunRequest{Paths: paths, RequestedBy: requestedBy}
 	if _, err := s.sourcesOf(ctx, req); err != nil {
@@ -184,19 +184,14 @@ func (s *Service) queuedSources(ctx context.Context, a *attempt) ([]pipeline.Sou
 	if a.kind != ledger.KindManual {
 		return s.config.Sources, nil
 	}
-	var sources []pipeline.Source
-	for _, path := range a.paths {
-		location, err := bucket.Parse(path)
-		if err != nil {
-			location = bucket.Path(path) // reading it reports the error
+	paths := make([]bucket.Location, len(a.paths))
+	for i, path := range a.paths {
+		var err error
+		if paths[i], err = bucket.Parse(path); err != nil {
+			paths[i] = bucket.Path(path) // reading it reports the error
 		}
-		ofPath, err := s.sourcesOfPath(ctx, location, "", a.date)
-		if err != nil {
-			return nil, err
-		}
-		sources = append(sources, ofPath...)
 	}
-	return sources, nil
+	return s.sourcesOf(ctx, RunRequest{Paths: paths, Date: &a.date})
 }
 
 // Await waits until a queued run is finished. As with [Service.Run], the error is nil if

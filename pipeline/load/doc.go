@@ -1,19 +1,21 @@
 // Package load puts the rows of one file into transactions, in one commit.
 //
 //	identify ─▶ known? ─▶ read ─▶ decide ─▶ write ─▶ record ─▶ commit ─▶ loaded
-//	    ▲         │        ▲ │       │
-//	    │         │        └─┘       └─▶ unchanged (another load was first)
-//	    │         └─▶ unchanged   its dates contradict a rule: read again
-//	    └── the file changed while it was read: again, at most three times
+//	    ▲         │        ▲ │     │ │
+//	    │         │        │ └─┐   │ └─▶ unchanged (another load was first)
+//	    │         │        ├───┘ other conventions hold: read again
+//	    │         │        └───────┘ another load has proven one meanwhile
+//	    │         └─▶ unchanged
+//	    └── the file changed while it was read, at most three times
 //
 //	what is wrong with the file itself, in any state ─▶ fail ─▶ failed
 //
 // Guarantees. The rows, their keys, the rollups, the rejects and the ledger entry appear
 // in one commit or not at all. Content that is loaded already, under whatever name, is
-// unchanged and does nothing. Rows are de-duplicated after they were checked: in a file
-// the first valid row of a transaction_id wins; against the database the stored row
-// wins, unless the source says corrections: replace. The same values again are a
-// duplicate, other values are a conflict.
+// skipped, unless it would now be read in another way. Rows are de-duplicated after they
+// were checked: in a file the first valid row of a transaction_id is accepted, and a
+// stored row is kept, unless the source says corrections: replace. The same values again
+// are a duplicate, other values are a conflict.
 //
 // Failure. A file that cannot be read as transactions (see [extract.FileError]) ends as
 // failed, with its reason in the ledger; that is a result and not an error, and trying

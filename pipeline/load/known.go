@@ -85,7 +85,8 @@ func (l *load) stands(ctx context.Context, db querier, e *entry) (same bool, err
 	case l.request.Rules.Corrections != transform.CorrectionsReplace:
 		return true, nil
 	case !e.replaced:
-		if e.path != l.path || e.source != l.request.Source { // for the nights to come
+		if e.path != l.path || e.source != l.request.Source {
+			// For the nights to come, and outside the transaction, which is rolled back here.
 			_, err = l.loader.pool.Exec(ctx, l.loader.statements.Get("copy"), l.identity.SHA256[:], l.path, l.request.Source)
 		}
 		return true, err
@@ -104,19 +105,22 @@ type arrival struct {
 	date civil.Date
 }
 
-// arrives finds out the file's arrival: this one, or that of an earlier entry where the content
-// still lies where it was loaded from and is only read again.
+// arrives looks up the file's arrival where corrections replace rows: that of this load, or
+// of an earlier one if the content still lies where it was loaded from.
 func (l *load) arrives(ctx context.Context) error {
 	if l.request.Rules.Corrections != transform.CorrectionsReplace {
 		return nil
 	}
-	l.arrivedAs = nil
 	err := l.tx.QueryRow(ctx, l.loader.statements.Get("arrival"),
 		l.identity.SHA256[:], l.path, l.request.Source, l.request.RunID, l.request.Again).Scan(&l.arrivedAs, (*int32)(&l.arrival.date))
-	if l.arrival.file = l.fileID; l.arrivedAs != nil {
+	if err != nil {
+		return fmt.Errorf("look up when the content came: %w", err)
+	}
+	l.arrival.file = l.fileID
+	if l.arrivedAs != nil {
 		l.arrival.file = *l.arrivedAs
 	}
-	return err
+	return nil
 }
 
 // proven is the knowledge of the database when a file is read.
@@ -151,7 +155,7 @@ func (l *load) lookUpProven(ctx context.Context, db querier) (*proven, error) {
 // currencyConvention is the currency's name among the conventions of etl_conventions.
 const currencyConvention = "currency"
 
-// prepare says how the file is read for the first time.
+// prepare looks up what is proven, and sets the first reading from it.
 func (l *load) prepare(ctx context.Context, db querier) (err error) {
 	if l.proven, err = l.lookUpProven(ctx, db); err != nil {
 		return err
@@ -171,6 +175,7 @@ func (l *load) outdated(ctx context.Context) (bool, error) {
 	}
 	resolved := l.request.Rules.Resolve(&l.proven.conventions, &l.findings.Evidence)
 	l.reading.Conventions = resolved
+	// Marks are only ever added.
 	return len(before.marks) != len(l.proven.marks) || !l.findings.Evidence.ReadsAlike(old.Conventions, resolved), nil
 }
 
@@ -179,11 +184,10 @@ func (l *load) outdated(ctx context.Context) (bool, error) {
 func (l *load) resolve(signColumn string) (again bool, err error) {
 	found := l.findings
 	resolved := l.request.Rules.Resolve(&l.proven.conventions, &found.Evidence)
-	if again = !found.Evidence.ReadsAlike(l.reading.Conventions, resolved); again {
-		l.reading.Conventions = resolved
+	again = !found.Evidence.ReadsAlike(l.reading.Conventions, resolved)
+	if l.reading.Conventions = resolved; again {
 		return true, nil
 	}
-	l.reading.Conventions = resolved
 	l.result.Hints, l.result.Warnings = found.Hints(), found.Warnings(resolved, signColumn)
 	_, err = l.reading.Currencies.Narrow(found.Marks)
 	return false, l.about(err)
@@ -200,10 +204,11 @@ func (l *load) about(err error) error {
 // learn records what the file has proven.
 func (l *load) learn(ctx context.Context) error {
 	statement := l.loader.statements.Get("learn")
-	for mark, seen := range l.findings.Marks {
-		if l.result.Loaded == 0 {
-			break // none of them is stored
-		}
+	marks := l.findings.Marks
+	if l.result.Loaded == 0 {
+		marks = nil // none of them is stored
+	}
+	for mark, seen := range marks {
 		if err := l.exec(ctx, statement, "", currencyConvention, mark, l.fileID, seen.Line); err != nil {
 			return err
 		}
@@ -211,8 +216,8 @@ func (l *load) learn(ctx context.Context) error {
 	if !l.request.Learns {
 		return nil
 	}
-	for proven, line := range l.findings.Evidence.Proofs() {
-		if err := l.exec(ctx, statement, l.request.Source, proven.Convention.String(), proven.Name(), l.fileID, line); err != nil {
+	for proof, line := range l.findings.Evidence.Proofs() {
+		if err := l.exec(ctx, statement, l.request.Source, proof.Convention.String(), proof.Name(), l.fileID, line); err != nil {
 			return err
 		}
 	}

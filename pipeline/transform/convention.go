@@ -189,9 +189,9 @@ func (r Rules) Assume(learned *Learned) (all Conventions) {
 	return all
 }
 
-// Resolve says which conventions hold for a file: those of the settings; else what all its
-// own values agree on; else what the source's loaded files have proven. Where one of these
-// contradicts another, none does, unless the rules are trusted.
+// Resolve says which conventions hold for a file. A setting holds unless the file
+// contradicts it (and holds then, too, if the rules are trusted). Without a setting the
+// file's own values and the source's loaded files must not contradict each other.
 func (r Rules) Resolve(learned *Learned, evidence *Evidence) (all Conventions) {
 	for i := range all {
 		all[i] = r.resolve(Convention(i), learned, &evidence[i])
@@ -206,11 +206,11 @@ func (r Rules) resolve(c Convention, learned *Learned, own *Counts) Decision {
 	contradicted := func(format string, args ...any) Decision {
 		return Decision{Origin: Contradicted, Why: fmt.Sprintf(format, args...)}
 	}
-	against := own.of(shows(set.other()))
 	switch {
-	case set != Unknown && (r.Trust || against.Cells == 0):
+	case set != Unknown && (r.Trust || own.of(shows(set.other())).Cells == 0):
 		return Decision{Choice: set, Origin: FromSettings}
 	case set != Unknown:
+		against := own.of(shows(set.other()))
 		return contradicted("the settings say %s, and line %d has %q (tally run --trust-rules applies the settings all the same)", c.Name(set), against.Line, against.Example)
 	case mixed:
 		return contradicted("line %d has %q, and line %d has %q", own.First.Line, own.First.Example, own.Second.Line, own.Second.Example)
