@@ -157,7 +157,7 @@ func readResponse(tb testing.TB, compiler *jsonschema.Compiler, tree any, at str
 // plainInteger is how an integer is to be spelled.
 var plainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 
-// admits reports whether the text of a parameter is what its schema says.
+// admits reports whether a parameter's text is valid under its schema.
 func (s declaredSchema) admits(text string) bool {
 	switch {
 	case s.Items != nil:
@@ -194,7 +194,7 @@ func (s declaredSchema) bounds() (low, high int64) {
 	return low, high
 }
 
-// admits reports whether the description lets the path and the query through.
+// admits reports whether the path and the query are valid under the description.
 func (op *declaredOperation) admits(id, rawQuery string) bool {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {

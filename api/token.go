@@ -248,7 +248,7 @@ func selectTokens(db *bun.DB) *bun.SelectQuery {
 // Queries returns the statements that the API runs itself: those about tokens, of which there
 // are few. All others are those of summaries and jobs.
 func Queries(explain.Sample) []explain.Query {
-	const name, by = "nobody", "cli"
+	const name, by = "unknown", "cli"
 	return []explain.Query{
 		{Name: "api/list_tokens", Purpose: "at most once a second while requests arrive, and each tally token list",
 			SQL: selectTokens(bun.NewDB(nil, pgdialect.New())).String(), Expect: explain.Expectation{WholeTable: true}},

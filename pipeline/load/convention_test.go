@@ -128,7 +128,7 @@ func TestReadAgain(t *testing.T) {
 	assert.EqualValues(t, 1, first.Rejected)
 	assert.Equal(t, load.StatusUnchanged, f.learning("b.csv", content, false).Status)
 	f.learning("proof.csv", rowsOf("P 5 24/10/2024"), false)
-	assert.Equal(t, load.StatusUnchanged, f.learning("b.csv", content, false).Status, "nobody has asked for it")
+	assert.Equal(t, load.StatusUnchanged, f.learning("b.csv", content, false).Status, "reading it again was not requested")
 	again := f.learning("b.csv", content, true)
 	assert.Equal(t, load.StatusLoaded, again.Status)
 	assert.EqualValues(t, 1, again.Loaded)
