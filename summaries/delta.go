@@ -15,9 +15,10 @@ import (
 // and removed, and the difference of the amount. Its memory is bounded, however many keys there are.
 // It is for one goroutine, and must be closed.
 type Deltas struct {
-	added   int64
-	amount  money.Sum
-	rollups []*rollupDeltas
+	added, removed int64
+	amount         money.Sum // of the transactions added
+	net            money.Sum // less that of those removed
+	rollups        []*rollupDeltas
 }
 
 // NewDeltas makes an empty set; ctx ends its writes to disk.
@@ -32,12 +33,14 @@ func NewDeltas(ctx context.Context) *Deltas {
 // Add adds a transaction.
 func (d *Deltas) Add(user int32, date civil.Date, amount money.Sum) error {
 	d.added++
-	d.amount = d.amount.Plus(amount)
+	d.amount, d.net = d.amount.Plus(amount), d.net.Plus(amount)
 	return d.change(user, date, delta{added: 1, amount: amount})
 }
 
 // Remove removes a transaction.
 func (d *Deltas) Remove(user int32, date civil.Date, amount money.Sum) error {
+	d.removed++
+	d.net = d.net.Minus(amount)
 	return d.change(user, date, delta{removed: 1, amount: amount.Neg()})
 }
 
@@ -56,6 +59,9 @@ func (d *Deltas) Added() int64 { return d.added }
 
 // Amount is the sum of the transactions that are added.
 func (d *Deltas) Amount() money.Sum { return d.amount }
+
+// Net is the transactions added less those removed, and the amount that they differ by.
+func (d *Deltas) Net() (transactions int64, amount money.Sum) { return d.added - d.removed, d.net }
 
 // Close releases memory and files.
 func (d *Deltas) Close() {

@@ -59,6 +59,7 @@ type cli struct {
 	Sources  sourcesCmd  `cmd:"" help:"Show each source with its settings and what its files have proven."`
 	Generate generateCmd `cmd:"" help:"Write synthetic dirty CSV to standard output."`
 	Verify   verifyCmd   `cmd:"" help:"Recompute and compare every rollup and key."`
+	Audit    auditCmd    `cmd:"" help:"Check the audit chain over all commits that changed data."`
 	Report   reportCmd   `cmd:"" help:"Report on the database: plans, problems, costs and growth."`
 	Export   exportCmd   `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
 	Token    tokenCmd    `cmd:"" help:"Add, list and revoke tokens of the API."`

@@ -159,6 +159,29 @@ func TestVerifyNamesTheUser(t *testing.T) {
 	assert.Contains(t, out, `"key": "user_id 7"`)
 }
 
+func TestAuditNamesTheEntry(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	p.run("run", p.write("a.csv", sheet))
+	code, head, _ := p.run("audit", "head")
+	assert.Equal(t, exitDone, code)
+	assert.Regexp(t, "^1:[0-9a-f]{64}\n$", head)
+	code, out, _ := p.run("audit", "verify", "--head", strings.TrimSpace(head))
+	assert.Equal(t, exitDone, code)
+	assert.Equal(t, "clean: 1 entries, head "+head, out)
+
+	p.exec("ALTER TABLE etl_files DISABLE TRIGGER append_only; UPDATE etl_files SET path = 'b.csv'")
+	code, out, _ = p.run("audit", "verify")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, out, "entry 1: file 1 was sealed with path ")
+	code, out, _ = p.run("audit", "verify", "--json")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, out, `"number": 1`)
+	code, _, message := p.run("audit", "verify", "--head", "1")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, message, "want NUMBER:HASH")
+}
+
 func TestWrongUse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -11,6 +11,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/pipeline/extract"
+	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
 	"github.com/opentax/tally/summaries"
 )
@@ -66,6 +67,7 @@ type load struct {
 	valid      *extsort.Sorter // packed rows by id, of which the first of each id is chosen
 	accepted   *extsort.Sorter // packed rows to be stored, by partition and primary key
 	duplicates *extsort.Sorter // rows whose id came before, by line
+	rejects    seal.RejectsDigest
 	deltas     *summaries.Deltas
 	months     map[civil.Month]int64 // rows to be stored
 	staged     []staged

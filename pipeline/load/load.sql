@@ -79,10 +79,14 @@ CREATE TEMPORARY TABLE load_replaced (
 ) ON COMMIT DROP;
 
 -- name: keep_version
-INSERT INTO transaction_versions (transaction_id, user_id, amount, transaction_date, file_id, line, replaced_by_file)
-SELECT t.transaction_id, t.user_id, t.amount, t.transaction_date, t.file_id, t.line, $1
+-- The rows came with the load of their file, unless they have an origin of their own.
+INSERT INTO transaction_versions (transaction_id, user_id, amount, transaction_date, file_id, line, from_change, to_change)
+SELECT t.transaction_id, t.user_id, t.amount, t.transaction_date, t.file_id, t.line,
+       coalesce((SELECT max(o.change) FROM transaction_origins o WHERE o.file_id = t.file_id AND o.line = t.line), c.number, 0),
+       (SELECT coalesce(max(number), 0) + 1 FROM audit_chain)
 FROM load_replaced r
-JOIN transactions t ON t.user_id = r.old_user_id AND t.transaction_date = r.old_date AND t.id = r.old_id;
+JOIN transactions t ON t.user_id = r.old_user_id AND t.transaction_date = r.old_date AND t.id = r.old_id
+LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id;
 
 -- name: delete_replaced
 DELETE FROM transactions t USING load_replaced r

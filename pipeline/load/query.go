@@ -68,7 +68,7 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 		q.Given, q.Args = strings.Replace(replaced, "$%", fmt.Sprintf("$%d", len(args)+1), 1), append(args, s.TransactionIDs)
 		return q
 	}
-	keep, out, move := row("keep_version", s.FileID), row("delete_replaced"), row("move_keys")
+	keep, out, move := row("keep_version"), row("delete_replaced"), row("move_keys")
 	keep.Expect.Indexes = []string{"transactions_pkey"}
 	out.Expect.Indexes = []string{"transactions_pkey"}
 	move.Expect.Indexes = []string{"transaction_keys_pkey"}

@@ -49,6 +49,7 @@ func (l *load) read(ctx context.Context) (err error) {
 			if time.Since(l.reported) >= progressEvery {
 				l.progress(file.Position(), file.Size())
 			}
+			l.rejects.Add(r.rejects)
 			if err := w.Encoded(r.rejects); err != nil {
 				return err
 			}

@@ -173,17 +173,18 @@ func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte)
 	if err != nil {
 		return err
 	}
-	if err := w.Row(rejectColumnCount); err != nil {
-		return err
-	}
-	w.Int64(l.fileID)
-	w.Int64(line)
-	w.Text([...]string{outcomeDuplicate, outcomeConflict}[d[duplicateConflict]])
-	w.Texts(nil)
-	w.Bytes(d[duplicateID:])
-	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
-	w.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
-	appendRaw(&w.Fields, record.Raw(), record.Length)
-	w.Texts(nil)
-	return nil
+	f := pgcopy.Fields(l.scratch[:0])
+	f.Row(rejectColumnCount)
+	f.Int64(l.fileID)
+	f.Int64(line)
+	f.Text([...]string{outcomeDuplicate, outcomeConflict}[d[duplicateConflict]])
+	f.Texts(nil)
+	f.Bytes(d[duplicateID:])
+	f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
+	f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
+	appendRaw(&f, record.Raw(), record.Length)
+	f.Texts(nil)
+	l.scratch = f
+	l.rejects.Add(f)
+	return w.Encoded(f)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
 	"github.com/opentax/tally/summaries"
 )
@@ -28,6 +29,7 @@ func (l *load) begin(ctx context.Context) (err error) {
 	}
 	limits := l.loader.limits
 	l.valid, l.accepted, l.duplicates = extsort.New(ctx, byID(), limits), extsort.New(ctx, byPlace(), limits), extsort.New(ctx, byLine(), limits)
+	l.rejects = seal.NewRejectsDigest()
 	l.deltas, l.months, l.staged = summaries.NewDeltas(ctx), map[civil.Month]int64{}, nil
 	if err := l.exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err
@@ -61,6 +63,9 @@ func (l *load) record(ctx context.Context) error {
 	l.result.Status = StatusLoaded
 	l.enter(ctx, pipeline.StageCommit)
 	if err := l.recordFile(ctx); err != nil {
+		return err
+	}
+	if err := l.seal(ctx); err != nil {
 		return err
 	}
 	if err := l.learn(ctx); err != nil {
@@ -125,6 +130,19 @@ func (l *load) recordFile(ctx context.Context) error {
 		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
 		string(faults), r.TotalAmount.String(), string(rules), req.CodeVersion, l.started,
 		transform.Version, string(conventions), r.Hints, r.Warnings, l.arrivedAs)
+}
+
+// seal appends the load to the audit chain.
+func (l *load) seal(ctx context.Context) error {
+	r := &l.result
+	e := seal.Entry{
+		Kind: seal.Load, RunID: l.request.RunID, FileID: l.fileID, Path: l.path, SHA256: r.SHA256,
+		Read: r.Read, Loaded: r.Loaded, Duplicate: r.Duplicate, Conflict: r.Conflict, Rejected: r.Rejected, Replaced: r.Replaced,
+		Digest: l.rejects.String(),
+	}
+	e.Rows, e.Amount = l.deltas.Net()
+	_, err := seal.Append(ctx, l.tx, e)
+	return err
 }
 
 // fence makes sure that this attempt may commit. The lock that it takes is what a

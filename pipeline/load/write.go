@@ -42,7 +42,7 @@ func (l *load) archive(ctx context.Context) error {
 	if err := l.exec(ctx, "ANALYZE load_replaced"); err != nil {
 		return err
 	}
-	if err := l.exec(ctx, l.loader.statements.Get("keep_version"), l.fileID); err != nil {
+	if err := l.exec(ctx, l.loader.statements.Get("keep_version")); err != nil {
 		return fmt.Errorf("keep the replaced rows: %w", err)
 	}
 	if err := l.exec(ctx, l.loader.statements.Get("delete_replaced")); err != nil {

@@ -1,0 +1,82 @@
+// Package seal keeps the chain of hashes over every commit that changed data.
+//
+// Each such commit appends an [Entry] to audit_chain, in its own transaction. The hash of
+// an entry is SHA-256 of the hash before it and the entry's text, so a hash that was noted
+// elsewhere (in an export, a notification or a receipt) shows any later change up to it. [Verify]
+// compares the chain with the tables.
+package seal
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/opentax/tally/internal/money"
+)
+
+// Kind is what a commit did.
+type Kind string
+
+// The kinds.
+const (
+	Load    Kind = "load"    // a file was loaded
+	Replay  Kind = "replay"  // rejected rows were read again
+	Fix     Kind = "fix"     // a rejected row was corrected by a person
+	Settle  Kind = "settle"  // a conflict was decided
+	Discard Kind = "discard" // rejected rows were closed without loading them
+	Revert  Kind = "revert"  // a file was taken back out
+	Retire  Kind = "retire"  // months were detached
+	Expire  Kind = "expire"  // records past their retention were deleted
+)
+
+// Entry is what one commit changed. Fields that say nothing about its kind are zero.
+type Entry struct {
+	Number int64     `json:"number"` // from 1, without gaps
+	At     time.Time `json:"at"`     // later than that of the entry before
+	Kind   Kind      `json:"kind"`
+	Actor  string    `json:"actor,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+
+	RunID     int64  `json:"run_id,omitempty"`
+	FileID    int64  `json:"file_id,omitempty"`
+	Path      string `json:"path,omitempty"`
+	SHA256    string `json:"sha256,omitempty"` // of the file's content
+	Read      int64  `json:"read,omitempty"`
+	Loaded    int64  `json:"loaded,omitempty"`
+	Duplicate int64  `json:"duplicate,omitempty"`
+	Conflict  int64  `json:"conflict,omitempty"`
+	Rejected  int64  `json:"rejected,omitempty"`
+	Replaced  int64  `json:"replaced,omitempty"`
+
+	Rows   int64     `json:"rows"`   // added to transactions, less those removed
+	Amount money.Sum `json:"amount"` // of the rows added, less that of those removed
+	// Digest is the hexadecimal SHA-256 of the records that the commit added about single
+	// rows: of a load, its rejects; see [RejectsDigest].
+	Digest string          `json:"digest,omitempty"`
+	Detail json.RawMessage `json:"detail,omitempty"`
+}
+
+// Head is the last entry of a chain: its number and hash fix all entries up to it. The
+// zero value is an empty chain's.
+type Head struct {
+	Number int64     `json:"number"`
+	Hash   string    `json:"hash"` // hexadecimal
+	At     time.Time `json:"at"`
+}
+
+// String has the form that [ParseHead] reads: number and hash, with a colon in between.
+func (h Head) String() string { return fmt.Sprintf("%d:%s", h.Number, h.Hash) }
+
+// ParseHead reads the number and hash of a head.
+func ParseHead(text string) (h Head, err error) {
+	if _, err = fmt.Sscanf(text, "%d:%64s", &h.Number, &h.Hash); err != nil || h.String() != text || len(h.Hash) != 2*sha256.Size {
+		return Head{}, fmt.Errorf("head %q: want NUMBER:HASH, as tally audit head prints it", text)
+	}
+	return h, nil
+}
+
+// link is the hash of an entry's text behind another entry's.
+func link(previous []byte, text string) [sha256.Size]byte {
+	return sha256.Sum256(append(append(make([]byte, 0, sha256.Size+len(text)), previous...), text...))
+}

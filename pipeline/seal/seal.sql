@@ -1,0 +1,35 @@
+-- name: head
+SELECT number, at, hash FROM audit_chain ORDER BY number DESC LIMIT 1;
+
+-- name: last
+-- The head, and the time of the next entry: later than the head's whatever the clock says.
+SELECT coalesce(c.number, 0), coalesce(c.hash, decode(repeat('00', 32), 'hex')),
+       greatest(clock_timestamp(), c.at + interval '1 microsecond')
+FROM (SELECT) this LEFT JOIN (SELECT number, at, hash FROM audit_chain ORDER BY number DESC LIMIT 1) c ON true;
+
+-- name: append
+INSERT INTO audit_chain (number, at, kind, file_id, entry, hash) VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: entries
+-- Each entry, and the file that it says was loaded.
+SELECT c.number, c.at, c.kind, coalesce(c.file_id, 0), c.entry, c.hash, f.id IS NOT NULL, coalesce(f.path, ''), coalesce(encode(f.sha256, 'hex'), ''),
+       coalesce(f.read, 0), coalesce(f.loaded, 0), coalesce(f.duplicate, 0), coalesce(f.conflict, 0), coalesce(f.rejected, 0), coalesce(f.replaced, 0)
+FROM audit_chain c LEFT JOIN etl_files f ON f.id = c.file_id AND f.status = 'loaded' AND c.kind = 'load'
+ORDER BY c.number;
+
+-- name: unsealed
+-- Loaded files without an entry: the end of the chain was cut off.
+SELECT id, path FROM etl_files f
+WHERE status = 'loaded' AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.kind = 'load' AND c.file_id = f.id)
+ORDER BY id LIMIT 1;
+
+-- name: totals
+SELECT coalesce(sum(total_transactions), 0), coalesce(sum(total_amount), 0) FROM daily_totals;
+
+-- name: rejects
+-- The records about rows of a file that were not loaded, in the order in which a load
+-- writes them.
+COPY (
+    SELECT file_id, line, outcome, faults, transaction_id, kept_file_id, kept_line, raw, raw_bytes, raw_length, hints
+    FROM etl_rejects WHERE file_id = {{file}} ORDER BY outcome <> 'rejected', line
+) TO STDOUT (FORMAT binary);

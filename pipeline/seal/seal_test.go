@@ -1,0 +1,185 @@
+package seal_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/testdb"
+	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/seal"
+	"github.com/opentax/tally/pipeline/transform"
+)
+
+const header = "transaction_id,user_id,amount,transaction_date\n"
+
+// loaded is a database with three loaded files: rows of all outcomes, a replaced row, and
+// a file of which nothing was loaded.
+func loaded(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	pool := testdb.New(t, migrations.Schema{})
+	_, err := pool.Exec(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-31', 'test');
+		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (1, 1, 'test', 'test')`, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	loader := load.New(pool, nil)
+	first := "A,1,10.25,2024-01-05\nA,1,10.25,2024-01-05\nA,1,11,2024-01-05\nB,2,-3,2024-02-01\nC,3,,2024-01-06\n\xff,3,1,2024-01-06\n"
+	require.Equal(t, load.StatusLoaded, loadFile(t, loader, "1.csv", first).Status)
+	require.Equal(t, load.StatusLoaded, loadFile(t, loader, "2.csv", "B,2,-4,2024-03-01\nD,4,1.5,2024-01-01\n").Status)
+	require.Equal(t, load.StatusFailed, loadFile(t, loader, "3.csv", "E,,,\nF,,,\n").Status)
+	require.Equal(t, load.StatusLoaded, loadFile(t, loader, "4.csv", "G,5,7,2024-01-01\n").Status)
+	return pool
+}
+
+func loadFile(t *testing.T, loader *load.Loader, name, content string) load.Result {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, []byte(header+content), 0o600))
+	result, err := loader.Load(t.Context(), load.Request{RunID: 1, Attempt: 1, Source: "test", Path: bucket.Path(path),
+		Rules: transform.Rules{Corrections: transform.CorrectionsReplace, RejectLimit: "60%"}, LogicalDate: civil.MustParse("2024-01-31"), CodeVersion: "test"})
+	require.NoError(t, err)
+	return result
+}
+
+func TestVerifyHolds(t *testing.T) {
+	t.Parallel()
+	pool := loaded(t)
+	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	require.NoError(t, err)
+	assert.Nil(t, v.Broken)
+	assert.Equal(t, int64(3), v.Entries, "a file of which nothing was loaded has no entry")
+
+	head, err := seal.ReadHead(t.Context(), pool)
+	require.NoError(t, err)
+	assert.Equal(t, head, v.Head)
+	parsed, err := seal.ParseHead(head.String())
+	require.NoError(t, err)
+	v, err = seal.Verify(t.Context(), pool, parsed)
+	require.NoError(t, err)
+	assert.Nil(t, v.Broken)
+}
+
+func TestVerifyOfAnEmptyChain(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, migrations.Schema{})
+	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	require.NoError(t, err)
+	assert.Equal(t, seal.Verification{}, v)
+}
+
+// What a person with all rights on the database changes is noticed, and the first entry
+// that does not hold is named.
+func TestVerifyNoticesChanges(t *testing.T) {
+	t.Parallel()
+	const rewrite = `DO $$ DECLARE c RECORD; previous BYTEA := decode(repeat('00', 32), 'hex'); BEGIN
+		FOR c IN SELECT * FROM audit_chain ORDER BY number LOOP
+			previous := sha256(previous || convert_to(c.entry, 'UTF8'));
+			UPDATE audit_chain SET hash = previous WHERE number = c.number;
+		END LOOP; END $$`
+	for name, c := range map[string]struct {
+		sql    string
+		entry  int64
+		reason string
+	}{
+		"an entry's text":          {`UPDATE audit_chain SET entry = replace(entry, '"rows":1', '"rows":2') WHERE number = 2`, 2, "hash does not follow"},
+		"an entry's time":          {`UPDATE audit_chain SET at = at - interval '1 day' WHERE number = 2`, 2, "columns and its text differ"},
+		"an entry is gone":         {`DELETE FROM audit_chain WHERE number = 2`, 3, "entry 2 is missing"},
+		"the end is cut off":       {`DELETE FROM audit_chain WHERE number = 3`, 3, "is loaded and has no entry"},
+		"all of it is gone":        {`DELETE FROM audit_chain`, 1, "is loaded and has no entry"},
+		"two in another order":     {`UPDATE audit_chain SET number = 100 - number WHERE number > 1; UPDATE audit_chain SET number = number - 95 WHERE number > 50`, 2, "hash does not follow"},
+		"a file's counts":          {`UPDATE etl_files SET rejected = rejected - 1, read = read - 1 WHERE id = 1`, 1, "was sealed with"},
+		"a file's path":            {`UPDATE etl_files SET path = 'elsewhere.csv' WHERE id = 2`, 2, "was sealed with"},
+		"a file is gone":           {`DELETE FROM etl_files WHERE id = 2`, 2, "not in the ledger"},
+		"a reject's text":          {`UPDATE etl_rejects SET raw = 'C,3,5,2024-01-06' WHERE file_id = 1 AND 'missing_amount' = ANY(faults)`, 1, "etl_rejects"},
+		"a reject is gone":         {`DELETE FROM etl_rejects WHERE file_id = 1 AND outcome = 'conflict'`, 1, "etl_rejects"},
+		"a reject is added":        {`INSERT INTO etl_rejects SELECT file_id, line + 100, outcome, faults, transaction_id, kept_file_id, kept_line, raw, raw_bytes, raw_length, hints FROM etl_rejects WHERE outcome = 'duplicate'`, 1, "etl_rejects"},
+		"the totals":               {`UPDATE daily_totals SET total_amount = total_amount + 1 WHERE transaction_date = '2024-03-01'`, 3, "were sealed"},
+		"an entry, hashes renewed": {`UPDATE audit_chain SET entry = replace(entry, '"amount":0.50', '"amount":2.50') WHERE number = 2;` + rewrite, 3, "were sealed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := loaded(t)
+			before, err := seal.ReadHead(t.Context(), pool)
+			require.NoError(t, err)
+			_, err = pool.Exec(t.Context(), "BEGIN; SET LOCAL session_replication_role = replica;"+c.sql+"; COMMIT", pgx.QueryExecModeSimpleProtocol)
+			require.NoError(t, err)
+			v, err := seal.Verify(t.Context(), pool, seal.Head{})
+			require.NoError(t, err)
+			require.NotNil(t, v.Broken)
+			assert.Equal(t, c.entry, v.Broken.Number, v.Broken.Reason)
+			assert.Contains(t, v.Broken.Reason, c.reason)
+			if v.Entries < before.Number {
+				return
+			}
+			if after, err := seal.ReadHead(t.Context(), pool); assert.NoError(t, err) && after != before {
+				v, err = seal.Verify(t.Context(), pool, before)
+				require.NoError(t, err)
+				assert.Contains(t, v.Broken.Reason, "written anew", "a head that was noted tells a chain that was renewed as a whole")
+			}
+		})
+	}
+}
+
+// A chain that was renewed together with the tables is told only by a head that was noted.
+func TestVerifyAgainstANotedHead(t *testing.T) {
+	t.Parallel()
+	pool := loaded(t)
+	head, err := seal.ReadHead(t.Context(), pool)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `BEGIN; SET LOCAL session_replication_role = replica;
+		DELETE FROM audit_chain WHERE number = 3; DELETE FROM etl_files WHERE id = (SELECT max(id) FROM etl_files);
+		UPDATE daily_totals SET total_transactions = 1, total_amount = 1.5 WHERE transaction_date = '2024-01-01'; COMMIT`, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	require.NoError(t, err)
+	assert.Nil(t, v.Broken)
+	v, err = seal.Verify(t.Context(), pool, head)
+	require.NoError(t, err)
+	require.NotNil(t, v.Broken)
+	assert.Equal(t, int64(3), v.Broken.Number)
+	assert.Contains(t, v.Broken.Reason, "the chain ends with entry 2")
+}
+
+// Files that were loaded before there was a chain get their entries when it is made.
+func TestFilesLoadedBeforeTheChain(t *testing.T) {
+	t.Parallel()
+	pool := loaded(t)
+	_, err := pool.Exec(t.Context(), `BEGIN; SET LOCAL session_replication_role = replica;
+		ALTER TABLE transaction_versions ADD COLUMN replaced_by_file BIGINT, ADD COLUMN replaced_at TIMESTAMPTZ DEFAULT now();
+		UPDATE transaction_versions v SET replaced_by_file = (SELECT file_id FROM audit_chain WHERE number = to_change);
+		ALTER TABLE transaction_versions DROP COLUMN from_change, DROP COLUMN to_change, ADD PRIMARY KEY (transaction_id, replaced_by_file);
+		DROP TABLE audit_chain, transaction_origins;
+		DELETE FROM bun_migrations WHERE name >= '0016'; COMMIT`, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	applied, err := migrations.Up(t.Context(), pool)
+	require.NoError(t, err)
+	assert.Contains(t, applied, "0016_seal")
+	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	require.NoError(t, err)
+	assert.Nil(t, v.Broken)
+	assert.Equal(t, int64(3), v.Entries)
+	var from, to int64
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT from_change, to_change FROM transaction_versions").Scan(&from, &to))
+	assert.Equal(t, [2]int64{1, 2}, [2]int64{from, to})
+
+	require.Equal(t, load.StatusLoaded, loadFile(t, load.New(pool, nil), "5.csv", "H,6,8,2024-01-02\nX,,,\n").Status)
+	v, err = seal.Verify(t.Context(), pool, v.Head)
+	require.NoError(t, err)
+	assert.Nil(t, v.Broken)
+	assert.Equal(t, int64(4), v.Entries)
+}
+
+func TestParseHead(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "1", "1:", "x:00", "1:abc", "1 :" + string(make([]byte, 64))} {
+		_, err := seal.ParseHead(text)
+		assert.ErrorContains(t, err, "want NUMBER:HASH", text)
+	}
+}
