@@ -3,8 +3,7 @@
 --
 -- Why: a load is not the end. Rows are corrected, replayed and taken back; each of that must
 -- leave a trace that cannot be edited without a mark. An entry's hash covers the entry and
--- the hash before it, so whoever has noted a hash can tell whether anything up to it was
--- changed.
+-- the hash before it, so a hash that was noted elsewhere shows any later change up to it.
 --
 -- Files that are loaded already get an entry each, in the order of their commits, without a
 -- digest of their rejects.

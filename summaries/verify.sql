@@ -65,13 +65,14 @@ SELECT transaction_id, 'once', count(*) || ' times'
 FROM transactions GROUP BY transaction_id HAVING count(*) > 1 ORDER BY 1;
 
 -- name: files
--- Every file whose ledger entry has another number of rows than exist: those in
--- transactions now, and those that a later file replaced.
+-- Every file whose ledger entry has another number of rows than its load brought: those in
+-- transactions now and those that were replaced or taken out, less those that came later.
 SELECT 'file ' || coalesce(f.id, t.file_id), coalesce(f.loaded, 0)::text, coalesce(t.n, 0)::text
 FROM etl_files f
 FULL JOIN (
-    SELECT file_id, count(*) AS n FROM (
-        SELECT file_id FROM transactions UNION ALL SELECT file_id FROM transaction_versions
+    SELECT file_id, sum(n) AS n FROM (
+        SELECT file_id, 1 AS n FROM transactions UNION ALL SELECT file_id, 1 FROM transaction_versions
+        UNION ALL SELECT file_id, -1 FROM transaction_origins
     ) r GROUP BY file_id
 ) t ON t.file_id = f.id
 WHERE coalesce(f.loaded, 0) <> coalesce(t.n, 0)

@@ -215,7 +215,7 @@ func (r *Reader) readHeader() error {
 	if err := s.next(rec); err != nil {
 		return fmt.Errorf("read header: %w", err)
 	}
-	r.names, r.line = trimmed(rec.cells()), rec.Line
+	r.names, r.line, r.header = trimmed(rec.cells()), rec.Line, bytes.Clone(rec.raw)
 	if rec.Fault != 0 {
 		return badHeader(rec.Line, rec.Fault)
 	}

@@ -20,6 +20,7 @@ type Reader struct {
 	record   Record
 	names    []string // in the header
 	line     int64    // of the header; 0: there is none
+	header   []byte   // its text
 	required int      // fields that a record must have
 	named    int      // fields of which any may have a value
 	limit    int      // fields that a record may have if a comma may have cut an amount

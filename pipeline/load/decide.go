@@ -75,6 +75,9 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	if err != nil {
 		return err
 	}
+	if l.alone {
+		return l.decideAlone(ctx, rows)
+	}
 	batches := make(chan *batch, 2)
 	lookupCtx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -101,6 +104,30 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 		err = lookupErr
 	}
 	if err != nil || lookup.rows == 0 {
+		return err
+	}
+	return l.decideKnown(ctx)
+}
+
+// decideAlone does the same with one connection, for rows that fit in memory.
+func (l *load) decideAlone(ctx context.Context, rows *extsort.Merge) error {
+	var batches []*batch
+	err := inBatches(rows, func(b *batch) error {
+		batches = append(batches, b)
+		return l.lookup.find(ctx, b)
+	})
+	if err != nil {
+		return err
+	}
+	err = l.writeKeys(ctx, func(keys *keyWriter) error {
+		for _, b := range batches {
+			if err := b.each(false, keys.write); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return l.decideKnown(ctx)

@@ -49,6 +49,10 @@ SELECT i.n::int, k.user_id, k.transaction_date - DATE '1970-01-01'
 FROM unnest($1::text[]) WITH ORDINALITY i(id, n)
 JOIN transaction_keys k ON k.transaction_id = i.id;
 
+-- name: drop_known
+-- Of the file before, where several are read in one transaction.
+DROP TABLE IF EXISTS load_known, load_replaced;
+
 -- name: stored
 SELECT n.packed, s.user_id, s.transaction_date - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line, false
 FROM load_known n
@@ -117,8 +121,8 @@ SELECT setval('transactions_id_seq', nextval('transactions_id_seq') + $1 - 1) - 
 -- name: file
 INSERT INTO etl_files (id, run_id, attempt, source, path, sha256, bytes, status, error_code, error,
     read, loaded, duplicate, conflict, rejected, replaced, faults, total_amount, rules, code_version, started_at,
-    reading, conventions, hints, warnings, arrived_as)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26);
+    reading, conventions, hints, warnings, arrived_as, layout, first_month, last_month)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29);
 
 -- name: known_content
 -- The last time that the content was loaded by the same rules, if possible by the source:
@@ -162,3 +166,36 @@ ON CONFLICT DO NOTHING;
 -- from starting between this look and the commit.
 SELECT (SELECT max(attempt) FROM etl_attempts a WHERE a.run_id = r.id)
 FROM etl_runs r WHERE r.id = $1 FOR SHARE OF r;
+
+-- name: open_rejects
+-- The files of rows that are to be read again, and how each file was read.
+SELECT f.id, f.source, f.path, coalesce(f.layout::text, ''), f.conventions, r.logical_date - DATE '1970-01-01',
+       coalesce(f.arrived_as, f.id)
+FROM etl_files f JOIN etl_runs r ON r.id = f.run_id
+WHERE f.id = ANY($1::bigint[]) AND f.status = 'loaded' AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = f.id)
+ORDER BY f.id;
+
+-- name: open_rows
+-- The open ones of some rows of a file that was read, in the order of their lines, and
+-- whether each is a conflict.
+SELECT j.line, coalesce(j.raw_bytes, convert_to(j.raw, 'UTF8')), j.raw_length, coalesce(s.outcome, j.outcome) = 'conflict'
+FROM unnest($2::bigint[]) i(line)
+JOIN etl_rejects j ON j.file_id = $1 AND j.line = i.line
+LEFT JOIN LATERAL (
+    SELECT state, outcome FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
+) s ON true
+WHERE coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) = ANY($3::text[])
+ORDER BY j.line;
+
+-- name: open_states
+-- The open ones of some rows, and what they are.
+SELECT j.file_id, j.line, coalesce(s.outcome, j.outcome), coalesce(s.kept_file_id, j.kept_file_id, 0), coalesce(s.kept_line, j.kept_line, 0)
+FROM unnest($1::bigint[], $2::bigint[]) i(file_id, line)
+JOIN etl_rejects j ON j.file_id = i.file_id AND j.line = i.line
+JOIN etl_files f ON f.id = j.file_id AND f.status = 'loaded'
+LEFT JOIN LATERAL (
+    SELECT * FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
+) s ON true
+WHERE coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) = ANY($3::text[])
+  AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = j.file_id)
+ORDER BY j.file_id, j.line;

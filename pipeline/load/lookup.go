@@ -85,9 +85,16 @@ type lookup struct {
 }
 
 func (l *load) startLookup(ctx context.Context) (*lookup, error) {
-	tx, err := l.helper.Begin(ctx)
-	if err != nil {
-		return nil, err
+	tx := l.tx
+	if l.alone {
+		if err := l.exec(ctx, l.loader.statements.Get("drop_known")); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if tx, err = l.helper.Begin(ctx); err != nil {
+			return nil, err
+		}
 	}
 	l.lookup = &lookup{load: l, tx: tx}
 	for _, name := range []string{"known_table", "look_up"} {
@@ -105,6 +112,9 @@ func (l *load) endLookup(ctx context.Context) error {
 		return nil
 	}
 	l.lookup = nil
+	if l.alone {
+		return nil
+	}
 	err := k.prefetch.Wait()
 	_ = k.tx.Rollback(context.WithoutCancel(ctx)) // it has only looked
 	return err
@@ -187,7 +197,7 @@ func (l *load) decideKnown(ctx context.Context) error {
 	if _, err := l.lookup.tx.Exec(ctx, l.loader.statements.Get("look_up_ends")); err != nil {
 		return err
 	}
-	if l.request.Rules.WithDefaults().Corrections != transform.CorrectionsReplace {
+	if l.request.Rules.WithDefaults().Corrections != transform.CorrectionsReplace && !l.takes {
 		return l.compare(ctx, l.loader.statements.Get("stored"), nil, func(p packed, s *stored) error {
 			return l.duplicate(p, s.sameValues(p), s.fileID, s.line)
 		})
@@ -195,35 +205,57 @@ func (l *load) decideKnown(ctx context.Context) error {
 	if err := l.exec(ctx, l.loader.statements.Get("replaced_table")); err != nil {
 		return err
 	}
+	var held pgcopy.Fields
+	if l.alone { // the rows that are compared come through the same connection
+		err := l.replaceStored(ctx, func(row pgcopy.Fields) error {
+			held = append(held, row...)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
 	columns := []string{"transaction_id", "old_user_id", "old_date", "old_id", "user_id", "transaction_date"}
 	var err error
 	l.result.Replaced, err = pgcopy.Copy(ctx, l.tx.Conn(), "load_replaced", columns, func(w *pgcopy.Writer) error {
-		var first packed // of the last id that is not new
-		var replaced bool
-		return l.compare(ctx, l.loader.statements.Get("stored_arrivals"), []any{l.arrival.date, l.arrival.file}, func(p packed, s *stored) error {
-			switch again := len(first) > 0 && bytes.Equal(p.id(), first.id()); {
-			case again && replaced:
-				return l.duplicate(p, first.sameValues(p), l.fileID, first.line())
-			case !again:
-				first = append(first[:0], p...)
-				replaced = s.older && !s.sameValues(p)
-			}
-			if !replaced {
-				return l.duplicate(p, s.sameValues(p), s.fileID, s.line)
-			}
-			if err := w.Row(len(columns)); err != nil {
-				return err
-			}
-			w.Bytes(p.id())
-			w.Int32(s.user)
-			w.Date(s.date)
-			w.Int64(s.id)
-			w.Int32(p.user())
-			w.Date(p.date())
-			return l.replace(p, s)
-		})
+		if l.alone {
+			return w.Encoded(held)
+		}
+		return l.replaceStored(ctx, func(row pgcopy.Fields) error { return w.Encoded(row) })
 	})
 	return err
+}
+
+// replaceStored gives the rows of load_replaced: those of the file that take the place of a
+// stored one.
+func (l *load) replaceStored(ctx context.Context, yield func(pgcopy.Fields) error) error {
+	var first packed // of the last id that is not new
+	var replaced bool
+	var row pgcopy.Fields
+	return l.compare(ctx, l.loader.statements.Get("stored_arrivals"), []any{l.arrival.date, l.arrival.file}, func(p packed, s *stored) error {
+		switch again := len(first) > 0 && bytes.Equal(p.id(), first.id()); {
+		case again && replaced:
+			return l.duplicate(p, first.sameValues(p), l.fileID, first.line())
+		case !again:
+			first = append(first[:0], p...)
+			replaced = (s.older || l.takes) && !s.sameValues(p)
+		}
+		if !replaced {
+			return l.duplicate(p, s.sameValues(p), s.fileID, s.line)
+		}
+		row = row[:0]
+		row.Row(6)
+		row.Bytes(p.id())
+		row.Int32(s.user)
+		row.Date(s.date)
+		row.Int64(s.id)
+		row.Int32(p.user())
+		row.Date(p.date())
+		if err := yield(row); err != nil {
+			return err
+		}
+		return l.replace(p, s)
+	})
 }
 
 func (l *load) replace(p packed, s *stored) error {

@@ -51,6 +51,12 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 		{Name: "same_file", Purpose: "each known file of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}, Expect: uses("etl_files_source")},
 		{Name: "arrival", Purpose: "each load of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", "", s.RunID, false}, Expect: uses("etl_files_source")},
 		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
+		{Name: "open_rejects", Purpose: "each replay", Before: lookUp[:1], Args: []any{[]int64{s.FileID}}, Expect: uses("etl_files_pkey")},
+		{Name: "open_rows", Purpose: "each file of a replay", Before: lookUp[:1], Args: []any{s.FileID, []int64{2}, []string{outcomeRejected}}, Expect: uses("etl_rejects_pkey")},
+		{
+			Name: "open_states", Purpose: "each decision about rejects", Before: lookUp[:1],
+			Args: []any{[]int64{s.FileID}, []int64{2}, []string{outcomeRejected}}, Expect: uses("etl_rejects_pkey"),
+		},
 		{Name: "fence", Purpose: "each load, right before its commit", Before: lookUp[:1], Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey", "etl_attempts_pkey")},
 	}
 	return named(list, statements)
@@ -79,7 +85,7 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 			Name: "file", Purpose: "each file", Before: before, Writes: true,
 			Args: []any{
 				int64(0), s.RunID, 1, "", "", nil, int64(0), StatusLoaded, nil, nil, int64(0), int64(0), int64(0), int64(0), int64(0), int64(0),
-				"{}", "0", "{}", "", s.Date, transform.Version, "{}", []string{}, []string{}, nil,
+				"{}", "0", "{}", "", s.Date, transform.Version, "{}", []string{}, []string{}, nil, nil, nil, nil,
 			},
 		},
 		{Name: "copy", Purpose: "each copy of known content in a source that replaces rows", Before: before, Writes: true, Args: []any{s.SHA256, "", ""}},

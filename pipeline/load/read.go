@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -39,6 +40,9 @@ func (l *load) read(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	if l.layout, err = json.Marshal(reader.Layout(file.Encoding())); err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
 	var faults faultCounts
 	l.result.Rejected, err = pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
 		err := transform.Clean(ctx, reader, cleaner, l.newRows, func(r *rows) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
@@ -41,11 +43,7 @@ func (l *load) begin(ctx context.Context) (err error) {
 func (l *load) rollback(ctx context.Context) {
 	_ = l.endLookup(ctx) // whether the load has failed is known by now
 	if l.deltas != nil {
-		l.valid.Close()
-		l.accepted.Close()
-		l.duplicates.Close()
-		l.deltas.Close()
-		l.deltas = nil
+		l.forget()
 	}
 	if l.tx != nil {
 		_ = l.tx.Rollback(ctx) // a connection that cannot is closed
@@ -55,6 +53,15 @@ func (l *load) rollback(ctx context.Context) {
 		l.helper.Release()
 		l.helper = nil
 	}
+}
+
+// forget releases the rows.
+func (l *load) forget() {
+	l.valid.Close()
+	l.accepted.Close()
+	l.duplicates.Close()
+	l.deltas.Close()
+	l.deltas = nil
 }
 
 // record writes what appears with the rows: the ledger entry, and partitions that were
@@ -122,6 +129,11 @@ func (l *load) recordFile(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("conventions: %w", err)
 	}
+	var first, last *civil.Date // months of the stored rows
+	if months := slices.Sorted(maps.Keys(l.months)); len(months) > 0 {
+		from, to := months[0].First(), months[len(months)-1].First()
+		first, last = &from, &to
+	}
 	var sha []byte
 	if r.SHA256 != "" {
 		sha = l.identity.SHA256[:]
@@ -129,7 +141,7 @@ func (l *load) recordFile(ctx context.Context) error {
 	return l.exec(ctx, l.loader.statements.Get("file"), l.fileID, req.RunID, req.Attempt, req.Source, l.path, sha, r.Bytes, r.Status,
 		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
 		string(faults), r.TotalAmount.String(), string(rules), req.CodeVersion, l.started,
-		transform.Version, string(conventions), r.Hints, r.Warnings, l.arrivedAs)
+		transform.Version, string(conventions), r.Hints, r.Warnings, l.arrivedAs, nullText(string(l.layout)), first, last)
 }
 
 // seal appends the load to the audit chain.

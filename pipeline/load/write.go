@@ -21,6 +21,11 @@ func (l *load) write(ctx context.Context) error {
 	if err := l.keepDuplicates(ctx); err != nil {
 		return err
 	}
+	return l.place(ctx)
+}
+
+// place stores the rows that were decided on, and moves the rollups.
+func (l *load) place(ctx context.Context) error {
 	if l.result.Replaced > 0 {
 		if err := l.archive(ctx); err != nil {
 			return err
@@ -74,7 +79,7 @@ func (l *load) storeRows(ctx context.Context) error {
 	for _, month := range missing {
 		fresh += l.months[month]
 	}
-	if fresh < stagedFrom {
+	if fresh < stagedFrom || l.alone {
 		if err := l.makePartitions(ctx, missing); err != nil {
 			return err
 		}

@@ -42,6 +42,12 @@ func Append(ctx context.Context, tx pgx.Tx, e Entry) (Head, error) {
 	return Head{Number: e.Number, Hash: hex.EncodeToString(hash[:]), At: e.At}, nil
 }
 
+// Next is the number of the entry that comes next, for a caller that holds the load lock.
+func Next(ctx context.Context, tx pgx.Tx) (int64, error) {
+	head, err := ReadHead(ctx, tx)
+	return head.Number + 1, err
+}
+
 // Querier is a pool, connection or transaction.
 type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row

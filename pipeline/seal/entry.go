@@ -26,7 +26,7 @@ const (
 	Settle  Kind = "settle"  // a conflict was decided
 	Discard Kind = "discard" // rejected rows were closed without loading them
 	Revert  Kind = "revert"  // a file was taken back out
-	Retire  Kind = "retire"  // months were detached
+	Retire  Kind = "retire"  // old months were taken out of transactions
 	Expire  Kind = "expire"  // records past their retention were deleted
 )
 

@@ -156,7 +156,7 @@ func TestFilesLoadedBeforeTheChain(t *testing.T) {
 		UPDATE transaction_versions v SET replaced_by_file = (SELECT file_id FROM audit_chain WHERE number = to_change);
 		ALTER TABLE transaction_versions DROP COLUMN from_change, DROP COLUMN to_change, ADD PRIMARY KEY (transaction_id, replaced_by_file);
 		DROP TABLE audit_chain, transaction_origins;
-		DELETE FROM bun_migrations WHERE name >= '0016'; COMMIT`, pgx.QueryExecModeSimpleProtocol)
+		DELETE FROM bun_migrations WHERE name = '0016'; COMMIT`, pgx.QueryExecModeSimpleProtocol)
 	require.NoError(t, err)
 	applied, err := migrations.Up(t.Context(), pool)
 	require.NoError(t, err)

@@ -137,6 +137,12 @@ func (e *Evidence) add(later *Evidence) {
 	}
 }
 
+// Plus is what both tell.
+func (e Evidence) Plus(later *Evidence) Evidence {
+	e.add(later)
+	return e
+}
+
 // Proof is a value of a loaded file that can be read in one way only.
 type Proof struct {
 	FileID int64 // in etl_files; 0: there is none

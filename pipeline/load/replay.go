@@ -1,0 +1,295 @@
+package load
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/pipeline/extract"
+	"github.com/opentax/tally/pipeline/seal"
+	"github.com/opentax/tally/pipeline/transform"
+)
+
+// RejectID names a row that was not loaded: its file in the ledger and its line.
+type RejectID struct{ File, Line int64 }
+
+// String has the form FILE:LINE.
+func (id RejectID) String() string { return fmt.Sprintf("%d:%d", id.File, id.Line) }
+
+// Settings are the present settings of a file's source, and whether its files have
+// conventions in common.
+type Settings func(source, path string) (rules transform.Rules, learns bool)
+
+// ReplayResult is what became of rejects that were read again. Read = Loaded + Duplicate +
+// Conflict + Rejected.
+type ReplayResult struct {
+	Read      int64 `json:"read"`
+	Loaded    int64 `json:"loaded"`
+	Duplicate int64 `json:"duplicate"`
+	Conflict  int64 `json:"conflict"`
+	Rejected  int64 `json:"rejected"`
+	// Warnings say why the rejects of some files could not be read.
+	Warnings []string `json:"warnings"`
+}
+
+// Replay reads rejected rows again, by the settings of today and what is known of their
+// source by now, and loads those that pass, in one commit. Rows that are no longer open are
+// left out, so a replay that is repeated changes nothing more.
+func (l *Loader) Replay(ctx context.Context, ids []RejectID, settings Settings, by By, dryRun bool) (ReplayResult, error) {
+	result := ReplayResult{Warnings: []string{}}
+	err := l.change(ctx, seal.Replay, by, dryRun, func(c *change) (bool, error) {
+		r := replay{change: c, settings: settings, result: &result, state: stateReplayed, from: []string{outcomeRejected}}
+		err := r.run(ctx, ids)
+		return r.noted > 0, err
+	})
+	return result, err
+}
+
+// replay reads rejects again as a part of a change.
+type replay struct {
+	*change
+	settings Settings
+	result   *ReplayResult
+	state    string   // of the rows that are loaded or repeat others
+	from     []string // outcomes of the rows that are read
+	takes    bool     // they take the place of stored rows
+	fix      transform.Fix
+	faults   transform.Faults // of the last row that does not pass
+	noted    int
+}
+
+// reread is a file whose rejects are read again.
+type reread struct {
+	id, arrivedAs int64
+	source, path  string
+	layout        string
+	conventions   []byte
+	logical       civil.Date
+	lines         []int64
+	rows          []openRow
+	part          *load
+	reader        *extract.RowReader
+	held          transform.Conventions
+	evidence      transform.Evidence
+}
+
+// openRow is the text of a row that is read again.
+type openRow struct {
+	line, length int64
+	raw          []byte
+	conflict     bool
+}
+
+func (r *replay) run(ctx context.Context, ids []RejectID) error {
+	lines := map[int64][]int64{}
+	files, all := split(ids)
+	for i, file := range files {
+		lines[file] = append(lines[file], all[i])
+	}
+	rows, _ := r.tx.Query(ctx, r.loader.statements.Get("open_rejects"), files) // CollectRows returns its error
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*reread, error) {
+		var f reread
+		err := row.Scan(&f.id, &f.source, &f.path, &f.layout, &f.conventions, (*int32)(&f.logical), &f.arrivedAs)
+		f.lines = lines[f.id]
+		return &f, err
+	})
+	if err != nil {
+		return fmt.Errorf("look up the files of the rejects: %w", err)
+	}
+	for _, f := range list {
+		if err := r.file(ctx, f); err != nil {
+			return fmt.Errorf("file %d (%s): %w", f.id, f.path, err)
+		}
+	}
+	return nil
+}
+
+// file reads the rejects of a file again.
+func (r *replay) file(ctx context.Context, f *reread) error {
+	if err := r.open(ctx, f); err != nil || len(f.rows) == 0 {
+		return err
+	}
+	r.result.Read += int64(len(f.rows))
+	var valid []int64
+	err := r.prepare(ctx, f)
+	if err == nil {
+		valid, err = r.clean(f)
+	}
+	if bad, ok := errors.AsType[*extract.FileError](err); ok {
+		r.result.Rejected += int64(len(f.rows))
+		r.result.Warnings = append(r.result.Warnings, fmt.Sprintf("file %d (%s): %s", f.id, f.path, bad))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.result.Rejected += int64(len(f.rows) - len(valid))
+	if len(valid) == 0 {
+		return nil
+	}
+	if err := r.store(ctx, f.part); err != nil {
+		return err
+	}
+	states, err := r.states(f, valid)
+	if err != nil {
+		return err
+	}
+	if err := r.note(ctx, states); err != nil {
+		return err
+	}
+	r.noted += len(states)
+	return f.part.learn(ctx)
+}
+
+// open reads the texts of the rows.
+func (r *replay) open(ctx context.Context, f *reread) error {
+	rows, err := r.tx.Query(ctx, r.loader.statements.Get("open_rows"), f.id, f.lines, r.from)
+	if err != nil {
+		return err
+	}
+	f.rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (o openRow, err error) {
+		return o, row.Scan(&o.line, &o.raw, &o.length, &o.conflict)
+	})
+	return err
+}
+
+// prepare makes the reader of a file's rows, and the part of the change that they go into.
+func (r *replay) prepare(ctx context.Context, f *reread) error {
+	if f.layout == "" {
+		return &extract.FileError{Code: extract.CodeUnreadable, Detail: "it was loaded by an earlier version, which did not keep how its rows are cut into columns",
+			Hint: "revert the file, and load it again"}
+	}
+	var layout extract.Layout
+	if err := json.Unmarshal([]byte(f.layout), &layout); err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	rules, learns := r.settings(f.source, f.path)
+	if err := rules.Check(); err != nil {
+		return err
+	}
+	var err error
+	if f.reader, err = layout.Reader(rules.Dialect, rules.Wanted()); err != nil {
+		return err
+	}
+	location, err := bucket.Parse(f.path)
+	if err != nil {
+		location = bucket.Path(f.path)
+	}
+	f.part = r.part(ctx, Request{Source: f.source, Path: location, Rules: rules, LogicalDate: f.logical, Learns: learns,
+		Logger: slog.New(slog.DiscardHandler)}, f.id)
+	f.part.arrival, f.part.takes = arrival{file: f.arrivedAs, date: f.logical}, r.takes
+	var record transform.ConventionRecord
+	if err := json.Unmarshal(f.conventions, &record); err != nil {
+		return fmt.Errorf("conventions: %w", err)
+	}
+	_, f.evidence = record.Load()
+	if err := f.part.prepare(ctx, r.tx); err != nil {
+		return err
+	}
+	f.held = rules.Resolve(&f.part.proven.conventions, &f.evidence)
+	return nil
+}
+
+// clean reads the rows, and gives the lines of those that pass. What they show of the file's
+// conventions counts beside what the file has shown.
+func (r *replay) clean(f *reread) (valid []int64, err error) {
+	for {
+		f.part.reading.Conventions = f.held
+		cleaner, err := transform.NewCleaner(f.part.reading)
+		if err != nil {
+			return nil, err
+		}
+		var packed [][]byte
+		if packed, valid, err = r.cleanRows(f, cleaner); err != nil {
+			return nil, err
+		}
+		f.part.findings = cleaner.Findings()
+		all := f.evidence.Plus(&f.part.findings.Evidence)
+		resolved := f.part.request.Rules.Resolve(&f.part.proven.conventions, &all)
+		if again := !all.ReadsAlike(f.held, resolved); again {
+			f.held = resolved
+			continue
+		}
+		for _, p := range packed {
+			if err := f.part.valid.Add(p); err != nil {
+				return nil, err
+			}
+		}
+		_, err = f.part.reading.Currencies.Narrow(f.part.findings.Marks)
+		return valid, err
+	}
+}
+
+func (r *replay) cleanRows(f *reread, cleaner *transform.Cleaner) (packed [][]byte, valid []int64, err error) {
+	var row transform.Row
+	for _, o := range f.rows {
+		if int64(len(o.raw)) < o.length {
+			continue // its text was cut
+		}
+		record, err := f.reader.Read(o.raw, o.line)
+		if err != nil {
+			return nil, nil, err
+		}
+		cleaner.CleanFixed(record, &row, r.fix)
+		if row.Faults != 0 {
+			r.faults = row.Faults
+		} else {
+			packed, valid = append(packed, appendPacked(nil, &row)), append(valid, o.line)
+		}
+	}
+	return packed, valid, nil
+}
+
+// states is what became of the rows that passed.
+func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
+	lost := map[int64]rejectState{}
+	duplicates, err := f.part.duplicates.Sorted()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		d, err := duplicates.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		at := func(i int) int64 { return int64(binary.LittleEndian.Uint64(d[i:])) }
+		s := rejectState{state: r.state, outcome: outcomeDuplicate, keptFile: at(duplicateFile), keptLine: at(duplicateKept)}
+		if d[duplicateConflict] != 0 {
+			s.state, s.outcome = stateOpen, outcomeConflict
+		}
+		lost[at(duplicateLine)] = s
+	}
+	states := make([]rejectState, 0, len(valid))
+	for _, line := range valid {
+		s, ok := lost[line]
+		if !ok {
+			s = rejectState{state: r.state, outcome: outcomeLoaded}
+		}
+		s.file, s.line, s.change = f.id, line, r.entry.Number
+		r.count(s.outcome)
+		states = append(states, s)
+	}
+	return states, nil
+}
+
+func (r *replay) count(outcome string) {
+	switch outcome {
+	case outcomeLoaded:
+		r.result.Loaded++
+	case outcomeDuplicate:
+		r.result.Duplicate++
+	default:
+		r.result.Conflict++
+	}
+}
