@@ -92,7 +92,7 @@ ALTER TABLE transaction_versions
     DROP COLUMN replaced_at,
     ALTER COLUMN from_change DROP DEFAULT,
     ALTER COLUMN to_change DROP DEFAULT,
-    ADD PRIMARY KEY (transaction_id, to_change);
+    ADD PRIMARY KEY (transaction_id, to_change, file_id, line);
 
 COMMENT ON TABLE transaction_versions IS 'Former states of transactions: rows that were replaced or taken out.';
 COMMENT ON COLUMN transaction_versions.from_change IS 'The entry of audit_chain that brought this state.';

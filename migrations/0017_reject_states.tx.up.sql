@@ -47,6 +47,9 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON etl_reject_sta
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON etl_reverts
     FOR EACH STATEMENT EXECUTE FUNCTION tally_append_only();
 
+-- Another file may prove again what only a reverted one had proven.
+ALTER TABLE etl_conventions DROP CONSTRAINT etl_conventions_pkey, ADD PRIMARY KEY (source, convention, value, file_id);
+
 --bun:split
 
 INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('0017', 1, now());

@@ -26,7 +26,8 @@ func unplanned() map[string]string {
 		"summaries/refresh.sql stamp":     "a part of others",
 		"pipeline/load/load.sql drop_key": ddl, "pipeline/load/load.sql add_key": ddl,
 		"pipeline/load/load.sql look_up": setting, "pipeline/load/load.sql look_up_ends": setting + " and ANALYZE",
-		"pipeline/load/load.sql known_table": ddl, "pipeline/load/load.sql drop_known": ddl, "pipeline/load/load.sql replaced_table": ddl,
+		"pipeline/load/load.sql known_table": ddl, "pipeline/load/load.sql drop_known": ddl,
+		"pipeline/load/load.sql reverted_rows": ddl + " AS", "pipeline/load/load.sql restored_rows": ddl + " AS", "pipeline/load/load.sql replaced_table": ddl,
 		"pipeline/seal/seal.sql rejects": "COPY", "pipeline/parquet/export.sql lock": "one function", "pipeline/parquet/export.sql snapshot": "one function",
 		"pipeline/load/load.sql staging_table": ddl, "pipeline/load/load.sql staging_key": ddl,
 	}

@@ -76,5 +76,6 @@ func Of(proven []Convention, source string) []Convention {
 
 func (s *Store) selectConventions() *bun.SelectQuery {
 	return s.db.NewSelect().Model((*Convention)(nil)).ColumnExpr("proven.*").ColumnExpr("coalesce(file.path, '') AS path").
-		Join("LEFT JOIN etl_files AS file ON file.id = proven.file_id").OrderExpr("source, convention, proven.file_id, value")
+		Join("LEFT JOIN etl_files AS file ON file.id = proven.file_id").
+		Where("NOT EXISTS (SELECT FROM etl_reverts AS revert WHERE revert.file_id = proven.file_id)").OrderExpr("source, convention, proven.file_id, value")
 }

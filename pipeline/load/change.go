@@ -95,7 +95,7 @@ func (c *change) close(ctx context.Context) {
 func (c *change) part(ctx context.Context, request Request, file int64) *load {
 	limits := c.loader.limits
 	part := &load{
-		loader: c.loader, request: request, path: request.Path.String(), tx: c.tx, helper: c.helper, fileID: file, alone: true,
+		loader: c.loader, request: request, path: request.Path.String(), tx: c.tx, helper: c.helper, fileID: file, inChange: true,
 		valid: extsort.New(ctx, byID(), limits), accepted: extsort.New(ctx, byPlace(), limits), duplicates: extsort.New(ctx, byLine(), limits),
 		deltas: summaries.NewDeltas(ctx), months: map[civil.Month]int64{},
 	}

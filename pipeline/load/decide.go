@@ -75,8 +75,8 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	if err != nil {
 		return err
 	}
-	if l.alone {
-		return l.decideAlone(ctx, rows)
+	if l.inChange {
+		return l.decideInChange(ctx, rows)
 	}
 	batches := make(chan *batch, 2)
 	lookupCtx, stop := context.WithCancel(ctx)
@@ -109,8 +109,8 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	return l.decideKnown(ctx)
 }
 
-// decideAlone does the same with one connection, for rows that fit in memory.
-func (l *load) decideAlone(ctx context.Context, rows *extsort.Merge) error {
+// decideInChange does the same with one connection, for rows that fit in memory.
+func (l *load) decideInChange(ctx context.Context, rows *extsort.Merge) error {
 	var batches []*batch
 	err := inBatches(rows, func(b *batch) error {
 		batches = append(batches, b)

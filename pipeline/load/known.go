@@ -29,7 +29,7 @@ func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
 	err = db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:], transform.Version, string(rules), l.request.Source).
 		Scan(&e.id, &e.source, &e.path, &e.conventions, &e.outOfWindow, &e.replaced)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
+		return l.isReverted(ctx, db)
 	}
 	if err != nil {
 		return false, fmt.Errorf("look up the content: %w", err)
@@ -42,6 +42,27 @@ func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
 	}
 	l.startOver()
 	l.result.Status, l.result.FileID, l.result.LoadedAs = StatusUnchanged, e.id, e.path
+	return true, nil
+}
+
+// isReverted makes the result unchanged where the content was taken back out. Only a person
+// loads it again: it may still lie where it was loaded from.
+func (l *load) isReverted(ctx context.Context, db querier) (bool, error) {
+	if l.request.Again {
+		return false, nil
+	}
+	var file int64
+	var path string
+	err := db.QueryRow(ctx, l.loader.statements.Get("reverted_content"), l.identity.SHA256[:]).Scan(&file, &path)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up the content: %w", err)
+	}
+	l.startOver()
+	l.result.Status, l.result.FileID, l.result.LoadedAs = StatusUnchanged, file, path
+	l.result.Warnings = append(l.result.Warnings, fmt.Sprintf("file %d with the same content was reverted; tally run %s loads it again", file, l.path))
 	return true, nil
 }
 

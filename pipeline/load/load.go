@@ -68,7 +68,7 @@ type load struct {
 	accepted   *extsort.Sorter // packed rows to be stored, by partition and primary key
 	duplicates *extsort.Sorter // rows whose id came before, by line
 	rejects    seal.RejectsDigest
-	alone      bool // the load is a part of a change that knows what it has written itself
+	inChange   bool // the load is a part of a change that knows what it has written itself
 	takes      bool // rows take the place of stored ones, whatever came first
 	layout     []byte
 	deltas     *summaries.Deltas

@@ -131,7 +131,14 @@ SELECT id, source, path, conventions, faults ? 'date_out_of_window',
        EXISTS (SELECT FROM etl_files later WHERE later.id > f.id AND later.replaced > 0)
 FROM etl_files f
 WHERE sha256 = $1 AND status = 'loaded' AND reading = $2 AND rules = $3
+  AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = f.id)
 ORDER BY (source = $4) DESC, id DESC LIMIT 1;
+
+-- name: reverted_content
+-- The last file with the content, if it was reverted.
+SELECT v.file_id, f.path FROM (
+    SELECT id, path FROM etl_files WHERE sha256 = $1 AND status = 'loaded' ORDER BY id DESC LIMIT 1
+) f JOIN etl_reverts v ON v.file_id = f.id;
 
 -- name: same_file
 -- Whether the content is what was last found at the path.
@@ -155,11 +162,15 @@ JOIN etl_runs r ON r.id = coalesce(a.run_id, $4);
 -- What loaded files have proven: of the source, and of the currency.
 SELECT c.convention, c.value, c.file_id, coalesce(f.path, ''), c.line
 FROM etl_conventions c LEFT JOIN etl_files f ON f.id = c.file_id
-WHERE c.source IN ($1, '');
+WHERE c.source IN ($1, '') AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = c.file_id);
 
 -- name: learn
-INSERT INTO etl_conventions (source, convention, value, file_id, line) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT DO NOTHING;
+-- A proof of a file that was reverted counts no more.
+INSERT INTO etl_conventions (source, convention, value, file_id, line)
+SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (
+    SELECT FROM etl_conventions c WHERE source = $1 AND convention = $2 AND value = $3
+    AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = c.file_id)
+) ON CONFLICT DO NOTHING;
 
 -- name: fence
 -- Whether this attempt is still the run's last. The lock keeps a new attempt
@@ -176,15 +187,16 @@ WHERE f.id = ANY($1::bigint[]) AND f.status = 'loaded' AND NOT EXISTS (SELECT FR
 ORDER BY f.id;
 
 -- name: open_rows
--- The open ones of some rows of a file that was read, in the order of their lines, and
--- whether each is a conflict.
-SELECT j.line, coalesce(j.raw_bytes, convert_to(j.raw, 'UTF8')), j.raw_length, coalesce(s.outcome, j.outcome) = 'conflict'
+-- The open ones of some rows of a file, and if $4 those that repeat a row, in the order of
+-- their lines.
+SELECT j.line, coalesce(j.raw_bytes, convert_to(j.raw, 'UTF8')), j.raw_length
 FROM unnest($2::bigint[]) i(line)
 JOIN etl_rejects j ON j.file_id = $1 AND j.line = i.line
 LEFT JOIN LATERAL (
     SELECT state, outcome FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
 ) s ON true
-WHERE coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) = ANY($3::text[])
+WHERE coalesce(s.outcome, j.outcome) = ANY($3::text[])
+  AND (coalesce(s.state, 'open') = 'open' OR $4 AND s.outcome = 'duplicate' AND s.state IN ('replayed', 'fixed'))
 ORDER BY j.line;
 
 -- name: open_states
@@ -199,3 +211,92 @@ LEFT JOIN LATERAL (
 WHERE coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) = ANY($3::text[])
   AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = j.file_id)
 ORDER BY j.file_id, j.line;
+
+-- name: revertible
+SELECT source, path, encode(sha256, 'hex'), EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = f.id)
+FROM etl_files f WHERE id = $1 AND status = 'loaded';
+
+-- name: reverted_months
+-- The days between which the rows of files are: those of their loads, unless rows came later
+-- or an earlier version loaded them.
+SELECT CASE WHEN bool_or(open) THEN '-infinity' ELSE coalesce(min(first_month)::text, 'infinity') END,
+       CASE WHEN bool_or(open) THEN 'infinity' ELSE coalesce((max(last_month) + interval '1 month')::date::text, '-infinity') END
+FROM (
+    SELECT first_month, last_month,
+           layout IS NULL OR EXISTS (SELECT FROM transaction_origins o WHERE o.file_id = f.id) AS open
+    FROM etl_files f WHERE id = ANY($1::bigint[])
+) f;
+
+-- name: reverted_rows
+-- The present rows of files, and which entry of the audit chain brought each. A table that
+-- is made of a query can be filled by parallel workers.
+CREATE TEMPORARY TABLE load_reverted ON COMMIT DROP AS
+SELECT t.transaction_id, t.user_id, t.amount, t.transaction_date, t.id, t.file_id, t.line,
+       coalesce(o.change, c.number, 0) AS from_change
+FROM transactions t
+LEFT JOIN (
+    SELECT file_id, line, max(change) AS change FROM transaction_origins WHERE file_id IN ({{files}}) GROUP BY file_id, line
+) o ON o.file_id = t.file_id AND o.line = t.line
+LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id
+WHERE t.file_id IN ({{files}}) AND t.transaction_date >= {{from}} AND t.transaction_date < {{to}};
+ANALYZE load_reverted;
+
+-- name: reverted_values
+SELECT user_id, transaction_date - DATE '1970-01-01', amount FROM load_reverted;
+
+-- name: reverted_users
+SELECT count(DISTINCT user_id) FROM load_reverted;
+
+-- name: keep_reverted
+INSERT INTO transaction_versions (transaction_id, user_id, amount, transaction_date, file_id, line, from_change, to_change)
+SELECT transaction_id, user_id, amount, transaction_date, file_id, line, from_change, (SELECT coalesce(max(number), 0) + 1 FROM audit_chain)
+FROM load_reverted ORDER BY transaction_id;
+
+-- name: delete_reverted
+DELETE FROM transactions t USING load_reverted r
+WHERE t.user_id = r.user_id AND t.transaction_date = r.transaction_date AND t.id = r.id;
+
+-- name: delete_keys
+DELETE FROM transaction_keys k USING load_reverted r WHERE k.transaction_id = r.transaction_id;
+
+-- name: note_reverts
+INSERT INTO etl_reverts (file_id, change) SELECT unnest($1::bigint[]), $2;
+
+-- name: restored_rows
+-- Of each id that was taken out the newest former state whose file was not.
+CREATE TEMPORARY TABLE load_restored ON COMMIT DROP AS
+SELECT DISTINCT ON (v.transaction_id) v.transaction_id, v.user_id, v.amount, v.transaction_date, v.file_id, v.line
+FROM load_reverted r JOIN transaction_versions v ON v.transaction_id = r.transaction_id
+WHERE NOT EXISTS (SELECT FROM etl_reverts e WHERE e.file_id = v.file_id)
+ORDER BY v.transaction_id, v.to_change DESC, v.file_id DESC, v.line DESC;
+
+-- name: restored_values
+SELECT user_id, transaction_date - DATE '1970-01-01', amount FROM load_restored;
+
+-- name: restore
+INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line)
+SELECT transaction_id, user_id, amount, transaction_date, file_id, line FROM load_restored ORDER BY user_id, transaction_date;
+
+-- name: restore_keys
+INSERT INTO transaction_keys (transaction_id, user_id, transaction_date)
+SELECT transaction_id, user_id, transaction_date FROM load_restored ORDER BY transaction_id;
+
+-- name: restore_origins
+INSERT INTO transaction_origins (file_id, line, change)
+SELECT file_id, line, (SELECT coalesce(max(number), 0) + 1 FROM audit_chain) FROM load_restored;
+
+-- name: losers
+-- Rows of other files that were not loaded because of a row of files that were taken out.
+SELECT j.file_id, j.line
+FROM (
+    SELECT file_id, line FROM etl_rejects WHERE kept_file_id = ANY($1::bigint[])
+    UNION
+    SELECT file_id, line FROM etl_reject_states WHERE kept_file_id = ANY($1::bigint[])
+) i
+JOIN etl_rejects j ON j.file_id = i.file_id AND j.line = i.line
+LEFT JOIN LATERAL (
+    SELECT * FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
+) s ON true
+WHERE coalesce(s.kept_file_id, j.kept_file_id) = ANY($1::bigint[]) AND coalesce(s.state, 'open') IN ('open', 'replayed', 'fixed')
+  AND coalesce(s.outcome, j.outcome) IN ('duplicate', 'conflict')
+  AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = j.file_id);

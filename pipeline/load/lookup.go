@@ -86,7 +86,7 @@ type lookup struct {
 
 func (l *load) startLookup(ctx context.Context) (*lookup, error) {
 	tx := l.tx
-	if l.alone {
+	if l.inChange {
 		if err := l.exec(ctx, l.loader.statements.Get("drop_known")); err != nil {
 			return nil, err
 		}
@@ -112,7 +112,7 @@ func (l *load) endLookup(ctx context.Context) error {
 		return nil
 	}
 	l.lookup = nil
-	if l.alone {
+	if l.inChange {
 		return nil
 	}
 	err := k.prefetch.Wait()
@@ -206,7 +206,7 @@ func (l *load) decideKnown(ctx context.Context) error {
 		return err
 	}
 	var held pgcopy.Fields
-	if l.alone { // the rows that are compared come through the same connection
+	if l.inChange { // the rows that are compared come through the same connection
 		err := l.replaceStored(ctx, func(row pgcopy.Fields) error {
 			held = append(held, row...)
 			return nil
@@ -218,7 +218,7 @@ func (l *load) decideKnown(ctx context.Context) error {
 	columns := []string{"transaction_id", "old_user_id", "old_date", "old_id", "user_id", "transaction_date"}
 	var err error
 	l.result.Replaced, err = pgcopy.Copy(ctx, l.tx.Conn(), "load_replaced", columns, func(w *pgcopy.Writer) error {
-		if l.alone {
+		if l.inChange {
 			return w.Encoded(held)
 		}
 		return l.replaceStored(ctx, func(row pgcopy.Fields) error { return w.Encoded(row) })

@@ -16,7 +16,7 @@ import (
 // advisory locks and COPY, which have no plan, and calls of one function.
 func Queries(s explain.Sample) []explain.Query {
 	statements := sqlfile.Parse(loadSQL)
-	return append(loadReads(statements, s), loadWrites(statements, s)...)
+	return slices.Concat(loadReads(statements, s), loadWrites(statements, s), reverts(statements, s))
 }
 
 func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query {
@@ -52,7 +52,7 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 		{Name: "arrival", Purpose: "each load of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", "", s.RunID, false}, Expect: uses("etl_files_source")},
 		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
 		{Name: "open_rejects", Purpose: "each replay", Before: lookUp[:1], Args: []any{[]int64{s.FileID}}, Expect: uses("etl_files_pkey")},
-		{Name: "open_rows", Purpose: "each file of a replay", Before: lookUp[:1], Args: []any{s.FileID, []int64{2}, []string{outcomeRejected}}, Expect: uses("etl_rejects_pkey")},
+		{Name: "open_rows", Purpose: "each file of a replay", Before: lookUp[:1], Args: []any{s.FileID, []int64{2}, []string{outcomeRejected}, false}, Expect: uses("etl_rejects_pkey")},
 		{
 			Name: "open_states", Purpose: "each decision about rejects", Before: lookUp[:1],
 			Args: []any{[]int64{s.FileID}, []int64{2}, []string{outcomeRejected}}, Expect: uses("etl_rejects_pkey"),
@@ -99,6 +99,35 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
     FROM unnest($1::int[], $2::date[]) WITH ORDINALITY s(user_id, transaction_date, n)
 )`,
 	})
+}
+
+// reverts are the statements that take files back out, over as many rows as the sample has.
+func reverts(statements sqlfile.Statements, s explain.Sample) []explain.Query {
+	rows := func(table, prefix string) string {
+		return table + ` AS MATERIALIZED (
+    SELECT '` + prefix + `' || k.transaction_id AS transaction_id, t.user_id, t.amount, t.transaction_date, t.id, t.file_id, t.line, 1::bigint AS from_change
+    FROM unnest($1::text[]) i(id) JOIN transaction_keys k ON k.transaction_id = i.id
+    JOIN transactions t ON t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = k.transaction_id
+)`
+	}
+	before, files := []string{noJIT, asWriter}, []int64{s.FileID}
+	var list []explain.Query
+	for _, name := range []string{"reverted_values", "reverted_users", "keep_reverted", "delete_reverted", "delete_keys", "restored_values", "restore", "restore_keys", "restore_origins"} {
+		given := rows("load_reverted", "")
+		if strings.HasPrefix(name, "restore") {
+			given = rows("load_restored", "restored ")
+		}
+		list = append(list, explain.Query{Name: name, Purpose: "each revert", Before: before, Given: given, Args: []any{s.TransactionIDs},
+			Writes: !strings.HasPrefix(name, "reverted_") && name != "restored_values"})
+	}
+	list = append(list,
+		explain.Query{Name: "revertible", Purpose: "each file of a revert", Args: []any{s.FileID}, Expect: explain.Expectation{Indexes: []string{"etl_files_pkey"}}},
+		explain.Query{Name: "reverted_months", Purpose: "each revert", Args: []any{files}, Expect: explain.Expectation{Indexes: []string{"etl_files_pkey"}}},
+		explain.Query{Name: "reverted_content", Purpose: "each file that is new", Args: []any{s.SHA256}, Expect: explain.Expectation{Indexes: []string{"etl_files_content"}}},
+		explain.Query{Name: "losers", Purpose: "each revert", Args: []any{files}, Expect: explain.Expectation{Indexes: []string{"etl_rejects_kept"}}},
+		explain.Query{Name: "note_reverts", Purpose: "each revert", Before: before, Args: []any{files, int64(1)}, Writes: true},
+	)
+	return named(list, statements)
 }
 
 // named gives each statement its text and its full name.

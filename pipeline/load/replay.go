@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -61,6 +62,7 @@ type replay struct {
 	state    string   // of the rows that are loaded or repeat others
 	from     []string // outcomes of the rows that are read
 	takes    bool     // they take the place of stored rows
+	losers   bool     // they had lost against rows that were taken out
 	fix      transform.Fix
 	faults   transform.Faults // of the last row that does not pass
 	noted    int
@@ -85,7 +87,6 @@ type reread struct {
 type openRow struct {
 	line, length int64
 	raw          []byte
-	conflict     bool
 }
 
 func (r *replay) run(ctx context.Context, ids []RejectID) error {
@@ -132,7 +133,7 @@ func (r *replay) file(ctx context.Context, f *reread) error {
 		return err
 	}
 	r.result.Rejected += int64(len(f.rows) - len(valid))
-	if len(valid) == 0 {
+	if len(valid) == 0 && !r.losers {
 		return nil
 	}
 	if err := r.store(ctx, f.part); err != nil {
@@ -141,6 +142,9 @@ func (r *replay) file(ctx context.Context, f *reread) error {
 	states, err := r.states(f, valid)
 	if err != nil {
 		return err
+	}
+	if r.losers {
+		states = r.reopen(f, valid, states)
 	}
 	if err := r.note(ctx, states); err != nil {
 		return err
@@ -151,12 +155,12 @@ func (r *replay) file(ctx context.Context, f *reread) error {
 
 // open reads the texts of the rows.
 func (r *replay) open(ctx context.Context, f *reread) error {
-	rows, err := r.tx.Query(ctx, r.loader.statements.Get("open_rows"), f.id, f.lines, r.from)
+	rows, err := r.tx.Query(ctx, r.loader.statements.Get("open_rows"), f.id, f.lines, r.from, r.losers)
 	if err != nil {
 		return err
 	}
 	f.rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (o openRow, err error) {
-		return o, row.Scan(&o.line, &o.raw, &o.length, &o.conflict)
+		return o, row.Scan(&o.line, &o.raw, &o.length)
 	})
 	return err
 }
@@ -281,6 +285,16 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 		states = append(states, s)
 	}
 	return states, nil
+}
+
+// reopen adds the rows that do not pass: what they had lost against is gone.
+func (r *replay) reopen(f *reread, valid []int64, states []rejectState) []rejectState {
+	for _, o := range f.rows {
+		if !slices.Contains(valid, o.line) {
+			states = append(states, rejectState{file: f.id, line: o.line, change: r.entry.Number, state: stateOpen, outcome: outcomeRejected})
+		}
+	}
+	return states
 }
 
 func (r *replay) count(outcome string) {

@@ -79,7 +79,7 @@ func (l *Loader) Discard(ctx context.Context, ids []RejectID, by By) (int64, err
 	return l.closeRejects(ctx, seal.Discard, ids, by, stateDiscarded, outcomeRejected, outcomeConflict)
 }
 
-// closeRejects gives the open ones of some outcomes a state, and leaves their rows alone.
+// closeRejects gives the open ones of some outcomes a state, and loads nothing.
 func (l *Loader) closeRejects(ctx context.Context, kind seal.Kind, ids []RejectID, by By, state string, outcomes ...string) (closed int64, err error) {
 	files, lines := split(ids)
 	err = l.change(ctx, kind, by, false, func(c *change) (bool, error) {

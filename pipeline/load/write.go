@@ -79,7 +79,7 @@ func (l *load) storeRows(ctx context.Context) error {
 	for _, month := range missing {
 		fresh += l.months[month]
 	}
-	if fresh < stagedFrom || l.alone {
+	if fresh < stagedFrom || l.inChange {
 		if err := l.makePartitions(ctx, missing); err != nil {
 			return err
 		}
