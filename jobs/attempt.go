@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs/ledger"
@@ -44,6 +45,7 @@ type attempt struct {
 
 	sources  []pipeline.Source
 	known    knownScope
+	waiting  waiting // sources that are left out
 	progress func(pipeline.Progress)
 }
 
@@ -128,6 +130,11 @@ func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) 
 	err := s.loadOrRecover(working, a, &result)
 	out := s.recordOutcome(ctx, a, classify(working, err))
 	result.Status, result.Error = out.status, out.text()
+	if a.kind != ledger.KindManual && ctx.Err() == nil {
+		if err := s.wake(ctx); err != nil { // the next tick does it
+			a.logger.WarnContext(ctx, "waking the next run failed", "error", err)
+		}
+	}
 	return result, out
 }
 
@@ -225,6 +232,9 @@ func (o outcome) jobError() error {
 		return river.JobCancel(o.err)
 	case ledger.StatusInterrupted:
 		return river.JobSnooze(0)
+	}
+	if early, ok := errors.AsType[*turnError](o.err); ok && !errors.Is(o.err, bucket.ErrUnavailable) {
+		return river.JobSnooze(early.left.snooze())
 	}
 	return o.err
 }

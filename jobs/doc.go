@@ -8,6 +8,8 @@
 //     midnight that was missed, or whose commit failed, is decided at the next tick, by
 //     the catch-up policy.
 //   - A run and its River job commit together.
+//   - The runs of a source go in the order of their dates, whatever the number of workers:
+//     a run leaves out a source that an unfinished run of an earlier date has not read.
 //   - Only the last attempt at a run can commit: starting an attempt locks the run, and
 //     the loader checks under the same lock, in the commit of the rows, that its attempt
 //     is still the last.
@@ -23,7 +25,9 @@
 //	                    ├──────▶ failed        bad files, or a bug:        │
 //	                    │                      retried on request only     │
 //	                    ├──────▶ retrying      database or object store    │
-//	                    │                      unavailable: back-off ──────┤
+//	                    │                      unavailable, or a source    │
+//	                    │                      waits for an earlier date:  │
+//	                    │                      back-off ───────────────────┤
 //	                    ├──────▶ interrupted   process stopped: at once ───┤
 //	                    └─ ─ ─ ▶ lost          crashed; recorded by the ───┘
 //	                                           next attempt

@@ -10,6 +10,38 @@ RETURNING id, logical_date, created_at;
 -- shares this lock.
 SELECT kind, logical_date, paths FROM etl_runs WHERE id = $1 FOR UPDATE;
 
+-- name: earlier_runs
+-- For each source ($2): whether the run of a date ($1) has read it, how many unfinished runs
+-- of earlier dates have not, and the first of these dates.
+WITH earlier AS MATERIALIZED (
+    SELECT e.id, e.logical_date FROM etl_run_status e
+    WHERE e.kind <> 'manual' AND e.status NOT IN ('succeeded', 'failed')
+      AND e.logical_date < (SELECT logical_date FROM etl_runs WHERE id = $1)
+)
+SELECT s.source, EXISTS (SELECT FROM etl_run_sources d WHERE d.run_id = r.id AND d.source = s.source),
+       count(e.id), min(e.logical_date)
+FROM etl_runs r CROSS JOIN unnest($2::text[]) s(source)
+LEFT JOIN earlier e ON NOT EXISTS (SELECT FROM etl_run_sources d WHERE d.run_id = e.id AND d.source = s.source)
+WHERE r.id = $1 AND r.kind <> 'manual'
+GROUP BY r.id, s.source;
+
+-- name: record_source
+INSERT INTO etl_run_sources (run_id, attempt, source, files, failed) VALUES ($1, $2, $3, $4, $5);
+
+-- name: next_jobs
+-- For each source ($1), the first run that has not read it need not wait for its job ($2)
+-- to become due.
+WITH unfinished AS MATERIALIZED (
+    SELECT id, logical_date FROM etl_run_status WHERE kind <> 'manual' AND status NOT IN ('succeeded', 'failed')
+), first AS (
+    SELECT DISTINCT ON (s.source) u.id
+    FROM unnest($1::text[]) s(source) CROSS JOIN unfinished u
+    WHERE NOT EXISTS (SELECT FROM etl_run_sources d WHERE d.run_id = u.id AND d.source = s.source)
+    ORDER BY s.source, u.logical_date
+)
+SELECT DISTINCT j.id FROM first JOIN river_job j ON j.args @> jsonb_build_object('run_id', first.id)
+WHERE j.kind = $2 AND j.state IN ('available', 'scheduled') AND j.scheduled_at > now();
+
 -- name: last_attempt
 SELECT status, attempt, job_id FROM etl_run_status WHERE id = $1;
 

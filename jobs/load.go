@@ -57,13 +57,16 @@ func (e *FilesError) Error() string {
 	return strings.Join(parts, "; ")
 }
 
+func (e *FilesError) count() int { return len(e.Failed) + len(e.Other) }
+
 // Unwrap returns the other errors.
 func (e *FilesError) Unwrap() []error { return e.Other }
 
 // loadSources loads every file of every source in order. A bad file or listing does not
 // stop the others; a failure of the database or the end of ctx stops the attempt. If an
 // object store is unavailable, the rest of its source is left out, and the attempt is
-// repeated after the other sources.
+// repeated after the other sources. So it is if a source waits for the run of an earlier
+// date.
 func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult) error {
 	if a.sources == nil { // of a queued run
 		sources, err := s.queuedSources(ctx, a)
@@ -81,8 +84,14 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 	}
 	failed := &FilesError{}
 	var unavailable []error
+	early := waiting{}
 	for _, source := range a.sources {
-		err := s.loadSource(ctx, a, source, known, result, failed)
+		if w, ok := a.waiting[source.Name]; ok {
+			a.logger.InfoContext(ctx, "source waits for the run of an earlier date", "source", source.Name, "earlier_date", w.First.String())
+			early[source.Name] = w
+			continue
+		}
+		err := s.readSource(ctx, a, source, known, result, failed)
 		if errors.Is(err, bucket.ErrUnavailable) && ctx.Err() == nil {
 			a.logger.WarnContext(ctx, "object store unavailable, source will be retried", "source", source.Name, "error", err)
 			unavailable = append(unavailable, err)
@@ -90,10 +99,25 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 			return err
 		}
 	}
+	if len(early) > 0 {
+		unavailable = append(unavailable, &turnError{early})
+	}
 	if len(unavailable) == 0 && len(failed.Failed)+len(failed.Other) > 0 {
 		return failed
 	}
 	return errors.Join(unavailable...)
+}
+
+// readSource loads the files of a source, and records it for the runs of later dates.
+func (s *Service) readSource(
+	ctx context.Context, a *attempt, source pipeline.Source, known failures, result *RunResult, failed *FilesError,
+) error {
+	files, failures := len(result.Files), failed.count()
+	err := s.loadSource(ctx, a, source, known, result, failed)
+	if err != nil || a.kind == ledger.KindManual {
+		return err
+	}
+	return s.recordSource(ctx, a, source.Name, len(result.Files)-files, failed.count()-failures)
 }
 
 // loadSource loads the files of a source. Its error stops the source; errors of a file or

@@ -16,6 +16,9 @@ func Queries(s explain.Sample) []explain.Query {
 	const tick, grace, attempt = "each tick of the schedule", 60.0, 1000
 	date, inFile := s.Date.String(), sqlfile.Parse(jobsSQL)
 	list := []explain.Query{
+		{Name: "earlier_runs", Purpose: "each attempt", Args: []any{s.RunID, []string{"inbox"}}, Expect: whole},
+		{Name: "record_source", Purpose: "each source of each attempt", Args: []any{s.RunID, 1, "inbox", 1, 0}, Writes: true},
+		{Name: "next_jobs", Purpose: tick + " and each attempt", Args: []any{[]string{"inbox"}, jobKind}, Expect: whole},
 		{Name: "last_attempt", Purpose: "each attempt", Args: []any{s.RunID}, Expect: attempts},
 		{Name: "known_failures", Purpose: "each run", Args: []any{"v0"}, Expect: whole},
 		{Name: "orphaned_runs", Purpose: tick, Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},

@@ -185,7 +185,7 @@ func (s *Service) tick(ctx context.Context, now time.Time) error {
 	_, err := s.EnqueueDue(ctx, now)
 	// A broken schedule must not keep orphaned runs from being requeued.
 	_, reconcileErr := s.Reconcile(ctx)
-	return errors.Join(err, reconcileErr)
+	return errors.Join(err, reconcileErr, s.wake(ctx))
 }
 
 // ErrScheduleLate reports that the schedule has not decided a date that ended.

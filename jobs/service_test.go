@@ -218,7 +218,7 @@ func TestAuditTrailOutlivesTheQueue(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, given, "a run that is over stays over without its job")
 
-	for _, table := range []string{"etl_runs", "etl_attempts", "etl_outcomes", "etl_files", "etl_rejects", "etl_logs", "audit_events"} {
+	for _, table := range []string{"etl_runs", "etl_attempts", "etl_outcomes", "etl_files", "etl_rejects", "etl_logs", "audit_events", "etl_run_sources"} {
 		for _, statement := range []string{"DELETE FROM " + table, "TRUNCATE " + table + " CASCADE", "UPDATE " + table + " SET " + firstColumn(t, s, table)} {
 			_, err := pool.Exec(ctx, statement)
 			assert.Equal(t, "23000", postgres.State(err), statement)

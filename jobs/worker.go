@@ -121,8 +121,20 @@ type runWorker struct{ retried[runArgs] }
 //	failed                                          cancelled: not retried
 //	retrying                                        an error: River retries
 //	interrupted, or another process has the run     snoozed: uses no attempt
+//	runs of earlier dates come first                snoozed, without an attempt in the
+//	                                                ledger if it could read no source
 func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	s := w.service
+	left, all, err := s.waits(ctx, job.Args.RunID)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return river.JobSnooze(0)
+	case err != nil:
+		return err
+	case all:
+		s.logger.DebugContext(ctx, "run waits for runs of earlier dates", "run", job.Args.RunID)
+		return river.JobSnooze(left.snooze())
+	}
 	a, err := s.begin(ctx, job.Args.RunID, &job.ID)
 	switch {
 	case errors.Is(err, errRunFinished):
@@ -138,7 +150,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 		return err
 	}
 	a.logger = withRiverLog(ctx, a.logger)
-	a.known = knownToJob(a)
+	a.known, a.waiting = knownToJob(a), left
 	result, out := s.attempt(ctx, a)
 	recordOutput(ctx, a.logger, result)
 	return out.jobError()
