@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 )
 
 const (
@@ -28,10 +30,22 @@ func (e *notReady) Unwrap() error { return e.cause }
 // NotReady reports, as a result of Config.Ready, that a required part is unavailable. The part
 // ("database", "migrations") is shown to clients and must not change between versions; the
 // cause is only logged.
-func NotReady(part string, cause error) error { return &notReady{part, cause, false} }
+func NotReady(part string, cause error) error { return &notReady{part: part, cause: cause} }
+
+// NotReadyBecause is [NotReady] with a cause that clients are shown.
+func NotReadyBecause(part string, cause error) error {
+	return &notReady{part: part, cause: &shownError{cause}}
+}
+
+// shownError is a cause that clients are shown.
+type shownError struct{ error }
+
+func (e *shownError) Unwrap() error { return e.error }
 
 // Degraded is [NotReady] for an optional part.
-func Degraded(part string, cause error) error { return &notReady{part, cause, true} }
+func Degraded(part string, cause error) error {
+	return &notReady{part: part, cause: cause, optional: true}
+}
 
 // Health is the response of a healthy service.
 type Health struct {
@@ -57,6 +71,9 @@ func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error
 		if len(missing) > 0 {
 			p := kindNotReady.problem()
 			p.NotReady = missing
+			if cause, ok := errors.AsType[*shownError](err); ok {
+				p.Detail = strings.TrimSuffix(p.Detail, ".") + ": " + cause.Error() + "."
+			}
 			return nil, p
 		}
 		body.Degraded = degraded

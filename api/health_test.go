@@ -47,6 +47,15 @@ func TestNotReady(t *testing.T) {
 		assert.Equal(t, http.StatusOK, ask(h, http.MethodGet, "/livez").Code, "the process serves all the same")
 	}
 	assert.ErrorIs(t, NotReady("database", cause), cause)
+
+	clock := errors.New("the clock is ahead")
+	h := newHandler(t, Config{Ready: func(context.Context) error {
+		return errors.Join(Degraded("listener", cause), NotReadyBecause("clock", clock), NotReady("database", cause))
+	}})
+	p := requireProblem(t, ask(h, http.MethodGet, "/readyz"), http.StatusServiceUnavailable, "not-ready")
+	assert.Equal(t, []string{"clock", "database"}, p.NotReady)
+	assert.Equal(t, "A required part is unavailable: the clock is ahead.", p.Detail, "a cause that is shown, and no other")
+	assert.ErrorIs(t, NotReadyBecause("clock", clock), clock)
 }
 
 func TestDegraded(t *testing.T) {

@@ -140,6 +140,11 @@ func collectLedger(out chan<- prometheus.Metric, read func(context.Context) (led
 	sendLast(out, "success", "successful run of a date", l.LastSuccess, l.LastSuccessAge)
 	sendLast(out, "export", "successful export", l.LastExport, l.LastExportAge)
 	send(out, "queue_runs", "Runs of a date waiting for a worker.", float64(l.Waiting))
+	if l.Schedule != nil {
+		send(out, "clock_skew_seconds", "How far this machine's clock is ahead of the database's.", l.Schedule.ClockSkew.Seconds())
+		send(out, "schedule_undecided_days", "Days that ended after the last that the schedule decided; less than 0 if that day has not ended.",
+			float64(l.Schedule.Undecided))
+	}
 	send(out, "queue_age_seconds", "Age of the oldest waiting run; 0 if there is none.", l.WaitingAge.Seconds())
 }
 

@@ -6,7 +6,7 @@
 //   - Each logical date, a day that ended in the configured time zone, has one run,
 //     however many processes there are. The schedule is a watermark in the database: a
 //     midnight that was missed, or whose commit failed, is decided at the next tick, by
-//     the catch-up policy.
+//     the catch-up policy. A process whose clock is ahead of the database's decides nothing.
 //   - A run and its River job commit together.
 //   - The runs of a source go in the order of their dates, whatever the number of workers:
 //     a run leaves out a source that an unfinished run of an earlier date has not read.

@@ -57,6 +57,11 @@ type RunResult struct {
 func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 	req.RequestedBy = cmp.Or(req.RequestedBy, "cli")
 	none := RunResult{Files: []load.Result{}} // JSON has no null for it
+	date, err := s.dateOf(ctx, req.Date)
+	if err != nil {
+		return none, fmt.Errorf("run: %w", err)
+	}
+	req.Date = &date
 	sources, err := s.sourcesOf(ctx, req)
 	if err != nil {
 		return none, err
@@ -109,7 +114,7 @@ func (s *Service) sourcesOf(ctx context.Context, req RunRequest) ([]pipeline.Sou
 	}
 	var sources []pipeline.Source
 	for _, path := range req.Paths {
-		ofPath, err := s.sourcesOfPath(ctx, path, req.Source, s.dateOf(req.Date))
+		ofPath, err := s.sourcesOfPath(ctx, path, req.Source, *req.Date)
 		if err != nil {
 			return nil, fmt.Errorf("run: %w", err)
 		}
@@ -173,11 +178,15 @@ type Queued struct{ RunID, JobID int64 }
 // that cover them. Any worker of the database may take it, so all of them need access to
 // the paths. Like any manual run it is not requeued when its worker crashes.
 func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requestedBy string) (Queued, error) {
-	req := RunRequest{Paths: paths, RequestedBy: requestedBy}
+	date, err := s.dateOf(ctx, nil)
+	if err != nil {
+		return Queued{}, fmt.Errorf("enqueue: %w", err)
+	}
+	req := RunRequest{Paths: paths, RequestedBy: requestedBy, Date: &date}
 	if _, err := s.sourcesOf(ctx, req); err != nil {
 		return Queued{}, err
 	}
-	return s.createManual(ctx, req, s.lastEnded(s.config.Clock.Now()), true)
+	return s.createManual(ctx, req, true)
 }
 
 func (s *Service) queuedSources(ctx context.Context, a *attempt) ([]pipeline.Source, error) {

@@ -42,6 +42,17 @@ WITH unfinished AS MATERIALIZED (
 SELECT DISTINCT j.id FROM first JOIN river_job j ON j.args @> jsonb_build_object('run_id', first.id)
 WHERE j.kind = $2 AND j.state IN ('available', 'scheduled') AND j.scheduled_at > now();
 
+-- name: unfinished_runs
+-- The first runs of dates that are not finished ($2 of them), with the sources ($1) that
+-- each has not read, and the count of all.
+SELECT r.id, r.logical_date, r.status, r.attempt, r.created_at, coalesce(r.error, ''),
+       ARRAY(SELECT s.source FROM unnest($1::text[]) s(source)
+             WHERE NOT EXISTS (SELECT FROM etl_run_sources d WHERE d.run_id = r.id AND d.source = s.source) ORDER BY s.source),
+       count(*) OVER ()
+FROM etl_run_status r
+WHERE r.kind <> 'manual' AND r.status NOT IN ('succeeded', 'failed')
+ORDER BY r.logical_date LIMIT $2;
+
 -- name: last_attempt
 SELECT status, attempt, job_id FROM etl_run_status WHERE id = $1;
 
@@ -144,7 +155,7 @@ VALUES ('manual', $1::date, $2, $3::text[])
 RETURNING id;
 
 -- name: read_schedule
-SELECT last_date FROM etl_schedule;
+SELECT clock_timestamp(), s.last_date, s.time_zone FROM (SELECT) one LEFT JOIN etl_schedule s ON true;
 
 -- name: lock_schedule
 SELECT last_date FROM etl_schedule FOR UPDATE;

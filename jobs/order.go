@@ -32,8 +32,8 @@ type wait struct { // its fields are in the order of the statement's columns
 type waiting map[string]wait
 
 // waits looks up which sources a run must leave out, and reports whether these are all
-// that it has not read. A manual run waits for nothing, a run that succeeded or
-// failed holds up no other, and only earlier dates are waited for.
+// that it has not read. A manual run waits for nothing, a run that succeeded or failed
+// holds up no other, and only earlier dates are waited for.
 func (s *Service) waits(ctx context.Context, runID int64) (left waiting, all bool, err error) {
 	rows, _ := s.pool.Query(ctx, s.sql.Get("earlier_runs"), runID, sourceNames(s.config.Sources)) // CollectRows returns its error
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[wait])

@@ -33,6 +33,7 @@ func Queries(s explain.Sample) []explain.Query {
 		{Name: "start_attempt", Purpose: "each attempt", Args: []any{s.RunID, attempt, nil, "worker", "v0"}, Writes: true},
 		{Name: "end_attempt", Purpose: "each attempt", Args: []any{s.RunID, 1, ledger.StatusSucceeded, ""}, Writes: true},
 		{Name: "read_schedule", Purpose: tick},
+		{Name: "unfinished_runs", Purpose: "each look at the schedule", Args: []any{[]string{"inbox"}, shownRuns}, Expect: whole},
 		{Name: "run_of_date", Purpose: "each run in the foreground", Args: []any{date}, Expect: uses("etl_runs_one_a_date")},
 		{Name: "insert_manual", Purpose: "each manual run", Args: []any{date, "cli", []string{"x.csv"}}, Writes: true},
 		{Name: "start_schedule", Purpose: "each night", Args: []any{date, "UTC"}, Writes: true},

@@ -141,7 +141,8 @@ func TestCrashedManualRunIsLost(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
 	s := newService(t, pool, Config{})
-	q, err := s.createManual(ctx, RunRequest{Paths: []bucket.Location{bucket.Path("x.csv")}, RequestedBy: "cli"}, date(t, "2024-05-10"), false)
+	on := date(t, "2024-05-10")
+	q, err := s.createManual(ctx, RunRequest{Paths: []bucket.Location{bucket.Path("x.csv")}, RequestedBy: "cli", Date: &on}, false)
 	require.NoError(t, err)
 	runID := q.RunID
 	execute(t, pool, `INSERT INTO etl_attempts (run_id, attempt, worker, code_version, started_at)

@@ -35,7 +35,10 @@ func (s *Service) Backfill(ctx context.Context, from, to civil.Date, requestedBy
 // Request is Backfill for one date, nil for the last that ended, requested from origin, a
 // network address. An existing run is returned unchanged.
 func (s *Service) Request(ctx context.Context, date *civil.Date, requestedBy, origin string) (ledger.Run, error) {
-	on := s.dateOf(date)
+	on, err := s.dateOf(ctx, date)
+	if err != nil {
+		return ledger.Run{}, err
+	}
 	runs, err := s.backfill(ctx, on, on, requestedBy, origin)
 	if err != nil {
 		return ledger.Run{}, err
@@ -44,7 +47,7 @@ func (s *Service) Request(ctx context.Context, date *civil.Date, requestedBy, or
 }
 
 func (s *Service) backfill(ctx context.Context, from, to civil.Date, requestedBy, origin string) (runs []ledger.Run, err error) {
-	if err := s.checkEnded(to); err != nil {
+	if err := s.checkEnded(ctx, to); err != nil {
 		return nil, fmt.Errorf("backfill: %w", err)
 	}
 	created := map[int64]bool{}
@@ -74,15 +77,19 @@ func datesBetween(from, to civil.Date) (dates []civil.Date) {
 }
 
 // dateOf is the requested date, by default the last that ended.
-func (s *Service) dateOf(date *civil.Date) civil.Date {
+func (s *Service) dateOf(ctx context.Context, date *civil.Date) (civil.Date, error) {
 	if date != nil {
-		return *date
+		return *date, nil
 	}
-	return s.lastEnded(s.config.Clock.Now())
+	return s.lastEndedNow(ctx)
 }
 
-func (s *Service) checkEnded(d civil.Date) error {
-	if last := s.lastEnded(s.config.Clock.Now()); d > last {
+func (s *Service) checkEnded(ctx context.Context, d civil.Date) error {
+	last, err := s.lastEndedNow(ctx)
+	if err != nil {
+		return err
+	}
+	if d > last {
 		return fmt.Errorf("logical date %s (the last that ended is %s, in %s): %w", d, last, s.config.TimeZone, ledger.ErrNotEnded)
 	}
 	return nil
@@ -90,12 +97,12 @@ func (s *Service) checkEnded(d civil.Date) error {
 
 // runFor finds or creates the run of a request in the foreground.
 func (s *Service) runFor(ctx context.Context, req RunRequest) (runID int64, err error) {
-	date := s.dateOf(req.Date)
+	date := *req.Date
 	if len(req.Paths) > 0 {
-		q, err := s.createManual(ctx, req, date, false)
+		q, err := s.createManual(ctx, req, false)
 		return q.RunID, err
 	}
-	if err := s.checkEnded(date); err != nil {
+	if err := s.checkEnded(ctx, date); err != nil {
 		return 0, err
 	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -117,7 +124,8 @@ func (s *Service) runFor(ctx context.Context, req RunRequest) (runID int64, err 
 }
 
 // createManual creates a run of paths, with a River job if it is for the workers.
-func (s *Service) createManual(ctx context.Context, req RunRequest, date civil.Date, enqueue bool) (q Queued, err error) {
+func (s *Service) createManual(ctx context.Context, req RunRequest, enqueue bool) (q Queued, err error) {
+	date := *req.Date
 	var paths []string
 	for _, path := range req.Paths {
 		paths = append(paths, path.String())

@@ -60,16 +60,22 @@ func (c CatchUp) Check() error {
 // returns the runs that it created.
 //
 // The first call ever starts at the last date that ended: nothing is missed before the
-// first start. A clock or time zone that is set back never moves the watermark back.
+// first start. A clock or time zone that is set back never moves the watermark back. While
+// the clock is ahead of the database's, or the watermark of the date, nothing is decided,
+// and the error is [ErrClockAhead] or [ErrScheduleAhead].
 func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]ledger.Run, error) {
 	last := s.lastEnded(now)
+	w, err := s.readSchedule(ctx, now)
+	if err == nil {
+		err = w.check()
+	}
 	// Most ticks end here, without the watermark's lock.
-	if decided, started, err := s.decided(ctx); err != nil || started && decided >= last {
+	if err != nil || w.started && w.date >= last {
 		return nil, err
 	}
 	var runs []ledger.Run
 	var skipped []civil.Date
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
 		runs, skipped, err = s.enqueueDue(ctx, tx, last, now)
 		return err
 	})
@@ -88,18 +94,6 @@ func (s *Service) EnqueueDue(ctx context.Context, now time.Time) ([]ledger.Run, 
 
 // lastEnded is the last logical date that ended, the day before now in the zone.
 func (s *Service) lastEnded(now time.Time) civil.Date { return civil.Of(now.In(s.config.TimeZone)) - 1 }
-
-// decided reads the watermark; the schedule may not have started yet.
-func (s *Service) decided(ctx context.Context) (date civil.Date, started bool, err error) {
-	err = s.pool.QueryRow(ctx, s.sql.Get("read_schedule")).Scan(&date)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, false, nil
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("read the schedule: %w", err)
-	}
-	return date, true, nil
-}
 
 func (s *Service) enqueueDue(
 	ctx context.Context, tx pgx.Tx, last civil.Date, now time.Time,
@@ -163,11 +157,15 @@ func (s *Service) recordSkipped(ctx context.Context, tx pgx.Tx, dates []civil.Da
 // runSchedule ticks until ctx ends: at once, at every midnight of the zone, and at least
 // every tickEvery. A failed tick is logged and retried soon.
 func (s *Service) runSchedule(ctx context.Context) {
+	var logged error
 	for {
 		now := s.config.Clock.Now()
 		midnight := (civil.Of(now.In(s.config.TimeZone)) + 1).Start(s.config.TimeZone)
 		next := now.Add(max(minTick, min(tickEvery, midnight.Sub(now))))
-		if err := s.tick(ctx, now); err != nil && ctx.Err() == nil {
+		problem, err := s.tick(ctx, now)
+		if err == nil {
+			logged = s.logClock(ctx, logged, problem)
+		} else if ctx.Err() == nil {
 			s.logger.ErrorContext(ctx, "schedule tick failed", "error", err)
 			next = now.Add(tickAfterError) // decides a midnight in between as well
 		}
@@ -179,30 +177,15 @@ func (s *Service) runSchedule(ctx context.Context) {
 	}
 }
 
-func (s *Service) tick(ctx context.Context, now time.Time) error {
+// tick returns a problem of the clock or the watermark apart: it is not retried sooner.
+func (s *Service) tick(ctx context.Context, now time.Time) (problem, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tickTimeout)
 	defer cancel()
-	_, err := s.EnqueueDue(ctx, now)
+	_, err = s.EnqueueDue(ctx, now)
+	if errors.Is(err, ErrClockAhead) || errors.Is(err, ErrScheduleAhead) {
+		problem, err = err, nil
+	}
 	// A broken schedule must not keep orphaned runs from being requeued.
 	_, reconcileErr := s.Reconcile(ctx)
-	return errors.Join(err, reconcileErr, s.wake(ctx))
-}
-
-// ErrScheduleLate reports that the schedule has not decided a date that ended.
-var ErrScheduleLate = errors.New("no worker keeps the schedule")
-
-// CheckSchedule reports whether a worker keeps the schedule: the last date that ended is
-// decided, or ended within the grace.
-func (s *Service) CheckSchedule(ctx context.Context, grace time.Duration) error {
-	last := s.lastEnded(s.config.Clock.Now().Add(-grace))
-	decided, started, err := s.decided(ctx)
-	switch {
-	case err != nil:
-		return err
-	case !started:
-		return fmt.Errorf("the schedule has not started: %w", ErrScheduleLate)
-	case decided < last:
-		return fmt.Errorf("the schedule is at %s, and %s has ended: %w", decided, last, ErrScheduleLate)
-	}
-	return nil
+	return problem, errors.Join(err, reconcileErr, s.wake(ctx))
 }

@@ -122,6 +122,7 @@ type Service struct {
 	logs   *logSink
 
 	orphanedAfter time.Duration
+	databaseTime  func(time.Time) time.Time // corrects the database's clock, in tests
 
 	mu       sync.Mutex
 	started  bool
@@ -138,6 +139,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 	c = c.withDefaults(pool)
 	s := &Service{
 		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter,
+		databaseTime: func(t time.Time) time.Time { return t },
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())

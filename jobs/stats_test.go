@@ -42,10 +42,10 @@ func TestStats(t *testing.T) {
 	assert.Zero(t, stats.LastSuccess, "a run by hand is none of a night's")
 	assert.Equal(t, int64(1), stats.Waiting)
 	assert.InDelta(t, time.Hour.Seconds(), stats.WaitingAge.Seconds(), 60)
-	scheduled, begun, err := s.decided(t.Context())
+	w, err := s.readSchedule(t.Context(), clock.Now())
 	require.NoError(t, err)
-	require.True(t, begun)
-	assert.Equal(t, date(t, "2024-03-09"), scheduled)
+	require.True(t, w.started)
+	assert.Equal(t, date(t, "2024-03-09"), w.date)
 	require.NoError(t, s.CheckSchedule(t.Context(), 0))
 
 	execute(t, pool, "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) SELECT id, 1, '', '' FROM etl_runs WHERE logical_date = '2024-03-08'")

@@ -99,7 +99,7 @@ func (a *application) newServer() error {
 		Runs:      a.jobs.Ledger(),
 		Request:   a.jobs.Request,
 		Ready:     a.ready,
-		Figures:   api.Figures{Ledger: a.jobs.Ledger().Stats, Pool: a.database.pool.Stat, Cache: a.cache.Stats},
+		Figures:   api.Figures{Ledger: a.jobs.Stats, Pool: a.database.pool.Stat, Cache: a.cache.Stats},
 		Tracer:    a.tracer,
 		AccessLog: a.accessLog,
 		Version:   codeVersion(),
@@ -271,14 +271,20 @@ func (a *application) ready(ctx context.Context) error {
 }
 
 // degraded reports parts that do not work although the API does: the schedule, which
-// another process may keep, and the cache. While they may be starting it reports nothing.
+// another process may keep, and the cache. While they may be starting it reports nothing
+// of that. A wrong clock, and a schedule that it has moved, make the process not ready.
 func (a *application) degraded(ctx context.Context, up time.Duration) error {
-	if up < startGrace {
-		return nil
-	}
 	var errs []error
-	if err := a.jobs.CheckSchedule(ctx, scheduleGrace); errors.Is(err, jobs.ErrScheduleLate) {
+	switch err := a.jobs.CheckSchedule(ctx, scheduleGrace); {
+	case errors.Is(err, jobs.ErrClockAhead):
+		errs = append(errs, api.NotReadyBecause("clock", err))
+	case errors.Is(err, jobs.ErrScheduleAhead):
+		errs = append(errs, api.NotReadyBecause("schedule", err))
+	case errors.Is(err, jobs.ErrScheduleLate) && up >= startGrace:
 		errs = append(errs, api.Degraded("schedule", err))
+	}
+	if up < startGrace {
+		return errors.Join(errs...)
 	}
 	if !a.cache.Stats().Listening {
 		errs = append(errs, api.Degraded("listener", errors.New("no notifications are received, so every answer comes from the database")))

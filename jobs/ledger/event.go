@@ -17,6 +17,7 @@ const (
 	ActionRunRequested   = "run.requested"
 	ActionRunSkipped     = "run.skipped"
 	ActionRunCancelled   = "run.cancelled"
+	ActionScheduleSet    = "schedule.set" // by hand, with a reason
 	ActionQueueChange    = "queue.change" // a change requested through River UI
 	ActionTokenAdded     = "token.added"
 	ActionTokenRevoked   = "token.revoked"

@@ -32,6 +32,14 @@ type Stats struct {
 	// Waiting counts the runs of dates that wait for a worker, WaitingAge is the longest wait.
 	Waiting    int64
 	WaitingAge time.Duration
+	// Schedule is nil where the figures were read without a schedule.
+	Schedule *ScheduleStats
+}
+
+// ScheduleStats are the schedule's figures.
+type ScheduleStats struct {
+	ClockSkew time.Duration // of this machine's clock, ahead of the database's
+	Undecided int           // dates that ended after the last decided one; less than 0 if that has not ended
 }
 
 // RunCount counts the runs of a kind in a state.
