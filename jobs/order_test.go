@@ -167,3 +167,24 @@ func TestTheNextRunIsWoken(t *testing.T) {
 	work(t, pool, s, runs[0], nil)
 	assert.Equal(t, fmt.Sprint(runs[1].ID), text(t, pool, woken, runs[0].ID))
 }
+
+// A job that is cancelled or used up holds up the later runs until the next tick only.
+func TestACancelledJobHoldsUpNoRun(t *testing.T) {
+	t.Parallel()
+	ctx, pool := t.Context(), newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{dated(t, "2024-05-10", "2024-05-11", "2024-05-12")}, Loader: loads()})
+	s.orphanedAfter = 0
+	cancelled, discarded, last := dueRun(t, s, "2024-05-10"), dueRun(t, s, "2024-05-11"), dueRun(t, s, "2024-05-12")
+	_, err := s.river.JobCancel(ctx, int64(count(t, pool, "SELECT min(id)::int FROM river_job")))
+	require.NoError(t, err)
+	execute(t, pool, "UPDATE river_job SET state = 'discarded', finalized_at = now() WHERE (args ->> 'run_id')::bigint = $1", discarded.ID)
+	execute(t, pool, "UPDATE river_job SET state = 'scheduled', scheduled_at = now() + interval '1 hour' WHERE (args ->> 'run_id')::bigint = $1", last.ID)
+	left, all, err := s.waits(ctx, last.ID)
+	require.NoError(t, err)
+	assert.True(t, all)
+	assert.Equal(t, 2, left["inbox"].Runs)
+	require.NoError(t, s.Start(ctx))
+	awaitStatus(t, s, last.ID, ledger.StatusSucceeded)
+	assert.Equal(t, ledger.StatusFailed, status(t, s, cancelled.ID))
+	assert.Equal(t, ledger.StatusSucceeded, status(t, s, discarded.ID))
+}
