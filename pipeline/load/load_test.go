@@ -244,9 +244,9 @@ func TestSumsAreExact(t *testing.T) {
 	}
 	require.NotEqual(t, 100.0, float, "the premise of this test")
 	f.load("cents.csv", content.String())
-	f.load("more.csv", header+"U1,7,99999999999.9999,2024-01-05\nU2,7,-0.0001,2024-01-06\nU3,8,999999999999999,2024-01-05\n")
+	f.load("more.csv", header+"U1,7,99999999999.9999,2024-01-05\nU2,7,-0.0001,2024-01-06\nU3,8,9999999999998.75,2024-01-05\n")
 	assert.Equal(t, "100000000099.9998", one[string](f, "SELECT trim_scale(total_amount)::text FROM user_summary WHERE user_id = 7"))
-	assert.Equal(t, "999999999999999", one[string](f, "SELECT trim_scale(total_amount)::text FROM user_summary WHERE user_id = 8"))
+	assert.Equal(t, "9999999999998.75", one[string](f, "SELECT trim_scale(total_amount)::text FROM user_summary WHERE user_id = 8"))
 	f.verify()
 }
 

@@ -25,6 +25,7 @@ const (
 	FaultInvalidAmount                                                    // no known form of an amount
 	FaultAmbiguousAmount                                                  // could be read in two ways, such as 1,234, and it is not known which holds
 	FaultAmountPrecision                                                  // more than 15 digits or 4 decimals
+	FaultAmountOutOfRange                                                 // larger than the source's max_amount, of either sign
 	FaultInvalidSign                                                      // a sign marker that is not known, or two signs
 	FaultOtherCurrency                                                    // marked with another currency than the database's
 	FaultMissingDate                                                      // blank
@@ -46,7 +47,7 @@ func (f Fault) String() string {
 	return [...]string{
 		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id", "damaged_transaction_id",
 		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
-		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "invalid_sign", "other_currency",
+		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "amount_out_of_range", "invalid_sign", "other_currency",
 		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
 	}[f-FaultMissingTransactionID]
 }

@@ -15,7 +15,7 @@ import (
 
 // advised are the faults about which there may be advice.
 const advised Faults = 1<<extract.FaultUnclosedQuote | 1<<extract.FaultBadQuote | 1<<extract.FaultInvalidUTF8 | 1<<FaultDamagedTransactionID |
-	1<<FaultInvalidAmount | 1<<FaultAmbiguousAmount | 1<<FaultInvalidSign | 1<<FaultOtherCurrency |
+	1<<FaultInvalidAmount | 1<<FaultAmbiguousAmount | 1<<FaultAmountOutOfRange | 1<<FaultInvalidSign | 1<<FaultOtherCurrency |
 	1<<FaultInvalidDate | 1<<FaultAmbiguousDate | 1<<FaultDateOutOfWindow
 
 // explain notes what would resolve a row's faults, where there is advice.
@@ -49,6 +49,8 @@ func (c *Cleaner) hintFor(f Fault, rec *extract.Record) Hint {
 		return c.invalidAmountHint(c.amountCell(rec, f))
 	case FaultAmbiguousAmount:
 		return c.ambiguousAmountHint(c.amountCell(rec, f))
+	case FaultAmountOutOfRange:
+		return c.rangeHint(c.amountCell(rec, 0))
 	case FaultInvalidSign:
 		return c.signHint(rec)
 	case FaultOtherCurrency:
@@ -72,6 +74,15 @@ func (c *Cleaner) ambiguousAmountHint(cell []byte) Hint {
 		return fmt.Sprintf("%s under decimal: %s", c.under(Decimal, ch).parseAmount(cell).amount, Decimal.Name(ch))
 	}
 	return Hint{Setting: Decimal.String(), Text: fmt.Sprintf("%s is %s and %s", shown(cell), reading(DecimalPoint), reading(DecimalComma))}
+}
+
+func (c *Cleaner) rangeHint(cell []byte) Hint {
+	most := c.maxUnscaled[0]
+	text := fmt.Sprintf("%s is outside -%d…%d, the amounts that are allowed", shown(cell), most, most)
+	if most == MaxAmount {
+		text = fmt.Sprintf("%s is outside -%d…%d, the amounts that every output can have", shown(cell), most, most)
+	}
+	return Hint{Setting: "max_amount", Text: text}
 }
 
 func (c *Cleaner) ambiguousDateHint(cell []byte) Hint {

@@ -60,6 +60,10 @@ func TestHints(t *testing.T) {
 		{"A,1,-inf,2024-01-02", "-inf is not a finite number, which no amount can be"},
 		{"A,1,∞,2024-01-02", "∞ is not a finite number, which no amount can be"},
 		{"A,1,12 EURO,2024-01-02", ""},
+		{"A,1,9999999999999,2024-01-02", ""},
+		{"A,1,-9999999999999,2024-01-02", ""},
+		{"A,1,9999999999999.01,2024-01-02", "max_amount: 9999999999999.01 is outside -9999999999999…9999999999999, the amounts that every output can have"},
+		{"A,1,\"-10,000,000,000,000.00 €\",2024-01-02", "max_amount: -10,000,000,000,000.00 € is outside -9999999999999…9999999999999, the amounts that every output can have"},
 		{"A,1,12.00 EUR DR,2024-01-02", "columns.amount.sign: 12.00 EUR DR has a marker of debit or credit: put the markers into a column of their own, and name it, such as columns: {amount: {value: amount, sign: side, negative: [DR]}}"},
 		{"A,1,1.5E+3 EUR,2024-01-02", "1.5E+3 EUR has an exponent: export amounts with all their digits"},
 		{"A,1,USD 1E5,2024-01-02", "USD 1E5 has an exponent: export amounts with all their digits"},
@@ -75,6 +79,15 @@ func TestHints(t *testing.T) {
 		{"A\xff,1,5,2024-01-02", `encoding: the row is not UTF-8: under encoding: windows-1252 it starts with "Aÿ,1,5,2024-01-02"`},
 	} {
 		assert.Equal(t, c.want, hints(t, Rules{}, Reading{LogicalDate: logicalDate}, head+c.row+"\n"), c.row)
+	}
+	for row, want := range map[string]string{
+		"A,1,1000,,2024-01-02":      "",
+		"A,1,1000.0001,,2024-01-02": "max_amount: 1000.0001 is outside -1000…1000, the amounts that are allowed",
+		"A,1,0,1001,2024-01-02":     "max_amount: 1001 is outside -1000…1000, the amounts that are allowed",
+		"A,1,1001,0,2024-01-02":     "max_amount: 1001 is outside -1000…1000, the amounts that are allowed",
+	} {
+		sides := Rules{MaxAmount: 1000, Columns: Columns{Amount: AmountColumns{Debit: "debit", Credit: "credit"}}}
+		assert.Equal(t, want, hints(t, sides, Reading{LogicalDate: logicalDate}, "transaction_id,user_id,debit,credit,transaction_date\n"+row+"\n"), row)
 	}
 	assert.Equal(t, "encoding: the row has bytes that are no characters of shift_jis",
 		hints(t, Rules{Dialect: extract.Dialect{Encoding: "shift_jis"}}, Reading{LogicalDate: logicalDate}, head+"A\xff,1,5,2024-05-01\n"))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/pipeline/extract"
 )
 
@@ -18,6 +19,10 @@ const (
 	CorrectionsKeep    = "keep"
 	CorrectionsReplace = "replace"
 )
+
+// MaxAmount is the widest max_amount, and its default. All outputs have such an amount in
+// full: a float with two decimals (JSON) and DECIMAL(18,4) (Parquet).
+const MaxAmount = 9_999_999_999_999
 
 // Rules are a source's settings for reading its files; zero values are the defaults.
 type Rules struct {
@@ -43,6 +48,9 @@ type Rules struct {
 	From string `json:"from,omitempty" yaml:"from,omitempty"` // first date allowed, YYYY-MM-DD; default 1900-01-01
 	To   string `json:"to,omitempty" yaml:"to,omitempty"`     // last date allowed, YYYY-MM-DD; default a year after the logical date
 
+	// MaxAmount is the largest amount of either sign, in whole units of the currency; 0: [MaxAmount].
+	MaxAmount int64 `json:"max_amount,omitempty" yaml:"max_amount,omitempty"`
+
 	// RejectLimit is a share of the rows ("50%", the default) or a count ("1000") that may
 	// be rejected before the file fails.
 	RejectLimit string `json:"reject_limit,omitempty" yaml:"reject_limit,omitempty"`
@@ -55,6 +63,7 @@ type Rules struct {
 // WithDefaults writes out the defaults that do not depend on a file or a date.
 func (r Rules) WithDefaults() Rules {
 	r.From = cmp.Or(r.From, "1900-01-01")
+	r.MaxAmount = cmp.Or(r.MaxAmount, MaxAmount)
 	r.RejectLimit = cmp.Or(r.RejectLimit, "50%")
 	r.Corrections = cmp.Or(r.Corrections, CorrectionsKeep)
 	return r
@@ -80,7 +89,8 @@ type compiled struct {
 	century       int             // first year of two-digit years; 0: none
 	zone          *time.Location
 	from, to      civil.Date
-	defaultWindow bool // to is not of the settings
+	maxUnscaled   [money.MaxDecimals + 1]int64 // max_amount for each number of decimals
+	defaultWindow bool                         // to is not of the settings
 }
 
 // compile makes the rules ready for a file of a logical date.
@@ -115,6 +125,12 @@ func (r Rules) compile(logical civil.Date) (c compiled, err error) {
 	}
 	if r.Currency != "" && (!isCode(r.Currency) || strings.ToUpper(r.Currency) != r.Currency) {
 		return c, fmt.Errorf("rules: currency is %q, want a code such as EUR", r.Currency)
+	}
+	if r.MaxAmount < 1 || r.MaxAmount > MaxAmount {
+		return c, fmt.Errorf("rules: max_amount is %d, want 1 to %d, the largest amount that every output can have", r.MaxAmount, MaxAmount)
+	}
+	for i, unscaled := 0, r.MaxAmount; i < len(c.maxUnscaled); i, unscaled = i+1, 10*unscaled {
+		c.maxUnscaled[i] = unscaled
 	}
 	if c.from, err = windowDate("from", r.From); err != nil {
 		return c, err

@@ -34,6 +34,8 @@ func TestRulesCheck(t *testing.T) {
 		"time_zone ":      {TimeZone: "Local"},
 		"currency":        {Currency: "eur"},
 		"currency ":       {Currency: "€"},
+		"max_amount":      {MaxAmount: -1},
+		"max_amount ":     {MaxAmount: MaxAmount + 1},
 		"delimiter":       {Dialect: extract.Dialect{Delimiter: "ab"}},
 		"columns":         {Columns: Columns{Amount: AmountColumns{Debit: "Soll"}}},
 	} {
@@ -79,7 +81,7 @@ func TestRulesAsJSON(t *testing.T) {
 	assert.JSONEq(t, `{}`, string(b))
 	b, err = json.Marshal(Rules{RejectLimit: "10"}.WithDefaults())
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"from":"1900-01-01","reject_limit":"10","corrections":"keep"}`, string(b))
+	assert.JSONEq(t, `{"from":"1900-01-01","max_amount":9999999999999,"reject_limit":"10","corrections":"keep"}`, string(b))
 }
 
 func TestFaultNames(t *testing.T) {
@@ -88,7 +90,7 @@ func TestFaultNames(t *testing.T) {
 		"unclosed_quote", "bad_quote", "row_too_long", "nul_byte", "invalid_utf8", "too_few_fields", "too_many_fields",
 		"missing_transaction_id", "transaction_id_too_long", "invalid_transaction_id", "damaged_transaction_id",
 		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
-		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "invalid_sign", "other_currency",
+		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "amount_out_of_range", "invalid_sign", "other_currency",
 		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
 	}
 	var all Faults

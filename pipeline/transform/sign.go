@@ -14,10 +14,10 @@ func (c *Cleaner) cleanAmount(rec *extract.Record, row *Row) *markSeen {
 			return nil
 		}
 		if amount, form := plainAmount(cell); form != notPlain {
-			if row.Amount = amount; form&hasPoint != 0 {
+			if form&hasPoint != 0 {
 				c.found.Evidence[Decimal].First.note(row.Line, cell)
 			}
-			if form&hasDollar == 0 {
+			if !c.takeAmount(row, amount) || form&hasDollar == 0 {
 				return nil
 			}
 			return c.dollar.check(row)
@@ -30,14 +30,24 @@ func (c *Cleaner) cleanAmount(rec *extract.Record, row *Row) *markSeen {
 	case debitCredit:
 		a = debitOrCredit(a, c.noteAmount(rec, columnSign))
 	}
-	if row.Amount = a.amount; a.fault != 0 {
+	if a.fault != 0 {
 		row.Amount, row.Faults = money.Amount{}, row.Faults.With(a.fault)
 		return nil
 	}
-	if a.mark == nil {
+	if !c.takeAmount(row, a.amount) || a.mark == nil {
 		return nil
 	}
 	return c.markSeen(a.mark).check(row)
+}
+
+// takeAmount makes an amount that of the row, if it is in the source's range.
+func (c *Cleaner) takeAmount(row *Row, a money.Amount) bool {
+	if most := c.maxUnscaled[a.Scale]; a.Unscaled > most || a.Unscaled < -most {
+		row.Amount, row.Faults = money.Amount{}, row.Faults.With(FaultAmountOutOfRange)
+		return false
+	}
+	row.Amount = a
+	return true
 }
 
 // noteAmount reads a cell, and notes what it shows of the decimal sign.
