@@ -11,6 +11,7 @@ import (
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/pgcopy"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 // decide chooses the rows to be stored, and writes the keys of the new ones.
@@ -106,7 +107,10 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	if err != nil || lookup.rows == 0 {
 		return err
 	}
-	return l.decideKnown(ctx)
+	if err := l.decideKnown(ctx); err != nil {
+		return err
+	}
+	return l.checkOrphans()
 }
 
 // decideInChange does the same with one connection, for rows that fit in memory.
@@ -178,11 +182,36 @@ func (l *load) store(p packed) error {
 
 // duplicate notes a row that is not stored, because of one that is.
 func (l *load) duplicate(p packed, same bool, keptFile, keptLine int64) error {
+	outcome := isDuplicate
 	if same {
 		l.result.Duplicate++
 	} else {
 		l.result.Conflict++
+		outcome = isConflict
 	}
-	l.scratch = appendDuplicate(l.scratch[:0], p, !same, keptFile, keptLine)
+	l.scratch = appendDuplicate(l.scratch[:0], p, outcome, keptFile, keptLine)
 	return l.duplicates.Add(l.scratch)
+}
+
+// orphan rejects a row whose id has a key, but no row.
+func (l *load) orphan(p packed) error {
+	l.result.Rejected++
+	l.result.Faults[transform.FaultOrphanKey.String()]++
+	l.findings.AddHint(transform.OrphanKeyHint(p.id()), p.line())
+	l.scratch = appendDuplicate(l.scratch[:0], p, isOrphan, 0, 0)
+	return l.duplicates.Add(l.scratch)
+}
+
+// checkOrphans fails the file if rows with an orphan key take it over its reject limit.
+func (l *load) checkOrphans() error {
+	if l.result.Faults[transform.FaultOrphanKey.String()] == 0 {
+		return nil
+	}
+	l.result.Hints = l.findings.Hints()
+	if l.checkLimit(); l.cause == nil {
+		return nil
+	}
+	l.result.Duplicate, l.result.Conflict, l.result.Replaced = 0, 0, 0
+	l.cause.Hint = "run tally verify, which lists keys without a row, and tally rebuild, which removes them"
+	return l.cause
 }

@@ -15,7 +15,8 @@
 // skipped, unless it would now be read in another way. Rows are de-duplicated after they
 // were checked: in a file the first valid row of a transaction_id is accepted, and a
 // stored row is kept, unless the source says corrections: replace. The same values again
-// are a duplicate, other values are a conflict.
+// are a duplicate, other values are a conflict. An id whose key has lost its row is
+// rejected as orphan_key.
 //
 // Failure. A file that cannot be read as transactions (see [extract.FileError]) ends as
 // failed, with its reason in the ledger; that is a result and not an error, and trying

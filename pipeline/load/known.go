@@ -27,7 +27,7 @@ func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
 	}
 	var e entry
 	err = db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:], transform.Version, string(rules), l.request.Source).
-		Scan(&e.id, &e.source, &e.path, &e.conventions, &e.outOfWindow, &e.replaced)
+		Scan(&e.id, &e.source, &e.path, &e.conventions, &e.outOfWindow, &e.orphans, &e.replaced)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return l.isReverted(ctx, db)
 	}
@@ -72,18 +72,19 @@ type entry struct {
 	source, path string
 	conventions  []byte
 	outOfWindow  bool // it has dates outside the window
+	orphans      bool // it has rows whose keys were orphans
 	replaced     bool // a later file has replaced rows, whichever
 }
 
 // readsAlike reports whether content would be read as when it was loaded. What its own
-// source has learned since, or what the later end of the default window lets in, counts
-// only where a person asks for it: a source that learns does not load all of its files
+// source has learned since, what the later end of the default window lets in, or a key
+// that is no orphan any more, counts only where a person asks for it: a source that learns does not load all of its files
 // anew.
 func (l *load) readsAlike(ctx context.Context, db querier, e *entry) (bool, error) {
 	if !l.request.Again && e.source == l.request.Source {
 		return true, nil
 	}
-	if l.request.Again && e.outOfWindow && l.request.Rules.To == "" {
+	if l.request.Again && (e.orphans || e.outOfWindow && l.request.Rules.To == "") {
 		return false, nil
 	}
 	var record transform.ConventionRecord

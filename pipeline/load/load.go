@@ -66,7 +66,7 @@ type load struct {
 	fileID     int64
 	valid      *extsort.Sorter // packed rows by id, of which the first of each id is chosen
 	accepted   *extsort.Sorter // packed rows to be stored, by partition and primary key
-	duplicates *extsort.Sorter // rows whose id came before, by line
+	duplicates *extsort.Sorter // rows whose id came before, or has an orphan key, by line
 	rejects    seal.RejectsDigest
 	inChange   bool // the load is a part of a change that knows what it has written itself
 	takes      bool // rows take the place of stored ones, whatever came first

@@ -126,8 +126,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 
 -- name: known_content
 -- The last time that the content was loaded by the same rules, if possible by the source:
--- whether dates were outside the window, and whether a file has replaced rows since.
-SELECT id, source, path, conventions, faults ? 'date_out_of_window',
+-- whether dates were outside the window or keys were orphans, and whether a file has
+-- replaced rows since.
+SELECT id, source, path, conventions, faults ? 'date_out_of_window', faults ? 'orphan_key',
        EXISTS (SELECT FROM etl_files later WHERE later.id > f.id AND later.replaced > 0)
 FROM etl_files f
 WHERE sha256 = $1 AND status = 'loaded' AND reading = $2 AND rules = $3

@@ -250,6 +250,68 @@ func TestSumsAreExact(t *testing.T) {
 	f.verify()
 }
 
+// A month that was dropped by hand leaves keys without rows. They cost only the rows that
+// name them, which load when the keys are gone.
+func TestOrphanKeys(t *testing.T) {
+	t.Parallel()
+	for _, corrections := range []string{"keep", "replace"} {
+		t.Run(corrections, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.load("old.csv", header+"OLD1,7,1,2024-01-05\nOLD2,7,2,2024-01-06\nNEW1,7,3,2024-02-05\nNEW2,7,4,2024-02-05\n")
+			f.exec("DROP TABLE transactions_2024_01")
+			f.rules.Corrections = corrections
+			content := header + "T1,7,1,2024-03-05\nOLD2,7,2,2024-01-06\nOLD1,7,1,2024-01-05\nNEW1,7,3,2024-02-05\nNEW2,7,5,2024-02-05\n,7,1,2024-03-05\nT2,7,1,2024-03-05\n"
+			got := f.load("a.csv", content)
+			require.Equal(t, load.StatusLoaded, got.Status, got.Error)
+			replaced := int64(0)
+			if corrections == "replace" {
+				replaced = 1
+			}
+			assert.Equal(t, [6]int64{7, 2 + replaced, 1, 1 - replaced, 3, replaced}, [6]int64{got.Read, got.Loaded, got.Duplicate, got.Conflict, got.Rejected, got.Replaced})
+			assert.Equal(t, map[string]int64{"orphan_key": 2, "missing_transaction_id": 1}, got.Faults)
+			require.Len(t, got.Hints, 1)
+			assert.Contains(t, got.Hints[0], "2 rows with orphan_key, first line 3: OLD2 is in transaction_keys, but its row is not in transactions")
+			assert.Equal(t, "3 {orphan_key} OLD2 OLD2,7,2,2024-01-06 | 4 {orphan_key} OLD1 OLD1,7,1,2024-01-05", one[string](f,
+				"SELECT string_agg(concat_ws(' ', line, faults, transaction_id, kept_file_id, kept_line, raw), ' | ' ORDER BY line) FROM etl_rejects WHERE outcome = 'rejected' AND transaction_id <> ''"))
+			hint := one[string](f, "SELECT hints[1] FROM etl_rejects WHERE line = 3")
+			assert.Contains(t, hint, "tally verify")
+			assert.Contains(t, hint, "tally rebuild")
+
+			assert.Equal(t, load.StatusUnchanged, f.load("a.csv", content).Status)
+			ids := f.rejects("rejected")
+			assert.Equal(t, counts(3, 0, 0, 0, 3), f.replay(ids...))
+			assert.Empty(t, f.states(), "they stay open")
+			f.exec(`DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); DELETE FROM transaction_keys WHERE transaction_id LIKE 'OLD%'; END $$`)
+			if corrections == "keep" {
+				assert.Equal(t, counts(3, 2, 0, 0, 1), f.replay(ids...))
+				return
+			}
+			request := f.request(filepath.Join(f.dir, "a.csv"))
+			request.Again = true
+			again, err := f.loader.Load(t.Context(), request)
+			require.NoError(t, err)
+			assert.Equal(t, [2]int64{2, 1}, [2]int64{again.Loaded, again.Rejected})
+		})
+	}
+}
+
+// Orphans count toward the reject limit: a file of little else fails, and says what to do.
+func TestOrphanKeysOverTheLimit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("old.csv", header+"OLD1,7,1,2024-01-05\nOLD2,7,2,2024-01-06\nNEW1,7,3,2024-02-05\n")
+	f.exec("DROP TABLE transactions_2024_01")
+	before := one[string](f, stateQuery)
+	got := f.load("a.csv", header+"OLD1,7,1,2024-01-05\nNEW1,7,3,2024-02-05\nOLD2,7,2,2024-01-06\n")
+	assert.Equal(t, load.StatusFailed, got.Status)
+	assert.Equal(t, load.CodeRejectLimit, got.ErrorCode)
+	assert.Contains(t, got.Error, "2 of 3 rows rejected")
+	assert.Contains(t, got.Error, "tally rebuild")
+	assert.Equal(t, [5]int64{3, 0, 0, 0, 2}, [5]int64{got.Read, got.Loaded, got.Duplicate, got.Conflict, got.Rejected})
+	assert.Equal(t, before, one[string](f, stateQuery))
+}
+
 func TestDuplicatesAndConflictsWithinAFile(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -270,7 +270,7 @@ func (l *load) replace(p packed, s *stored) error {
 }
 
 // compare gives each row whose id is known, in the order of the ids, with the
-// stored row.
+// stored row. A row whose stored row is gone is rejected.
 func (l *load) compare(ctx context.Context, sql string, args []any, yield func(packed, *stored) error) error {
 	rows, err := l.lookup.tx.Query(ctx, sql, args...)
 	if err != nil {
@@ -285,7 +285,7 @@ func (l *load) compare(ctx context.Context, sql string, args []any, yield func(p
 	_, err = pgx.ForEachRow(rows, []any{&row, &user, &date, &amount, &id, &fileID, &line, &older}, func() error {
 		p := packed(row)
 		if id == nil {
-			return fmt.Errorf("transaction_keys has %s, and transactions does not: the tables were written by hand; run tally verify", p.id())
+			return l.orphan(p)
 		}
 		s = stored{user: *user, date: civil.Date(*date), amount: *amount, id: *id, fileID: *fileID, line: *line, older: older}
 		return yield(p, &s)

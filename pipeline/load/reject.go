@@ -102,24 +102,26 @@ func (l *load) keepFirstRejects(ctx context.Context) error {
 	return err
 }
 
-// A duplicate, as the sorter has it, is a row that is not loaded because of another one:
-// its line, whether it is a conflict, the file and line of the row that was kept, and its
-// id.
+// A duplicate, as the sorter has it, is a valid row that is not loaded because of its id:
+// its line, its outcome, the file and line of the row that was kept, and its id.
 const (
-	duplicateLine     = 0
-	duplicateConflict = 8
-	duplicateFile     = 9
-	duplicateKept     = 17
-	duplicateID       = 25
+	duplicateLine    = 0
+	duplicateOutcome = 8
+	duplicateFile    = 9
+	duplicateKept    = 17
+	duplicateID      = 25
 )
 
-func appendDuplicate(b []byte, p packed, conflict bool, keptFile, keptLine int64) []byte {
+// Outcomes of a duplicate. Of an orphan no row was kept.
+const (
+	isDuplicate byte = iota
+	isConflict
+	isOrphan
+)
+
+func appendDuplicate(b []byte, p packed, outcome byte, keptFile, keptLine int64) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(p.line()))
-	if conflict {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
+	b = append(b, outcome)
 	b = binary.LittleEndian.AppendUint64(b, uint64(keptFile))
 	b = binary.LittleEndian.AppendUint64(b, uint64(keptLine))
 	return append(b, p.id()...)
@@ -177,13 +179,23 @@ func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte)
 	f.Row(rejectColumnCount)
 	f.Int64(l.fileID)
 	f.Int64(line)
-	f.Text([...]string{outcomeDuplicate, outcomeConflict}[d[duplicateConflict]])
-	f.Texts(nil)
-	f.Bytes(d[duplicateID:])
-	f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
-	f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
+	outcome, id := d[duplicateOutcome], d[duplicateID:]
+	f.Text([...]string{outcomeDuplicate, outcomeConflict, outcomeRejected}[outcome])
+	var faults, hints []string
+	if outcome == isOrphan {
+		faults, hints = []string{transform.FaultOrphanKey.String()}, []string{transform.OrphanKeyHint(id).String()}
+	}
+	f.Texts(faults)
+	f.Bytes(id)
+	if outcome == isOrphan {
+		f.Null()
+		f.Null()
+	} else {
+		f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
+		f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
+	}
 	appendRaw(&f, record.Raw(), record.Length)
-	f.Texts(nil)
+	f.Texts(hints)
 	l.scratch = f
 	l.rejects.Add(f)
 	return w.Encoded(f)

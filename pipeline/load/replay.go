@@ -269,14 +269,22 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 		}
 		at := func(i int) int64 { return int64(binary.LittleEndian.Uint64(d[i:])) }
 		s := rejectState{state: r.state, outcome: outcomeDuplicate, keptFile: at(duplicateFile), keptLine: at(duplicateKept)}
-		if d[duplicateConflict] != 0 {
+		switch d[duplicateOutcome] {
+		case isConflict:
 			s.state, s.outcome = stateOpen, outcomeConflict
+		case isOrphan:
+			s.state, s.outcome = stateOpen, outcomeRejected
 		}
 		lost[at(duplicateLine)] = s
 	}
 	states := make([]rejectState, 0, len(valid))
 	for _, line := range valid {
 		s, ok := lost[line]
+		if s.outcome == outcomeRejected { // it stays as it was
+			r.result.Rejected++
+			r.faults = transform.Faults(0).With(transform.FaultOrphanKey)
+			continue
+		}
 		if !ok {
 			s = rejectState{state: r.state, outcome: outcomeLoaded}
 		}

@@ -31,6 +31,23 @@ func (h Hint) String() string {
 	return h.Setting + ": " + h.Text
 }
 
+// OrphanKeyHint is about an id whose row was removed without its key.
+func OrphanKeyHint(id []byte) Hint {
+	return Hint{Fault: FaultOrphanKey, Text: shown(id) + " is in transaction_keys, but its row is not in transactions, as after a month was dropped by hand: " +
+		"tally verify lists such keys, and tally rebuild removes them; then load the file again with tally run, or the rejects with tally replay"}
+}
+
+// AddHint adds what a load finds out about a row when it has read the file. Such rows come
+// in any order.
+func (f *Findings) AddHint(h Hint, line int64) {
+	kind, seen := Hint{Fault: h.Fault, Setting: h.Setting}, Seen{1, line, h.Text}
+	if before := f.hints[kind]; before.Cells > 0 && line < before.Line {
+		before.Line, before.Example = line, h.Text
+		f.hints[kind] = before
+	}
+	addTo(&f.hints, kind, seen)
+}
+
 // addTo adds what a later part of the file has under a key.
 func addTo[K comparable](all *map[K]Seen, key K, later Seen) {
 	if *all == nil {
