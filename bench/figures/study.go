@@ -34,6 +34,7 @@ func studies() []study {
 		{"summary-rows", bench, "^BenchmarkSummaryRows$", "-rows 1000000 -benchtime 5x", small},
 		{"indexes", bench, "^BenchmarkIndexes$", "-rows 1000000 -benchtime 3x", small},
 		{"partitioning", bench, "^BenchmarkPartitioning$", "-rows 1000000 -benchtime 3x", small},
+		{"months", bench, "^BenchmarkMonths$", "-rows 100000 -benchtime 1x", small},
 		{"uniqueness", bench, "^BenchmarkUniqueness$", "-rows 1000000 -benchtime 3x", small},
 		{"ways", bench, "^BenchmarkWaysToLoad$", "-rows 100000 -benchtime 5x", small},
 		{"order", bench, "^BenchmarkOrder$", "-rows 1000000 -benchtime 3x", small},

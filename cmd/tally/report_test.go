@@ -25,6 +25,8 @@ import (
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/synthetic"
+	"github.com/opentax/tally/pipeline/transform"
+	"github.com/opentax/tally/summaries"
 )
 
 var updateSchema = flag.Bool("update-schema", false, "write internal/report/schema.txt anew")
@@ -103,11 +105,16 @@ func (r *reported) load(t *testing.T, rows int64, seed uint64) {
 
 func (r *reported) loadFile(t *testing.T, path string) {
 	t.Helper()
+	r.loadBy(t, transform.Rules{}, path)
+}
+
+func (r *reported) loadBy(t *testing.T, rules transform.Rules, path string) {
+	t.Helper()
 	var run int64
 	require.NoError(t, r.pool.QueryRow(t.Context(), "INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-01', 'test') RETURNING id").Scan(&run))
 	_, err := r.pool.Exec(t.Context(), "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, 1, 'test', 'test')", run)
 	require.NoError(t, err)
-	loaded, err := load.New(r.pool, nil).Load(t.Context(), load.Request{RunID: run, Attempt: 1, Source: "test", Path: bucket.Path(path), CodeVersion: "test"})
+	loaded, err := load.New(r.pool, nil).Load(t.Context(), load.Request{RunID: run, Attempt: 1, Source: "test", Path: bucket.Path(path), CodeVersion: "test", Rules: rules})
 	require.NoError(t, err)
 	require.Equal(t, load.StatusLoaded, loaded.Status, loaded.Error)
 }
@@ -309,6 +316,50 @@ func TestReportFindsWhatCannotBeUndone(t *testing.T) {
 	assert.Equal(t, "work_mem", found["memory-promised"].Subject)
 	assert.Equal(t, "transaction_keys", found["cold-cache"].Subject)
 	assert.Equal(t, "shared_buffers", found["small-buffers"].Subject)
+}
+
+// Partitions of next to nothing are reported; corrected rows and the statements that the
+// report prints take them away.
+func TestReportFindsSparsePartitions(t *testing.T) {
+	t.Parallel()
+	r := newReported(t, nil)
+	load := func(year int, rules transform.Rules) {
+		content := "transaction_id,user_id,amount,transaction_date\n"
+		for i := range 40 {
+			content += fmt.Sprintf("T%d,7,1.50,%s\n", i, time.Date(year, time.Month(1+i), 5, 0, 0, 0, 0, time.UTC).Format(time.DateOnly))
+			if year == 2024 {
+				content = strings.Replace(content, content[len(content)-11:], "2024-01-05\n", 1)
+			}
+		}
+		path := filepath.Join(t.TempDir(), fmt.Sprint(year, ".csv"))
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		r.loadBy(t, rules, path)
+	}
+	load(1950, transform.Rules{NewMonths: 40})
+	made := r.make(t)
+	i := slices.Index(ids(made.Findings), "sparse-partitions")
+	require.GreaterOrEqual(t, i, 0, ids(made.Findings))
+	found := made.Findings[i]
+	assert.Equal(t, "40 of 40 partitions of transactions hold next to nothing", found.Title)
+	assert.Contains(t, found.Evidence[0], "the first is transactions_1950_01, the last transactions_1953_04")
+	var fix []string
+	for statement := range strings.Lines(found.Fix) {
+		if !strings.HasPrefix(statement, "--") {
+			fix = append(fix, statement)
+			r.exec(t, statement)
+		}
+	}
+	require.Len(t, fix, 3)
+	assert.Contains(t, ids(r.make(t).Findings), "sparse-partitions", "none of them is empty yet")
+	load(2024, transform.Rules{Corrections: transform.CorrectionsReplace})
+	r.exec(t, fix[2])
+	assert.NotContains(t, ids(r.make(t).Findings), "sparse-partitions")
+	var partitions string
+	require.NoError(t, r.pool.QueryRow(t.Context(), "SELECT string_agg(inhrelid::regclass::text, ' ') FROM pg_inherits WHERE inhparent = 'transactions'::regclass").Scan(&partitions))
+	assert.Equal(t, "transactions_2024_01", partitions)
+	v, err := summaries.Verify(t.Context(), r.pool, summaries.VerifyOptions{}, func(d summaries.Drift) { t.Error(d) })
+	require.NoError(t, err)
+	assert.True(t, v.Clean())
 }
 
 // The slowest statements are those of pg_stat_statements, where it is installed.

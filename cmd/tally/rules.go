@@ -31,13 +31,14 @@ type rulesFlags struct {
 	From          string            `placeholder:"DATE" help:"First date allowed. Default: 1900-01-01."`
 	To            string            `placeholder:"DATE" help:"Last date allowed. Default: a year after the logical date."`
 	MaxAmount     int64             `placeholder:"AMOUNT" help:"Largest amount allowed, of either sign. Default: 9999999999999, the largest that every output can have."`
+	NewMonths     int               `placeholder:"N" help:"New months with fewer than 100 rows each above which nothing of a file is loaded. Default: 36."`
 	RejectLimit   string            `placeholder:"LIMIT" help:"Share or count of rejected rows above which nothing of a file is loaded. Default: 50%."`
 	Corrections   string            `enum:",keep,replace" default:"" placeholder:"WHAT" help:"A row that is stored with other values: keep the stored one or replace it. Default: keep."`
 }
 
 // given reports whether there is a flag beside the source.
 func (f rulesFlags) given() bool {
-	return len(f.Columns) > 0 || f.TwoDigitYears != 0 || f.MaxAmount != 0 || cmp.Or(f.Delimiter, f.Quote, f.Encoding, f.Header, f.Slash, f.Dash, f.Dot,
+	return len(f.Columns) > 0 || f.TwoDigitYears != 0 || f.MaxAmount != 0 || f.NewMonths != 0 || cmp.Or(f.Delimiter, f.Quote, f.Encoding, f.Header, f.Slash, f.Dash, f.Dot,
 		f.Decimal, f.TimeZone, f.Currency, f.From, f.To, f.RejectLimit, f.Corrections) != ""
 }
 
@@ -59,6 +60,7 @@ func (f rulesFlags) apply(r *transform.Rules) {
 	set(&r.RejectLimit, f.RejectLimit)
 	set(&r.Corrections, f.Corrections)
 	r.MaxAmount = cmp.Or(f.MaxAmount, r.MaxAmount)
+	r.NewMonths = cmp.Or(f.NewMonths, r.NewMonths)
 	r.TwoDigitYears = cmp.Or(f.TwoDigitYears, r.TwoDigitYears)
 	for column, name := range f.Columns {
 		f.column(&r.Columns, column, name)

@@ -31,7 +31,7 @@ func TestEverySettingIsAFlag(t *testing.T) {
 		path, "--delimiter", "~", "--quote", "#", "--encoding", "windows-1252", "--header", "none",
 		"--columns", "transaction_id=1;user_id=2;amount=3;amount.sign=4;amount.negative=S;transaction_date=5",
 		"--decimal", "comma", "--slash", "mdy", "--dash", "dmy", "--dot", "dmy", "--two-digit-years", "1970", "--time-zone", "Europe/Berlin",
-		"--currency", "EUR", "--from", "1990-01-01", "--to", "2010-01-01", "--max-amount", "1250", "--reject-limit", "0", "--corrections", "replace",
+		"--currency", "EUR", "--from", "1990-01-01", "--to", "2010-01-01", "--max-amount", "1250", "--new-months", "2", "--reject-limit", "0", "--corrections", "replace",
 	}
 	code, out, stderr := p.run(append([]string{"check", "--json"}, flags...)...)
 	require.Equal(t, exitDone, code, out+stderr)
@@ -41,7 +41,7 @@ func TestEverySettingIsAFlag(t *testing.T) {
 		p.query("SELECT string_agg(concat_ws(' ', transaction_id, user_id, amount, transaction_date), ', ' ORDER BY user_id DESC) FROM transactions"))
 	var rules map[string]any
 	require.NoError(t, json.Unmarshal([]byte(p.query("SELECT rules FROM etl_files")), &rules))
-	assert.Len(t, rules, 17, "each of them is in the ledger: %v", rules)
+	assert.Len(t, rules, 18, "each of them is in the ledger: %v", rules)
 
 	code, out, _ = p.run("check", "--json", path)
 	assert.Equal(t, exitFailed, code)

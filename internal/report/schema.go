@@ -85,6 +85,29 @@ func (c *collector) checkPartitions() {
 		}
 		c.findIf(p.Counted > 0 && p.Apart, "lone-month", Note, 5, p.Name, facts{"p": p})
 	}
+	c.checkSparse()
+}
+
+const (
+	minPartitionRows = 100 // fewer do not fill a page
+	maxSparse        = 36  // partitions with fewer rows: as many as a file may add by default
+)
+
+// checkSparse looks for partitions that hold next to nothing: each makes planning slower.
+func (c *collector) checkSparse() {
+	sparse := slices.DeleteFunc(slices.Clone(c.Partitions), func(p Partition) bool { return p.Name == "" || p.Counted >= minPartitionRows })
+	if len(sparse) <= maxSparse {
+		return
+	}
+	empty := int64(0)
+	for _, p := range sparse {
+		if p.Counted == 0 {
+			empty++
+		}
+	}
+	c.find("sparse-partitions", Warning, 25, "transactions", facts{
+		"sparse": int64(len(sparse)), "all": int64(len(c.Partitions)), "empty": empty, "limit": minPartitionRows, "first": sparse[0], "last": sparse[len(sparse)-1],
+	})
 }
 
 // pagesWeight sorts large tables before small ones; it is below 10.

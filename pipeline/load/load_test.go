@@ -296,6 +296,100 @@ func TestOrphanKeys(t *testing.T) {
 	}
 }
 
+// A few rows in each of many new months fail a file, which leaves nothing; a month that
+// exists, or that has enough rows, does not count.
+func TestNewMonths(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("old.csv", header+"OLD,7,1,1990-01-05\n")
+	state := func() string {
+		return one[string](f, stateQuery) + one[string](f, "SELECT string_agg(inhrelid::regclass::text, ' ') FROM pg_inherits WHERE inhparent = 'transactions'::regclass")
+	}
+	before := state()
+	content := header + months("T", 38, 1)
+	got := f.load("a.csv", content)
+	assert.Equal(t, load.StatusFailed, got.Status)
+	assert.Equal(t, load.CodeNewMonths, got.ErrorCode)
+	assert.Equal(t, filepath.Join(f.dir, "a.csv")+": new_months: 37 months that no partition has would get fewer than 100 rows each, more than the limit of 36: "+
+		"1990-02, 1990-03, 1990-04, …, 1992-12, 1993-01, 1993-02; the first such row is in line 2 (if their dates are wrong, fix the file, "+
+		"or narrow the source's from and to; else load it with tally run --new-months 37, or raise the source's new_months)", got.Error)
+	assert.Equal(t, before, state())
+	f.verify()
+
+	f.rules.NewMonths = 37
+	assert.EqualValues(t, 38, f.load("a.csv", content).Loaded)
+	f.rules.NewMonths = 0
+	assert.EqualValues(t, 38, f.load("again.csv", header+months("U", 38, 1)).Loaded, "there are partitions now")
+	f.verify()
+}
+
+// History has many months too, each with many rows.
+func TestNewMonthsOfHistory(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	assert.EqualValues(t, 12_000, f.load("a.csv", header+months("T", 120, 100)).Loaded)
+	f.verify()
+}
+
+// months are rows in each of some months from 1990 on, the last month first.
+func months(id string, n, rows int) string {
+	var content strings.Builder
+	for i := range n * rows {
+		month := civil.MustParse("1990-01-01").Month() + civil.Month(n-1-i%n)
+		fmt.Fprintf(&content, "%s%d,%d,1.50,%s\n", id, i, 1+i%7, month.First())
+	}
+	return content.String()
+}
+
+// Partitions are found by name or by their bounds, also those created by hand.
+func TestMissingPartitions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	missing := func() string {
+		return one[string](f, `SELECT coalesce(string_agg(m::text, ' '), '') FROM tally_missing_partitions(ARRAY['2024-03-07', '2024-01-31', '2024-02-01', '2024-03-01', '1990-05-05']::date[]) m`)
+	}
+	assert.Equal(t, "1990-05-01 2024-01-01 2024-02-01 2024-03-01", missing())
+	assert.EqualValues(t, 2, one[int64](f, "SELECT tally_ensure_partitions(ARRAY['2024-02-09', '2024-02-10', '2024-01-01']::date[])"))
+	assert.Zero(t, one[int64](f, "SELECT tally_ensure_partitions(ARRAY['2024-02-09']::date[])"))
+	assert.Equal(t, "1990-05-01 2024-03-01", missing())
+	f.exec("CREATE TABLE past PARTITION OF transactions FOR VALUES FROM (MINVALUE) TO ('1991-01-01')")
+	assert.Equal(t, "2024-03-01", missing())
+	f.exec("CREATE TABLE transactions_2024_03 (LIKE transactions)")
+	assert.Equal(t, "2024-03-01", missing(), "a table of that name is no partition")
+	f.exec("DROP TABLE transactions_2024_03")
+	f.exec("CREATE TABLE transactions_2024_03 PARTITION OF transactions FOR VALUES FROM ('2025-01-01') TO ('2025-02-01')")
+	assert.Equal(t, "2024-03-01", missing(), "a partition of that name has other dates")
+	f.exec("CREATE TABLE spring PARTITION OF transactions FOR VALUES FROM ('2024-03-01') TO ('2024-06-01')")
+	assert.Empty(t, missing())
+}
+
+// Empty partitions are dropped while no load writes, which may have created one to fill it.
+func TestDropEmptyPartitions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("a.csv", header+"T1,7,1,2024-02-05\n")
+	f.exec("SELECT tally_ensure_partitions(ARRAY['2024-01-01', '2024-03-01', '2024-04-01']::date[])")
+	tx, err := f.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(t.Context())
+	_, err = tx.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1)", int64(load.LockKey))
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := f.pool.Exec(t.Context(), "CALL tally_drop_empty_partitions()")
+		done <- err
+	}()
+	require.Eventually(t, func() bool {
+		return one[bool](f, "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted)")
+	}, 10*time.Second, 10*time.Millisecond)
+	partitions := "SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY 1) FROM pg_inherits WHERE inhparent = 'transactions'::regclass"
+	assert.Len(t, strings.Fields(one[string](f, partitions)), 4)
+	require.NoError(t, tx.Commit(t.Context()))
+	require.NoError(t, <-done)
+	assert.Equal(t, "transactions_2024_02", one[string](f, partitions))
+	f.verify()
+}
+
 // Orphans count toward the reject limit: a file of little else fails, and says what to do.
 func TestOrphanKeysOverTheLimit(t *testing.T) {
 	t.Parallel()

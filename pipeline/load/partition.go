@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgerrcode"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/pipeline/extract"
 )
 
 // A month that is new, with many rows, is written to a table of its own that gets its
@@ -97,11 +100,10 @@ func (l *load) moveStaged(ctx context.Context) error {
 
 // missingMonths are the months of the rows for which there is no partition.
 func (l *load) missingMonths(ctx context.Context) ([]civil.Month, error) {
-	var days []time.Time
-	for _, month := range slices.Sorted(maps.Keys(l.months)) {
-		days = append(days, month.First().Time())
+	if len(l.months) == 0 {
+		return nil, nil
 	}
-	rows, err := l.tx.Query(ctx, l.loader.statements.Get("missing_months"), days)
+	rows, err := l.tx.Query(ctx, l.loader.statements.Get("missing_months"), firstDays(slices.Sorted(maps.Keys(l.months))))
 	if err != nil {
 		return nil, fmt.Errorf("look for partitions: %w", err)
 	}
@@ -128,13 +130,77 @@ func (l *load) makePartitions(ctx context.Context, months []civil.Month) error {
 		return err
 	}
 	return pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
-		for _, month := range months {
-			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partition($1)", month.First().Time()); err != nil {
-				return fmt.Errorf("partition of %s: %w", month, err)
-			}
+		if _, err := tx.Exec(ctx, "SELECT tally_ensure_partitions($1)", firstDays(months)); err != nil {
+			return fmt.Errorf("partitions of %s: %w", nameMonths(months), err)
 		}
 		return nil
 	})
+}
+
+// CodeNewMonths is the code of a file that would create more partitions for next to nothing
+// than its source allows.
+const CodeNewMonths = "new_months"
+
+// minMonthRows is how many rows make a new month worth a partition: they fill a page.
+const minMonthRows = 100
+
+// checkNewMonths fails a file with a few rows in each of many new months. Each partition
+// makes every look-up by user slower, for good, and such dates are rarely meant.
+func (l *load) checkNewMonths(missing []civil.Month) error {
+	sparse := slices.DeleteFunc(slices.Clone(missing), func(m civil.Month) bool { return l.months[m] >= minMonthRows })
+	limit := l.request.Rules.WithDefaults().NewMonths
+	if len(sparse) <= limit {
+		return nil
+	}
+	line, err := l.firstLine(sparse)
+	if err != nil {
+		return err
+	}
+	return &extract.FileError{
+		Path: l.path, Code: CodeNewMonths,
+		Detail: fmt.Sprintf("%d months that no partition has would get fewer than %d rows each, more than the limit of %d: %s; the first such row is in line %d",
+			len(sparse), minMonthRows, limit, nameMonths(sparse), line),
+		Hint: fmt.Sprintf("if their dates are wrong, fix the file, or narrow the source's from and to; else load it with tally run --new-months %d, or raise the source's new_months", len(sparse)),
+	}
+}
+
+// firstLine is the first line of the file with an accepted row of these months.
+func (l *load) firstLine(months []civil.Month) (first int64, err error) {
+	rows, err := l.accepted.Sorted()
+	if err != nil {
+		return 0, err
+	}
+	first = math.MaxInt64
+	err = each(rows.Next, func(p packed) error {
+		if _, found := slices.BinarySearch(months, p.date().Month()); found {
+			first = min(first, p.line())
+		}
+		return nil
+	})
+	return first, err
+}
+
+// nameMonths names the first and the last of some months.
+func nameMonths(months []civil.Month) string {
+	const shown = 3
+	names := make([]string, 0, 2*shown+1)
+	for i, m := range months {
+		switch {
+		case i < shown || i >= len(months)-shown:
+			names = append(names, m.String())
+		case i == shown:
+			names = append(names, "…")
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func firstDays(months []civil.Month) []time.Time {
+	days := make([]time.Time, len(months))
+	for i, m := range months {
+		days[i] = m.First().Time()
+	}
+	return days
 }
 
 // lock locks everybody else out of a table until the commit. It waits for readers, but not

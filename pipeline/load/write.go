@@ -26,18 +26,24 @@ func (l *load) write(ctx context.Context) error {
 
 // place stores the rows that were decided on, and moves the rollups.
 func (l *load) place(ctx context.Context) error {
+	missing, err := l.missingMonths(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.checkNewMonths(missing); err != nil {
+		return err
+	}
 	if l.result.Replaced > 0 {
 		if err := l.archive(ctx); err != nil {
 			return err
 		}
 	}
-	if err := l.storeRows(ctx); err != nil {
+	if err := l.storeRows(ctx, missing); err != nil {
 		return err
 	}
 	l.progress(95, 100)
 	l.result.Loaded = l.deltas.Added()
 	l.result.TotalAmount = json.Number(l.deltas.Amount().String())
-	var err error
 	l.result.Users, err = summaries.Refresh(ctx, l.tx, l.deltas, l.fileID)
 	return err
 }
@@ -65,15 +71,11 @@ func transactionColumns() []string {
 }
 
 // storeRows copies the rows, in the order of the partitions and of their primary
-// keys.
-func (l *load) storeRows(ctx context.Context) error {
+// keys. Missing are the months without a partition.
+func (l *load) storeRows(ctx context.Context, missing []civil.Month) (err error) {
 	n := l.accepted.Len()
 	if n == 0 {
 		return nil
-	}
-	missing, err := l.missingMonths(ctx)
-	if err != nil {
-		return err
 	}
 	fresh := int64(0)
 	for _, month := range missing {

@@ -51,6 +51,10 @@ type Rules struct {
 	// MaxAmount is the largest amount of either sign, in whole units of the currency; 0: [MaxAmount].
 	MaxAmount int64 `json:"max_amount,omitempty" yaml:"max_amount,omitempty"`
 
+	// NewMonths is how many months that are new in the database a file may have with fewer
+	// than a hundred rows each; 0: 36.
+	NewMonths int `json:"new_months,omitempty" yaml:"new_months,omitempty"`
+
 	// RejectLimit is a share of the rows ("50%", the default) or a count ("1000") that may
 	// be rejected before the file fails.
 	RejectLimit string `json:"reject_limit,omitempty" yaml:"reject_limit,omitempty"`
@@ -64,6 +68,7 @@ type Rules struct {
 func (r Rules) WithDefaults() Rules {
 	r.From = cmp.Or(r.From, "1900-01-01")
 	r.MaxAmount = cmp.Or(r.MaxAmount, MaxAmount)
+	r.NewMonths = cmp.Or(r.NewMonths, 36)
 	r.RejectLimit = cmp.Or(r.RejectLimit, "50%")
 	r.Corrections = cmp.Or(r.Corrections, CorrectionsKeep)
 	return r
@@ -128,6 +133,9 @@ func (r Rules) compile(logical civil.Date) (c compiled, err error) {
 	}
 	if r.MaxAmount < 1 || r.MaxAmount > MaxAmount {
 		return c, fmt.Errorf("rules: max_amount is %d, want 1 to %d, the largest amount that every output can have", r.MaxAmount, MaxAmount)
+	}
+	if r.NewMonths < 1 {
+		return c, fmt.Errorf("rules: new_months is %d, want at least 1", r.NewMonths)
 	}
 	for i, unscaled := 0, r.MaxAmount; i < len(c.maxUnscaled); i, unscaled = i+1, 10*unscaled {
 		c.maxUnscaled[i] = unscaled

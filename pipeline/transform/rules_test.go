@@ -35,6 +35,7 @@ func TestRulesCheck(t *testing.T) {
 		"currency":        {Currency: "eur"},
 		"currency ":       {Currency: "€"},
 		"max_amount":      {MaxAmount: -1},
+		"new_months":      {NewMonths: -1},
 		"max_amount ":     {MaxAmount: MaxAmount + 1},
 		"delimiter":       {Dialect: extract.Dialect{Delimiter: "ab"}},
 		"columns":         {Columns: Columns{Amount: AmountColumns{Debit: "Soll"}}},
@@ -81,7 +82,7 @@ func TestRulesAsJSON(t *testing.T) {
 	assert.JSONEq(t, `{}`, string(b))
 	b, err = json.Marshal(Rules{RejectLimit: "10"}.WithDefaults())
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"from":"1900-01-01","max_amount":9999999999999,"reject_limit":"10","corrections":"keep"}`, string(b))
+	assert.JSONEq(t, `{"from":"1900-01-01","max_amount":9999999999999,"new_months":36,"reject_limit":"10","corrections":"keep"}`, string(b))
 }
 
 func TestFaultNames(t *testing.T) {
