@@ -17,9 +17,11 @@ SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; SET L
 ANALYZE load_known;
 
 -- name: prefetch_rows
--- Reads the pages of the primary keys that rows of these users and dates go into.
+-- Reads the pages of the primary keys that rows of these users and dates go into. Without
+-- the first and the last date, it would be planned for every partition.
 SELECT count(*) FROM unnest($1::int[], $2::date[]) n(user_id, transaction_date)
-JOIN transactions t ON t.user_id = n.user_id AND t.transaction_date = n.transaction_date;
+JOIN transactions t ON t.user_id = n.user_id AND t.transaction_date = n.transaction_date
+WHERE t.transaction_date BETWEEN $3 AND $4;
 
 -- name: prefetch_months
 SELECT sum(m.total_transactions) FROM (

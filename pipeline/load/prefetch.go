@@ -52,12 +52,16 @@ func (w *prefetch) addAll(b *batch) {
 }
 
 func (w *prefetch) run(ctx context.Context, l *load, tx pgx.Tx) error {
+	if len(w.places) == 0 {
+		return nil
+	}
 	slices.SortFunc(w.places, func(a, b place) int { return cmp.Or(cmp.Compare(a.month, b.month), cmp.Compare(a.user, b.user)) })
 	users, dates := make([]int32, len(w.places)), make([]time.Time, len(w.places))
 	for i, p := range w.places {
 		users[i], dates[i] = p.user, p.date.Time()
 	}
-	if _, err := tx.Exec(ctx, l.loader.statements.Get("prefetch_rows"), pgx.QueryExecModeCacheDescribe, users, dates); err != nil {
+	first, last := slices.MinFunc(dates, time.Time.Compare), slices.MaxFunc(dates, time.Time.Compare)
+	if _, err := tx.Exec(ctx, l.loader.statements.Get("prefetch_rows"), pgx.QueryExecModeCacheDescribe, users, dates, first, last); err != nil {
 		return fmt.Errorf("read the primary keys ahead: %w", err)
 	}
 	if _, err := tx.Exec(ctx, l.loader.statements.Get("prefetch_months"), pgx.QueryExecModeCacheDescribe, users, dates); err != nil {

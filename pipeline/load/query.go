@@ -23,8 +23,9 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
 	lookUp := []string{noJIT, statements.Get("look_up")}
 	users := slices.Compact(slices.Sorted(slices.Values(s.UserIDs)))
-	months := make([]civil.Date, len(s.Dates))
+	months, first, last := make([]civil.Date, len(s.Dates)), s.Date, s.Date
 	for i, d := range s.Dates {
+		first, last = min(first, d), max(last, d)
 		months[i] = d.Month().First()
 	}
 	known, knownArgs := knownRows(s, 1)
@@ -40,7 +41,7 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 			Name: "stored_arrivals", Purpose: "each load of ids that are stored already, of a source that replaces rows", Before: lookUp[:1],
 			Given: arrivals, Args: slices.Concat([]any{s.Date, s.FileID}, arrivalArgs), Expect: uses("transactions_pkey"),
 		},
-		{Name: "prefetch_rows", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("transactions_pkey")},
+		{Name: "prefetch_rows", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates, first, last}, Expect: uses("transactions_pkey")},
 		{Name: "prefetch_months", Purpose: "each small load", Before: lookUp, Args: []any{s.UserIDs, s.Dates}, Expect: uses("user_months_pkey")},
 		{Name: "prefetch_users", Purpose: "each small load", Before: lookUp, Args: []any{users}, Expect: uses("user_summary_pkey")},
 		{Name: "missing_months", Purpose: "each load", Before: lookUp[:1], Args: []any{slices.Compact(months)}},
