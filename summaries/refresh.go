@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/pgcopy"
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -66,13 +67,20 @@ func (f *refresh) run(ctx context.Context) error {
 }
 
 // fill copies the deltas into the empty table. A large table gets its primary key afterwards, in
-// half the time.
+// half the time, unless someone is reading it.
 func (f *refresh) fill(ctx context.Context) error {
 	columns := append(f.KeyColumns(), "total_transactions", "total_amount")
 	if f.Versioned {
 		columns = append(columns, "file_id")
 	}
 	if !f.large() {
+		return f.copy(ctx, f.Table, columns)
+	}
+	locked, err := postgres.LockTable(ctx, f.tx, f.Table, 0)
+	if err != nil {
+		return err
+	}
+	if !locked { // someone is reading it
 		return f.copy(ctx, f.Table, columns)
 	}
 	if err := f.exec(ctx, "drop_key"); err != nil {

@@ -30,6 +30,7 @@ func unplanned() map[string]string {
 		"pipeline/load/load.sql reverted_rows": ddl + " AS", "pipeline/load/load.sql restored_rows": ddl + " AS", "pipeline/load/load.sql replaced_table": ddl,
 		"pipeline/seal/seal.sql rejects": "COPY", "pipeline/parquet/export.sql lock": "one function", "pipeline/parquet/export.sql snapshot": "one function",
 		"pipeline/load/load.sql staging_table": ddl, "pipeline/load/load.sql staging_key": ddl,
+		"pipeline/load/load.sql drop_staging_check": ddl, "pipeline/load/load.sql planned": "system views",
 	}
 }
 

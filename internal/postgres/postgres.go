@@ -66,6 +66,7 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	setDefault(conn.RuntimeParams, "timezone", "", "UTC")
 	// Bun quotes the texts that it writes into a statement by the rules of this setting.
 	conn.RuntimeParams["standard_conforming_strings"] = "on"
+	conn.AfterConnect = resetTimeouts
 	config.AfterConnect = timesInUTC
 
 	pool, err := pgxpool.NewWithConfig(ctx, config)

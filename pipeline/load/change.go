@@ -26,6 +26,7 @@ type change struct {
 	loader *Loader
 	helper *pgxpool.Conn
 	tx     pgx.Tx
+	pid    int32 // of its server process
 	entry  seal.Entry
 	digest seal.RejectsDigest
 	parts  []*load
@@ -74,6 +75,9 @@ func (c *change) begin(ctx context.Context) (err error) {
 	if _, err = c.tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockKey)); err != nil {
 		return err
 	}
+	if err = c.tx.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&c.pid); err != nil {
+		return err
+	}
 	c.entry.Number, err = seal.Next(ctx, c.tx)
 	return err
 }
@@ -95,7 +99,7 @@ func (c *change) close(ctx context.Context) {
 func (c *change) part(ctx context.Context, request Request, file int64) *load {
 	limits := c.loader.limits
 	part := &load{
-		loader: c.loader, request: request, path: request.Path.String(), tx: c.tx, helper: c.helper, fileID: file, inChange: true,
+		loader: c.loader, request: request, path: request.Path.String(), tx: c.tx, pid: c.pid, helper: c.helper, fileID: file, inChange: true,
 		valid: extsort.New(ctx, byID(), limits), accepted: extsort.New(ctx, byPlace(), limits), duplicates: extsort.New(ctx, byLine(), limits),
 		deltas: summaries.NewDeltas(ctx), months: map[civil.Month]int64{},
 	}

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/pgcopy"
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -22,7 +24,11 @@ func (l *load) decide(ctx context.Context) error {
 		return err
 	}
 	var none bool
-	if err := l.tx.QueryRow(ctx, l.loader.statements.Get("no_keys")).Scan(&none); err != nil {
+	row := l.helper.QueryRow // a lock of the load would let others in between it and the helper
+	if l.inChange {
+		row = l.tx.QueryRow
+	}
+	if err := row(ctx, l.loader.statements.Get("no_keys")).Scan(&none); err != nil {
 		return err
 	}
 	if !none {
@@ -30,7 +36,7 @@ func (l *load) decide(ctx context.Context) error {
 	}
 	build := false
 	if l.valid.Len() >= keysBuiltFrom {
-		if build, err = l.lock(ctx, "transaction_keys", 0); err != nil {
+		if build, err = postgres.LockTable(ctx, l.tx, "transaction_keys", 0); err != nil {
 			return err
 		}
 	}
@@ -72,6 +78,10 @@ func each(next func() ([]byte, error), yield func(packed) error) error {
 // decideAgainstStored looks up every id among the keys. Those that are known are
 // compared with their stored rows when all others have been written.
 func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) error {
+	// Before the helper's: if others are between the two, the helper notices and the load does not.
+	if err := l.exec(ctx, "LOCK TABLE transaction_keys IN ROW EXCLUSIVE MODE"); err != nil {
+		return fmt.Errorf("lock the keys: %w", err)
+	}
 	lookup, err := l.startLookup(ctx)
 	if err != nil {
 		return err
@@ -88,7 +98,10 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 		ahead := newPrefetch(l.valid.Len())
 		err := lookup.all(lookupCtx, rows, batches, ahead)
 		if err == nil && lookup.rows == 0 && ahead != nil {
-			lookup.prefetch.Go(func() error { return ahead.run(ctx, l, lookup.tx) })
+			lookup.prefetch.Go(func() error {
+				defer lookup.close(ctx)
+				return ahead.run(ctx, l, lookup.tx)
+			})
 		}
 		return err
 	})
@@ -108,6 +121,9 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 		return err
 	}
 	if err := l.decideKnown(ctx); err != nil {
+		return err
+	}
+	if err := l.endLookup(ctx); err != nil {
 		return err
 	}
 	return l.checkOrphans()

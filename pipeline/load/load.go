@@ -35,6 +35,8 @@ const (
 	changedTries = 3               // how often a file that changes under the reader is read
 	changedWait  = time.Second     // and how long its writer is given in between
 	lockKey      = 0x74616c6c79_02 // advisory lock: one load writes at a time
+	maxYields    = 3               // how often a load starts again because of others' locks
+	yieldWait    = time.Second     // and how long they are given
 )
 
 // load is one file on its way.
@@ -47,6 +49,7 @@ type load struct {
 
 	identity extract.Identity
 	tries    int // of a file that changed
+	yielded  int // how often the load has started again because of others' locks
 	proven   *proven
 	reading  transform.Reading
 	again    bool                // the file has shown that it is to be read otherwise
@@ -62,6 +65,7 @@ type load struct {
 
 	// What begin makes, and rollback gives back.
 	tx         pgx.Tx
+	pid        int32         // of its server process
 	helper     *pgxpool.Conn // for what is no part of the transaction: look-ups and empty partitions
 	fileID     int64
 	valid      *extsort.Sorter // packed rows by id, of which the first of each id is chosen
@@ -160,6 +164,9 @@ func (l *load) afterReading() state {
 
 // afterError is the state that comes after an error, if there is one.
 func (l *load) afterError(ctx context.Context, err error) (state, error) {
+	if inTheWay(err) && l.yielded < maxYields {
+		return l.yield(ctx, err)
+	}
 	bad, ok := errors.AsType[*extract.FileError](err)
 	if !ok {
 		return finished, err

@@ -110,8 +110,25 @@ SELECT m FROM tally_missing_partitions($1::date[]) m;
 CREATE TABLE {{table}} (LIKE transactions INCLUDING DEFAULTS);
 
 -- name: staging_key
--- After the rows, which are in its order.
-ALTER TABLE {{table}} ADD PRIMARY KEY (user_id, transaction_date, id);
+-- After the rows, which are in its order. The check is the partition's constraint, so that
+-- attaching does not scan the rows while readers are locked out.
+ALTER TABLE {{table}} ADD PRIMARY KEY (user_id, transaction_date, id),
+    ADD CONSTRAINT tally_load_month CHECK (transaction_date >= {{from}} AND transaction_date < {{to}});
+
+-- name: drop_staging_check
+ALTER TABLE {{table}} DROP CONSTRAINT tally_load_month;
+
+-- name: planned
+-- The transactions whose statement in progress has a lock on transactions; of those in $2, if it is
+-- not null. Left out are those that wait for the load ($1): they plan when they have all locks.
+-- Sessions whose state this role may not see are included.
+SELECT DISTINCT l.virtualtransaction
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.relation = 'transactions'::regclass AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.granted AND l.pid NOT IN ($1::int, pg_backend_pid())
+  AND coalesce(a.state, '') NOT LIKE 'idle%'
+  AND $1 <> ALL (pg_blocking_pids(l.pid))
+  AND ($2::text[] IS NULL OR l.virtualtransaction = ANY($2));
 
 -- name: move_staged
 INSERT INTO transactions SELECT * FROM {{table}} ORDER BY user_id, transaction_date, id;

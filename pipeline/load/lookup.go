@@ -97,12 +97,20 @@ func (l *load) startLookup(ctx context.Context) (*lookup, error) {
 		}
 	}
 	l.lookup = &lookup{load: l, tx: tx}
+	if err := l.lockForLookups(ctx, "transaction_keys"); err != nil {
+		return nil, err
+	}
 	for _, name := range []string{"known_table", "look_up"} {
 		if _, err := tx.Exec(ctx, l.loader.statements.Get(name)); err != nil {
 			return nil, err
 		}
 	}
 	return l.lookup, nil
+}
+
+// close releases the helper's locks: others may queue behind them, and the load behind those.
+func (k *lookup) close(ctx context.Context) {
+	_ = k.tx.Rollback(context.WithoutCancel(ctx)) // it has only looked
 }
 
 // endLookup leaves the helper free for something else.
@@ -116,7 +124,7 @@ func (l *load) endLookup(ctx context.Context) error {
 		return nil
 	}
 	err := k.prefetch.Wait()
-	_ = k.tx.Rollback(context.WithoutCancel(ctx)) // it has only looked
+	k.close(ctx)
 	return err
 }
 
@@ -194,6 +202,9 @@ func (s *stored) sameValues(p packed) bool {
 // decideKnown compares rows with the stored ones: the stored row stays, unless the
 // source's corrections replace it.
 func (l *load) decideKnown(ctx context.Context) error {
+	if err := l.lockForLookups(ctx, "transactions"); err != nil {
+		return err
+	}
 	if _, err := l.lookup.tx.Exec(ctx, l.loader.statements.Get("look_up_ends")); err != nil {
 		return err
 	}

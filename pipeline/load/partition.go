@@ -2,20 +2,15 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/postgres"
-	"github.com/opentax/tally/pipeline/extract"
 )
 
 // A month that is new, with many rows, is written to a table of its own that gets its
@@ -29,12 +24,17 @@ import (
 // are moved into partitions that were made empty.
 
 const (
-	stagedFrom  = 50_000                 // rows of new months in a load; for fewer no reader is locked out
-	attachWait  = 5 * time.Second        // for readers, in all
-	lockTimeout = 200 * time.Millisecond // of each try; readers wait behind it
-	lockPause   = 200 * time.Millisecond // for them, between two
+	stagedFrom  = 50_000          // rows of new months in a load; for fewer no reader is locked out
+	attachWait  = 5 * time.Second // for readers, in all
+	plannedWait = 5 * time.Second // for statements that were planned without a new partition
+	plannedPoll = 5 * time.Millisecond
 	stagedTable = "tally_load_%d_%d"
 )
+
+// rangeOf are the bounds of a month's partition, as literals.
+func rangeOf(m civil.Month) (from, to string) {
+	return "'" + m.First().String() + "'", "'" + (m + 1).First().String() + "'"
+}
 
 // staged is a table that is to become the partition of a month.
 type staged struct {
@@ -51,7 +51,8 @@ func (l *load) fillStaged(ctx context.Context, rows *placedRows) error {
 	if err := rows.copy(ctx, d.table, d.month+1); err != nil {
 		return err
 	}
-	if err := l.exec(ctx, l.loader.statements.Get("staging_key", "table", d.table)); err != nil {
+	from, to := rangeOf(d.month)
+	if err := l.exec(ctx, l.loader.statements.Get("staging_key", "table", d.table, "from", from, "to", to)); err != nil {
 		return fmt.Errorf("primary key of month %s: %w", d.month, err)
 	}
 	l.staged = append(l.staged, d)
@@ -64,7 +65,7 @@ func (l *load) attach(ctx context.Context) error {
 	if len(l.staged) == 0 {
 		return nil
 	}
-	locked, err := l.lock(ctx, "transactions", attachWait)
+	locked, err := postgres.LockTable(ctx, l.tx, "transactions", attachWait)
 	if err != nil {
 		return err
 	}
@@ -74,6 +75,14 @@ func (l *load) attach(ctx context.Context) error {
 	}
 	for _, d := range l.staged {
 		if err := l.exec(ctx, "SELECT tally_attach_partition($1::text::regclass, $2)", d.table, d.month.First().Time()); err != nil {
+			return fmt.Errorf("attach month %s: %w", d.month, err)
+		}
+		// By now it has another name, which the schema's function chooses.
+		var name string
+		if err := l.tx.QueryRow(ctx, "SELECT tally_partition_name($1)", d.month.First().Time()).Scan(&name); err != nil {
+			return fmt.Errorf("attach month %s: %w", d.month, err)
+		}
+		if err := l.exec(ctx, l.loader.statements.Get("drop_staging_check", "table", name)); err != nil {
 			return fmt.Errorf("attach month %s: %w", d.month, err)
 		}
 	}
@@ -98,24 +107,46 @@ func (l *load) moveStaged(ctx context.Context) error {
 	return nil
 }
 
+// partitions makes the partitions that the rows need, or returns the months for which
+// tables are to be filled beside the table. It comes before the load's own locks on
+// transactions: a session that waits for those would keep the helper waiting.
+func (l *load) partitions(ctx context.Context) (beside []civil.Month, err error) {
+	if l.accepted.Len() == 0 {
+		return nil, nil
+	}
+	missing, err := l.missingMonths(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for partitions: %w", err)
+	}
+	if err := l.checkNewMonths(missing); err != nil {
+		return nil, err
+	}
+	fresh := int64(0)
+	for _, month := range missing {
+		fresh += l.months[month]
+	}
+	if fresh >= stagedFrom && !l.inChange {
+		return missing, nil
+	}
+	return nil, l.makePartitions(ctx, missing)
+}
+
 // missingMonths are the months of the rows for which there is no partition.
-func (l *load) missingMonths(ctx context.Context) ([]civil.Month, error) {
+func (l *load) missingMonths(ctx context.Context) (missing []civil.Month, err error) {
 	if len(l.months) == 0 {
 		return nil, nil
 	}
-	rows, err := l.tx.Query(ctx, l.loader.statements.Get("missing_months"), firstDays(slices.Sorted(maps.Keys(l.months))))
-	if err != nil {
-		return nil, fmt.Errorf("look for partitions: %w", err)
-	}
-	missing, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (civil.Month, error) {
-		var day civil.Date
-		err := row.Scan(&day)
-		return day.Month(), err
+	days := firstDays(slices.Sorted(maps.Keys(l.months)))
+	err = l.inShortTries(ctx, l.tx, "transactions", func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, l.loader.statements.Get("missing_months"), days) // CollectRows returns its error
+		missing, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (civil.Month, error) {
+			var day civil.Date
+			err := row.Scan(&day)
+			return day.Month(), err
+		})
+		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look for partitions: %w", err)
-	}
-	return missing, nil
+	return missing, err
 }
 
 // makePartitions makes empty partitions, in a transaction of its own: a statement
@@ -129,102 +160,40 @@ func (l *load) makePartitions(ctx context.Context, months []civil.Month) error {
 	if err := l.endLookup(ctx); err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT tally_ensure_partitions($1)", firstDays(months)); err != nil {
-			return fmt.Errorf("partitions of %s: %w", nameMonths(months), err)
-		}
-		return nil
+	err := pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
+		return l.inShortTries(ctx, tx, "transactions", func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partitions($1)", firstDays(months)); err != nil {
+				return fmt.Errorf("partitions of %s: %w", nameMonths(months), err)
+			}
+			return nil
+		})
 	})
-}
-
-// CodeNewMonths is the code of a file that would create more partitions for next to nothing
-// than its source allows.
-const CodeNewMonths = "new_months"
-
-// minMonthRows is how many rows make a new month worth a partition: they fill a page.
-const minMonthRows = 100
-
-// checkNewMonths fails a file with a few rows in each of many new months. Each partition
-// makes every look-up by user slower, for good, and such dates are rarely meant.
-func (l *load) checkNewMonths(missing []civil.Month) error {
-	sparse := slices.DeleteFunc(slices.Clone(missing), func(m civil.Month) bool { return l.months[m] >= minMonthRows })
-	limit := l.request.Rules.WithDefaults().NewMonths
-	if len(sparse) <= limit {
-		return nil
-	}
-	line, err := l.firstLine(sparse)
 	if err != nil {
 		return err
 	}
-	return &extract.FileError{
-		Path: l.path, Code: CodeNewMonths,
-		Detail: fmt.Sprintf("%d months that no partition has would get fewer than %d rows each, more than the limit of %d: %s; the first such row is in line %d",
-			len(sparse), minMonthRows, limit, nameMonths(sparse), line),
-		Hint: fmt.Sprintf("if their dates are wrong, fix the file, or narrow the source's from and to; else load it with tally run --new-months %d, or raise the source's new_months", len(sparse)),
-	}
+	return l.awaitPlanned(ctx)
 }
 
-// firstLine is the first line of the file with an accepted row of these months.
-func (l *load) firstLine(months []civil.Month) (first int64, err error) {
-	rows, err := l.accepted.Sorted()
-	if err != nil {
-		return 0, err
-	}
-	first = math.MaxInt64
-	err = each(rows.Next, func(p packed) error {
-		if _, found := slices.BinarySearch(months, p.date().Month()); found {
-			first = min(first, p.line())
+// awaitPlanned waits until no statement is left that may have been planned without the
+// partitions that were just made, and may have no snapshot yet: it would have one from
+// after the load's commit. From outside, planning and executing look the same, so the
+// wait is bounded.
+func (l *load) awaitPlanned(ctx context.Context) error {
+	var planned []string // virtual transaction ids; nil: all
+	for deadline := time.Now().Add(plannedWait); time.Now().Before(deadline); {
+		rows, _ := l.helper.Query(ctx, l.loader.statements.Get("planned"), l.pid, planned) // CollectRows returns its error
+		var err error
+		if planned, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return fmt.Errorf("look for statements on transactions: %w", err)
 		}
-		return nil
-	})
-	return first, err
-}
-
-// nameMonths names the first and the last of some months.
-func nameMonths(months []civil.Month) string {
-	const shown = 3
-	names := make([]string, 0, 2*shown+1)
-	for i, m := range months {
-		switch {
-		case i < shown || i >= len(months)-shown:
-			names = append(names, m.String())
-		case i == shown:
-			names = append(names, "…")
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
-func firstDays(months []civil.Month) []time.Time {
-	days := make([]time.Time, len(months))
-	for i, m := range months {
-		days[i] = m.First().Time()
-	}
-	return days
-}
-
-// lock locks everybody else out of a table until the commit. It waits for readers, but not
-// long at a time: later sessions wait behind it.
-func (l *load) lock(ctx context.Context, table string, wait time.Duration) (bool, error) {
-	for deadline := time.Now().Add(wait); ; {
-		err := pgx.BeginFunc(ctx, l.tx, func(tx pgx.Tx) error {
-			sql := fmt.Sprintf("SET LOCAL lock_timeout = %d; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout TO DEFAULT",
-				lockTimeout.Milliseconds(), table)
-			_, err := tx.Exec(ctx, sql)
-			return err
-		})
-		switch {
-		case err == nil:
-			return true, nil
-		case postgres.State(err) != pgerrcode.LockNotAvailable:
-			return false, fmt.Errorf("lock %s: %w", table, err)
-		case time.Now().After(deadline):
-			return false, nil
+		if len(planned) == 0 {
+			return nil
 		}
 		select {
-		case <-time.After(lockPause):
+		case <-time.After(plannedPoll):
 		case <-ctx.Done():
-			return false, errors.Join(ctx.Err(), err)
+			return ctx.Err()
 		}
 	}
+	return nil
 }

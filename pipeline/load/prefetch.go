@@ -7,9 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/opentax/tally/internal/civil"
-
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/postgres"
 )
 
 // prefetchRows is how many rows a load may have for its pages to be read ahead. Rows of
@@ -51,9 +53,20 @@ func (w *prefetch) addAll(b *batch) {
 	}
 }
 
+// run does nothing more where another session locks a table: the load does without.
 func (w *prefetch) run(ctx context.Context, l *load, tx pgx.Tx) error {
 	if len(w.places) == 0 {
 		return nil
+	}
+	if err := w.read(ctx, l, tx); postgres.State(err) != pgerrcode.LockNotAvailable {
+		return err
+	}
+	return nil
+}
+
+func (w *prefetch) read(ctx context.Context, l *load, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTry.Milliseconds())); err != nil {
+		return err
 	}
 	slices.SortFunc(w.places, func(a, b place) int { return cmp.Or(cmp.Compare(a.month, b.month), cmp.Compare(a.user, b.user)) })
 	users, dates := make([]int32, len(w.places)), make([]time.Time, len(w.places))

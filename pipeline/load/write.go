@@ -26,11 +26,8 @@ func (l *load) write(ctx context.Context) error {
 
 // place stores the rows that were decided on, and moves the rollups.
 func (l *load) place(ctx context.Context) error {
-	missing, err := l.missingMonths(ctx)
+	beside, err := l.partitions(ctx)
 	if err != nil {
-		return err
-	}
-	if err := l.checkNewMonths(missing); err != nil {
 		return err
 	}
 	if l.result.Replaced > 0 {
@@ -38,7 +35,7 @@ func (l *load) place(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.storeRows(ctx, missing); err != nil {
+	if err := l.storeRows(ctx, beside); err != nil {
 		return err
 	}
 	l.progress(95, 100)
@@ -71,21 +68,11 @@ func transactionColumns() []string {
 }
 
 // storeRows copies the rows, in the order of the partitions and of their primary
-// keys. Missing are the months without a partition.
-func (l *load) storeRows(ctx context.Context, missing []civil.Month) (err error) {
+// keys. The rows of the months beside go into tables of their own.
+func (l *load) storeRows(ctx context.Context, beside []civil.Month) (err error) {
 	n := l.accepted.Len()
 	if n == 0 {
 		return nil
-	}
-	fresh := int64(0)
-	for _, month := range missing {
-		fresh += l.months[month]
-	}
-	if fresh < stagedFrom || l.inChange {
-		if err := l.makePartitions(ctx, missing); err != nil {
-			return err
-		}
-		missing = nil
 	}
 	rows := &placedRows{load: l}
 	if err := l.tx.QueryRow(ctx, l.loader.statements.Get("reserve_ids"), n).Scan(&rows.id); err != nil {
@@ -98,16 +85,16 @@ func (l *load) storeRows(ctx context.Context, missing []civil.Month) (err error)
 		return err
 	}
 	for rows.row != nil {
-		if len(missing) > 0 && missing[0] <= rows.month {
+		if len(beside) > 0 && beside[0] <= rows.month {
 			if err := l.fillStaged(ctx, rows); err != nil {
 				return err
 			}
-			missing = missing[1:]
+			beside = beside[1:]
 			continue
 		}
 		until := civil.Month(math.MaxInt32)
-		if len(missing) > 0 {
-			until = missing[0]
+		if len(beside) > 0 {
+			until = beside[0]
 		}
 		if err := rows.copy(ctx, "transactions", until); err != nil {
 			return err

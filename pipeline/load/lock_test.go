@@ -1,0 +1,421 @@
+package load_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/parquet"
+	"github.com/opentax/tally/pipeline/synthetic"
+	"github.com/opentax/tally/pipeline/transform"
+	"github.com/opentax/tally/summaries"
+)
+
+const (
+	movesRows   = "moving rows instead"
+	startsAgain = "starting again"
+)
+
+// many are rows of fourteen months, enough for new months to be filled beside the table.
+func many(t *testing.T, rows int64) string {
+	t.Helper()
+	var content bytes.Buffer
+	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: rows, Users: 500, Seed: 3}))
+	return content.String()
+}
+
+// loadLogged loads a file and returns the log. at is called when a stage begins.
+func (f *fixture) loadLogged(content string, at func(stage string)) string {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute) // for a test that hangs
+	defer cancel()
+	var log bytes.Buffer
+	req := f.request(f.write("logged.csv", content))
+	req.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	last := ""
+	req.Progress = func(p pipeline.Progress) {
+		if p.Stage != last && at != nil {
+			at(p.Stage)
+		}
+		last = p.Stage
+	}
+	got, err := f.loader.Load(ctx, req)
+	require.NoError(f.t, err)
+	require.Equal(f.t, load.StatusLoaded, got.Status, got.Error)
+	return log.String()
+}
+
+// session is a connection of someone else, at work in the background.
+type session struct {
+	f    *fixture
+	conn *pgx.Conn
+	done chan error
+}
+
+func (f *fixture) session() *session {
+	f.t.Helper()
+	conn, err := pgx.ConnectConfig(f.t.Context(), f.pool.Config().ConnConfig)
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() { assert.NoError(f.t, conn.Close(context.WithoutCancel(f.t.Context()))) })
+	return &session{f: f, conn: conn, done: make(chan error, 1)}
+}
+
+// start executes statements, and returns when PostgreSQL waits for the event.
+func (s *session) start(event, sql string) {
+	s.f.t.Helper()
+	go func() {
+		_, err := s.conn.Exec(context.WithoutCancel(s.f.t.Context()), sql, pgx.QueryExecModeSimpleProtocol)
+		s.done <- err
+	}()
+	s.waits(event)
+}
+
+func (s *session) waits(event string) {
+	s.f.t.Helper()
+	require.Eventually(s.f.t, func() bool {
+		return one[bool](s.f, "SELECT coalesce(wait_event, '') = $1 FROM pg_stat_activity WHERE pid = $2", event, int32(s.conn.PgConn().PID()))
+	}, 20*time.Second, 5*time.Millisecond, event)
+}
+
+func (s *session) exec(sql string) {
+	s.f.t.Helper()
+	_, err := s.conn.Exec(context.WithoutCancel(s.f.t.Context()), sql, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(s.f.t, err)
+}
+
+// Rows that are stored already are looked up in transactions by the second connection,
+// whose lock must not keep the first from attaching.
+func TestRepeatsDoNotKeepMonthsFromBeingAttached(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("before.csv", header+"T1,7,10.00,2020-05-05\n")
+	log := f.loadLogged(many(t, 80_000)+"T1,7,10.00,2020-05-05\n", nil)
+	assert.NotContains(t, log, movesRows)
+	assert.Equal(t, int64(1), one[int64](f, "SELECT count(*) FROM etl_rejects WHERE kept_file_id = 1"))
+	f.verify()
+}
+
+// While months are attached, readers are locked out: the rows must not be read then.
+func TestAttachingDoesNotReadTheRows(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	config := f.pool.Config()
+	config.ConnConfig.RuntimeParams["client_min_messages"] = "debug1"
+	var mu sync.Mutex
+	implied := 0
+	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.Contains(n.Message, "implied by existing constraints") {
+			implied++
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	f.loader = load.New(pool, nil)
+	f.loadLogged(many(t, 80_000), nil)
+	months := one[int](f, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'transactions'::regclass")
+	assert.Positive(t, months)
+	assert.GreaterOrEqual(t, implied, months)
+	assert.Zero(t, one[int](f, "SELECT count(*) FROM pg_constraint WHERE contype = 'c' AND conrelid IN (SELECT inhrelid FROM pg_inherits)"))
+	f.verify()
+}
+
+// The first large load locks readers out of the keys, then of user_months, then of
+// transactions; a verification reads them in another order.
+func TestVerifyDuringAFirstLoad(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	verified := make(chan error, 1)
+	verifier, err := pgxpool.NewWithConfig(t.Context(), f.pool.Config())
+	require.NoError(t, err)
+	t.Cleanup(verifier.Close)
+	f.loadLogged(many(t, 80_000), func(s string) {
+		if s != pipeline.StageWrite {
+			return
+		}
+		go func() {
+			_, err := summaries.Verify(context.WithoutCancel(t.Context()), verifier, summaries.VerifyOptions{}, func(d summaries.Drift) { t.Error(d) })
+			verified <- err
+		}()
+		require.Eventually(t, func() bool {
+			return one[bool](f, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'transaction_keys'::regclass AND NOT granted)")
+		}, 20*time.Second, 5*time.Millisecond)
+	})
+	require.NoError(t, <-verified)
+	f.verify()
+}
+
+// The same at any moment, and with exports.
+func TestReadersDuringFirstLoads(t *testing.T) {
+	t.Parallel()
+	content := many(t, 60_000)
+	for range 4 {
+		f := newFixture(t)
+		stop := make(chan struct{})
+		var reading sync.WaitGroup
+		repeat := func(do func(context.Context) error) {
+			reading.Go(func() {
+				for ctx := context.WithoutCancel(t.Context()); ; {
+					select {
+					case <-stop:
+						return
+					default:
+						assert.NoError(t, do(ctx))
+					}
+				}
+			})
+		}
+		repeat(func(ctx context.Context) error {
+			_, err := summaries.Verify(ctx, f.pool, summaries.VerifyOptions{}, func(d summaries.Drift) { t.Error(d) })
+			return err
+		})
+		target, err := new(bucket.Stores).Target(t.Context(), at(t, t.TempDir()))
+		require.NoError(t, err)
+		repeat(func(ctx context.Context) error {
+			_, err := parquet.Export(ctx, parquet.Config{Pool: f.pool, Target: target})
+			return err
+		})
+		repeat(func(ctx context.Context) error {
+			_, err := f.pool.Exec(ctx, "SELECT count(*) FROM transactions t JOIN user_months m ON m.user_id = t.user_id JOIN transaction_keys k ON k.transaction_id = t.transaction_id WHERE t.user_id = 7")
+			return err
+		})
+		func() {
+			defer reading.Wait()
+			defer close(stop)
+			f.loadLogged(content, nil)
+		}()
+		f.verify()
+	}
+}
+
+// A third session waits for the load's first connection, and the second one would queue
+// behind it: PostgreSQL sees no deadlock.
+func TestASessionBetweenTheTwoConnections(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
+	third := f.session()
+	var once sync.Once
+	log := f.loadLogged(header+"T2,7,1.00,2024-06-05\n", func(s string) {
+		if s == pipeline.StageWrite { // the load has written the keys, and needs a partition
+			once.Do(func() {
+				third.start("relation", "BEGIN; LOCK TABLE transactions, transaction_keys IN ACCESS EXCLUSIVE MODE; COMMIT")
+			})
+		}
+	})
+	require.NoError(t, <-third.done)
+	assert.Contains(t, log, startsAgain)
+	f.verify()
+}
+
+// The same with one table: ALTER TABLE comes when the load has deleted replaced rows and
+// before it makes a partition.
+func TestAlterTableBetweenTheTwoConnections(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.rules.Corrections = transform.CorrectionsReplace
+	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
+	holder, third := f.session(), f.session()
+	holder.exec("BEGIN; SELECT FROM transaction_keys WHERE transaction_id = 'T1' FOR UPDATE")
+	var once sync.Once
+	var altering sync.WaitGroup
+	log := f.loadLogged(header+"T1,7,11.00,2024-05-05\nT2,7,1.00,2024-06-05\n", func(s string) {
+		if s != pipeline.StageWrite {
+			return
+		}
+		once.Do(func() {
+			altering.Go(func() {
+				assert.Eventually(t, func() bool { // the load waits for the key of T1
+					return one[bool](f, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database())")
+				}, 20*time.Second, 5*time.Millisecond)
+				third.start("relation", "ALTER TABLE transactions ALTER COLUMN line SET NOT NULL")
+				holder.exec("COMMIT")
+			})
+		})
+	})
+	altering.Wait()
+	require.NoError(t, <-third.done)
+	assert.NotContains(t, log, startsAgain) // the partition came first
+	f.verify()
+}
+
+// The other way round: the first connection must not queue behind someone who waits for
+// the second.
+func TestAlterTableBehindTheLookUps(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
+	third := f.session()
+	var once sync.Once
+	log := f.loadLogged(header+"T1,7,10.00,2024-05-05\nT2,7,1.00,2024-05-06\n", func(s string) {
+		if s == pipeline.StageWrite {
+			once.Do(func() {
+				go func() {
+					_, err := third.conn.Exec(context.WithoutCancel(t.Context()), "ALTER TABLE transactions ALTER COLUMN line SET NOT NULL")
+					third.done <- err
+				}()
+				time.Sleep(100 * time.Millisecond)
+			})
+		}
+	})
+	require.NoError(t, <-third.done)
+	assert.NotContains(t, log, startsAgain)
+	f.verify()
+}
+
+// ANALYZE holds the lock that a new partition needs, and waits for no one: the load waits for it.
+func TestALongLockIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	third := f.session()
+	third.exec("BEGIN; LOCK TABLE transactions IN SHARE UPDATE EXCLUSIVE MODE")
+	time.AfterFunc(3*time.Second, func() { third.exec("COMMIT") })
+	assert.NotContains(t, f.loadLogged(header+"T1,7,10.00,2024-05-05\n", nil), startsAgain)
+	f.verify()
+}
+
+// A statement that was planned before a partition existed, and takes its snapshot when
+// the load has committed, would see the sums without the rows.
+func TestAStatementPlannedWithoutThePartition(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
+	f.exec(`CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM pg_sleep(2); RETURN true; END $$`)
+	reader := f.session()
+	same := make(chan bool, 1)
+	go func() {
+		var sums bool
+		err := reader.conn.QueryRow(context.WithoutCancel(t.Context()), `SELECT (SELECT sum(total_amount) FROM user_summary) =
+			(SELECT sum(amount::numeric) FROM transactions) WHERE slow()`).Scan(&sums)
+		assert.NoError(t, err)
+		same <- sums
+	}()
+	reader.waits("PgSleep")
+	f.load("a.csv", header+"T2,7,1.00,2024-06-05\n")
+	assert.True(t, <-same)
+	f.verify()
+}
+
+// A reader that goes on for long holds a load up for a bounded time, one that is idle in
+// its transaction not at all.
+func TestNewPartitionsWaitForReadersOnlyBriefly(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	reader := f.session()
+	for _, c := range []struct {
+		sql  string
+		most time.Duration
+	}{{"BEGIN; SELECT FROM transactions", 3 * time.Second}, {"SELECT pg_sleep(20) FROM transactions LIMIT 1", 15 * time.Second}} {
+		if c.most < 5*time.Second {
+			reader.exec(c.sql)
+		} else {
+			reader.exec("COMMIT")
+			reader.start("PgSleep", c.sql)
+		}
+		began := time.Now()
+		f.load(c.most.String()+".csv", header+fmt.Sprintf("T%s,7,10.00,20%02d-05-05\n", c.most, c.most/time.Second))
+		assert.Less(t, time.Since(began), c.most)
+	}
+	f.exec("SELECT pg_cancel_backend($1)", int32(reader.conn.PgConn().PID()))
+	<-reader.done
+	f.verify()
+}
+
+// Timeouts that a role, a database or the server sets for every session would end each
+// long load: while the file is read, its connections are idle.
+func TestTimeoutsOfTheDatabaseDoNotEndALoad(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	url := f.pool.Config().ConnString()
+	for row, where := range map[string]string{"T1": "DATABASE %s", "T2": "ROLE CURRENT_USER IN DATABASE %s"} {
+		for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"} {
+			if one[bool](f, "SELECT EXISTS (SELECT FROM pg_settings WHERE name = $1)", name) { // PostgreSQL 17 has the last one
+				f.exec(fmt.Sprintf("ALTER "+where+" SET %s = '100ms'", pgx.Identifier{f.pool.Config().ConnConfig.Database}.Sanitize(), name))
+			}
+		}
+		pool, err := postgres.Open(t.Context(), postgres.Config{URL: url})
+		require.NoError(t, err)
+		f.loader = load.New(pool, nil)
+		f.loadLogged(header+row+",7,10.00,2024-05-05\n", func(string) { time.Sleep(300 * time.Millisecond) })
+		pool.Close()
+	}
+	f.verify()
+}
+
+// What administrators do by hand while files are loaded: no load fails or hangs.
+func TestLoadsBesideMaintenance(t *testing.T) {
+	t.Parallel()
+	for _, sql := range []string{
+		"VACUUM ANALYZE transactions",
+		"VACUUM FULL transactions_2024_01",
+		"CREATE INDEX CONCURRENTLY by_hand ON transactions_2024_01 (file_id); DROP INDEX CONCURRENTLY by_hand",
+		"ALTER TABLE transactions ALTER COLUMN line SET NOT NULL",
+		"CREATE TABLE old PARTITION OF transactions FOR VALUES FROM ('1990-01-01') TO ('1990-02-01'); DROP TABLE old",
+		"REINDEX TABLE transaction_keys",
+	} {
+		t.Run(sql, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.load("before.csv", header+"T1,7,10.00,2024-01-05\n")
+			loadBeside(t, f, func(ctx context.Context) (err error) {
+				for one := range strings.SplitSeq(sql, "; ") {
+					if _, e := f.pool.Exec(ctx, one); e != nil {
+						err = fmt.Errorf("%s: %w", one, e)
+					}
+				}
+				return err
+			})
+		})
+	}
+	t.Run("migrate", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		loadBeside(t, f, func(ctx context.Context) error {
+			_, err := migrations.Up(ctx, f.pool)
+			return err
+		})
+	})
+}
+
+// loadBeside loads files, with new months and replaced rows, while something else is done
+// again and again.
+func loadBeside(t *testing.T, f *fixture, do func(context.Context) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var working sync.WaitGroup
+	working.Go(func() {
+		for ctx.Err() == nil {
+			assert.NoError(t, do(context.WithoutCancel(ctx)))
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	defer working.Wait()
+	defer stop()
+	f.rules.Corrections = transform.CorrectionsReplace
+	for i := range 6 {
+		content := header
+		for row := range 300 {
+			content += fmt.Sprintf("T%d,%d,%d,2024-%02d-05\n", row*(i%3+1), row%17+1, row+i, (row+i)%(2*i+1)+1)
+		}
+		f.loadLogged(content, nil)
+	}
+	f.verify()
+}
