@@ -101,3 +101,26 @@ func TestTheURLsOwnSettingsStay(t *testing.T) {
 	assert.Equal(t, "mine", name)
 	assert.Equal(t, "UTC", zone)
 }
+
+// Timeouts of a database end long loads; those of the URL are the operator's choice for Tally.
+func TestOnlyTimeoutsOfTheURLApply(t *testing.T) {
+	t.Parallel()
+	url := testdb.URL(t, bare{})
+	pool, err := postgres.Open(t.Context(), postgres.Config{URL: url})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	database := pgx.Identifier{pool.Config().ConnConfig.Database}.Sanitize()
+	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"} {
+		_, err := pool.Exec(t.Context(), "ALTER DATABASE "+database+" SET "+name+" = '50s'")
+		require.NoError(t, err)
+	}
+	for options, want := range map[string]string{"": "0 0 0 0", "&options=-c%20statement_timeout%3D9s": "9s 0 0 0", "&lock_timeout=8s": "0 8s 0 0"} {
+		pool, err := postgres.Open(t.Context(), postgres.Config{URL: url + options})
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		var got string
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'),
+			current_setting('idle_in_transaction_session_timeout'), current_setting('idle_session_timeout'))`).Scan(&got))
+		assert.Equal(t, want, got, options)
+	}
+}
