@@ -52,6 +52,8 @@ require (
 	riverqueue.com/riverui v0.22.0
 )
 
+require github.com/wneessen/go-mail v0.8.1
+
 require (
 	cel.dev/expr v0.25.3 // indirect
 	cloud.google.com/go v0.123.0 // indirect

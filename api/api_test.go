@@ -44,6 +44,7 @@ type fakeRuns struct {
 	rejects func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error)
 	logs    func(context.Context, int64, int64, int) ([]ledger.LogLine, error)
 	sources func(context.Context) ([]ledger.Source, error)
+	alerts  func(context.Context, bool, int64, int) ([]ledger.Alert, error)
 }
 
 func (f fakeRuns) Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error) {
@@ -68,6 +69,10 @@ func (f fakeRuns) Sources(ctx context.Context) ([]ledger.Source, error) { return
 
 func (f fakeRuns) Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error) {
 	return f.logs(ctx, run, after, limit)
+}
+
+func (f fakeRuns) Alerts(ctx context.Context, afterOpen bool, afterID int64, limit int) ([]ledger.Alert, error) {
+	return f.alerts(ctx, afterOpen, afterID, limit)
 }
 
 // contractSummary is the example of the contract.

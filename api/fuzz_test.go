@@ -420,7 +420,17 @@ func sampleRuns() fakeRuns {
 		rejects = append(rejects, ledger.Reject{FileID: i, Line: i, Outcome: []string{"rejected", "duplicate", "conflict"}[i%3], Faults: []string{}, Hints: []string{}, Raw: "\xff\x00", RawBytes: []byte("\xff\x00"), RawLength: 2})
 		lines = append(lines, ledger.LogLine{ID: i, Attempt: 1, At: at, Level: "INFO+1", Attrs: json.RawMessage(`{"a":[1,null]}`)})
 	}
+	alerts := []ledger.Alert{
+		{ID: math.MaxInt64, Cause: "export.old", Subject: "\xff\x00", LogicalDate: civil.Of(at), OpenedAt: at},
+		{ID: 2, Cause: "run.failed", RunID: 7, LogicalDate: civil.Of(at), OpenedAt: at},
+		{ID: 3, Cause: "file.failed", Source: "inbox", Path: "a.csv", Code: "reject_limit", LogicalDate: civil.Of(at), OpenedAt: at, ClosedAt: at},
+	}
 	return fakeRuns{
+		alerts: func(_ context.Context, afterOpen bool, afterID int64, limit int) ([]ledger.Alert, error) {
+			return upTo(alerts, limit, func(a ledger.Alert) bool {
+				return afterID == 0 || a.Open() == afterOpen && a.ID < afterID || afterOpen && !a.Open()
+			}), nil
+		},
 		sources: func(context.Context) ([]ledger.Source, error) {
 			return []ledger.Source{{Name: "inbox\xff", Settings: json.RawMessage("{}"), LastFileID: 1, LastAt: at, Conventions: []ledger.Convention{
 				{Convention: "slash", Value: "dmy", FileID: math.MaxInt64, Line: 2},
@@ -481,5 +491,6 @@ func unreachableRuns() fakeRuns {
 		rejects: func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error) { return nil, err },
 		logs:    func(context.Context, int64, int64, int) ([]ledger.LogLine, error) { return nil, err },
 		sources: func(context.Context) ([]ledger.Source, error) { return nil, err },
+		alerts:  func(context.Context, bool, int64, int) ([]ledger.Alert, error) { return nil, err },
 	}
 }

@@ -139,6 +139,12 @@ func collectLedger(out chan<- prometheus.Metric, read func(context.Context) (led
 	})
 	sendLast(out, "success", "successful run of a date", l.LastSuccess, l.LastSuccessAge)
 	sendLast(out, "export", "successful export", l.LastExport, l.LastExportAge)
+	open := map[string]float64{}
+	for _, a := range l.Alerts {
+		open[a.Cause] = float64(a.Alerts)
+	}
+	sendAll(out, "alerts_open", "Open alerts, by cause.", []string{"cause"}, open)
+	send(out, "messages_failed_total", "Messages about alerts that could not be delivered.", float64(l.Undelivered))
 	send(out, "queue_runs", "Runs of a date waiting for a worker.", float64(l.Waiting))
 	if l.Schedule != nil {
 		send(out, "clock_skew_seconds", "How far this machine's clock is ahead of the database's.", l.Schedule.ClockSkew.Seconds())

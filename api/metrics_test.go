@@ -39,6 +39,7 @@ func TestMetrics(t *testing.T) {
 				Loaded: 784, Rejected: 206, LastSuccess: time.Unix(1700000000, 5e8),
 				LastSuccessAge: 90 * time.Second, LastExport: time.Unix(1700000001, 0), LastExportAge: 60 * time.Second, Waiting: 1,
 				Schedule: &ledger.ScheduleStats{ClockSkew: -1500 * time.Millisecond, Undecided: 2}, WaitingAge: 2 * time.Second,
+				Alerts: []ledger.AlertCount{{Cause: "run.failed", Alerts: 2}}, Undelivered: 3,
 			}, failure
 		},
 	}})
@@ -63,6 +64,7 @@ func TestMetrics(t *testing.T) {
 		`tally_rows_total{outcome="loaded"} 784`, `tally_last_success_timestamp_seconds 1.7000000005e+09`,
 		`tally_last_export_timestamp_seconds 1.700000001e+09`, `tally_last_export_age_seconds 60`,
 		`tally_last_success_age_seconds 90`, `tally_clock_skew_seconds -1.5`, `tally_schedule_undecided_days 2`, `tally_queue_runs 1`, `tally_queue_age_seconds 2`, `tally_ledger_up 1`,
+		`tally_alerts_open{cause="run.failed"} 2`, `tally_messages_failed_total 3`,
 		`tally_pool_connections{state="in_use"} 0`, `tally_build_info{version="1.2.3"} 1`, "go_goroutines ",
 	} {
 		assert.Contains(t, body, line+"", "a line of the figures")

@@ -69,6 +69,9 @@ func (s *service) registerRuns(api huma.API) {
 	addOperation(s, api, s.listSources, get(tagRuns, "listSources", "/sources", "List the sources",
 		"Each source of which files were read, at most 1000: the settings of its last file, and what its loaded files have proven of how it "+
 			"writes dates and amounts, with file and line.", "The sources.", kindUnavailable))
+	addOperation(s, api, s.listAlerts, get(tagRuns, "listAlerts", "/alerts", "List the alerts",
+		"Conditions that need action, each from its beginning to its end: the open ones, then those that are over, each newest first, in pages.",
+		"A page of alerts.", kindUnavailable))
 	addOperation(s, api, s.requestRun, requestRunOperation(api.OpenAPI().Components.Schemas))
 }
 

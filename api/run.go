@@ -21,6 +21,8 @@ type RunReader interface {
 	Rejects(ctx context.Context, q ledger.RejectQuery) ([]ledger.Reject, error)
 	Sources(ctx context.Context) ([]ledger.Source, error) // of which files were read, by name
 	Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error)
+	// Alerts are the open ones, then the closed ones, each newest first (after id 0: from the first).
+	Alerts(ctx context.Context, afterOpen bool, afterID int64, limit int) ([]ledger.Alert, error)
 }
 
 // RunPath is the path of a run.
@@ -109,6 +111,19 @@ func (s *service) getRun(ctx context.Context, in *RunPath) (*runOutput, error) {
 func (s *service) listSources(ctx context.Context, _ *struct{}) (*sourcesOutput, error) {
 	sources, err := s.Runs.Sources(ctx)
 	return &sourcesOutput{SourceList{sources}}, err
+}
+
+// listAlerts continues after the state and the id of an alert. One that closes meanwhile
+// moves to the later part of the list.
+func (s *service) listAlerts(ctx context.Context, in *PageQuery) (*pageOutput[ledger.Alert], error) {
+	return listPage(list{PageQuery: *in, path: "alerts"}, func(after position, limit int) ([]ledger.Alert, error) {
+		return s.Runs.Alerts(ctx, after.first == 0, after.second, limit)
+	}, func(a ledger.Alert) position {
+		if a.Open() {
+			return position{second: a.ID}
+		}
+		return position{first: 1, second: a.ID}
+	})
 }
 
 func (in *RunListInput) list(name string) list {

@@ -138,6 +138,28 @@ func TestListSources(t *testing.T) {
 		`"conventions":[{"convention":"slash","value":"dmy","file_id":1,"path":"a.csv","line":7}]}]}`+"\n", ask(h, http.MethodGet, "/sources").Body.String())
 }
 
+// Pages continue after the state and the id of an alert.
+func TestListAlerts(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	day := time.Unix(0, 0).UTC()
+	h := newHandler(t, Config{Runs: fakeRuns{alerts: func(_ context.Context, afterOpen bool, afterID int64, limit int) ([]ledger.Alert, error) {
+		asked = append(asked, fmt.Sprint(afterOpen, afterID))
+		rest := []ledger.Alert{
+			{ID: 9, Cause: "file.failed", Subject: "a.csv", What: "empty", NextStep: "send it", RunID: 7, Path: "a.csv", OpenedAt: day},
+			{ID: 12, Cause: "run.late", OpenedAt: day, ClosedAt: day}, {ID: 3, OpenedAt: day, ClosedAt: day},
+		}[len(asked)-1:]
+		return rest[:min(limit, len(rest))], nil
+	}}})
+	w := ask(h, http.MethodGet, "/alerts?limit=1")
+	assert.Contains(t, w.Body.String(), `{"items":[{"id":9,"cause":"file.failed","subject":"a.csv","what":"empty","next_step":"send it","run_id":7,`+
+		`"logical_date":"1970-01-01","path":"a.csv","opened_at":"1970-01-01T00:00:00Z"}],"next_cursor":"`)
+	for target := nextLink(t, w); target != ""; {
+		target = nextLink(t, ask(h, http.MethodGet, target))
+	}
+	assert.Equal(t, []string{"true 0", "true 9", "false 12"}, asked)
+}
+
 func TestListRejects(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, Config{Runs: fakeRuns{rejects: rejectsOf(450, "a,b")}})

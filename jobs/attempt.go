@@ -63,6 +63,12 @@ func (o outcome) text() string {
 	return postgres.Text(o.err.Error())
 }
 
+// filesOnly reports whether nothing failed but files, which have entries of their own.
+func (o outcome) filesOnly() bool {
+	failed, ok := errors.AsType[*FilesError](o.err)
+	return ok && len(failed.Other) == 0
+}
+
 // begin locks the run, records an earlier attempt that crashed as lost, and records the
 // new one; from then on no earlier attempt can commit. A job gets errRunFinished where
 // nothing is left to do.
@@ -194,7 +200,7 @@ func (s *Service) recordOutcome(ctx context.Context, a *attempt, out outcome) ou
 	defer cancel()
 	var recorded int64
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, out.status, out.text())
+		tag, err := tx.Exec(ctx, s.sql.Get("end_attempt"), a.runID, a.number, out.status, out.text(), out.filesOnly())
 		recorded = tag.RowsAffected()
 		if err != nil || recorded == 0 || out.status != ledger.StatusSucceeded && out.status != ledger.StatusFailed {
 			return err

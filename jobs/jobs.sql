@@ -68,8 +68,8 @@ VALUES ($1, $2, $3, $4, $5);
 
 -- name: end_attempt
 -- Does nothing if the next attempt recorded this one as lost.
-INSERT INTO etl_outcomes (run_id, attempt, status, error)
-VALUES ($1, $2, $3, nullif($4, ''))
+INSERT INTO etl_outcomes (run_id, attempt, status, error, files_only)
+VALUES ($1, $2, $3, nullif($4, ''), $5)
 ON CONFLICT DO NOTHING;
 
 -- name: known_failures

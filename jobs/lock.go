@@ -15,6 +15,7 @@ const (
 	// second is the run's id.
 	runLockClass       = 0x7461
 	reconcileLockClass = 0x7462 // one process at a time requeues runs
+	alertLockClass     = 0x7463 // one process at a time opens and closes alerts
 
 	lockCheckEvery   = 5 * time.Second
 	lockCheckTimeout = 30 * time.Second

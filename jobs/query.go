@@ -1,10 +1,13 @@
 package jobs
 
 import (
+	"slices"
+
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/jobs/ledger"
+	"github.com/opentax/tally/jobs/notify"
 	"github.com/opentax/tally/pipeline/parquet"
 )
 
@@ -31,7 +34,7 @@ func Queries(s explain.Sample) []explain.Query {
 		{Name: "lock_run", Purpose: "each attempt", Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey")},
 		{Name: "record_lost", Purpose: "each attempt after a crash", Args: []any{s.RunID, 1}, Writes: true},
 		{Name: "start_attempt", Purpose: "each attempt", Args: []any{s.RunID, attempt, nil, "worker", "v0"}, Writes: true},
-		{Name: "end_attempt", Purpose: "each attempt", Args: []any{s.RunID, 1, ledger.StatusSucceeded, ""}, Writes: true},
+		{Name: "end_attempt", Purpose: "each attempt", Args: []any{s.RunID, 1, ledger.StatusSucceeded, "", false}, Writes: true},
 		{Name: "read_schedule", Purpose: tick},
 		{Name: "unfinished_runs", Purpose: "each look at the schedule", Args: []any{[]string{"inbox"}, shownRuns}, Expect: whole},
 		{Name: "run_of_date", Purpose: "each run in the foreground", Args: []any{date}, Expect: uses("etl_runs_one_a_date")},
@@ -43,5 +46,35 @@ func Queries(s explain.Sample) []explain.Query {
 	for i, q := range list {
 		list[i].SQL, list[i].Name = inFile.Get(q.Name), "jobs/"+q.Name
 	}
-	return append(list, ledger.Queries(s)...)
+	return slices.Concat(list, alertQueries(s), ledger.Queries(s))
+}
+
+// alertQueries are the statements of alert.sql.
+func alertQueries(s explain.Sample) []explain.Query {
+	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
+	const tick, each, id = "each tick of the schedule", "each message", "msg_0"
+	date, channels, inFile := s.Date.String(), []string{notify.ChannelMail}, sqlfile.Parse(alertSQL)
+	expected := []any{[]string{"nights"}, []string{date}, []string{"06:30"}}
+	texts := []string{"run.failed"}
+	list := []explain.Query{
+		{Name: "run_failed", Purpose: tick, Args: []any{alertWindow.Seconds()}, Expect: uses("etl_outcomes_finished")},
+		{Name: "file_failed", Purpose: tick, Args: []any{alertWindow.Seconds()}, Expect: uses("etl_files_trouble")},
+		{Name: "file_warning", Purpose: tick, Args: []any{alertWindow.Seconds()}, Expect: uses("etl_files_trouble")},
+		{Name: "source_late", Purpose: tick, Args: expected, Expect: uses("etl_files_run")},
+		{Name: "run_late", Purpose: tick, Args: expected, Expect: uses("etl_files_run")},
+		{Name: "schedule_late", Purpose: tick, Args: []any{date, date}},
+		{Name: "export_old", Purpose: tick + ", where runs are exported", Args: []any{"s3://lake", alertExportAge.Seconds(), exportKind}},
+		{Name: "keep_alerts", Purpose: tick, Args: []any{texts, texts}, Writes: true},
+		{Name: "close_alerts", Purpose: tick, Args: []any{texts, texts, alertQuiet.Seconds()}, Writes: true},
+		{Name: "open_alerts", Purpose: tick, Args: []any{texts, texts, texts, texts, []int64{1}, []string{date}, texts, texts, texts}, Writes: true},
+		{Name: "add_messages", Purpose: tick + ", where someone is told", Args: []any{channels}, Writes: true},
+		{Name: "unqueued_messages", Purpose: tick + ", where someone is told", Args: []any{channels, notifyKind, notifyOrphaned.Seconds()}},
+		{Name: "message", Purpose: each, Args: []any{id}},
+		{Name: "message_delivered", Purpose: each, Args: []any{id}, Writes: true},
+		{Name: "message_failed", Purpose: "each message that cannot be delivered", Args: []any{id, ""}, Writes: true},
+	}
+	for i, q := range list {
+		list[i].SQL, list[i].Name = inFile.Get(q.Name), "jobs/alert/"+q.Name
+	}
+	return list
 }

@@ -94,7 +94,7 @@ func (s *Service) recordCancelled(ctx context.Context, tx pgx.Tx, o orphan) erro
 	if _, err := tx.Exec(ctx, s.sql.Get("start_attempt"), o.ID, number, nil, s.config.Worker, s.config.CodeVersion); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, errCancelled.Error()); err != nil {
+	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, errCancelled.Error(), false); err != nil {
 		return err
 	}
 	s.logger.WarnContext(ctx, "run cancelled through River", "run", o.ID)

@@ -185,7 +185,7 @@ func (s *Service) tick(ctx context.Context, now time.Time) (problem, err error) 
 	if errors.Is(err, ErrClockAhead) || errors.Is(err, ErrScheduleAhead) {
 		problem, err = err, nil
 	}
-	// A broken schedule must not keep orphaned runs from being requeued.
+	// A broken schedule must not keep orphaned runs from being requeued, nor alerts from opening.
 	_, reconcileErr := s.Reconcile(ctx)
-	return problem, errors.Join(err, reconcileErr, s.wake(ctx))
+	return problem, errors.Join(err, reconcileErr, s.wake(ctx), s.UpdateAlerts(ctx, now))
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/jobs/ledger"
+	"github.com/opentax/tally/jobs/notify"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
 )
@@ -53,6 +54,7 @@ type Config struct {
 	// ExportTo is the target of the Parquet export after each run: a folder, or s3://, gs:// or
 	// azblob:// with a bucket and a prefix. The zero value means no export.
 	ExportTo     bucket.Location
+	Notify       notify.Config  // who is told about alerts; the zero value tells no one
 	Stores       *bucket.Stores // read from and exported to; the caller closes them after Stop; nil opens them anew
 	TimeZone     *time.Location // of the midnights; nil means UTC
 	CatchUp      CatchUp        // the policy for missed midnights; "" means all
@@ -121,8 +123,12 @@ type Service struct {
 	logger *slog.Logger
 	logs   *logSink
 
+	alerts   sqlfile.Statements
+	channels []notify.Channel
+
 	orphanedAfter time.Duration
 	databaseTime  func(time.Time) time.Time // corrects the database's clock, in tests
+	alertQuiet    time.Duration             // for which a condition must not hold before its alert closes
 
 	mu       sync.Mutex
 	started  bool
@@ -136,10 +142,15 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
+	channels, err := c.Notify.Channels()
+	if err != nil {
+		return nil, fmt.Errorf("jobs: Notify: %w", err)
+	}
 	c = c.withDefaults(pool)
 	s := &Service{
 		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter,
 		databaseTime: func(t time.Time) time.Time { return t },
+		alerts:       sqlfile.Parse(alertSQL), channels: channels, alertQuiet: alertQuiet,
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())

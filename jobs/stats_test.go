@@ -22,7 +22,7 @@ func TestStats(t *testing.T) {
 	s := newService(t, pool, Config{Clock: clock, Sources: []pipeline.Source{source}})
 	stats, err := s.Ledger().Stats(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, ledger.Stats{Runs: []ledger.RunCount{}}, stats)
+	assert.Equal(t, ledger.Stats{Runs: []ledger.RunCount{}, Alerts: []ledger.AlertCount{}}, stats)
 	require.ErrorIs(t, s.CheckSchedule(t.Context(), 0), ErrScheduleLate)
 
 	_, err = s.Run(t.Context(), RunRequest{})

@@ -43,9 +43,13 @@ func (s *Service) riverConfig() *river.Config {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &runWorker{retried[runArgs]{service: s}})
 	river.AddWorker(workers, &exportWorker{retried[exportArgs]{service: s}})
+	river.AddWorker(workers, &notifyWorker{service: s})
 	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
 	if !s.config.ExportTo.IsZero() { // else a process with a target takes the job
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
+	}
+	if len(s.channels) > 0 {
+		queues[notifyQueue] = river.QueueConfig{MaxWorkers: notifyWorkers}
 	}
 	return &river.Config{
 		Queues:               queues,

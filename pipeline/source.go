@@ -11,12 +11,15 @@ import (
 	"time"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/transform"
 )
 
 // datePlaceholder in a source's path stands for the run's logical date.
 const datePlaceholder = "{date}"
+
+const timeOfDay = "15:04"
 
 const maxSourceName = 200 // bytes: it is in an index
 
@@ -27,8 +30,11 @@ type Source struct {
 	// Path is a file, a folder or a glob, of this machine or of an object store
 	// (s3://bucket/folder). {date} in it stands for the logical date of the run, as
 	// YYYY-MM-DD.
-	Path  bucket.Location `yaml:"path"`
-	Rules transform.Rules `yaml:",inline"`
+	Path bucket.Location `yaml:"path"`
+	// ExpectedBy is the time of day, such as 06:30 in the schedule's time zone, by which a file
+	// of a logical date is to be loaded on the day after; "" means at no time.
+	ExpectedBy string          `yaml:"expected_by"`
+	Rules      transform.Rules `yaml:",inline"`
 }
 
 // Check names the setting that is wrong.
@@ -45,10 +51,27 @@ func (s Source) Check() error {
 	if err := extract.CheckPattern(s.Path); err != nil {
 		return fmt.Errorf("source %s: path %q: %w", s.Name, s.Path, err)
 	}
+	if _, err := time.Parse(timeOfDay, s.ExpectedBy); err != nil && s.ExpectedBy != "" {
+		return fmt.Errorf("source %s: expected_by is %q, want a time of day such as 06:30", s.Name, s.ExpectedBy)
+	}
 	if err := s.Rules.Check(); err != nil {
 		return fmt.Errorf("source %s: %w", s.Name, err)
 	}
 	return nil
+}
+
+// Due is the last logical date of which a file should be loaded at now, which is in the
+// schedule's time zone. Without ExpectedBy the second result is false.
+func (s Source) Due(now time.Time) (date civil.Date, ok bool) {
+	by, err := time.Parse(timeOfDay, s.ExpectedBy)
+	if err != nil {
+		return 0, false
+	}
+	y, m, d := now.Date()
+	if now.Before(time.Date(y, m, d, by.Hour(), by.Minute(), 0, 0, now.Location())) {
+		return civil.Of(now) - 2, true
+	}
+	return civil.Of(now) - 1, true
 }
 
 // CheckSources checks each source, and that no two have one name.

@@ -16,6 +16,7 @@ import (
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/jobs/notify"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -36,6 +37,7 @@ type config struct {
 	Export       struct {
 		To bucket.Location `yaml:"to"` // a folder or a URL; default: no export
 	} `yaml:"export"` // after each run
+	Notify notify.Config `yaml:"notify"` // about alerts; default: no one
 }
 
 // settings are the settings file's, checked.
@@ -67,7 +69,7 @@ func (c *cli) loadConfig() (made settings, err error) {
 		err = fmt.Errorf("rate_limit: %w", limitErr)
 	}
 	if err != nil {
-		return made, usageError{fmt.Errorf("settings %s: %w", path, err)}
+		return made, usageError{fmt.Errorf("settings %s: %w", path, redactSecrets(err))}
 	}
 	made.rateLimit = read.RateLimit
 	return made, nil
@@ -99,6 +101,13 @@ func (c config) jobs() (jobs.Config, error) {
 	if made.ExportTo, err = c.Export.To.Abs(); err != nil {
 		return made, fmt.Errorf("export: to %w", err)
 	}
+	if err := expandSecrets(&c.Notify); err != nil {
+		return made, fmt.Errorf("notify: %w", err)
+	}
+	if _, err := c.Notify.Channels(); err != nil {
+		return made, fmt.Errorf("notify: %w", err)
+	}
+	made.Notify = c.Notify
 	if err := (transform.Rules{Currency: c.Currency}).Check(); err != nil {
 		return made, err
 	}

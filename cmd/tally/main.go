@@ -45,7 +45,7 @@ type cli struct {
 	Data        string `placeholder:"DIR" env:"TALLY_DATA" help:"Data folder: the embedded database and the inbox. Default: a folder tally below the user's data folder, or /var/lib/tally as root."`
 	DatabaseURL string `name:"database-url" placeholder:"URL" env:"DATABASE_URL" help:"The database; default: the embedded PostgreSQL."`
 	PostgresBin string `placeholder:"DIR" env:"TALLY_POSTGRES_BIN" help:"Folder with the programs postgres and initdb (15 to 18) for the embedded database; default: look for installed ones."`
-	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources, export, rate limit. Default: tally.yaml in the data folder, if there."`
+	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources, export, notifications, rate limit. Default: tally.yaml in the data folder, if there."`
 	LogFormat   string `enum:"text,json" default:"text" env:"TALLY_LOG_FORMAT" help:"Format of the log: text or json."`
 	LogLevel    string `enum:"debug,info,warn,error" default:"info" env:"TALLY_LOG_LEVEL" help:"Minimum level of the log: debug, info, warn or error."`
 
@@ -63,6 +63,7 @@ type cli struct {
 	Audit    auditCmd    `cmd:"" help:"Check the audit chain over all commits that changed data."`
 	Report   reportCmd   `cmd:"" help:"Report on the database: plans, problems, costs and growth."`
 	Export   exportCmd   `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
+	Notify   notifyCmd   `cmd:"" help:"Try the channels that tell of alerts."`
 	Token    tokenCmd    `cmd:"" help:"Add, list and revoke tokens of the API."`
 	Psql     psqlCmd     `cmd:"" help:"A psql session on the database in use."`
 	Health   healthCmd   `cmd:"" hidden:"" help:"Check that a running server is ready."`

@@ -42,6 +42,8 @@ func lists(sample explain.Sample) []explain.Query {
 		{Name: "jobs/sources", Purpose: "each look at the sources", SQL: s.selectSources().String(),
 			Expect: explain.Expectation{Indexes: []string{"etl_files_source"}}},
 		{Name: "jobs/conventions", Purpose: "each look at the sources", SQL: s.selectConventions().String(), Expect: explain.Expectation{WholeTable: true}},
+		query("alerts", "each page of alerts", s.selectAlerts(false, sample.RunID, rows), 0, "alerts_listed"),
+		query("alert", "each message about an alert", s.selectAlert(sample.RunID), 0, "alerts_pkey"),
 		query("logs", "each page of a run's log", s.selectLogs(sample.RunID, 0, rows), paged, "etl_logs_run"),
 	}
 }
@@ -49,8 +51,9 @@ func lists(sample explain.Sample) []explain.Query {
 // statistics count every run and file.
 func statistics() []explain.Query {
 	inFile := sqlfile.Parse(statsSQL)
-	list := []explain.Query{{Name: "run_counts", SQL: unconnected().selectRunCounts().String()}}
-	for _, name := range []string{"file_counts", "last_success", "last_export", "waiting"} {
+	list := []explain.Query{{Name: "run_counts", SQL: unconnected().selectRunCounts().String()},
+		{Name: "alert_counts", SQL: unconnected().selectAlertCounts().String()}}
+	for _, name := range []string{"file_counts", "last_success", "last_export", "waiting", "undelivered"} {
 		list = append(list, explain.Query{Name: name, SQL: inFile.Get(name)})
 	}
 	for i, q := range list {

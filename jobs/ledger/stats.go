@@ -34,6 +34,16 @@ type Stats struct {
 	WaitingAge time.Duration
 	// Schedule is nil where the figures were read without a schedule.
 	Schedule *ScheduleStats
+	// Alerts are the open ones, by cause.
+	Alerts []AlertCount
+	// Undelivered counts the messages about alerts that could not be delivered.
+	Undelivered int64
+}
+
+// AlertCount counts the open alerts of a cause.
+type AlertCount struct {
+	Cause  string `bun:"cause"`
+	Alerts int64  `bun:"alerts"`
 }
 
 // ScheduleStats are the schedule's figures.
@@ -54,6 +64,9 @@ func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
 	if stats.Runs, err = list[RunCount](ctx, s.selectRunCounts(), "the counts of runs"); err != nil {
 		return stats, err
 	}
+	if stats.Alerts, err = list[AlertCount](ctx, s.selectAlertCounts(), "the counts of alerts"); err != nil {
+		return stats, err
+	}
 	statements := sqlfile.Parse(statsSQL)
 	for name, figures := range map[string][]any{
 		"file_counts": {&stats.FilesLoaded, &stats.FilesFailed,
@@ -61,6 +74,7 @@ func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
 		"last_success": {&stats.LastSuccess, &stats.LastSuccessAge},
 		"last_export":  {&stats.LastExport, &stats.LastExportAge},
 		"waiting":      {&stats.Waiting, &stats.WaitingAge},
+		"undelivered":  {&stats.Undelivered},
 	} {
 		err := s.db.QueryRowContext(ctx, statements.Get(name)).Scan(figures...)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -73,4 +87,9 @@ func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
 func (s *Store) selectRunCounts() *bun.SelectQuery {
 	return s.db.NewSelect().Model((*Run)(nil)).Column("kind", "status").ColumnExpr("count(*) AS runs").
 		Group("kind", "status").Order("kind", "status")
+}
+
+func (s *Store) selectAlertCounts() *bun.SelectQuery {
+	return s.db.NewSelect().Model((*Alert)(nil)).Column("cause").ColumnExpr("count(*) AS alerts").
+		Where("closed_at IS NULL").Group("cause").Order("cause")
 }

@@ -20,3 +20,6 @@ FROM etl_exports WHERE status = 'succeeded' AND run_id IS NOT NULL ORDER BY id D
 SELECT count(*), greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(finished_at, created_at))), 0) * 1e9)::bigint
 FROM etl_run_status
 WHERE kind <> 'manual' AND status NOT IN ('running', 'succeeded', 'failed');
+
+-- name: undelivered
+SELECT count(*) FROM alert_messages WHERE failed_at IS NOT NULL;

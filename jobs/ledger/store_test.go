@@ -98,3 +98,28 @@ func TestSources(t *testing.T) {
 	assert.Equal(t, []ledger.Convention{euro}, bank.Conventions)
 	assert.Equal(t, []ledger.Convention{euro, {Source: "shop", Convention: "dash", Value: "dmy", FileID: 1, Path: "a.csv", Line: 7}}, shop.Conventions)
 }
+
+// Open alerts come first, each part newest first, in pages.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t, `
+		INSERT INTO alerts (cause, subject, what, next_step, logical_date, closed_at)
+		SELECT 'run.failed', 'run ' || n, 'x', 'y', '2024-01-01', CASE WHEN n % 2 = 0 THEN now() END FROM generate_series(1, 7) n`)
+	var ids []int64
+	for open, last := true, int64(0); ; {
+		page, err := store.Alerts(t.Context(), open, last, 2)
+		require.NoError(t, err)
+		if len(page) == 0 {
+			break
+		}
+		for _, a := range page {
+			ids, open, last = append(ids, a.ID), a.Open(), a.ID
+		}
+	}
+	assert.Equal(t, []int64{7, 5, 3, 1, 6, 4, 2}, ids)
+	one, err := store.Alert(t.Context(), 2)
+	require.NoError(t, err)
+	assert.Equal(t, []any{"run 2", false, int64(0), ""}, []any{one.Subject, one.Open(), one.RunID, one.Path})
+	_, err = store.Alert(t.Context(), 8)
+	require.ErrorIs(t, err, ledger.ErrAlertNotFound)
+}
