@@ -92,7 +92,7 @@ func (r *revert) run(ctx context.Context) error {
 	return err
 }
 
-// find looks the files up, and gives the words for the statement that finds their rows.
+// find checks that the files can be reverted, and returns the words of the statement that finds their rows.
 func (r *revert) find(ctx context.Context) (words []string, err error) {
 	if len(r.files) == 0 {
 		return nil, errors.New("no file is named")

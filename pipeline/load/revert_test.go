@@ -128,7 +128,7 @@ func TestRevertForgetsWhatTheFileProved(t *testing.T) {
 	f.holds()
 }
 
-// Whatever is loaded and reverted, in whatever order: what is stored is what the files that
+// Files are loaded and reverted at random: the stored rows are always those that the files that
 // are left say, and everything adds up.
 func TestRevertIsAsIfItHadNotBeenLoaded(t *testing.T) {
 	t.Parallel()
