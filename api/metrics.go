@@ -145,6 +145,13 @@ func collectLedger(out chan<- prometheus.Metric, read func(context.Context) (led
 	}
 	sendAll(out, "alerts_open", "Open alerts, by cause.", []string{"cause"}, open)
 	send(out, "messages_failed_total", "Messages about alerts that could not be delivered.", float64(l.Undelivered))
+	sendLast(out, "verification", "verification that ended", l.LastVerification, l.LastVerificationAge)
+	if !l.LastVerification.IsZero() {
+		results := map[string]float64{ledger.StatusClean: 0, ledger.StatusDrift: 0, ledger.StatusFailed: 0}
+		results[l.LastVerificationStatus] = 1
+		sendAll(out, "last_verification", "1 for the status of the last verification.", []string{"status"}, results)
+		send(out, "last_verification_differences", "Differences that the last verification found.", float64(l.LastVerificationDrifts))
+	}
 	send(out, "queue_runs", "Runs of a date waiting for a worker.", float64(l.Waiting))
 	if l.Schedule != nil {
 		send(out, "clock_skew_seconds", "How far this machine's clock is ahead of the database's.", l.Schedule.ClockSkew.Seconds())

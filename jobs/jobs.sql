@@ -146,6 +146,31 @@ WHERE o.status IN ('succeeded', 'failed') AND o.finished_at < now() - make_inter
              OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $3)))
 ORDER BY o.finished_at DESC LIMIT 1;
 
+-- name: due_verification
+-- The newest date that has a run, if it has not been verified, no run of a date is unfinished
+-- (unless for longer than $1), no process has the lock of verifications ($2), and there is no
+-- River job ($3) that will be worked on.
+SELECT n.logical_date
+FROM (SELECT max(logical_date) AS logical_date FROM etl_runs WHERE kind <> 'manual') n
+WHERE n.logical_date IS NOT NULL
+  AND NOT EXISTS (SELECT FROM etl_verifications v WHERE v.logical_date = n.logical_date AND v.status <> 'retrying')
+  AND NOT EXISTS (
+      SELECT FROM etl_run_status r
+      WHERE r.kind <> 'manual' AND r.status NOT IN ('succeeded', 'failed') AND r.created_at > now() - make_interval(secs => $1))
+  AND NOT EXISTS (
+      SELECT FROM pg_locks l
+      WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND l.classid = $2::bigint::oid AND l.objid = 0)
+  AND NOT EXISTS (
+      SELECT FROM river_job j
+      WHERE j.kind = $3
+        AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
+             OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $4)));
+
+-- name: verified
+SELECT EXISTS (SELECT FROM etl_verifications WHERE logical_date = $1::date AND status <> 'retrying');
+
 -- name: run_of_date
 SELECT id, kind FROM etl_runs WHERE logical_date = $1::date AND kind <> 'manual';
 

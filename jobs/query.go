@@ -9,6 +9,7 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/jobs/notify"
 	"github.com/opentax/tally/pipeline/parquet"
+	"github.com/opentax/tally/summaries"
 )
 
 // Queries are the statements of this package, with arguments from s. Left out are
@@ -27,6 +28,8 @@ func Queries(s explain.Sample) []explain.Query {
 		{Name: "orphaned_runs", Purpose: tick, Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
 		{Name: "orphaned_export", Purpose: tick + ", where runs are exported",
 			Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
+		{Name: "due_verification", Purpose: tick, Args: []any{grace, int64(summaries.VerifyLockClass), verifyKind, grace}, Expect: whole},
+		{Name: "verified", Purpose: "each verification after a run", Args: []any{date}},
 		{Name: "cancelled_by_operator", Purpose: "each orphaned run", Args: []any{jobKind, s.RunID}},
 		{Name: "lost_manual_runs", Purpose: tick, Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},
 		{Name: "create_runs", Purpose: "each night and each backfill", Writes: true,

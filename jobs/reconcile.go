@@ -23,7 +23,7 @@ const orphanedAfter = 10 * time.Second
 // hours, so the ledger and the run's lock decide, not the job. One process at a time does
 // this, so a run gets one job. It returns the requeued runs.
 //
-// An orphaned export is requeued as well. A run whose job was cancelled through River is
+// An orphaned export is requeued as well, and the verification that is due enqueued. A run whose job was cancelled through River is
 // recorded as failed, and a manual run whose process crashed as lost.
 func (s *Service) Reconcile(ctx context.Context) (requeued []int64, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -38,7 +38,10 @@ func (s *Service) Reconcile(ctx context.Context) (requeued []int64, err error) {
 		if requeued, err = s.requeue(ctx, tx); err != nil {
 			return err
 		}
-		return s.requeueExport(ctx, tx)
+		if err := s.requeueExport(ctx, tx); err != nil {
+			return err
+		}
+		return s.enqueueVerification(ctx, tx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("requeue orphaned runs: %w", err)

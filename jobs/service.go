@@ -56,6 +56,7 @@ type Config struct {
 	ExportTo     bucket.Location
 	Notify       notify.Config  // who is told about alerts; the zero value tells no one
 	Stores       *bucket.Stores // read from and exported to; the caller closes them after Stop; nil opens them anew
+	Verify       VerifyPolicy   // after the runs of dates; "" means nightly
 	TimeZone     *time.Location // of the midnights; nil means UTC
 	CatchUp      CatchUp        // the policy for missed midnights; "" means all
 	CatchUpLimit int            // the number of dates that the policy all runs, the newest ones; 0 means 31
@@ -75,6 +76,9 @@ func (c Config) Check() error {
 	if err := c.CatchUp.Check(); err != nil {
 		return fmt.Errorf("jobs: CatchUp %w", err)
 	}
+	if err := c.Verify.Check(); err != nil {
+		return fmt.Errorf("jobs: Verify %w", err)
+	}
 	if c.CatchUpLimit < 0 {
 		return fmt.Errorf("jobs: CatchUpLimit is %d, want at least 1", c.CatchUpLimit)
 	}
@@ -90,6 +94,7 @@ func (c Config) Check() error {
 func (c Config) withDefaults(pool *pgxpool.Pool) Config {
 	c.TimeZone = cmp.Or(c.TimeZone, time.UTC)
 	c.CatchUp = cmp.Or(c.CatchUp, CatchUpAll)
+	c.Verify = cmp.Or(c.Verify, VerifyNightly)
 	c.CatchUpLimit = cmp.Or(c.CatchUpLimit, defaultCatchUpLimit)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	if c.Worker == "" {
@@ -180,6 +185,9 @@ func (s *Service) Start(ctx context.Context) error {
 	want := int32(minConns)
 	if !s.config.ExportTo.IsZero() {
 		want += exportConns
+	}
+	if s.config.Verify != VerifyOff {
+		want += verifyConns
 	}
 	if n := s.pool.Config().MaxConns; n < want {
 		return fmt.Errorf("start the workers: the pool has room for %d connections, want at least %d", n, want)

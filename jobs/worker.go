@@ -44,12 +44,16 @@ func (s *Service) riverConfig() *river.Config {
 	river.AddWorker(workers, &runWorker{retried[runArgs]{service: s}})
 	river.AddWorker(workers, &exportWorker{retried[exportArgs]{service: s}})
 	river.AddWorker(workers, &notifyWorker{service: s})
+	river.AddWorker(workers, &verifyWorker{retried[verifyArgs]{service: s}})
 	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
 	if !s.config.ExportTo.IsZero() { // else a process with a target takes the job
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
 	}
 	if len(s.channels) > 0 {
 		queues[notifyQueue] = river.QueueConfig{MaxWorkers: notifyWorkers}
+	}
+	if s.config.Verify != VerifyOff {
+		queues[verifyQueue] = river.QueueConfig{MaxWorkers: 1}
 	}
 	return &river.Config{
 		Queues:               queues,

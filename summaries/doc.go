@@ -15,5 +15,6 @@
 // Failure. Refresh writes only in its caller's transaction, so a failed load leaves the
 // rollups as they were. Without its connection for notifications a Cache answers from the
 // database. [Verify] recomputes the rollups, the keys of transactions and the counts of the
-// ledger in one snapshot, and reports each difference; it changes nothing.
+// ledger in one snapshot, and reports each difference; it changes nothing. [Rebuild] stores what
+// differs in one commit, or nothing.
 package summaries

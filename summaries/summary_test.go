@@ -132,6 +132,25 @@ func TestVerifyNamesEveryDifference(t *testing.T) {
 	}
 }
 
+// Keys without a row and rows without a key are named by themselves, with the next step.
+func TestVerifyNamesLostKeys(t *testing.T) {
+	t.Parallel()
+	pool := written(t, append(rows[:len(rows):len(rows)],
+		`DROP TABLE transactions_2024_02`, `DELETE FROM transaction_keys WHERE transaction_id IN ('T1', 'T4')`)...)
+	v, err := summaries.Verify(t.Context(), pool, summaries.VerifyOptions{}, func(summaries.Drift) {})
+	require.NoError(t, err)
+	assert.Equal(t, "1 (2024-02: 1), first T2", v.OrphanKeys.String())
+	assert.Equal(t, "2 (2024-01: 2), first T1, T4", v.RowsWithoutKey.String())
+	assert.Equal(t, "tally rebuild", v.NextStep())
+	_, err = summaries.Rebuild(t.Context(), pool, summaries.RebuildOptions{})
+	require.NoError(t, err)
+	found := drifts(t, pool)
+	assert.Equal(t, []string{"etl_files, file 1: loaded is 4, recomputed 3"}, found, "the ledger remembers the dropped row")
+	v, err = summaries.Verify(t.Context(), pool, summaries.VerifyOptions{}, func(summaries.Drift) {})
+	require.NoError(t, err)
+	assert.Contains(t, v.NextStep(), "etl_files")
+}
+
 func TestRefreshAddsAndRemoves(t *testing.T) {
 	t.Parallel()
 	pool := written(t, rows...)

@@ -53,7 +53,8 @@ ORDER BY {{order}};
 -- Every transaction_id whose key is missing, has no row, or names another user or date.
 SELECT coalesce(k.transaction_id, t.transaction_id),
        coalesce('user ' || k.user_id || ' on ' || k.transaction_date, 'no key'),
-       coalesce('user ' || t.user_id || ' on ' || t.transaction_date, 'no row')
+       coalesce('user ' || t.user_id || ' on ' || t.transaction_date, 'no row'),
+       to_char(coalesce(t.transaction_date, k.transaction_date), 'YYYY-MM')
 FROM transaction_keys k
 FULL JOIN transactions t ON t.transaction_id COLLATE "C" = k.transaction_id
 WHERE (k.user_id, k.transaction_date) IS DISTINCT FROM (t.user_id, t.transaction_date)

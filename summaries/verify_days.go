@@ -58,11 +58,14 @@ func (o VerifyOptions) readDays(ctx context.Context, tx pgx.Tx) (s daySums, err 
 		all += r.Rows
 	}
 	for _, r := range ranges {
-		days, err := collectRows[daySum](ctx, tx, daysQuery(statements), s.seed, r.From, r.To)
+		err := releasing(ctx, tx, func(tx pgx.Tx) error {
+			days, err := collectRows[daySum](ctx, tx, daysQuery(statements), s.seed, r.From, r.To)
+			s.add(days)
+			return err
+		})
 		if err != nil {
 			return s, err
 		}
-		s.add(days)
 		o.progress(s.rows, o.readShare()*min(1, float64(s.rows)/float64(max(1, all))))
 	}
 	return s, nil

@@ -31,6 +31,7 @@ type config struct {
 	TimeZone     string            `yaml:"time_zone"`      // of midnight; default UTC
 	CatchUp      string            `yaml:"catch_up"`       // all, latest or none
 	CatchUpLimit *int              `yaml:"catch_up_limit"` // of missed nights
+	Verify       string            `yaml:"verify"`         // nightly (default) or off
 	Currency     string            `yaml:"currency"`       // of all amounts, such as EUR
 	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
 	RateLimit    api.RateLimit     `yaml:"rate_limit"`     // of the API
@@ -89,9 +90,12 @@ func (c config) jobs() (jobs.Config, error) {
 	if err != nil {
 		return jobs.Config{}, fmt.Errorf("time_zone: %w", err)
 	}
-	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), CodeVersion: codeVersion(), Currency: c.Currency}
+	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), Verify: jobs.VerifyPolicy(c.Verify), CodeVersion: codeVersion(), Currency: c.Currency}
 	if err := made.CatchUp.Check(); err != nil {
 		return made, fmt.Errorf("catch_up %w", err)
+	}
+	if err := made.Verify.Check(); err != nil {
+		return made, fmt.Errorf("verify %w", err)
 	}
 	if c.CatchUpLimit != nil {
 		if made.CatchUpLimit = *c.CatchUpLimit; made.CatchUpLimit < 1 {

@@ -153,10 +153,20 @@ func TestVerifyNamesTheUser(t *testing.T) {
 	p.exec("BEGIN; SET LOCAL tally.writer = 'tally'; UPDATE user_summary SET total_amount = total_amount + 1; COMMIT")
 	code, out, _ = p.run("verify")
 	assert.Equal(t, exitFailed, code)
-	assert.Equal(t, "user_summary, user_id 7: total_amount is 11.25, recomputed 10.25\n1 differences in 2 transactions, 1 users, 2 days, 1 files\n", out)
+	assert.Equal(t, "user_summary, user_id 7: total_amount is 11.25, recomputed 10.25\nnext: tally rebuild\n1 differences in 2 transactions, 1 users, 2 days, 1 files\n", out)
 	code, out, _ = p.run("verify", "--json")
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, out, `"key": "user_id 7"`)
+	code, out, _ = p.run("rebuild", "weekly")
+	assert.Equal(t, exitUsage, code, out)
+	code, out, _ = p.run("rebuild", "user_summary")
+	assert.Equal(t, exitDone, code)
+	assert.Contains(t, out, "user_summary: 1 rows stored, 0 removed\n")
+	code, out, _ = p.run("verify")
+	assert.Equal(t, exitDone, code, out)
+	assert.Equal(t, "clean 0, drift 1, drift 1, clean 0", p.query("SELECT string_agg(status || ' ' || differences, ', ' ORDER BY id) FROM etl_verifications"))
+	assert.JSONEq(t, `[{"table": "user_summary", "stored": 1, "removed": 0}]`,
+		p.query("SELECT string_agg(detail ->> 'tables', ' ') FROM audit_events WHERE action = 'rollups.rebuilt'"))
 }
 
 func TestAuditNamesTheEntry(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 )
 
 // poolSize is small: many tests run at once.
-const poolSize = 8
+const poolSize = 10
 
 // Schema creates the schema of test databases.
 type Schema interface {

@@ -53,11 +53,11 @@ func statistics() []explain.Query {
 	inFile := sqlfile.Parse(statsSQL)
 	list := []explain.Query{{Name: "run_counts", SQL: unconnected().selectRunCounts().String()},
 		{Name: "alert_counts", SQL: unconnected().selectAlertCounts().String()}}
-	for _, name := range []string{"file_counts", "last_success", "last_export", "waiting", "undelivered"} {
+	for _, name := range []string{"file_counts", "last_success", "last_export", "last_verification", "waiting", "undelivered"} {
 		list = append(list, explain.Query{Name: name, SQL: inFile.Get(name)})
 	}
 	for i, q := range list {
-		list[i].Name, list[i].Purpose, list[i].Expect.WholeTable = "jobs/"+q.Name, "each scrape of monitoring", q.Name != "last_export"
+		list[i].Name, list[i].Purpose, list[i].Expect.WholeTable = "jobs/"+q.Name, "each scrape of monitoring", q.Name != "last_export" && q.Name != "last_verification"
 	}
 	return list
 }
@@ -66,7 +66,9 @@ func changes(sample explain.Sample) []explain.Query {
 	s := unconnected()
 	lines := []LogLine{{RunID: sample.RunID, Attempt: 1, At: time.Unix(0, 0), Level: "INFO", Attrs: []byte("{}")}}
 	export := Export{RequestedBy: "cli", Target: "s3://lake", Status: StatusSucceeded, TotalAmount: "0.01", StartedAt: sample.Date.Time()}
+	verification := Verification{LogicalDate: &sample.Date, RequestedBy: "schedule", Status: StatusClean, StartedAt: sample.Date.Time()}
 	return []explain.Query{
+		{Name: "jobs/insert_verification", Purpose: "each verification", SQL: s.insertVerification(verification).String(), Writes: true},
 		{Name: "jobs/insert_logs", Purpose: "each batch of log lines", SQL: s.insertLogs(lines).String(), Writes: true},
 		{Name: "jobs/insert_export", Purpose: "each export", SQL: s.insertExport(export).String(), Writes: true},
 		{Name: "jobs/insert_event", Purpose: "each audited action", SQL: insertEvent, Args: []any{"", "", "", "", "{}"}, Writes: true},

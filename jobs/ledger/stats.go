@@ -29,6 +29,12 @@ type Stats struct {
 	// LastExport is when an export after a run last succeeded, zero before the first.
 	LastExport    time.Time
 	LastExportAge time.Duration
+	// LastVerification is when a verification last ended, zero before the first, with its
+	// status and the differences that it found.
+	LastVerification       time.Time
+	LastVerificationAge    time.Duration
+	LastVerificationStatus string
+	LastVerificationDrifts int64
 	// Waiting counts the runs of dates that wait for a worker, WaitingAge is the longest wait.
 	Waiting    int64
 	WaitingAge time.Duration
@@ -73,8 +79,10 @@ func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
 			&stats.Read, &stats.Loaded, &stats.Duplicate, &stats.Conflict, &stats.Rejected},
 		"last_success": {&stats.LastSuccess, &stats.LastSuccessAge},
 		"last_export":  {&stats.LastExport, &stats.LastExportAge},
-		"waiting":      {&stats.Waiting, &stats.WaitingAge},
 		"undelivered":  {&stats.Undelivered},
+		"last_verification": {&stats.LastVerification, &stats.LastVerificationAge,
+			&stats.LastVerificationStatus, &stats.LastVerificationDrifts},
+		"waiting": {&stats.Waiting, &stats.WaitingAge},
 	} {
 		err := s.db.QueryRowContext(ctx, statements.Get(name)).Scan(figures...)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {

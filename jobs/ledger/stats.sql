@@ -16,6 +16,10 @@ HAVING count(*) > 0;
 SELECT finished_at, greatest(0, extract(epoch FROM clock_timestamp() - finished_at) * 1e9)::bigint
 FROM etl_exports WHERE status = 'succeeded' AND run_id IS NOT NULL ORDER BY id DESC LIMIT 1;
 
+-- name: last_verification
+SELECT finished_at, greatest(0, extract(epoch FROM clock_timestamp() - finished_at) * 1e9)::bigint, status, differences
+FROM etl_verifications WHERE status <> 'retrying' ORDER BY id DESC LIMIT 1;
+
 -- name: waiting
 SELECT count(*), greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(finished_at, created_at))), 0) * 1e9)::bigint
 FROM etl_run_status

@@ -72,7 +72,7 @@ func (c *change) begin(ctx context.Context) (err error) {
 	if _, err = c.tx.Exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err
 	}
-	if _, err = c.tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockKey)); err != nil {
+	if _, err = c.tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock); err != nil {
 		return err
 	}
 	if err = c.tx.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&c.pid); err != nil {

@@ -8,6 +8,3 @@ func (l *Loader) WithLimits(limits extsort.Limits) *Loader {
 	other.limits = limits
 	return &other
 }
-
-// LockKey is the key of the load lock, which the migrations know too.
-const LockKey = lockKey

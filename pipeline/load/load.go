@@ -32,11 +32,10 @@ const (
 )
 
 const (
-	changedTries = 3               // how often a file that changes under the reader is read
-	changedWait  = time.Second     // and how long its writer is given in between
-	lockKey      = 0x74616c6c79_02 // advisory lock: one load writes at a time
-	maxYields    = 3               // how often a load starts again because of others' locks
-	yieldWait    = time.Second     // and how long they are given
+	changedTries = 3           // how often a file that changes under the reader is read
+	changedWait  = time.Second // and how long its writer is given in between
+	maxYields    = 3           // how often a load starts again because of others' locks
+	yieldWait    = time.Second // and how long they are given
 )
 
 // load is one file on its way.
@@ -121,7 +120,7 @@ func (l *load) step(ctx context.Context, at state) (state, error) {
 		return l.afterReading(), nil
 
 	case decide:
-		if err := l.exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockKey)); err != nil {
+		if err := l.exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock); err != nil {
 			return decide, err
 		}
 		loaded, err := l.isLoaded(ctx, l.tx)

@@ -372,7 +372,7 @@ func TestDropEmptyPartitions(t *testing.T) {
 	tx, err := f.pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer tx.Rollback(t.Context())
-	_, err = tx.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1)", int64(load.LockKey))
+	_, err = tx.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock)
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() {

@@ -1,0 +1,78 @@
+-- name: differing
+-- The keys whose stored values differ from a recomputation. Without rows (n is NULL) a key is to be removed.
+CREATE TEMPORARY TABLE rebuild_{{rollup}} AS
+SELECT {{both}}, t.n, t.amount, t.file_id
+FROM {{rollup}} r
+FULL JOIN (
+    SELECT {{keys}}, count(*) AS n, sum(amount::numeric) AS amount, max(file_id) AS file_id FROM transactions GROUP BY {{group}}
+) t ON {{match}}
+WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FROM t.amount;
+
+-- name: again
+-- The same keys, recomputed: loads have committed meanwhile.
+UPDATE rebuild_{{rollup}} d SET n = t.n, amount = t.amount, file_id = t.file_id
+FROM rebuild_{{rollup}} k
+LEFT JOIN (
+    SELECT {{keys}}, count(*) AS n, sum(amount::numeric) AS amount, max(file_id) AS file_id
+    FROM transactions WHERE {{within}} GROUP BY {{group}}
+) t ON {{match_k}}
+WHERE {{match_d}};
+
+-- name: remove
+DELETE FROM {{rollup}} r USING rebuild_{{rollup}} d WHERE d.n IS NULL AND {{match}};
+
+-- name: store
+-- A row that exists keeps the file of its last change.
+INSERT INTO {{rollup}} AS r ({{columns}}, total_transactions, total_amount{{file_column}})
+SELECT {{columns}}, n, amount{{file_value}} FROM rebuild_{{rollup}} WHERE n IS NOT NULL ORDER BY {{columns}}
+ON CONFLICT ({{columns}}) DO UPDATE
+SET total_transactions = excluded.total_transactions, total_amount = excluded.total_amount{{stamp}}
+WHERE (r.total_transactions, r.total_amount) IS DISTINCT FROM (excluded.total_transactions, excluded.total_amount);
+
+-- name: stamp
+, version = r.version + 1, updated_at = greatest(now(), r.updated_at + interval '1 second')
+
+-- name: touch
+-- The rows of a versioned rollup that stand for the changed rows of one without versions.
+UPDATE {{rollup}} r SET version = r.version + 1, updated_at = greatest(now(), r.updated_at + interval '1 second')
+FROM (SELECT DISTINCT {{distinct}} FROM rebuild_{{changed}}) d WHERE {{match}};
+
+-- name: keys
+-- Every id whose key is missing, has no row, or names another place than a row of it.
+CREATE TEMPORARY TABLE rebuild_keys AS
+SELECT coalesce(k.transaction_id, t.transaction_id) AS transaction_id, t.user_id, t.transaction_date, t.id
+FROM transaction_keys k
+FULL JOIN transactions t ON t.transaction_id COLLATE "C" = k.transaction_id
+WHERE (k.user_id, k.transaction_date) IS DISTINCT FROM (t.user_id, t.transaction_date);
+
+-- name: key_rows
+-- What is true of each of these ids under the load lock: its key, whether a row is where the
+-- key says, and the row without a key, if it still exists and is the only one.
+CREATE TEMPORARY TABLE rebuild_key_rows ON COMMIT DROP AS
+SELECT i.transaction_id, k.transaction_id IS NOT NULL AS has_key, v.id IS NOT NULL AS valid,
+       i.rows, i.user_id, i.transaction_date
+FROM (
+    SELECT b.transaction_id, count(t.id) AS rows, min(t.user_id) AS user_id, min(t.transaction_date) AS transaction_date
+    FROM rebuild_keys b
+    LEFT JOIN transactions t ON t.user_id = b.user_id AND t.transaction_date = b.transaction_date AND t.id = b.id
+                            AND t.transaction_id = b.transaction_id
+    GROUP BY b.transaction_id
+) i
+LEFT JOIN transaction_keys k ON k.transaction_id = i.transaction_id
+LEFT JOIN LATERAL (
+    SELECT t.id FROM transactions t
+    WHERE t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = k.transaction_id LIMIT 1
+) v ON true;
+
+-- name: remove_keys
+DELETE FROM transaction_keys k USING rebuild_key_rows r
+WHERE k.transaction_id = r.transaction_id AND r.has_key AND NOT r.valid AND r.rows = 0;
+
+-- name: store_keys
+INSERT INTO transaction_keys AS k (transaction_id, user_id, transaction_date)
+SELECT transaction_id, user_id, transaction_date FROM rebuild_key_rows WHERE NOT valid AND rows = 1 ORDER BY transaction_id
+ON CONFLICT (transaction_id) DO UPDATE SET user_id = excluded.user_id, transaction_date = excluded.transaction_date;
+
+-- name: second_rows
+-- Ids with several rows, of which none can be chosen, or one has the key.
+SELECT transaction_id FROM rebuild_key_rows WHERE valid AND rows > 0 OR rows > 1 ORDER BY transaction_id;
