@@ -17,7 +17,7 @@ import (
 //go:embed rebuild.sql
 var rebuildSQL string
 
-// LoadLock is the advisory lock of whoever changes transactions, their keys or their rollups,
+// LoadLock is the advisory lock under which transactions, their keys and their rollups are changed,
 // until the commit: they take turns. Migrations know it too.
 const LoadLock int64 = 0x74616c6c79_02
 

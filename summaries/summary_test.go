@@ -132,6 +132,30 @@ func TestVerifyNamesEveryDifference(t *testing.T) {
 	}
 }
 
+// Amounts that are no whole units of 0.0001, or too large for 64 bits, are added as they are.
+func TestVerifyOfUnusualAmounts(t *testing.T) {
+	t.Parallel()
+	for _, amount := range []string{"0.1234", "-0.0001", "199999.9999", "-199999.9999", "200000", "999999999999999", "-99999999999.9999", "0.00001", "1e-300", "214748.36480000001", "1e300"} {
+		pool := written(t, append(rows[:len(rows):len(rows)],
+			`UPDATE transactions SET amount = '`+amount+`' WHERE transaction_id = 'T3'`, `UPDATE user_summary SET total_amount = '`+amount+`'::float::numeric WHERE user_id = 8`,
+			`UPDATE user_months SET total_amount = '`+amount+`'::float::numeric WHERE user_id = 8`,
+			`UPDATE daily_totals SET total_amount = 1.1 + '`+amount+`'::float::numeric WHERE transaction_date = '2024-01-05'`)...)
+		v, err := summaries.Verify(t.Context(), pool, summaries.VerifyOptions{}, func(d summaries.Drift) { t.Error(amount, d) })
+		require.NoError(t, err)
+		assert.True(t, v.Clean())
+		var same int
+		for _, c := range []string{"user_summary", "user_months", "daily_totals"} {
+			write(t, pool, `UPDATE `+c+` SET total_amount = total_amount + 0.000001`)
+			v, err := summaries.Verify(t.Context(), pool, summaries.VerifyOptions{}, func(summaries.Drift) {})
+			require.NoError(t, err)
+			if v.Clean() {
+				same++
+			}
+		}
+		assert.Zero(t, same, amount)
+	}
+}
+
 // Keys without a row and rows without a key are named by themselves, with the next step.
 func TestVerifyNamesLostKeys(t *testing.T) {
 	t.Parallel()

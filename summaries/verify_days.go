@@ -19,6 +19,14 @@ const stepRows = 1_000_000
 // keyHash is the hash of a row or its key: the order of the partitions does not matter to its sum.
 const keyHash = "hashtextextended(transaction_id, hashint4extended(user_id, timestamp_hash_extended(transaction_date, $1)))"
 
+// units are an amount in units of 0.0001, where it is small: less than 2^31 of them, and none left
+// over. An amount of at most 15 digits is the float next to units/10000, and that quotient is
+// rounded to the nearest float, so the comparison is exact.
+const (
+	units = "round(amount * 10000)::int8"
+	small = "(abs(amount) < 200000 AND round(amount * 10000) / 10000 = amount)"
+)
+
 // weight is the random weight of a row's user. Without weights, an amount that moved from one user
 // to another would not change a sum.
 func weight(seed string) string { return "hashint4extended(user_id, " + seed + ")" }
@@ -72,7 +80,7 @@ func (o VerifyOptions) readDays(ctx context.Context, tx pgx.Tx) (s daySums, err 
 }
 
 func daysQuery(statements sqlfile.Statements) string {
-	return statements.Get("days", "weight", weight("$1"), "hash", keyHash)
+	return statements.Get("days", "weight", weight("$1"), "hash", keyHash, "units", units, "small", small)
 }
 
 func (s *daySums) add(days []daySum) {
