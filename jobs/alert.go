@@ -46,6 +46,7 @@ func conditions() []condition {
 		}},
 		{"file.failed", "Correct the file or its source's settings, then load it: tally run {path}", recent},
 		{"file.warning", "Set the convention of source {source} in tally.yaml, or apply its settings all the same: tally run --trust-rules {path}", recent},
+		{"verify.drift", "See every difference: tally verify. Rebuild what differs: tally rebuild", func(*Service, time.Time) []any { return []any{} }},
 		{"export.old", "Export now, which shows the reason: tally export", (*Service).exportTarget},
 	}
 }

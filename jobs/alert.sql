@@ -104,6 +104,15 @@ SELECT $1 AS subject,
 FROM missing CROSS JOIN first LEFT JOIN last ON true
 WHERE last.status = 'failed' OR greatest(missing.finished_at, first.tried_at) < now() - make_interval(secs => $2);
 
+-- name: verify_drift
+-- The last verification that ended, if it found differences or failed.
+SELECT 'verify' AS subject,
+       CASE status WHEN 'drift' THEN differences || ' differences' || coalesce(', the first: ' || left((found -> 0)::text, 1000), '')
+           ELSE 'the verification failed: ' || left(error, 1000) END AS what,
+       NULL::bigint AS run_id, coalesce(logical_date, finished_at::date) AS logical_date, NULL::text AS source, NULL::text AS path, NULL::text AS code
+FROM (SELECT * FROM etl_verifications WHERE status <> 'retrying' ORDER BY id DESC LIMIT 1) last
+WHERE status IN ('drift', 'failed');
+
 -- name: keep_alerts
 -- What was gone for a moment has come back.
 UPDATE alerts a SET gone_at = NULL

@@ -74,6 +74,8 @@ func ticks(t *testing.T, services ...*Service) {
 func TestEachCauseIsToldOnce(t *testing.T) {
 	t.Parallel()
 	onTime := fileEntry("/bank/a.csv", "loaded", "")
+	const verification = `INSERT INTO etl_verifications (requested_by, status, rows, users, days, files, differences, worker, code_version, started_at)
+		VALUES ('schedule', '%s', 1, 1, 1, 1, %d, 'w', 'v', now());`
 	for cause, c := range map[string]struct{ begin, want, end string }{
 		"run.failed": {
 			onTime + `INSERT INTO etl_outcomes (run_id, attempt, status, error) VALUES (2, 1, 'failed', 'no such bucket');`, "run.failed run 2",
@@ -102,6 +104,9 @@ func TestEachCauseIsToldOnce(t *testing.T) {
 			INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (3, 1, 'w', 'v');
 			INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
 			VALUES (3, 1, 'bank', '/bank/a.csv', 1, 'loaded', 0, 0, 0, 0, 0, '{}', 'v', now());`,
+		},
+		"verify.drift": {
+			onTime + succeeded + fmt.Sprintf(verification, "drift", 1), "verify.drift verify", fmt.Sprintf(verification, "clean", 0),
 		},
 		"export.old": {onTime + succeeded + fmt.Sprintf(export, "failed", "'access denied'"), "export.old /lake", fmt.Sprintf(export, "succeeded", "NULL")},
 	} {

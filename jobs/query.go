@@ -66,6 +66,7 @@ func alertQueries(s explain.Sample) []explain.Query {
 		{Name: "source_late", Purpose: tick, Args: expected, Expect: uses("etl_files_run")},
 		{Name: "run_late", Purpose: tick, Args: expected, Expect: uses("etl_files_run")},
 		{Name: "schedule_late", Purpose: tick, Args: []any{date, date}},
+		{Name: "verify_drift", Purpose: tick, Expect: explain.Expectation{Indexes: []string{"etl_verifications_pkey"}}},
 		{Name: "export_old", Purpose: tick + ", where runs are exported", Args: []any{"s3://lake", alertExportAge.Seconds(), exportKind}},
 		{Name: "keep_alerts", Purpose: tick, Args: []any{texts, texts}, Writes: true},
 		{Name: "close_alerts", Purpose: tick, Args: []any{texts, texts, alertQuiet.Seconds()}, Writes: true},

@@ -17,7 +17,7 @@ type Alert struct {
 	bun.BaseModel `bun:"table:alerts,alias:alert"`
 
 	ID          int64      `bun:"id" json:"id" minimum:"1" example:"12" doc:"The alert's id."`
-	Cause       string     `bun:"cause" json:"cause" example:"file.failed" doc:"The condition: run.failed, run.late, source.late, schedule.late, file.failed, file.warning or export.old."`
+	Cause       string     `bun:"cause" json:"cause" example:"file.failed" doc:"The condition: run.failed, run.late, source.late, schedule.late, file.failed, file.warning, verify.drift or export.old."`
 	Subject     string     `bun:"subject" json:"subject" example:"inbox/2024-01-31.csv" doc:"The run, source, path or target that it holds for."`
 	What        string     `bun:"what" json:"what" example:"inbox/2024-01-31.csv: the file is empty" doc:"What happened when it began."`
 	NextStep    string     `bun:"next_step" json:"next_step" doc:"What to do about it."`
