@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// A table of a few pages is read from end to end sooner than by an index.
+// A table of a few pages is read from end to end sooner than by an index, and any of its indexes
+// will do.
 const (
 	maxSmallPages = 8  // of an analyzed step, a loop
 	maxSmallCost  = 40 // of a step that was only planned: some 10 pages of 100 rows
@@ -49,7 +50,7 @@ func (p Plan) insteadOf(index string) string {
 	var whole []string
 	for n := range p.Nodes() {
 		ofTable := n.Relation != "" && strings.HasPrefix(index, n.Relation+"_")
-		if !used && ofTable && n.Index != "" && other == "" {
+		if !used && ofTable && n.Index != "" && other == "" && p.large(n) {
 			other = n.Index + " is, in its place"
 		}
 		// A partition without its part of the key is one too many; of other tables, a scan is wrong if the index is not used
@@ -67,15 +68,14 @@ func (n *Node) uses(index string) bool {
 		index == partitionsKey && partitionName.MatchString(n.Index) && strings.HasSuffix(n.Index, "_pkey")
 }
 
-func (p Plan) readsWhole(n *Node) bool {
-	switch {
-	case n.Type != "Seq Scan":
-		return false
-	case !p.Analyzed:
+func (p Plan) readsWhole(n *Node) bool { return n.Type == "Seq Scan" && p.large(n) }
+
+// large reports whether a step reads more than a few pages.
+func (p Plan) large(n *Node) bool {
+	if !p.Analyzed {
 		return n.Cost > maxSmallCost
-	default:
-		return n.Loops > 0 && float64(n.Buffers())/n.Loops > maxSmallPages
 	}
+	return n.Loops > 0 && float64(n.Buffers())/n.Loops > maxSmallPages
 }
 
 func (p Plan) describe(n *Node) string {
