@@ -30,6 +30,7 @@ type Config struct {
 	Request func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
 	// Ready reports whether the service is ready; nil means always. It names the missing parts
 	// with [NotReady], joined if there are several; any other error counts as the part "service".
+	// It is called at most once a second, and never twice at a time.
 	Ready   func(ctx context.Context) error
 	Version string       // of the program, shown by /livez; the document has the API's own version
 	Logger  *slog.Logger // receives the causes that problems hide; nil discards them
@@ -69,7 +70,10 @@ func (c Config) check() error {
 	return nil
 }
 
-type service struct{ Config }
+type service struct {
+	Config
+	ready look[struct{}]
+}
 
 func newService(c Config) *service {
 	if c.Ready == nil {
@@ -78,7 +82,10 @@ func newService(c Config) *service {
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.AccessLog = cmp.Or(c.AccessLog, c.Logger)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, defaultRequestTimeout)
-	return &service{c}
+	return &service{Config: c, ready: look[struct{}]{
+		read:  func(ctx context.Context) (struct{}, error) { return struct{}{}, c.Ready(ctx) },
+		limit: readyTimeout,
+	}}
 }
 
 // New builds the handler of the whole API. It holds no resources of its own.

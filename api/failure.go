@@ -31,6 +31,8 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 		return kindNoTransactions.problem()
 	case errors.Is(err, ledger.ErrRunNotFound):
 		return kindRunNotFound.problem()
+	case errors.Is(err, summaries.ErrBusy):
+		return kindBusy.problem()
 	case errors.Is(err, errCursor):
 		return invalid(ProblemError{Location: "query.cursor", Message: cursorMessage})
 	case errors.Is(ctx.Err(), context.Canceled):

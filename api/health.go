@@ -5,11 +5,14 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
 	livezPath  = "/livez"
 	readyzPath = "/readyz"
+	// readyTimeout is the longest wait of /readyz. Then the service is not ready.
+	readyTimeout = 3 * time.Second
 )
 
 type notReady struct {
@@ -65,7 +68,14 @@ func (s *service) livez(context.Context, *struct{}) (*healthOutput, error) {
 
 func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	body := Health{Status: "ready"}
-	if err := s.Ready(ctx); err != nil {
+	_, err := s.ready.get(ctx)
+	if errors.Is(err, errLookPanicked) {
+		return nil, err
+	}
+	if errors.Is(err, errSlowLook) || errors.Is(err, context.DeadlineExceeded) {
+		err = NotReady("database", err)
+	}
+	if err != nil {
 		missing, degraded := missingParts(err)
 		s.Logger.WarnContext(ctx, "not ready", "degraded", len(missing) == 0, "request_id", requestID(ctx), "error", err)
 		if len(missing) > 0 {

@@ -70,6 +70,7 @@ func TestDegraded(t *testing.T) {
 	assert.Contains(t, buf.String(), late.Error())
 
 	err = errors.Join(err, NotReady("migrations", nil))
+	h = newHandler(t, Config{Ready: func(context.Context) error { return err }})
 	p := requireProblem(t, ask(h, http.MethodGet, "/readyz"), http.StatusServiceUnavailable, "not-ready")
 	assert.Equal(t, []string{"migrations"}, p.NotReady)
 }

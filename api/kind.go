@@ -35,7 +35,7 @@ func (k kind) component() string {
 	case http.StatusForbidden:
 		k = kindForbidden
 	case http.StatusServiceUnavailable:
-		if k.name == kindTimeout.name {
+		if k.name == kindTimeout.name || k.name == kindBusy.name {
 			k = kindUnavailable
 		}
 	}
@@ -101,6 +101,10 @@ var (
 	kindUnavailable = kind{"unavailable", http.StatusServiceUnavailable, "The database is unavailable",
 		"The database is temporarily unavailable.",
 		"The database is unreachable, restarting or out of disk space. Retry after the time in Retry-After."}
+	kindBusy = kind{"busy", http.StatusServiceUnavailable, "The service is busy",
+		"Other requests that read much are running.",
+		"As many requests that read much as may run at once are running: the top users, totals of many rows, ranges that cut a " +
+			"month. Retry after the time in Retry-After."}
 	kindTimeout = kind{"timeout", http.StatusServiceUnavailable, "The request took too long", "The request exceeded its time limit.",
 		"The service canceled the request. Retry after the time in Retry-After, or request a smaller page."}
 	kindNotReady = kind{"not-ready", http.StatusServiceUnavailable, "The service is not ready", "A required part is unavailable.",
@@ -113,5 +117,5 @@ var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
 	kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed, kindNotAcceptable,
 	kindRequestTimeout, kindPrecondition, kindContentTooLarge, kindUnsupportedMedia, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
-	kindInternal, kindUnavailable, kindTimeout, kindNotReady,
+	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindNotReady,
 }

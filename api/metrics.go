@@ -21,10 +21,10 @@ const (
 
 // Figures are what /metrics shows besides the requests, as far as they are not nil.
 type Figures struct {
-	// Ledger reads the figures of runs and files. If it fails, tally_ledger_up is 0 and the
-	// scrape omits them.
+	// Ledger reads the figures of runs and files, at most once a second. If it fails,
+	// tally_ledger_up is 0 and the scrape omits them.
 	Ledger func(ctx context.Context) (ledger.Stats, error)
-	Pool   func() *pgxpool.Stat
+	Pools  map[string]func() *pgxpool.Stat // by name
 	Cache  func() summaries.CacheStats
 }
 
@@ -45,8 +45,11 @@ func newMetrics(f Figures, version string) *metrics {
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tally_build_info", Help: "1, with the program's version.", ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
-	m.registry.MustRegister(m.requests, build, figures{f},
+	m.registry.MustRegister(m.requests, build, &figures{Figures: f, ledger: look[ledger.Stats]{read: f.Ledger, limit: scrapeTimeout}},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for name, stat := range f.Pools {
+		prometheus.WrapRegistererWith(prometheus.Labels{"pool": name}, m.registry).MustRegister(poolFigures(stat))
+	}
 	return m
 }
 
@@ -58,20 +61,20 @@ func (m *metrics) observe(o outcome, took time.Duration) {
 	m.requests.WithLabelValues(o.method, o.route, strconv.Itoa(o.status)).Observe(took.Seconds())
 }
 
-type figures struct{ Figures }
+type figures struct {
+	Figures
+	ledger look[ledger.Stats]
+}
 
 // Describe sends nothing, since the figures depend on the configuration.
-func (figures) Describe(chan<- *prometheus.Desc) {}
+func (*figures) Describe(chan<- *prometheus.Desc) {}
 
-func (f figures) Collect(out chan<- prometheus.Metric) {
-	if f.Pool != nil {
-		collectPool(out, f.Pool())
-	}
+func (f *figures) Collect(out chan<- prometheus.Metric) {
 	if f.Cache != nil {
 		collectCache(out, f.Cache())
 	}
 	if f.Ledger != nil {
-		collectLedger(out, f.Ledger)
+		collectLedger(out, f.ledger.get)
 	}
 }
 
@@ -92,7 +95,13 @@ func sendAll(out chan<- prometheus.Metric, name, help string, label []string, va
 	}
 }
 
-func collectPool(out chan<- prometheus.Metric, s *pgxpool.Stat) {
+// poolFigures are of one pool, whose name is a label.
+type poolFigures func() *pgxpool.Stat
+
+func (poolFigures) Describe(chan<- *prometheus.Desc) {}
+
+func (f poolFigures) Collect(out chan<- prometheus.Metric) {
+	s := f()
 	sendAll(out, "pool_connections", "Connections to the database, by state.", []string{"state"}, map[string]float64{
 		"in_use": float64(s.AcquiredConns()), "idle": float64(s.IdleConns()), "opening": float64(s.ConstructingConns()),
 	})
@@ -120,9 +129,7 @@ func oneIf(condition bool) float64 {
 }
 
 func collectLedger(out chan<- prometheus.Metric, read func(context.Context) (ledger.Stats, error)) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
-	l, err := read(ctx)
+	l, err := read(context.Background()) // which bounds its time
 	send(out, "ledger_up", "Whether the ledger's figures could be read.", oneIf(err == nil))
 	if err != nil {
 		return

@@ -26,8 +26,8 @@ func TestMetrics(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	var failure error
-	h := newHandler(t, Config{Version: "1.2.3", Figures: Figures{
-		Pool: pool.Stat,
+	config := Config{Version: "1.2.3", Figures: Figures{
+		Pools: map[string]func() *pgxpool.Stat{"requests": pool.Stat, "service": pool.Stat},
 		Cache: func() summaries.CacheStats {
 			return summaries.CacheStats{Hits: 3, Misses: 1, Entries: 2, Listening: true}
 		},
@@ -42,7 +42,8 @@ func TestMetrics(t *testing.T) {
 				Alerts: []ledger.AlertCount{{Cause: "run.failed", Alerts: 2}}, Undelivered: 3,
 			}, failure
 		},
-	}})
+	}}
+	h := newHandler(t, config)
 	for range 3 {
 		ask(h, http.MethodGet, "/transactions/123/summary")
 	}
@@ -65,14 +66,14 @@ func TestMetrics(t *testing.T) {
 		`tally_last_export_timestamp_seconds 1.700000001e+09`, `tally_last_export_age_seconds 60`,
 		`tally_last_success_age_seconds 90`, `tally_clock_skew_seconds -1.5`, `tally_schedule_undecided_days 2`, `tally_queue_runs 1`, `tally_queue_age_seconds 2`, `tally_ledger_up 1`,
 		`tally_alerts_open{cause="run.failed"} 2`, `tally_messages_failed_total 3`,
-		`tally_pool_connections{state="in_use"} 0`, `tally_build_info{version="1.2.3"} 1`, "go_goroutines ",
+		`tally_pool_connections{pool="requests",state="in_use"} 0`, `tally_pool_max_connections{pool="service"} `, `tally_build_info{version="1.2.3"} 1`, "go_goroutines ",
 	} {
 		assert.Contains(t, body, line+"", "a line of the figures")
 	}
 	assert.NotContains(t, body, "/transactions/7")
 
 	failure = errors.New("away")
-	body = ask(h, http.MethodGet, "/metrics").Body.String()
+	body = ask(newHandler(t, config), http.MethodGet, "/metrics").Body.String()
 	assert.Contains(t, body, "tally_ledger_up 0")
 	assert.NotContains(t, body, "tally_rows_total")
 	assert.Contains(t, body, "tally_summary_cache_entries 2", "the rest is there all the same")

@@ -35,8 +35,8 @@ func (s *service) registerTransactions(api huma.API) {
 	ids.Minimum, ids.Maximum = &low, &high
 	ids.PrecomputeMessages()
 	addOperation(s, api, s.listTopUsers, get(tagTransactions, "listTopUsers", "/summaries/top", "List the users with the largest totals",
-		"The users with the largest sums or the most transactions, all as of the same moment. The time it takes grows with the number of "+
-			"users: about 0.2 s for a million.", "The users.", kindUnavailable))
+		"The users with the largest sums or the most transactions, all as of the same moment. It is read once after each commit that "+
+			"changes a summary; that time grows with the number of users: about 0.2 s for a million.", "The users.", kindUnavailable))
 	addOperation(s, api, s.listTransactions, get(tagTransactions, "listUserTransactions", "/transactions/{user_id}",
 		"List a user's transactions",
 		"A user's transactions in order of date and id, in pages. Pages stay consistent while files are loaded: no transaction appears "+

@@ -41,6 +41,7 @@ type attempt struct {
 	number   int
 	previous string // status of the run before
 	lock     *runLock
+	leave    func() // gives up the turn
 	logger   *slog.Logger
 
 	sources  []pipeline.Source
@@ -69,23 +70,43 @@ func (o outcome) filesOnly() bool {
 	return ok && len(failed.Other) == 0
 }
 
-// begin locks the run, records an earlier attempt that crashed as lost, and records the
-// new one; from then on no earlier attempt can commit. A job gets errRunFinished where
+// begin waits until the pool has connections for a run, locks the run, records an earlier
+// attempt that crashed as lost, and records the new one; from then on no earlier attempt can commit. A job gets errRunFinished where
 // nothing is left to do.
 func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attempt, error) {
-	lock, err := lockRun(ctx, s.pool, runID)
+	leave, err := s.takeTurn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a := &attempt{runID: runID, lock: lock}
+	lock, err := lockRun(ctx, s.pool, runID)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	a := &attempt{runID: runID, lock: lock, leave: leave}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.recordStart(ctx, tx, a, jobID) })
 	if err != nil {
-		lock.release(ctx)
+		a.end(ctx)
 		return nil, fmt.Errorf("start an attempt at run %d: %w", runID, err)
 	}
 	logger := s.logger.With("run", runID, "attempt", a.number)
 	a.logger = slog.New(slog.NewMultiHandler(logger.Handler(), s.logs.handler(logKey{runID, a.number})))
 	return a, nil
+}
+
+func (s *Service) takeTurn(ctx context.Context) (leave func(), err error) {
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a run to end: %w", ctx.Err())
+	}
+}
+
+// end gives back the run's connection, then its turn.
+func (a *attempt) end(ctx context.Context) {
+	a.lock.release(ctx)
+	a.leave()
 }
 
 func (s *Service) recordStart(ctx context.Context, tx pgx.Tx, a *attempt, jobID *int64) error {
@@ -128,7 +149,7 @@ func finished(status string, job, lastJob *int64) bool {
 
 // attempt does the work, records the outcome and releases the run's lock.
 func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) {
-	defer a.lock.release(ctx)
+	defer a.end(ctx)
 	working := a.lock.guard(ctx)
 	a.logger.InfoContext(ctx, "run started", "kind", a.kind, "logical_date", a.date.String(),
 		"worker", s.config.Worker, "code_version", s.config.CodeVersion, "previous", a.previous)

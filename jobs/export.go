@@ -21,7 +21,6 @@ import (
 const (
 	exportQueue = "export"
 	exportKind  = "export"
-	exportConns = 3 // beside those of the run
 )
 
 // ErrNoExport reports that no target is configured or named.

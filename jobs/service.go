@@ -33,12 +33,9 @@ var jobsSQL string
 const (
 	defaultCatchUpLimit = 31
 	defaultTimeout      = 12 * time.Hour
-	rescueAfter         = time.Hour // after the timeout River calls a job stuck; Reconcile comes long before
-	// minConns are the connections of one worker: River's listener, the run's lock, its load,
-	// its log, and one for short statements.
-	minConns     = 5
-	hardStop     = 15 * time.Second // the longest wait for an interrupted load
-	flushTimeout = 5 * time.Second  // the longest wait for the last log lines
+	rescueAfter         = time.Hour        // after the timeout River calls a job stuck; Reconcile comes long before
+	hardStop            = 15 * time.Second // the longest wait for an interrupted load
+	flushTimeout        = 5 * time.Second  // the longest wait for the last log lines
 )
 
 // Loader loads one file; [load.Loader] is the real one.
@@ -127,6 +124,7 @@ type Service struct {
 	sql    sqlfile.Statements
 	logger *slog.Logger
 	logs   *logSink
+	turns  chan struct{} // of runs
 
 	alerts   sqlfile.Statements
 	channels []notify.Channel
@@ -156,6 +154,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter,
 		databaseTime: func(t time.Time) time.Time { return t },
 		alerts:       sqlfile.Parse(alertSQL), channels: channels, alertQuiet: alertQuiet,
+		turns: make(chan struct{}, c.runsAtOnce(pool)),
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
@@ -182,14 +181,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.started {
 		return nil
 	}
-	want := int32(minConns)
-	if !s.config.ExportTo.IsZero() {
-		want += exportConns
-	}
-	if s.config.Verify != VerifyOff {
-		want += verifyConns
-	}
-	if n := s.pool.Config().MaxConns; n < want {
+	if n, want := s.pool.Config().MaxConns, s.config.PoolConns(); n < want {
 		return fmt.Errorf("start the workers: the pool has room for %d connections, want at least %d", n, want)
 	}
 	if err := s.pool.Ping(ctx); err != nil {

@@ -20,7 +20,6 @@ import (
 const (
 	verifyQueue    = "verify"
 	verifyKind     = "verify"
-	verifyConns    = 1             // beside those of a run and of an export
 	verifyAttempts = 12            // some minutes; then the verification has failed
 	runPatience    = 6 * time.Hour // the longest wait of a verification for unfinished runs
 	maxFound       = 100           // the differences in the record

@@ -229,7 +229,7 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 	ctx, pool := context.Background(), newPool(t)
 	source := newSource(t, rows(5))
 	var second *attempt
-	var s *Service
+	var other *Service // of another process
 	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
 		if req.Attempt > 1 {
 			return load.New(pool, nil).Load(ctx, req)
@@ -237,12 +237,14 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 		cutRunLocks(t, pool)
 		require.Eventually(t, func() bool {
 			var err error
-			second, err = s.begin(ctx, req.RunID, nil)
+			second, err = other.begin(ctx, req.RunID, nil)
 			return err == nil
 		}, patience, 10*time.Millisecond)
 		return load.New(pool, nil).Load(ctx, req)
 	}}
-	s = newService(t, pool, Config{Sources: []pipeline.Source{source}, Loader: loader})
+	config := Config{Sources: []pipeline.Source{source}, Loader: loader}
+	s := newService(t, pool, config)
+	other = newService(t, pool, config)
 	run := dueRun(t, s, "2024-05-10")
 	result := work(t, pool, s, run, nil)
 	assert.Equal(t, river.EventKindJobCompleted, result.EventKind)
@@ -250,7 +252,7 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 	assert.Equal(t, ledger.StatusRunning, status(t, s, run.ID))
 
 	second.sources = []pipeline.Source{source}
-	_, end := s.attempt(ctx, second)
+	_, end := other.attempt(ctx, second)
 	require.NoError(t, end.err)
 	assert.Equal(t, 5, count(t, pool, "SELECT count(*) FROM transactions"))
 	attempts, err := attemptsOf(ctx, s, run.ID)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,8 @@ type Reader interface {
 	Get(ctx context.Context, userID int32) (Summary, error)
 	// Read is Get with the epoch, which the cache needs to store the answer.
 	Read(ctx context.Context, userID int32) (Reading, error)
+	// ReadTop returns the first users in an order, with the epoch.
+	ReadTop(ctx context.Context, by Order) (TopReading, error)
 }
 
 // Reading is the result of one statement.
@@ -64,6 +67,7 @@ func (r Reading) answer() (Summary, error) {
 type Cache struct {
 	config   CacheConfig
 	entries  *otter.Cache[int32, *entry]
+	tops     sync.Map // by order: topEntry, the last one stored
 	inFlight singleflight.Group
 	session  atomic.Pointer[session] // nil without a listener
 	numbers  atomic.Int64            // of sessions
@@ -140,22 +144,30 @@ func (c *Cache) Get(ctx context.Context, userID int32) (Summary, error) {
 // share reads, or waits for the reading of the user that is in flight.
 func (c *Cache) share(ctx context.Context, s *session, userID int32) (Reading, error) {
 	key := strconv.FormatInt(s.number, 36) + "/" + strconv.FormatInt(int64(userID), 36)
-	flight := c.inFlight.DoChan(key, func() (any, error) {
-		// When the first caller is cancelled, the others still need the answer.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultFillTimeout)
-		defer cancel()
+	read, err := c.shared(ctx, key, func(ctx context.Context) (any, error) {
 		r, err := c.config.Store.Read(ctx, userID)
 		if err == nil {
 			c.store(s, userID, r)
 		}
 		return r, err
 	})
+	r, _ := read.(Reading) // the zero value beside an error
+	return r, err
+}
+
+// shared reads, or waits for the reading with that key that is in flight.
+func (c *Cache) shared(ctx context.Context, key string, read func(context.Context) (any, error)) (any, error) {
+	flight := c.inFlight.DoChan(key, func() (any, error) {
+		// When the first caller is cancelled, the others still need the answer.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultFillTimeout)
+		defer cancel()
+		return read(ctx)
+	})
 	select {
 	case done := <-flight:
-		r, _ := done.Val.(Reading) // the zero value beside an error
-		return r, done.Err
+		return done.Val, done.Err
 	case <-ctx.Done():
-		return Reading{}, fmt.Errorf("look up a summary: %w", ctx.Err())
+		return nil, fmt.Errorf("look up a summary: %w", ctx.Err())
 	}
 }
 

@@ -24,6 +24,7 @@ type reader struct {
 	blocked atomic.Bool // no connection for the listener
 	get     func(context.Context, int32) (Summary, error)
 	read    func(context.Context, int32) (Reading, error)
+	top     func(context.Context, Order) (TopReading, error)
 	gets    atomic.Int64
 	reads   atomic.Int64
 }
@@ -36,6 +37,11 @@ func (r *reader) Get(ctx context.Context, user int32) (Summary, error) {
 func (r *reader) Read(ctx context.Context, user int32) (Reading, error) {
 	r.reads.Add(1)
 	return r.read(ctx, user)
+}
+
+func (r *reader) ReadTop(ctx context.Context, by Order) (TopReading, error) {
+	r.reads.Add(1)
+	return r.top(ctx, by)
 }
 
 func noConnection(context.Context) (*pgx.Conn, error) { return nil, errors.New("no connection") }

@@ -52,8 +52,8 @@ func reads(s explain.Sample) (list []explain.Query) {
 
 	db := bun.NewDB(nil, pgdialect.New()) // only writes statements
 	add("many", "each list of summaries by ids", uses("user_summary_pkey"), selectMany(db, s.UserIDs).String())
-	add("top_by_amount", "each list of the top users", whole, selectTop(db, ByAmount, page).String())
-	add("top_by_transactions", "each list of the top users", whole, selectTop(db, ByTransactions, page).String())
+	add("top_by_amount", "each list of the top users", whole, selectTop(db, ByAmount).String())
+	add("top_by_transactions", "each list of the top users", whole, selectTop(db, ByTransactions).String())
 
 	totals := func(name, of string, q TotalsQuery, expect explain.Expectation) {
 		q.Limit = page

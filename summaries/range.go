@@ -2,6 +2,7 @@ package summaries
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/opentax/tally/internal/civil"
 )
@@ -74,5 +75,12 @@ func rangeStatement(userID int32, days Days) (query string, args []any) {
 // range, and with the user's rows in the months that the range cuts.
 func (s *Store) Range(ctx context.Context, userID int32, days Days) (Summary, error) {
 	query, args := rangeStatement(userID, days)
+	if query == cutQuery {
+		leave, err := s.take(ctx)
+		if err != nil {
+			return Summary{}, fmt.Errorf("sum a range: %w", err)
+		}
+		defer leave()
+	}
 	return s.one(ctx, "sum a range", userID, query, args...)
 }

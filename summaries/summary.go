@@ -46,11 +46,16 @@ type Store struct {
 	pool *pgxpool.Pool
 	db   *bun.DB
 	runs *otter.Cache[int64, int64] // by file
+	turns
 }
 
-// NewStore reads through pool, which the caller closes.
+// NewStore reads through pool, which the caller closes. Reads that cost more than some look-ups
+// by key use half of its connections at most; beyond that they fail with [ErrBusy].
 func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns})}
+	return &Store{
+		pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns}),
+		turns: make(turns, max(1, pool.Config().MaxConns/2)),
+	}
 }
 
 const (
@@ -131,31 +136,6 @@ func selectMany(db *bun.DB, userIDs []int32) *bun.SelectQuery {
 func (s *Store) Many(ctx context.Context, userIDs []int32) (list []Summary, err error) {
 	if err := selectMany(s.db, userIDs).Scan(ctx, &list); err != nil {
 		return nil, fmt.Errorf("look up summaries: %w", err)
-	}
-	return list, nil
-}
-
-// Order is a column that a list of users is sorted by.
-type Order string
-
-// The orders, each descending; equal users are in order of their ids.
-const (
-	ByAmount       Order = "total_amount"
-	ByTransactions Order = "total_transactions"
-)
-
-func selectTop(db *bun.DB, by Order, limit int) *bun.SelectQuery {
-	return selectSummaries(db).OrderExpr("? DESC, user_id", bun.Ident(by)).Limit(int64(limit))
-}
-
-// Top returns the first users in an order, at most limit. It reads every summary: every load, and
-// every change of a summary, would have to write an index for it.
-func (s *Store) Top(ctx context.Context, by Order, limit int) (list []Summary, err error) {
-	if by != ByAmount && by != ByTransactions {
-		return nil, fmt.Errorf("list the top users: by %q, want %s or %s", by, ByAmount, ByTransactions)
-	}
-	if err := selectTop(s.db, by, limit).Scan(ctx, &list); err != nil {
-		return nil, fmt.Errorf("list the top users: %w", err)
 	}
 	return list, nil
 }

@@ -95,6 +95,13 @@ func (q TotalsQuery) statement() (sql string, args []any) {
 // Totals returns the totals of the periods that have transactions, possibly none.
 func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 	sql, args := q.statement()
+	if sql != dailyTotals && sql != userWholeMonths { // which read a page by key
+		leave, err := s.take(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("sum by %s: %w", q.By, err)
+		}
+		defer leave()
+	}
 	totals, err := collect[Total](ctx, s, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("sum by %s: %w", q.By, err)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
@@ -28,10 +30,11 @@ const (
 type application struct {
 	*environment
 	parts
-	listener net.Listener // nil without an API; then cache and server are nil too
+	listener net.Listener // nil without an API; then requests, cache and server are nil too
 	database *database
 	access   *api.Access
 	jobs     *jobs.Service
+	requests *jobs.Service // takes those of the API; nil without one
 	cache    *summaries.Cache
 	server   *http.Server
 	started  time.Time // of serving
@@ -44,6 +47,7 @@ type parts struct {
 	migrate     bool // an older schema
 	work        bool // schedule and workers
 	sample      bool
+	workerConns int32 // of the pool, for workers
 }
 
 // openApplication opens all that a process needs, and starts only the database and River UI.
@@ -62,7 +66,8 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	if err != nil {
 		return a, err
 	}
-	if a.database, err = env.open(ctx, p.migrate); err != nil {
+	a.workerConns = settings.jobs.PoolConns()
+	if a.database, err = env.open(ctx, a.parts); err != nil {
 		return a, err
 	}
 	a.onClose(a.database.Close)
@@ -80,26 +85,34 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	if a.listener == nil {
 		return a, nil
 	}
+	// Of its own, on the pool of requests, and never started: a request must not wait for the
+	// connections of runs, nor take them.
+	if a.requests, err = jobs.New(a.database.requests, config); err != nil {
+		return a, err
+	}
+	a.onClose(func() error { return drain(a.requests.Stop) })
 	return a, a.newServer()
 }
 
 // newServer makes the API.
 func (a *application) newServer() error {
-	ui, err := a.jobs.UI(riverPrefix)
+	ui, err := a.requests.UI(riverPrefix)
 	if err != nil {
 		return err
 	}
-	store := summaries.NewStore(a.database.pool)
+	store := summaries.NewStore(a.database.requests)
 	a.cache, err = summaries.NewCache(summaries.CacheConfig{Store: store, Connect: a.database.dial, Logger: a.logger})
 	if err != nil {
 		return err
 	}
 	handler, err := api.New(api.Config{
 		Summaries: cached{store, a.cache},
-		Runs:      a.jobs.Ledger(),
-		Request:   a.jobs.Request,
+		Runs:      a.requests.Ledger(),
+		Request:   a.requests.Request,
 		Ready:     a.ready,
-		Figures:   api.Figures{Ledger: a.jobs.Stats, Pool: a.database.pool.Stat, Cache: a.cache.Stats},
+		Figures: api.Figures{Ledger: a.jobs.Stats, Cache: a.cache.Stats, Pools: map[string]func() *pgxpool.Stat{
+			"requests": a.database.requests.Stat, "service": a.database.pool.Stat,
+		}},
 		Tracer:    a.tracer,
 		AccessLog: a.accessLog,
 		Version:   codeVersion(),
@@ -244,7 +257,8 @@ func onLoopback(address net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// cached reads one user's summary from the cache, and all else from the database.
+// cached reads one user's summary and the top users from the cache, and all else from the
+// database.
 type cached struct {
 	*summaries.Store
 	cache *summaries.Cache
@@ -252,6 +266,10 @@ type cached struct {
 
 func (c cached) Get(ctx context.Context, userID int32) (summaries.Summary, error) {
 	return c.cache.Get(ctx, userID)
+}
+
+func (c cached) Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error) {
+	return c.cache.Top(ctx, by, limit)
 }
 
 // ready is the check of /readyz: the database answers and has this program's schema.

@@ -21,10 +21,15 @@ import (
 
 // database is the database in use, embedded or not.
 type database struct {
-	url    string
-	pool   *pgxpool.Pool
-	server *embedded.Server // nil where DATABASE_URL names another
+	url      string
+	pool     *pgxpool.Pool
+	requests *pgxpool.Pool    // of the API; nil without one
+	server   *embedded.Server // nil where DATABASE_URL names another
 }
+
+// requestTimeout is when the server cancels a statement of a request. The API gives up
+// earlier, and asks the server to cancel; this is for requests that do not reach it.
+const requestTimeout = 15 * time.Second
 
 // locate finds or starts the database, without connecting.
 func (env *environment) locate(ctx context.Context) (*database, error) {
@@ -45,26 +50,40 @@ func (env *environment) locate(ctx context.Context) (*database, error) {
 	return &database{url: server.URL(), server: server}, nil
 }
 
-// connect finds or starts the database and opens the pool.
-func (env *environment) connect(ctx context.Context) (*database, error) {
+// connect finds or starts the database and opens the pools of a process with these parts.
+func (env *environment) connect(ctx context.Context, p parts) (*database, error) {
 	db, err := env.locate(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if db.pool, err = postgres.Open(ctx, postgres.Config{URL: db.url, Tracer: env.tracer}); err != nil {
+	if err := env.openPools(ctx, db, p); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
 
+func (env *environment) openPools(ctx context.Context, db *database, p parts) error {
+	s, err := p.share(db.url)
+	if err != nil {
+		return err
+	}
+	config := postgres.Config{URL: db.url, MaxConns: s.service, Tracer: env.tracer}
+	if db.pool, err = postgres.Open(ctx, config); err != nil || s.requests == 0 {
+		return err
+	}
+	config.MaxConns, config.StatementTimeout = s.requests, requestTimeout
+	db.requests, err = postgres.Open(ctx, config)
+	return err
+}
+
 // open also checks the schema. It creates that of a new database; an older one is migrated
 // only for a command that may, since a migration can block others for minutes.
-func (env *environment) open(ctx context.Context, migrates bool) (*database, error) {
-	db, err := env.connect(ctx)
+func (env *environment) open(ctx context.Context, p parts) (*database, error) {
+	db, err := env.connect(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	if err := env.checkSchema(ctx, db, migrates); err != nil {
+	if err := env.checkSchema(ctx, db, p.migrate); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
@@ -126,10 +145,12 @@ func (d *database) dial(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
 }
 
-// Close closes the pool and releases the embedded server, which stops with its last user.
+// Close closes the pools and releases the embedded server, which stops with its last user.
 func (d *database) Close() error {
-	if d.pool != nil {
-		d.pool.Close()
+	for _, pool := range []*pgxpool.Pool{d.requests, d.pool} {
+		if pool != nil {
+			pool.Close()
+		}
 	}
 	if d.server == nil {
 		return nil
@@ -139,7 +160,7 @@ func (d *database) Close() error {
 
 // withDatabase opens the database for one command.
 func (env *environment) withDatabase(ctx context.Context, do func(*database) error) (err error) {
-	db, err := env.open(ctx, false)
+	db, err := env.open(ctx, parts{})
 	if err != nil {
 		return err
 	}
@@ -157,7 +178,7 @@ type migrateCmd struct {
 }
 
 func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
-	db, err := env.connect(ctx)
+	db, err := env.connect(ctx, parts{})
 	if err != nil {
 		return err
 	}

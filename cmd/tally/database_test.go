@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
@@ -84,6 +85,7 @@ func TestOlderSchema(t *testing.T) {
 	status, body := get(t, "http://"+address+"/readyz")
 	assert.Equal(t, http.StatusOK, status, body)
 	p.exec("INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('0999', 2, now())")
+	time.Sleep(time.Second) // for which the last look is served
 	status, body = get(t, "http://"+address+"/readyz")
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	assert.Contains(t, body, "migrations")

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -52,12 +54,18 @@ func (cmd psqlCmd) Run(ctx context.Context, env *environment) (err error) {
 // its value with or without quotes.
 var setting = regexp.MustCompile(`(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\]|\\.)*))\s*`)
 
+// poolPrefix begins the names of the pool's settings, which libpq does not know.
+const poolPrefix = "pool_"
+
 // withoutPassword takes the password out of a connection string, since all users see the
-// arguments of a program.
+// arguments of a program, and the pool's settings.
 func withoutPassword(connection string) (rest, password string, err error) {
 	if !strings.HasPrefix(connection, "postgres://") && !strings.HasPrefix(connection, "postgresql://") {
 		rest = setting.ReplaceAllStringFunc(connection, func(pair string) string {
 			parts := setting.FindStringSubmatch(pair)
+			if strings.HasPrefix(parts[1], poolPrefix) {
+				return ""
+			}
 			if parts[1] != "password" {
 				return pair
 			}
@@ -74,9 +82,11 @@ func withoutPassword(connection string) (rest, password string, err error) {
 		password, _ = u.User.Password()
 		u.User = url.User(u.User.Username())
 	}
-	if query := u.Query(); query.Has("password") {
-		password = query.Get("password")
-		query.Del("password")
+	query := u.Query()
+	before := len(query)
+	password = cmp.Or(query.Get("password"), password)
+	maps.DeleteFunc(query, func(name string, _ []string) bool { return name == "password" || strings.HasPrefix(name, poolPrefix) })
+	if len(query) < before {
 		u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not decode "+"
 	}
 	return u.String(), password, nil

@@ -35,7 +35,7 @@ func (cmd *reportCmd) Run(ctx context.Context, env *environment) (err error) {
 			return fmt.Errorf("--out: %w", err)
 		}
 	}
-	db, err := env.connect(ctx)
+	db, err := env.connect(ctx, parts{})
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,7 @@ func TestReadyNamesAScheduleAhead(t *testing.T) {
 	yesterday := (civil.Of(time.Now().UTC()) - 1).String()
 	assert.Contains(t, body, "tally schedule --set "+yesterday)
 	require.Equal(t, exitDone, first(p.run("schedule", "--set", yesterday, "--reason", "the clock was ahead")))
+	time.Sleep(time.Second) // for which the last look is served
 	status, body = get(t, "http://"+address+"/readyz")
 	assert.Equal(t, http.StatusOK, status, body)
 	_, body = get(t, "http://"+address+"/metrics")

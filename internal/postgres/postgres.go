@@ -1,7 +1,7 @@
-// Package postgres opens the one connection pool that everything shares (River,
-// bun and the hot look-ups), and decides which errors are worth a retry.
+// Package postgres opens connection pools, which River, bun and the hot look-ups share,
+// and decides which errors are worth a retry.
 //
-// The pool's default query mode is exec: each statement is sent unnamed, so that
+// A pool's default query mode is exec: each statement is sent unnamed, so that
 // bun, which writes its arguments into the statement's text, does not fill the
 // server with one prepared statement for each argument. A hot look-up that binds
 // $1 asks for a prepared statement itself, with [pgx.QueryExecModeCacheStatement]
@@ -11,6 +11,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -24,7 +25,8 @@ import (
 )
 
 const (
-	defaultMaxConns       = 16
+	// DefaultMaxConns is the number of connections without pool_max_conns in the URL.
+	DefaultMaxConns       = 20
 	defaultConnectTimeout = 10 * time.Second
 )
 
@@ -32,9 +34,12 @@ const (
 type Config struct {
 	// URL is a connection URL or a keyword/value string, as libpq takes them.
 	URL string
-	// MaxConns bounds the pool; 0 means 16. A run holds three connections: its
-	// lock, its load and its log.
+	// MaxConns bounds the pool; 0 means [MaxConns] of the URL.
 	MaxConns int32
+	// StatementTimeout has the server cancel longer statements, unless the URL has a timeout
+	// of its own; 0 means none. A pooler ignores it: its servers' sessions are
+	// shared with other clients.
+	StatementTimeout time.Duration
 	// ApplicationName is shown in pg_stat_activity; empty means "tally".
 	ApplicationName string
 	// Tracer makes a span of each statement that is sent within another span; nil means
@@ -50,10 +55,12 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
-	config.MaxConns = defaultMaxConns
-	if c.MaxConns > 0 {
-		config.MaxConns = c.MaxConns
+	if config.MaxConns = c.MaxConns; c.MaxConns == 0 {
+		if config.MaxConns, err = MaxConns(c.URL); err != nil {
+			return nil, err
+		}
 	}
+	config.MinConns, config.MinIdleConns = min(config.MinConns, config.MaxConns), min(config.MinIdleConns, config.MaxConns)
 	conn := config.ConnConfig
 	if c.Tracer != nil {
 		conn.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(c.Tracer))
@@ -67,7 +74,10 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	// Bun quotes the texts that it writes into a statement by the rules of this setting.
 	conn.RuntimeParams["standard_conforming_strings"] = "on"
 	conn.AfterConnect = resetTimeouts
-	config.AfterConnect = timesInUTC
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		timesInUTC(conn)
+		return limitStatements(ctx, conn, c.StatementTimeout)
+	}
 
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -82,9 +92,41 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 
 // timesInUTC has the connection read points in time in UTC; pgx by itself reads them in
 // the zone of the process.
-func timesInUTC(_ context.Context, conn *pgx.Conn) error {
+func timesInUTC(conn *pgx.Conn) {
 	conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
+}
+
+// limitStatements sets the timeout of a session. Where the process id is not the one that the
+// connection was given, the session is a pooler's.
+func limitStatements(ctx context.Context, conn *pgx.Conn, limit time.Duration) error {
+	if limit == 0 {
+		return nil
+	}
+	_, err := conn.Exec(ctx, `SELECT set_config('statement_timeout', $1, false)
+WHERE pg_backend_pid() = $2 AND current_setting('statement_timeout') = '0'`,
+		strconv.FormatInt(limit.Milliseconds(), 10), int64(conn.PgConn().PID()))
+	if err != nil {
+		return fmt.Errorf("limit the time of statements: %w", err)
+	}
 	return nil
+}
+
+// MaxConns is pool_max_conns of a URL, or else [DefaultMaxConns]: pgx's own default depends on
+// the machine's cores.
+func MaxConns(url string) (int32, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return 0, fmt.Errorf("database URL: %w", err)
+	}
+	// Only the pool's parser takes its parameters out of those for the server.
+	parameters, err := pgx.ParseConfig(url)
+	if err != nil {
+		return 0, fmt.Errorf("database URL: %w", err)
+	}
+	if _, ok := parameters.RuntimeParams["pool_max_conns"]; !ok {
+		return DefaultMaxConns, nil
+	}
+	return config.MaxConns, nil
 }
 
 // setDefault leaves a parameter that the URL already sets.

@@ -1,0 +1,33 @@
+package jobs
+
+import "github.com/jackc/pgx/v5/pgxpool"
+
+// The connections of workers.
+const (
+	// ListenerConns is River's for notifications, which it takes out of the pool for good.
+	ListenerConns = 1
+	runConns      = 3 // a run's lock and its load's two
+	exportConns   = 2 // a snapshot's readers
+	verifyConns   = 1 // a snapshot
+	// shortConns are for short statements, which wait for each other: of the tick, alerts, the log, the
+	// ledger and River. River's hourly and daily maintenance holds one for up to a minute.
+	shortConns = 3
+)
+
+// PoolConns is the size of the pool that the workers of this configuration need at least. No more
+// than all but shortConns are held for long, so a tick always gets one.
+func (c Config) PoolConns() int32 {
+	n := int32(runConns + shortConns)
+	if !c.ExportTo.IsZero() {
+		n += exportConns
+	}
+	if c.Verify != VerifyOff {
+		n += verifyConns
+	}
+	return n
+}
+
+// runsAtOnce is the number of runs that a pool has connections for, beside all else.
+func (c Config) runsAtOnce(pool *pgxpool.Pool) int32 {
+	return 1 + max(0, pool.Config().MaxConns-c.PoolConns())/runConns
+}
