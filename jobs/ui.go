@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"riverqueue.com/riverui"
 
@@ -15,8 +16,10 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 )
 
-// uiBodyLimit bounds the body of a change, which has ids of jobs.
-const uiBodyLimit = 64 << 10
+const (
+	uiBodyLimit = 64 << 10 // of a change, which has ids of jobs
+	uiTimeout   = 10 * time.Second
+)
 
 // UI is River UI, to be mounted at prefix (such as "/riverui/"), until Stop. A change (any
 // method but GET, HEAD and OPTIONS) is rejected with 403 when a browser sends it from
@@ -42,7 +45,17 @@ func (s *Service) UI(prefix string) (http.Handler, error) {
 		return nil, fmt.Errorf("start River UI: %w", err)
 	}
 	s.halt = append(s.halt, cancel)
-	return http.NewCrossOriginProtection().Handler(s.audited(handler)), nil
+	return http.NewCrossOriginProtection().Handler(s.bounded(s.audited(handler))), nil
+}
+
+// bounded bounds the time of a request, which includes the wait for a connection: the pages ask
+// again every few seconds, and would pile up while the database hangs.
+func (s *Service) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), uiTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // audited records changes before next carries them out.

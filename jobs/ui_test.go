@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -75,4 +76,19 @@ func TestUIChangesAreGuardedAndAudited(t *testing.T) {
 	assert.Equal(t, "cancelled", text(t, pool, state))
 	assert.Equal(t, "ann POST "+cancel+" 192.0.2.1:1234 "+body, text(t, pool,
 		`SELECT actor || ' ' || subject || ' ' || origin || ' ' || replace((detail -> 'body')::text, ' ', '') FROM audit_events WHERE action = 'queue.change'`))
+}
+
+// A page that asks for what hangs gets an answer in bounded time, and gives its place up.
+func TestUIIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newService(t, newPool(t), Config{})
+	var left time.Duration
+	h := s.bounded(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		deadline, ok := r.Context().Deadline()
+		assert.True(t, ok)
+		left = time.Until(deadline)
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	assert.Positive(t, left)
+	assert.LessOrEqual(t, left, uiTimeout)
 }
