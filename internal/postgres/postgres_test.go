@@ -9,6 +9,7 @@ import (
 	"net"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -122,5 +123,41 @@ func TestOnlyTimeoutsOfTheURLApply(t *testing.T) {
 		require.NoError(t, pool.QueryRow(t.Context(), `SELECT concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'),
 			current_setting('idle_in_transaction_session_timeout'), current_setting('idle_session_timeout'))`).Scan(&got))
 		assert.Equal(t, want, got, options)
+	}
+}
+
+// The pool's settings in the URL hold; without one the size is the documented default.
+func TestPoolSettingsInTheURL(t *testing.T) {
+	t.Parallel()
+	url := testdb.URL(t, bare{})
+	for suffix, want := range map[string]int32{"": postgres.DefaultMaxConns, "&pool_max_conns=3&pool_min_conns=9&pool_max_conn_lifetime=7m": 3} {
+		pool, err := postgres.Open(t.Context(), postgres.Config{URL: url + suffix})
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		assert.Equal(t, want, pool.Config().MaxConns, suffix)
+		assert.LessOrEqual(t, pool.Config().MinConns, want)
+		if suffix != "" {
+			assert.Equal(t, 7*time.Minute, pool.Config().MaxConnLifetime)
+		}
+	}
+	_, err := postgres.MaxConns(url + "&pool_max_conns=many")
+	assert.Error(t, err)
+}
+
+// The server cancels a long statement, unless the URL has a timeout of its own.
+func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
+	url := testdb.URL(t, bare{})
+	for suffix, want := range map[string]string{"": "150ms", "&options=-c%20statement_timeout%3D2s": "2s"} {
+		pool, err := postgres.Open(t.Context(), postgres.Config{URL: url + suffix, StatementTimeout: 150 * time.Millisecond})
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		var got string
+		require.NoError(t, pool.QueryRow(t.Context(), "SHOW statement_timeout").Scan(&got))
+		assert.Equal(t, want, got, suffix)
+		if suffix == "" {
+			_, err = pool.Exec(t.Context(), "SELECT pg_sleep(5)")
+			assert.Equal(t, "57014", postgres.State(err))
+		}
 	}
 }
