@@ -32,42 +32,53 @@ type Identity struct {
 // cannot be decompressed, or is no text, it identifies the file's bytes as they are, so
 // that the same bad file is known again. Its errors are those of Open and of reading.
 func Identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
-	id, err := identify(ctx, stores, location)
+	id, _, err := IdentifyLines(ctx, stores, location)
+	return id, err
+}
+
+// IdentifyLines also returns what the number of lines is at most, by the bytes that can be
+// line ends.
+func IdentifyLines(ctx context.Context, stores *bucket.Stores, location bucket.Location) (id Identity, maxLines int64, err error) {
+	id, maxLines, err = identify(ctx, stores, location)
 	bad, ok := errors.AsType[*FileError](err)
 	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt && bad.Code != CodeUnsupported {
-		return id, err
+		return id, maxLines, err
 	}
 	raw, _, openErr := openRaw(ctx, stores, location)
 	if openErr != nil {
-		return Identity{}, err
+		return Identity{}, 0, err
 	}
 	defer raw.Close() //nolint:errcheck // it was only read
 	sum := sha256.New()
 	if id.Bytes, openErr = io.Copy(sum, raw); openErr != nil {
-		return Identity{}, err
+		return Identity{}, 0, err
 	}
 	sum.Sum(id.SHA256[:0])
-	return id, err
+	return id, 0, err
 }
 
-func identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
+func identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (id Identity, maxLines int64, err error) {
 	f, err := openContent(ctx, stores, location)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, 0, err
 	}
 	buf := make([]byte, 256<<10)
+	var lf, cr int
 	for err == nil && ctx.Err() == nil {
-		_, err = f.content.Read(buf)
+		var n int
+		n, err = f.content.Read(buf)
+		lf += bytes.Count(buf[:n], []byte{'\n'})
+		cr += bytes.Count(buf[:n], []byte{'\r'})
 	}
-	id := f.Identity()
+	id = f.Identity()
 	closing := f.Close()
 	switch {
 	case err == nil:
-		return Identity{}, fmt.Errorf("identify %s: %w", f.path, context.Cause(ctx))
+		return Identity{}, 0, fmt.Errorf("identify %s: %w", f.path, context.Cause(ctx))
 	case !errors.Is(err, io.EOF):
-		return Identity{}, f.explain(err)
+		return Identity{}, 0, f.explain(err)
 	default:
-		return id, closing
+		return id, int64(max(lf, cr)) + 1, closing // the last line may have no end
 	}
 }
 

@@ -11,17 +11,17 @@ import (
 	"github.com/opentax/tally/pipeline/transform"
 )
 
-// identify takes the checksum and length of the content.
+// identify takes the checksum and length of the content, and a bound of its lines.
 func (l *load) identify(ctx context.Context) (err error) {
-	l.proven = nil
-	l.identity, err = extract.Identify(ctx, l.loader.stores, l.request.Path)
+	l.proven, l.findings = nil, nil
+	l.identity, l.maxLines, err = extract.IdentifyLines(ctx, l.loader.stores, l.request.Path)
 	l.startOver()
 	return err
 }
 
 // startOver forgets what a reading has found.
 func (l *load) startOver() {
-	l.cause, l.arrivedAs = nil, nil
+	l.cause, l.arrivedAs, l.stopped = nil, nil, false
 	l.result = Result{Path: l.path, Source: l.request.Source, Bytes: l.identity.Bytes, TotalAmount: "0", Faults: map[string]int64{},
 		Hints: []string{}, Warnings: []string{}}
 	if l.identity != (extract.Identity{}) {

@@ -47,6 +47,7 @@ type load struct {
 	result  Result
 
 	identity extract.Identity
+	maxLines int64
 	tries    int // of a file that changed
 	yielded  int // how often the load has started again because of others' locks
 	proven   *proven
@@ -57,6 +58,7 @@ type load struct {
 	// arrivedAs is the entry of the arrival, where the content is only read again.
 	arrivedAs *int64
 	cause     *extract.FileError // of the failure
+	stopped   bool               // the reading, past the reject limit
 
 	stage    string // of the progress
 	entered  time.Time

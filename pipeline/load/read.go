@@ -14,15 +14,11 @@ import (
 	"github.com/opentax/tally/pipeline/transform"
 )
 
-// CodeRejectLimit is the code of a file of which more rows are rejected than its source
-// allows.
-const CodeRejectLimit = "reject_limit"
-
 // faultCounts are rejected rows by their first fault; valid ones at 0.
 type faultCounts [transform.LastFault + 1]int64
 
 // read cleans the file: rejected rows go to the database at once, valid ones to a
-// sorter. It is to be read again where its ambiguous values were read by another
+// sorter, both up to the reject limit. It is to be read again where its ambiguous values were read by another
 // convention than holds, which shows when all of its values are known.
 func (l *load) read(ctx context.Context) (err error) {
 	l.startOver()
@@ -44,11 +40,15 @@ func (l *load) read(ctx context.Context) (err error) {
 		return fmt.Errorf("layout: %w", err)
 	}
 	var faults faultCounts
-	l.result.Rejected, err = pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
+	limit := l.newLimit()
+	written, err := pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
 		err := transform.Clean(ctx, reader, cleaner, l.newRows, func(r *rows) error {
 			l.result.Read += r.read
 			for f, n := range r.faults {
 				faults[f] += n
+			}
+			if within, err := limit.add(r); !within || err != nil {
+				return err
 			}
 			if time.Since(l.reported) >= progressEvery {
 				l.progress(file.Position(), file.Size())
@@ -61,9 +61,17 @@ func (l *load) read(ctx context.Context) (err error) {
 		})
 		return l.changedInstead(file, err)
 	})
+	if errors.Is(err, errPastLimit) {
+		l.cause, l.stopped, l.again = l.pastLimit(), true, false
+		return nil
+	}
+	if err == nil && limit.rejected <= limit.most && written != limit.rejected {
+		err = fmt.Errorf("%d of %d rejected rows were written", written, limit.rejected)
+	}
 	if err != nil {
 		return err
 	}
+	l.result.Rejected = limit.rejected
 	l.findings = cleaner.Findings()
 	if l.again, err = l.resolve(reader.SignColumn()); l.again || err != nil {
 		return err
@@ -77,19 +85,12 @@ func (l *load) read(ctx context.Context) (err error) {
 	return nil
 }
 
-func (l *load) checkLimit() {
-	if rules := l.request.Rules; rules.Exceeded(l.result.Rejected, l.result.Read) {
-		l.cause = &extract.FileError{Path: l.path, Code: CodeRejectLimit,
-			Detail: fmt.Sprintf("%d of %d rows rejected, over the limit of %s", l.result.Rejected, l.result.Read, rules.WithDefaults().RejectLimit),
-			Hint:   "fix the file, or raise the source's reject_limit"}
-	}
-}
-
 // rows is what a load collects of a part of the file.
 type rows struct {
 	fileID  int64
 	read    int64
 	faults  faultCounts
+	final   int64         // rejected whichever conventions hold
 	valid   []byte        // packed, each after its length in two bytes
 	rejects pgcopy.Fields // encoded for etl_rejects
 }
@@ -105,6 +106,9 @@ func (r *rows) Reset() {
 func (r *rows) Add(_ *extract.Record, row *transform.Row) {
 	r.read++
 	r.faults[row.Faults.First()]++
+	if row.Faults.Final() {
+		r.final++
+	}
 	if row.Faults != 0 {
 		appendRejected(&r.rejects, r.fileID, row)
 		return

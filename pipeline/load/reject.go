@@ -70,38 +70,6 @@ func appendRaw(f *pgcopy.Fields, raw []byte, length int64) {
 // UTF-8.
 func storable(raw []byte) bool { return utf8.Valid(raw) && bytes.IndexByte(raw, 0) < 0 }
 
-// maxFailedRejects bounds the rows that are kept of a failed file. The file itself
-// is still there, and each try would keep them all again.
-const maxFailedRejects = 1000
-
-// keepFirstRejects keeps rejected rows of a file of which nothing is loaded. Those that
-// were kept before are gone with their transaction, so they are read once more.
-func (l *load) keepFirstRejects(ctx context.Context) error {
-	_, err := pgcopy.Copy(ctx, l.tx.Conn(), "etl_rejects", rejectColumns(), func(w *pgcopy.Writer) error {
-		return l.reread(ctx, func(reader *extract.Reader, cleaner *transform.Cleaner) error {
-			var row transform.Row
-			var encoded pgcopy.Fields
-			for kept := 0; kept < maxFailedRejects; {
-				record, err := reader.Next()
-				if err != nil {
-					return err
-				}
-				if cleaner.Clean(record, &row); row.Faults == 0 {
-					continue
-				}
-				kept++
-				encoded = encoded[:0]
-				appendRejected(&encoded, l.fileID, &row)
-				if err := w.Encoded(encoded); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	return err
-}
-
 // A duplicate, as the sorter has it, is a valid row that is not loaded because of its id:
 // its line, its outcome, the file and line of the row that was kept, and its id.
 const (

@@ -97,12 +97,12 @@ func (l *load) fail(ctx context.Context) error {
 		l.startOver()
 		l.result.Read = read
 	}
-	l.result.Status, l.result.ErrorCode, l.result.Error = StatusFailed, cause.Code, cause.Error()
 	if limit {
-		if err := l.keepFirstRejects(ctx); err != nil {
+		if err := l.keepFirstRejects(ctx, cause); err != nil {
 			return err
 		}
 	}
+	l.result.Status, l.result.ErrorCode, l.result.Error = StatusFailed, cause.Code, cause.Error()
 	if err := l.recordFile(ctx); err != nil {
 		return err
 	}

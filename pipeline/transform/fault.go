@@ -68,6 +68,12 @@ func (fs Faults) With(f Fault) Faults {
 	return fs | 1<<f
 }
 
+// conventional are the faults that a row may have under one convention and not under another.
+const conventional Faults = 1<<FaultAmbiguousAmount | 1<<FaultAmountOutOfRange | 1<<FaultAmbiguousDate | 1<<FaultDateOutOfWindow
+
+// Final reports whether the row is rejected whichever conventions hold.
+func (fs Faults) Final() bool { return fs&^conventional != 0 }
+
 // First is the fault that the row counts under: the lowest, or none.
 func (fs Faults) First() Fault {
 	if fs == 0 {

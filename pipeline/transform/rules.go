@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"regexp"
 	"strings"
@@ -81,9 +82,19 @@ func (r Rules) Check() error {
 }
 
 // Exceeded reports whether the rejected rows are past the reject limit, or that is invalid.
-func (r Rules) Exceeded(rejected, read int64) bool {
+func (r Rules) Exceeded(rejected, read int64) bool { return rejected > r.MaxRejected(read) }
+
+// MaxRejected is how many of the rows read may be rejected; -1 if the limit is invalid.
+func (r Rules) MaxRejected(read int64) int64 {
 	most, err := allowed(r.WithDefaults().RejectLimit, read)
-	return err != nil || big.NewRat(rejected, 1).Cmp(most) > 0
+	if err != nil {
+		return -1
+	}
+	whole := new(big.Int).Quo(most.Num(), most.Denom())
+	if !whole.IsInt64() {
+		return math.MaxInt64
+	}
+	return whole.Int64()
 }
 
 // compiled is Rules made ready for reading rows.
