@@ -8,9 +8,12 @@ RUN go mod download
 COPY . .
 ARG VERSION=
 RUN CGO_ENABLED=0 go build -trimpath -tags allstores,disable_grpc_modules -ldflags "-s -w -X main.version=${VERSION}" -o /out/tally ./cmd/tally
+RUN mkdir /out/tmp
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/tally /tally
+# A volume that is mounted here gets this owner.
+COPY --from=build --chown=65532:65532 /out/tmp /var/tmp/tally
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/tally"]

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,7 @@ func TestComposeInbox(t *testing.T) {
 	t.Parallel()
 	project := composed(t)
 	tally := service(t, project, "tally")
-	require.Len(t, tally.Volumes, 1)
+	require.Len(t, tally.Volumes, 2)
 	inbox := tally.Volumes[0]
 	assert.True(t, inbox.ReadOnly)
 	assert.True(t, bool(inbox.Bind.CreateHostPath))
@@ -142,6 +143,23 @@ func TestComposeInbox(t *testing.T) {
 	assert.True(t, source == inbox.Target || strings.HasPrefix(source, inbox.Target+"/"), source)
 	_, err = settings.jobs()
 	require.NoError(t, err)
+}
+
+// Temporary files have a volume, which the image's user may write to: /tmp is in memory.
+func TestComposeTemporaryFiles(t *testing.T) {
+	t.Parallel()
+	tally := service(t, composed(t), "tally")
+	folder := *tally.Environment["TMPDIR"]
+	i := slices.IndexFunc(tally.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == folder })
+	require.GreaterOrEqual(t, i, 0)
+	assert.Equal(t, types.VolumeTypeVolume, tally.Volumes[i].Type)
+	assert.False(t, tally.Volumes[i].ReadOnly)
+	for _, memory := range tally.Tmpfs {
+		assert.False(t, strings.HasPrefix(folder+"/", memory+"/"), memory)
+	}
+	image, err := os.ReadFile("../../Dockerfile")
+	require.NoError(t, err)
+	assert.Contains(t, string(image), "COPY --from=build --chown=65532:65532 /out/tmp "+folder+"\n")
 }
 
 // The hosted workflow runs the commands that the README has for Docker, on an engine.

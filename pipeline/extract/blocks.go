@@ -17,7 +17,8 @@ const (
 )
 
 // Parallel reads the rest of a file on all cores. Each worker makes one function, which
-// makes a T of the records of a block; take gets them in the file's order.
+// makes a T of the records of a block; take gets them in the file's order. A T that is
+// large tells its bytes by a method Size, so that those that wait for take are bounded.
 func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records *Reader) T, take func(T) error) error {
 	type job struct {
 		*block
@@ -39,10 +40,14 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 		readers[i] = r.ofBlocks()
 	}
 	cut := newCutter(r) // which has r to itself from here on
+	waiting := newQueue()
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
 		return cut.each(func(b *block) error {
+			if err := waiting.enter(ctx); err != nil {
+				return err
+			}
 			j := job{b, make(chan T, 1)}
 			if err := send(work, j); err != nil { // first, so that the reader of its result gets one
 				return err
@@ -58,6 +63,7 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 				result := do(records)
 				cut.done(j.block, records.scan.counts)
 				j.err = records.err
+				waiting.note(result)
 				j.result <- result
 			}
 			return nil
@@ -75,6 +81,7 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 				if err := take(result); err != nil {
 					return err
 				}
+				waiting.leave()
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}

@@ -2,8 +2,12 @@ package load_test
 
 import (
 	"fmt"
+	"runtime"
+	"runtime/metrics"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -44,4 +48,36 @@ func TestRejectLimitWaitsForConventions(t *testing.T) {
 	assert.Contains(t, unknown.Error, "stopped at line 4: 3 of 3 rows rejected, over the limit of 2")
 	require.Len(t, unknown.Hints, 1)
 	assert.Contains(t, unknown.Hints[0], "slash: 2 rows with ambiguous_date, first line 2: ")
+}
+
+// A file of bad rows takes no more memory on many cores. Not parallel: the number of cores
+// is the process's, and so is the memory.
+func TestMemoryOfRejectedRows(t *testing.T) {
+	f := newFixture(t)
+	f.rules.RejectLimit = "100%"
+	path := f.write("a.csv", header+strings.Repeat(",,1e5,45000\n", 400_000)) // with two long hints each
+	cores := runtime.GOMAXPROCS(16)
+	defer runtime.GOMAXPROCS(cores)
+	runtime.GC()
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(heap)
+	before, peak, done := heap[0].Value.Uint64(), uint64(0), make(chan struct{})
+	var sampling sync.WaitGroup
+	sampling.Go(func() {
+		for {
+			metrics.Read(heap)
+			peak = max(peak, heap[0].Value.Uint64())
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+	got := f.loadPath(path)
+	close(done)
+	sampling.Wait()
+	assert.EqualValues(t, 400_000, got.Rejected, got.Error)
+	assert.Less(t, (peak-before)>>20, uint64(200), "MiB")
+	t.Log("MiB:", (peak-before)>>20)
 }

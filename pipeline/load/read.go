@@ -102,6 +102,9 @@ func (r *rows) Reset() {
 	*r = rows{fileID: r.fileID, valid: r.valid[:0], rejects: r.rejects[:0]}
 }
 
+// Size is its bytes.
+func (r *rows) Size() int { return len(r.valid) + len(r.rejects) }
+
 // Add takes what is to be kept of a row.
 func (r *rows) Add(_ *extract.Record, row *transform.Row) {
 	r.read++

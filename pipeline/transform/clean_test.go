@@ -25,7 +25,8 @@ type lines struct {
 	valid, reject []byte
 }
 
-func (l *lines) Reset() { *l = lines{valid: l.valid[:0], reject: l.reject[:0]} }
+func (l *lines) Size() int { return len(l.valid) + len(l.reject) }
+func (l *lines) Reset()    { *l = lines{valid: l.valid[:0], reject: l.reject[:0]} }
 
 func (l *lines) Add(_ *extract.Record, r *Row) {
 	l.read++
@@ -156,7 +157,8 @@ func (failing) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 // count counts rows.
 type count struct{ read int64 }
 
-func (c *count) Reset() { *c = count{} }
+func (c *count) Size() int { return 0 }
+func (c *count) Reset()    { *c = count{} }
 
 func (c *count) Add(*extract.Record, *Row) { c.read++ }
 

@@ -201,6 +201,12 @@ func newTallying() *tallying {
 // Reset empties it for a block.
 func (t *tallying) Reset() { *t = *newTallying() }
 
+// Size is about the bytes of what grows with a block.
+func (t *tallying) Size() int {
+	const shape = 100
+	return 4*len(t.ids) + shape*(len(t.dates)+len(t.amounts))
+}
+
 // merge adds a block to those before it.
 func (t *tallying) merge(block *tallying) {
 	t.p.Read += block.p.Read
