@@ -46,7 +46,9 @@ type attempt struct {
 
 	sources  []pipeline.Source
 	known    knownScope
-	waiting  waiting // sources that are left out
+	waiting  waiting     // sources that are left out
+	aside    asideErrors // files to be tried again
+	last     bool        // of the tries that a job has
 	progress func(pipeline.Progress)
 }
 
@@ -155,7 +157,7 @@ func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) 
 		"worker", s.config.Worker, "code_version", s.config.CodeVersion, "previous", a.previous)
 	result := RunResult{RunID: a.runID, Attempt: a.number, LogicalDate: a.date, Files: []load.Result{}}
 	err := s.loadOrRecover(working, a, &result)
-	out := s.recordOutcome(ctx, a, classify(working, err))
+	out := s.recordOutcome(ctx, a, a.bound(classify(working, err)))
 	result.Status, result.Error = out.status, out.text()
 	if a.kind != ledger.KindManual && ctx.Err() == nil {
 		if err := s.wake(ctx); err != nil { // the next tick does it
@@ -237,6 +239,13 @@ func (s *Service) recordOutcome(ctx context.Context, a *attempt, out outcome) ou
 	return out
 }
 
+// onlyWaits reports whether nothing but the runs of earlier dates is to be waited for.
+func (o outcome) onlyWaits() (*turnError, bool) {
+	early, ok := errors.AsType[*turnError](o.err)
+	_, aside := errors.AsType[asideErrors](o.err)
+	return early, ok && !aside && !errors.Is(o.err, bucket.ErrUnavailable)
+}
+
 func (o outcome) log(ctx context.Context, logger *slog.Logger, message string, attrs ...any) {
 	level := slog.LevelInfo
 	attrs = append(attrs, "status", o.status)
@@ -260,7 +269,7 @@ func (o outcome) jobError() error {
 	case ledger.StatusInterrupted:
 		return river.JobSnooze(0)
 	}
-	if early, ok := errors.AsType[*turnError](o.err); ok && !errors.Is(o.err, bucket.ErrUnavailable) {
+	if early, ok := o.onlyWaits(); ok {
 		return river.JobSnooze(early.left.snooze())
 	}
 	return o.err

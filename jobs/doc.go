@@ -25,9 +25,10 @@
 //	                    ├──────▶ failed        bad files, or a bug:        │
 //	                    │                      retried on request only     │
 //	                    ├──────▶ retrying      database or object store    │
-//	                    │                      unavailable, or a source    │
-//	                    │                      waits for an earlier date:  │
-//	                    │                      back-off ───────────────────┤
+//	                    │                      unavailable, a file set     │
+//	                    │                      aside (500 times at most),  │
+//	                    │                      or a source waits for an    │
+//	                    │                      earlier date: back-off ─────┤
 //	                    ├──────▶ interrupted   process stopped: at once ───┤
 //	                    └─ ─ ─ ▶ lost          crashed; recorded by the ───┘
 //	                                           next attempt
@@ -38,6 +39,12 @@
 // keep its job as running until its timeout. Files that are loaded are unchanged, the
 // interrupted one is loaded. A worker that only lost its connection is fenced and gives
 // up. A manual run, whose paths may exist on one machine only, is never requeued.
+//
+// Trouble. A file that meets an error of the server or of temporary files (see
+// postgres.Trouble) is set aside, which etl_troubles records, and the others are loaded. In
+// its third such attempt it fails, if the error can be its own doing: others of its kind
+// succeed. Where the trouble cannot be recorded, the server is unavailable, and the attempt
+// ends. A file or run that was given up is no known failure: the next run tries it again.
 //
 // While the database is unavailable nothing is decided and nothing is lost: schedule and
 // workers retry, log lines wait in a bounded buffer. A session's lock needs a session: no

@@ -72,11 +72,26 @@ INSERT INTO etl_outcomes (run_id, attempt, status, error, files_only)
 VALUES ($1, $2, $3, nullif($4, ''), $5)
 ON CONFLICT DO NOTHING;
 
+-- name: note_trouble
+INSERT INTO etl_troubles (run_id, attempt, source, path, trouble, error)
+VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: file_tries
+-- In how many attempts a file was set aside since the run was last requested, and whether
+-- the run has loaded files since the first of them.
+SELECT count(DISTINCT t.attempt),
+       EXISTS (SELECT FROM etl_files f WHERE f.run_id = $1 AND f.status = 'loaded' AND f.attempt >= min(t.attempt))
+FROM etl_troubles t
+WHERE t.run_id = $1 AND t.source = $2 AND t.path = $3
+  AND t.attempt > coalesce((SELECT max(o.attempt) FROM etl_outcomes o WHERE o.run_id = $1 AND o.status = 'failed'), 0);
+
 -- name: known_failures
--- Files that failed under this version of the program, newest first.
+-- Files that failed under this version of the program, newest first. A file that was given
+-- up is tried again in the next run.
 SELECT run_id, source, path, sha256, rules, coalesce(error_code, ''), error
 FROM etl_files
 WHERE status = 'failed' AND sha256 IS NOT NULL AND code_version = $1
+  AND (error_code IS DISTINCT FROM 'given_up' OR run_id = $2)
 ORDER BY id DESC;
 
 -- name: orphaned_runs

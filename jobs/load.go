@@ -63,10 +63,10 @@ func (e *FilesError) count() int { return len(e.Failed) + len(e.Other) }
 func (e *FilesError) Unwrap() []error { return e.Other }
 
 // loadSources loads every file of every source in order. A bad file or listing does not
-// stop the others; a failure of the database or the end of ctx stops the attempt. If an
-// object store is unavailable, the rest of its source is left out, and the attempt is
-// repeated after the other sources. So it is if a source waits for the run of an earlier
-// date.
+// stop the others; a database that is unavailable or the end of ctx stops the attempt. If an
+// object store is unavailable, the rest of its source is left out, as is a file that meets
+// trouble, and the attempt is repeated after the others. So it is if a source waits for the
+// run of an earlier date.
 func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult) error {
 	if a.sources == nil { // of a queued run
 		sources, err := s.queuedSources(ctx, a)
@@ -102,6 +102,9 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 	if len(early) > 0 {
 		unavailable = append(unavailable, &turnError{early})
 	}
+	if len(a.aside) > 0 {
+		unavailable = append(unavailable, a.aside)
+	}
 	if len(unavailable) == 0 && len(failed.Failed)+len(failed.Other) > 0 {
 		return failed
 	}
@@ -112,9 +115,9 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 func (s *Service) readSource(
 	ctx context.Context, a *attempt, source pipeline.Source, known failures, result *RunResult, failed *FilesError,
 ) error {
-	files, failures := len(result.Files), failed.count()
+	files, failures, aside := len(result.Files), failed.count(), len(a.aside)
 	err := s.loadSource(ctx, a, source, known, result, failed)
-	if err != nil || a.kind == ledger.KindManual {
+	if err != nil || a.kind == ledger.KindManual || len(a.aside) > aside {
 		return err
 	}
 	return s.recordSource(ctx, a, source.Name, len(result.Files)-files, failed.count()-failures)
@@ -137,6 +140,10 @@ func (s *Service) loadSource(
 	a.logger.InfoContext(ctx, "source listed", "source", source.Name, "files", len(paths))
 	for _, path := range paths {
 		file, err := s.loadFile(ctx, a, source, path, known)
+		if aside, ok := errors.AsType[asideError](err); ok {
+			a.aside = append(a.aside, aside)
+			continue
+		}
 		if err != nil && stops(ctx, err) {
 			return err
 		}
@@ -177,7 +184,7 @@ func (s *Service) loadFile(
 	if err := ctx.Err(); err != nil {
 		return load.Result{}, err
 	}
-	return s.config.Loader.Load(ctx, load.Request{
+	return s.tryFile(ctx, a, load.Request{
 		RunID: a.runID, Attempt: a.number, Source: source.Name, Path: path, Rules: source.Rules, LogicalDate: a.date,
 		Learns: source.Name != manualSource, Again: a.kind == ledger.KindManual,
 		CodeVersion: s.config.CodeVersion, Progress: a.report(ctx), Logger: a.logger,
@@ -235,7 +242,7 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 	if a.known == knownNone {
 		return nil, nil
 	}
-	rows, _ := s.pool.Query(ctx, s.sql.Get("known_failures"), s.config.CodeVersion) // CollectRows returns its error
+	rows, _ := s.pool.Query(ctx, s.sql.Get("known_failures"), s.config.CodeVersion, a.runID) // CollectRows returns its error
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[failure])
 	if err != nil {
 		return nil, fmt.Errorf("look up failed files: %w", err)

@@ -132,6 +132,7 @@ type Service struct {
 	orphanedAfter time.Duration
 	databaseTime  func(time.Time) time.Time // corrects the database's clock, in tests
 	alertQuiet    time.Duration             // for which a condition must not hold before its alert closes
+	runTries      int                       // of a job
 
 	mu       sync.Mutex
 	started  bool
@@ -151,7 +152,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 	}
 	c = c.withDefaults(pool)
 	s := &Service{
-		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter,
+		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter, runTries: jobAttempts,
 		databaseTime: func(t time.Time) time.Time { return t },
 		alerts:       sqlfile.Parse(alertSQL), channels: channels, alertQuiet: alertQuiet,
 		turns: make(chan struct{}, c.runsAtOnce(pool)),

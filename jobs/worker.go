@@ -17,7 +17,7 @@ import (
 const (
 	queueName   = "etl"
 	jobKind     = "etl_run"
-	jobAttempts = 500             // a minute apart, for an outage of a working day; then Reconcile makes a new job
+	jobAttempts = 500             // a minute apart, for an outage of a working day; then the run fails, or Reconcile makes a new job if it cannot be recorded
 	busySnooze  = 5 * time.Second // of a run that another process works on
 	maxRetry    = time.Minute     // so that a run continues soon after a long outage
 	// River keeps each attempt's log in the job's row; etl_logs has all of it.
@@ -158,7 +158,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 		return err
 	}
 	a.logger = withRiverLog(ctx, a.logger)
-	a.known, a.waiting = knownToJob(a), left
+	a.known, a.waiting, a.last = knownToJob(a), left, job.Attempt%s.runTries == 0
 	result, out := s.attempt(ctx, a)
 	recordOutput(ctx, a.logger, result)
 	return out.jobError()

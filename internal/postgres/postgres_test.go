@@ -56,6 +56,43 @@ func TestRetryable(t *testing.T) {
 	assert.False(t, postgres.Retryable(nil))
 }
 
+func TestTroubleOf(t *testing.T) {
+	t.Parallel()
+	const work, shared, server = postgres.ScopeWork, postgres.ScopeShared, postgres.ScopeServer
+	for state, want := range map[string]struct {
+		name    string
+		scope   postgres.Scope
+		passing bool
+	}{
+		"08006": {"connection_lost", shared, true}, "57P01": {"connection_lost", shared, true}, "57P02": {"connection_lost", shared, true},
+		"57P05": {"connection_lost", shared, true}, "57P03": {"unavailable", server, true}, "08001": {"unavailable", server, true},
+		"08004": {"unavailable", server, true}, "57P04": {"unavailable", server, true}, "25006": {"read_only", server, true},
+		"53300": {"too_many_connections", server, true}, "53100": {"disk_full", shared, true}, "53000": {"disk_full", shared, true},
+		"53200": {"out_of_memory", shared, true}, "53400": {"limit_exceeded", work, true},
+		"40001": {"conflict", work, true}, "40P01": {"conflict", work, true}, "55P03": {"conflict", work, true},
+		"57014": {"timeout", work, false}, "25P03": {"timeout", work, true}, "25P04": {"timeout", work, true},
+		"58030": {"io_error", work, true}, "58P01": {"io_error", work, true}, "XX000": {"corrupted", work, false}, "XX001": {"corrupted", work, false},
+	} {
+		got, ok := postgres.TroubleOf(fmt.Errorf("copy: %w", &pgconn.PgError{Code: state}))
+		require.True(t, ok, state)
+		assert.Equal(t, want.name, got.Name, state)
+		assert.Equal(t, want.scope, got.Scope, state)
+		assert.Equal(t, want.passing, got.Passing, state)
+		assert.NotEmpty(t, got.Fix, state)
+	}
+	for _, state := range []string{"23505", "42P01", "28P01", "3D000", "22P02", "25P02", "P0001"} {
+		_, ok := postgres.TroubleOf(&pgconn.PgError{Code: state})
+		assert.False(t, ok, state)
+	}
+	_, err := postgres.Open(t.Context(), postgres.Config{URL: "postgres://u@127.0.0.1:1/x"})
+	refused, ok := postgres.TroubleOf(err)
+	require.True(t, ok)
+	assert.Equal(t, "unavailable", refused.Name)
+	lost, ok := postgres.TroubleOf(fmt.Errorf("copy: %w", io.ErrUnexpectedEOF))
+	require.True(t, ok)
+	assert.Equal(t, "connection_lost", lost.Name)
+}
+
 func TestUnreachableIsRetryableAndNamesNoPassword(t *testing.T) {
 	t.Parallel()
 	_, err := postgres.Open(t.Context(), postgres.Config{URL: "postgres://u:hunter2@127.0.0.1:1/x"})

@@ -25,7 +25,7 @@ const (
 	StatusRunning     = "running"     // or crashed, until that is recorded
 	StatusSucceeded   = "succeeded"   // final
 	StatusFailed      = "failed"      // final, unless requested again
-	StatusRetrying    = "retrying"    // the database or an object store was unavailable, or a source waits for an earlier date
+	StatusRetrying    = "retrying"    // the database or an object store was unavailable, a file was set aside, or a source waits for an earlier date
 	StatusInterrupted = "interrupted" // the process was stopped; another one continues
 	StatusLost        = "lost"        // the process crashed
 )

@@ -25,7 +25,7 @@ const maxDirectory = 1 << 20
 const methodAES = 99
 
 // errSpool is why there is no temporary file, which says nothing about the source.
-var errSpool = errors.New("copy to a temporary file")
+var errSpool = errors.New("copy to a temporary file (set TMPDIR to change its folder)")
 
 // unzip opens the one file of a ZIP archive. Its directory is at its end: an object of a
 // store is copied to a temporary file.

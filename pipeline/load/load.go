@@ -106,7 +106,12 @@ func (l *load) run(ctx context.Context) error {
 func (l *load) step(ctx context.Context, at state) (state, error) {
 	switch at {
 	case identify:
-		return known, l.identify(ctx)
+		err := l.identify(ctx)
+		if l.request.GiveUp == nil || ctx.Err() != nil {
+			return known, err
+		}
+		l.cause = l.request.GiveUp // also where the content cannot be identified
+		return fail, nil
 
 	case known:
 		loaded, err := l.isLoaded(ctx, l.loader.pool)

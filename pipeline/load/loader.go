@@ -16,6 +16,7 @@ import (
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/transform"
 )
 
@@ -25,6 +26,10 @@ var loadSQL string
 // ErrFenced says that a later attempt of the run has started, so that this one
 // must not commit: its worker was taken for dead.
 var ErrFenced = errors.New("a later attempt of this run has started")
+
+// CodeGivenUp is the code of a file that was not loaded in several attempts, although
+// nothing is wrong with it as far as is known. It is tried again in the next run.
+const CodeGivenUp = "given_up"
 
 // Request asks for one file. RunID and Attempt must be in the ledger.
 type Request struct {
@@ -39,7 +44,9 @@ type Request struct {
 	Learns bool
 	// Again reads content again that an earlier load would not have read like this one,
 	// as more is known of its source by now. A person has asked for it.
-	Again       bool
+	Again bool
+	// GiveUp is why the file is not to be loaded: only its entry in the ledger is written.
+	GiveUp      *extract.FileError
 	CodeVersion string
 	Progress    func(pipeline.Progress) // may be nil; is called by one goroutine at a time
 	Logger      *slog.Logger            // may be nil
