@@ -49,6 +49,7 @@ type attempt struct {
 	waiting  waiting     // sources that are left out
 	aside    asideErrors // files to be tried again
 	last     bool        // of the tries that a job has
+	full     bool        // read also files that are known by size and time
 	progress func(pipeline.Progress)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -59,7 +60,10 @@ func loadAndLookUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	result, err := service.Run(ctx, jobs.RunRequest{Paths: []bucket.Location{bucket.Path(path)}})
+	result, err := service.Run(ctx, jobs.RunRequest{
+		Paths:  []bucket.Location{bucket.Path(path)},
+		Change: func(source *pipeline.Source) { source.Settle = new(time.Duration) }, // the file is whole
+	})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ type RunRequest struct {
 	// configured sources.
 	Paths       []bucket.Location
 	Source      string                  // the configured source whose settings apply to Paths; "" means the one that covers a path
-	Change      func(*transform.Rules)  // changes the settings for Paths; nil leaves them
+	Change      func(*pipeline.Source)  // changes the settings for Paths; nil leaves them
+	Full        bool                    // read files also that are known by size and time
 	Date        *civil.Date             // the logical date; nil means the last day that ended
 	RequestedBy string                  // for the ledger; "" means "cli"
 	Progress    func(pipeline.Progress) // may be nil; called from the goroutine that loads
@@ -38,12 +39,15 @@ type RunRequest struct {
 
 // RunResult is the result of a run, or of one attempt at it.
 type RunResult struct {
-	RunID       int64         `json:"run_id"`
-	Attempt     int           `json:"attempt"`
-	LogicalDate civil.Date    `json:"logical_date"`
-	Status      string        `json:"status"`
-	Error       string        `json:"error,omitempty"`
-	Files       []load.Result `json:"files"`
+	RunID       int64      `json:"run_id"`
+	Attempt     int        `json:"attempt"`
+	LogicalDate civil.Date `json:"logical_date"`
+	Status      string     `json:"status"`
+	Error       string     `json:"error,omitempty"`
+	// Files are those that were read, and of a run of paths also those that are known.
+	Files []load.Result `json:"files"`
+	// Unchanged counts the files whose content is loaded already.
+	Unchanged int `json:"unchanged"`
 }
 
 // Run carries out a run in this process. With paths it is a manual run, which is never
@@ -75,13 +79,14 @@ func (s *Service) Run(ctx context.Context, req RunRequest) (RunResult, error) {
 		if err != nil {
 			return RunResult{RunID: runID, Files: []load.Result{}}, err
 		}
-		a.sources, a.progress = sources, req.Progress
+		a.sources, a.progress, a.full = sources, req.Progress, req.Full
 		if try > 1 {
 			a.known = knownOfRun
 		}
 		result, out := s.attempt(ctx, a)
 		s.flushLogs(ctx)
-		if out.status != ledger.StatusRetrying || !req.Retry || try == foregroundTries || !s.pause(ctx, try) {
+		growing := errors.Is(out.err, errGrowing) // it was waited for
+		if out.status != ledger.StatusRetrying || growing || !req.Retry || try == foregroundTries || !s.pause(ctx, try) {
 			return result, out.err
 		}
 	}
@@ -120,7 +125,7 @@ func (s *Service) sourcesOf(ctx context.Context, req RunRequest) ([]pipeline.Sou
 		}
 		for _, source := range ofPath {
 			if req.Change != nil {
-				req.Change(&source.Rules)
+				req.Change(&source)
 			}
 			if err := source.Check(); err != nil {
 				return nil, fmt.Errorf("run: %w", err)
@@ -149,12 +154,19 @@ func (s *Service) sourcesOfPath(ctx context.Context, path bucket.Location, name 
 	if err != nil {
 		return []pipeline.Source{whole}, nil //nolint:nilerr // loading it reports the error
 	}
-	each, some := make([]pipeline.Source, len(files)), false
-	for i, file := range files {
-		if each[i], covered, err = s.sourceOf(file); err != nil {
+	var each []pipeline.Source // consecutive files of one source together
+	some := false
+	for _, file := range files {
+		source, covered, err := s.sourceOf(file.Location)
+		if err != nil {
 			return nil, err
 		}
 		some = some || covered
+		if last := len(each) - 1; last >= 0 && each[last].Name == source.Name {
+			each[last] = each[last].With(file)
+		} else {
+			each = append(each, source.With(file))
+		}
 	}
 	if some {
 		return each, nil

@@ -13,7 +13,6 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
-	"github.com/opentax/tally/pipeline/transform"
 )
 
 func TestRunOfPaths(t *testing.T) {
@@ -61,7 +60,7 @@ func TestRunOfWrongPaths(t *testing.T) {
 
 	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Source: "nowhere"})
 	require.ErrorContains(t, err, `"nowhere"`)
-	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Change: func(r *transform.Rules) { r.Slash = "ymd" }})
+	_, err = s.Run(ctx, RunRequest{Paths: []bucket.Location{missing}, Change: func(s *pipeline.Source) { s.Rules.Slash = "ymd" }})
 	require.ErrorContains(t, err, "slash")
 }
 
@@ -78,7 +77,8 @@ func TestRunOfADate(t *testing.T) {
 	second, err := s.Run(ctx, RunRequest{})
 	require.NoError(t, err)
 	assert.Equal(t, []int64{first.RunID, 2}, []int64{second.RunID, int64(second.Attempt)}, "one run a date, tried anew")
-	assert.Equal(t, load.StatusUnchanged, second.Files[0].Status)
+	assert.Empty(t, second.Files, "none was read")
+	assert.Equal(t, 1, second.Unchanged)
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM audit_events WHERE action = 'run.requested'"))
 
 	today := date(t, "2024-05-11")

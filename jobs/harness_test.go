@@ -93,6 +93,11 @@ type fakeLoader struct {
 	load func(ctx context.Context, req load.Request) (load.Result, error)
 }
 
+// Known knows nothing.
+func (fakeLoader) Known(context.Context, load.Request, []bucket.Entry) (*load.Known, error) {
+	return nil, nil //nolint:nilnil // none is known
+}
+
 func (f fakeLoader) Load(ctx context.Context, req load.Request) (load.Result, error) {
 	return f.load(ctx, req)
 }
@@ -131,6 +136,9 @@ func newService(t *testing.T, pool *pgxpool.Pool, c Config) *Service {
 	return s
 }
 
+// longAgo is the time of files whose writers have finished.
+var longAgo = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // newSource is a source of files with these contents, named a.csv, b.csv ….
 func newSource(t *testing.T, contents ...string) pipeline.Source {
 	t.Helper()
@@ -138,6 +146,7 @@ func newSource(t *testing.T, contents ...string) pipeline.Source {
 	for i, content := range contents {
 		path := filepath.Join(dir, string(rune('a'+i))+".csv")
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		require.NoError(t, os.Chtimes(path, longAgo, longAgo))
 	}
 	return pipeline.Source{Name: "inbox", Path: bucket.Path(dir)}
 }

@@ -65,8 +65,8 @@ func (e *FilesError) Unwrap() []error { return e.Other }
 // loadSources loads every file of every source in order. A bad file or listing does not
 // stop the others; a database that is unavailable or the end of ctx stops the attempt. If an
 // object store is unavailable, the rest of its source is left out, as is a file that meets
-// trouble, and the attempt is repeated after the others. So it is if a source waits for the
-// run of an earlier date.
+// trouble, and the attempt is repeated after the others. So it is if a file does not stop
+// growing, or if a source waits for the run of an earlier date.
 func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult) error {
 	if a.sources == nil { // of a queued run
 		sources, err := s.queuedSources(ctx, a)
@@ -91,9 +91,10 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 			early[source.Name] = w
 			continue
 		}
-		err := s.readSource(ctx, a, source, known, result, failed)
-		if errors.Is(err, bucket.ErrUnavailable) && ctx.Err() == nil {
-			a.logger.WarnContext(ctx, "object store unavailable, source will be retried", "source", source.Name, "error", err)
+		l := &sourceLoad{service: s, attempt: a, source: source, failures: known, result: result, failed: failed}
+		err := s.readSource(ctx, l)
+		if (errors.Is(err, bucket.ErrUnavailable) || errors.Is(err, errGrowing)) && ctx.Err() == nil {
+			a.logger.WarnContext(ctx, "source will be retried", "source", source.Name, "error", err)
 			unavailable = append(unavailable, err)
 		} else if err != nil {
 			return err
@@ -112,83 +113,28 @@ func (s *Service) loadSources(ctx context.Context, a *attempt, result *RunResult
 }
 
 // readSource loads the files of a source, and records it for the runs of later dates.
-func (s *Service) readSource(
-	ctx context.Context, a *attempt, source pipeline.Source, known failures, result *RunResult, failed *FilesError,
-) error {
-	files, failures, aside := len(result.Files), failed.count(), len(a.aside)
-	err := s.loadSource(ctx, a, source, known, result, failed)
-	if err != nil || a.kind == ledger.KindManual || len(a.aside) > aside {
+func (s *Service) readSource(ctx context.Context, l *sourceLoad) error {
+	files, failures, aside := len(l.result.Files), l.failed.count(), len(l.attempt.aside)
+	err := l.run(ctx)
+	if err != nil || l.attempt.kind == ledger.KindManual || len(l.attempt.aside) > aside {
 		return err
 	}
-	return s.recordSource(ctx, a, source.Name, len(result.Files)-files, failed.count()-failures)
-}
-
-// loadSource loads the files of a source. Its error stops the source; errors of a file or
-// of the listing are added to failed.
-func (s *Service) loadSource(
-	ctx context.Context, a *attempt, source pipeline.Source, known failures, result *RunResult, failed *FilesError,
-) error {
-	paths, err := a.list(ctx, s.config.Stores, source)
-	if err != nil && stops(ctx, err) {
-		return err
-	}
-	if err != nil {
-		a.logger.ErrorContext(ctx, "source cannot be listed", "source", source.Name, "error", err)
-		failed.Other = append(failed.Other, err)
-		return nil
-	}
-	a.logger.InfoContext(ctx, "source listed", "source", source.Name, "files", len(paths))
-	for _, path := range paths {
-		file, err := s.loadFile(ctx, a, source, path, known)
-		if aside, ok := errors.AsType[asideError](err); ok {
-			a.aside = append(a.aside, aside)
-			continue
-		}
-		if err != nil && stops(ctx, err) {
-			return err
-		}
-		if err != nil {
-			a.logger.ErrorContext(ctx, "file not loaded", "path", path, "error", err)
-			failed.Other = append(failed.Other, err)
-			continue
-		}
-		result.Files = append(result.Files, file)
-		if file.Status == load.StatusFailed {
-			failed.Failed = append(failed.Failed, file)
-		}
-	}
-	return nil
+	return s.recordSource(ctx, l.attempt, l.source.Name, len(l.result.Files)-files+l.unlisted, l.failed.count()-failures)
 }
 
 // list returns the source's files. A missing path of a manual run is left to the loader,
 // which records it in the ledger.
-func (a *attempt) list(ctx context.Context, stores *bucket.Stores, source pipeline.Source) ([]bucket.Location, error) {
-	paths, err := source.Files(ctx, stores, a.date.Time())
-	if a.kind == ledger.KindManual && (errors.Is(err, fs.ErrNotExist) || err == nil && len(paths) == 0) {
-		return []bucket.Location{source.Path}, nil
+func (a *attempt) list(ctx context.Context, stores *bucket.Stores, source pipeline.Source) ([]bucket.Entry, error) {
+	files, err := source.Files(ctx, stores, a.date.Time())
+	if a.kind == ledger.KindManual && (errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0) {
+		return []bucket.Entry{{Location: source.Path}}, nil
 	}
-	return paths, err
+	return files, err
 }
 
 // stops reports whether the next file would fail too.
 func stops(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, load.ErrFenced) || postgres.Retryable(err)
-}
-
-func (s *Service) loadFile(
-	ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, known failures,
-) (load.Result, error) {
-	if file, ok := known.find(ctx, a, s.config.Stores, source, path); ok {
-		return file, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return load.Result{}, err
-	}
-	return s.tryFile(ctx, a, load.Request{
-		RunID: a.runID, Attempt: a.number, Source: source.Name, Path: path, Rules: source.Rules, LogicalDate: a.date,
-		Learns: source.Name != manualSource, Again: a.kind == ledger.KindManual,
-		CodeVersion: s.config.CodeVersion, Progress: a.report(ctx), Logger: a.logger,
-	})
 }
 
 // report passes progress on and logs it every few seconds.
@@ -257,20 +203,11 @@ func (s *Service) knownFailures(ctx context.Context, a *attempt) (failures, erro
 	return known, nil
 }
 
-// find reads a file whose name has failed before, and reports whether content and rules
-// are the same.
-func (known failures) find(
-	ctx context.Context, a *attempt, stores *bucket.Stores, source pipeline.Source, path bucket.Location,
+// match is the result of a file whose content failed before under the same rules.
+func (known failures) match(
+	ctx context.Context, a *attempt, source pipeline.Source, path bucket.Location, identity extract.Identity,
 ) (load.Result, bool) {
-	candidates := known[[2]string{source.Name, path.String()}]
-	if len(candidates) == 0 {
-		return load.Result{}, false
-	}
-	identity, err := extract.Identify(ctx, stores, path)
-	if err != nil && identity == (extract.Identity{}) {
-		return load.Result{}, false // the loader reports the error
-	}
-	for _, f := range candidates {
+	for _, f := range known.of(source, path) {
 		var rules transform.Rules
 		if !bytes.Equal(f.SHA256, identity.SHA256[:]) || json.Unmarshal(f.Rules, &rules) != nil || !reflect.DeepEqual(rules, source.Rules) {
 			continue
@@ -287,4 +224,8 @@ func (known failures) find(
 		return file, true
 	}
 	return load.Result{}, false
+}
+
+func (known failures) of(source pipeline.Source, path bucket.Location) []failure {
+	return known[[2]string{source.Name, path.String()}]
 }

@@ -38,8 +38,10 @@ const (
 	flushTimeout        = 5 * time.Second  // the longest wait for the last log lines
 )
 
-// Loader loads one file; [load.Loader] is the real one.
+// Loader loads one file, and knows those that have not changed; [load.Loader] is the real
+// one.
 type Loader interface {
+	Known(ctx context.Context, req load.Request, files []bucket.Entry) (*load.Known, error)
 	Load(ctx context.Context, req load.Request) (load.Result, error)
 }
 
@@ -133,6 +135,7 @@ type Service struct {
 	databaseTime  func(time.Time) time.Time // corrects the database's clock, in tests
 	alertQuiet    time.Duration             // for which a condition must not hold before its alert closes
 	runTries      int                       // of a job
+	growingAfter  time.Duration
 
 	mu       sync.Mutex
 	started  bool
@@ -155,7 +158,8 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter, runTries: jobAttempts,
 		databaseTime: func(t time.Time) time.Time { return t },
 		alerts:       sqlfile.Parse(alertSQL), channels: channels, alertQuiet: alertQuiet,
-		turns: make(chan struct{}, c.runsAtOnce(pool)),
+		turns:        make(chan struct{}, c.runsAtOnce(pool)),
+		growingAfter: growingAfter,
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())

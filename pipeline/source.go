@@ -23,6 +23,11 @@ const timeOfDay = "15:04"
 
 const maxSourceName = 200 // bytes: it is in an index
 
+const (
+	defaultSettle = 10 * time.Second
+	maxSettle     = 24 * time.Hour
+)
+
 // Source is where files come from, and how they are to be read.
 type Source struct {
 	// Name is how the ledger calls the source.
@@ -33,8 +38,13 @@ type Source struct {
 	Path bucket.Location `yaml:"path"`
 	// ExpectedBy is the time of day, such as 06:30 in the schedule's time zone, by which a file
 	// of a logical date is to be loaded on the day after; "" means at no time.
-	ExpectedBy string          `yaml:"expected_by"`
-	Rules      transform.Rules `yaml:",inline"`
+	ExpectedBy string `yaml:"expected_by"`
+	// Settle is how long the size and the time of a local file must have stood still before
+	// it is read, so that its writer has finished; nil means 10 s, and 0 turns it off.
+	Settle *time.Duration  `yaml:"settle,omitempty"`
+	Rules  transform.Rules `yaml:",inline"`
+
+	files []bucket.Entry // instead of those at Path
 }
 
 // Check names the setting that is wrong.
@@ -53,6 +63,9 @@ func (s Source) Check() error {
 	}
 	if _, err := time.Parse(timeOfDay, s.ExpectedBy); err != nil && s.ExpectedBy != "" {
 		return fmt.Errorf("source %s: expected_by is %q, want a time of day such as 06:30", s.Name, s.ExpectedBy)
+	}
+	if settle := s.SettleTime(); settle < 0 || settle > maxSettle {
+		return fmt.Errorf("source %s: settle is %s, want 0s to %s", s.Name, settle, maxSettle)
 	}
 	if err := s.Rules.Check(); err != nil {
 		return fmt.Errorf("source %s: %w", s.Name, err)
@@ -89,9 +102,23 @@ func CheckSources(sources []Source) error {
 	return nil
 }
 
+// SettleTime is the setting Settle, or its default.
+func (s Source) SettleTime() time.Duration {
+	if s.Settle == nil {
+		return defaultSettle
+	}
+	return *s.Settle
+}
+
 // At is the source with its settings at another path.
 func (s Source) At(path bucket.Location) Source {
 	s.Path = path
+	return s
+}
+
+// With is the source with one more file, instead of those at its path.
+func (s Source) With(file bucket.Entry) Source {
+	s.files = append(s.files, file)
 	return s
 }
 
@@ -127,7 +154,10 @@ func (s Source) covers(file bucket.Location) bool {
 // Files lists the source's files as they are now, see [extract.List]: the order in
 // which they are loaded, and so which of two conflicting rows wins. What is missing
 // under a path with {date} in it is no error.
-func (s Source) Files(ctx context.Context, stores *bucket.Stores, date time.Time) ([]bucket.Location, error) {
+func (s Source) Files(ctx context.Context, stores *bucket.Stores, date time.Time) ([]bucket.Entry, error) {
+	if s.files != nil {
+		return s.files, nil
+	}
 	location := s.Path.Replace(datePlaceholder, date.Format(time.DateOnly))
 	files, err := extract.List(ctx, stores, location)
 	if errors.Is(err, fs.ErrNotExist) && location != s.Path {

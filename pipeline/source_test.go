@@ -72,7 +72,7 @@ func TestObjectsAreListedAsFilesAre(t *testing.T) {
 		}
 		for _, file := range stored {
 			storedNames = append(storedNames, strings.TrimPrefix(file.String(), "s3://"+tests3.Bucket+"/"))
-			assert.Equal(t, s.At(strings.TrimPrefix(file.String(), "s3://"+tests3.Bucket+"/")), file, "with the parameters that open it")
+			assert.Equal(t, s.At(strings.TrimPrefix(file.String(), "s3://"+tests3.Bucket+"/")), file.Location, "with the parameters that open it")
 		}
 		assert.Equal(t, localNames, storedNames, pattern)
 		byURL, err := pipeline.Source{Name: "disk", Path: at(t, "file://"+dir+"/"+pattern)}.Files(t.Context(), stores, day)

@@ -85,6 +85,8 @@ func (p *program) write(name, content string) string {
 	path := filepath.Join(p.dir, name)
 	require.NoError(p.t, os.MkdirAll(filepath.Dir(path), 0o700))
 	require.NoError(p.t, os.WriteFile(path, []byte(content), 0o600))
+	longAgo := time.Now().Add(-time.Hour) // its writer has finished
+	require.NoError(p.t, os.Chtimes(path, longAgo, longAgo))
 	return path
 }
 

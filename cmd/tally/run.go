@@ -10,20 +10,23 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/jobs/ledger"
+	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
-	"github.com/opentax/tally/pipeline/transform"
 )
 
 type runCmd struct {
-	Paths []bucket.Location `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://; gs:// and azblob:// where they are built in); without any, the configured sources."`
-	Date  *civil.Date       `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the last day that ended."`
-	JSON  bool              `help:"Print one JSON document."`
-	Trust bool              `name:"trust-rules" help:"Apply the settings also where a file contradicts them; the ledger has it."`
+	Paths  []bucket.Location `arg:"" optional:"" help:"Files, folders or globs, also of an object store (s3://; gs:// and azblob:// where they are built in); without any, the configured sources."`
+	Date   *civil.Date       `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the last day that ended."`
+	JSON   bool              `help:"Print one JSON document."`
+	Full   bool              `help:"Read also the files that are unchanged by their size and time, or by their object's version."`
+	Settle *time.Duration    `placeholder:"DURATION" help:"How long a file must stand still before it is read; 0s: not at all. Default: 10s."`
+	Trust  bool              `name:"trust-rules" help:"Apply the settings also where a file contradicts them; the ledger has it."`
 	rulesFlags
 }
 
@@ -51,8 +54,8 @@ func (cmd runCmd) Run(ctx context.Context, env *environment) error {
 }
 
 func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
-	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Source: cmd.Source, Date: cmd.Date}
-	if len(cmd.Paths) == 0 && (cmd.given() || cmd.Trust || cmd.Source != "") {
+	r := jobs.RunRequest{RequestedBy: requestedBy(), Retry: true, Full: cmd.Full, Source: cmd.Source, Date: cmd.Date}
+	if len(cmd.Paths) == 0 && (cmd.given() || cmd.Trust || cmd.Settle != nil || cmd.Source != "") {
 		return r, usageError{errors.New("settings are for paths given by hand; the configured sources have theirs in the settings file")}
 	}
 	settings, err := c.loadConfig()
@@ -69,9 +72,10 @@ func (cmd runCmd) request(c *cli) (jobs.RunRequest, error) {
 		}
 		r.Paths = append(r.Paths, absolute)
 	}
-	r.Change = func(rules *transform.Rules) {
-		cmd.apply(rules)
-		rules.Trust = cmd.Trust
+	r.Change = func(source *pipeline.Source) {
+		cmd.apply(&source.Rules)
+		source.Rules.Trust = cmd.Trust
+		source.Settle = cmp.Or(cmd.Settle, source.Settle)
 	}
 	return r, nil
 }
@@ -88,17 +92,18 @@ func requestedBy() string {
 func (env *environment) printRun(r jobs.RunResult) error {
 	fmt.Fprintf(env.stdout, "run %d, logical date %s: %s\n", r.RunID, r.LogicalDate, r.Status)
 	table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	if len(r.Files) > 0 {
+	shown := slices.DeleteFunc(slices.Clone(r.Files), func(f load.Result) bool { return f.Status == load.StatusUnchanged && f.LoadedAs == f.Path })
+	if len(shown) > 0 {
 		fmt.Fprintln(table, "status\tread\tloaded\tduplicate\tconflict\trejected\tseconds\t  file")
 	}
-	for _, f := range r.Files {
+	for _, f := range shown {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t  %s\n",
 			f.Status, f.Read, f.Loaded, f.Duplicate, f.Conflict, f.Rejected, f.Seconds, f.Path)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	for _, f := range r.Files {
+	for _, f := range shown {
 		switch {
 		case f.Status == load.StatusFailed:
 			fmt.Fprintln(env.stdout, "failed:", f.Error)
@@ -114,6 +119,9 @@ func (env *environment) printRun(r jobs.RunResult) error {
 		for _, warning := range f.Warnings {
 			fmt.Fprintf(env.stdout, "warning for %s: %s\n", f.Path, warning)
 		}
+	}
+	if r.Unchanged > 0 {
+		fmt.Fprintf(env.stdout, "unchanged: %d files, whose content is loaded already (--full reads them all the same)\n", r.Unchanged)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type sourcesCmd struct {
 type sourceInfo struct {
 	Name        string              `json:"name"`
 	Path        string              `json:"path"`
+	Settle      string              `json:"settle"`
 	Settings    json.RawMessage     `json:"settings"`
 	Conventions []ledger.Convention `json:"conventions"`
 }
@@ -39,7 +40,7 @@ func (cmd sourcesCmd) Run(ctx context.Context, env *environment) error {
 			if err != nil {
 				return err
 			}
-			list = append(list, sourceInfo{s.Name, s.Path.String(), rules, ledger.Of(proven, s.Name)})
+			list = append(list, sourceInfo{s.Name, s.Path.String(), s.SettleTime().String(), rules, ledger.Of(proven, s.Name)})
 		}
 		if cmd.JSON {
 			return writeJSON(env.stdout, map[string]any{"sources": list})
@@ -56,7 +57,7 @@ func (cmd sourcesCmd) Run(ctx context.Context, env *environment) error {
 // print writes a source for people: what is set, and what its files have proven.
 func (s sourceInfo) print(w io.Writer, source pipeline.Source) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n  set: %s\n", s.Name, s.Path, s.Settings)
+	fmt.Fprintf(&b, "%s: %s\n  set: %s\n  settle: %s\n", s.Name, s.Path, s.Settings, s.Settle)
 	values := map[string][]string{}
 	for _, c := range s.Conventions {
 		fmt.Fprintf(&b, "  %s: %s, proven by line %d of %s (file %d)\n", c.Convention, c.Value, c.Line, c.Path, c.FileID)

@@ -73,7 +73,7 @@ func (a *application) awaitSample(ctx context.Context, sample jobs.Queued) error
 	return err
 }
 
-func writeSample(ctx context.Context, path string) (err error) {
+func writeSample(ctx context.Context, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
@@ -81,8 +81,9 @@ func writeSample(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(&err, file.Close)
-	return synthetic.Write(ctx, file, synthetic.File{Rows: sampleRows, Users: sampleUsers, Seed: 1})
+	err = errors.Join(synthetic.Write(ctx, file, synthetic.File{Rows: sampleRows, Users: sampleUsers, Seed: 1}), file.Close())
+	settled := time.Now().Add(-time.Minute) // it is whole
+	return errors.Join(err, os.Chtimes(path, settled, settled))
 }
 
 type healthCmd struct {

@@ -13,6 +13,7 @@ import (
 	"cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	azure "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
 	"gocloud.dev/blob/gcsblob"
@@ -98,20 +99,45 @@ func pin(as func(any) bool, tag string) error {
 	return nil
 }
 
-func (c cloud) list(ctx context.Context, prefix string, shallow bool, found func(string, int64)) error {
+func (c cloud) head(ctx context.Context, key string) (object, error) {
+	found, err := c.Attributes(ctx, key)
+	if err != nil {
+		return object{}, err
+	}
+	return object{key, tagOf(found.As), found.Size}, nil
+}
+
+// tagOf is the version's tag in the answer to a listing, or to a question for attributes;
+// "" where there is none.
+func tagOf(as func(any) bool) string {
+	var google storage.ObjectAttrs
+	var listed container.BlobItem
+	var asked azure.GetPropertiesResponse
+	switch {
+	case as(&google):
+		return strconv.FormatInt(google.Generation, 10)
+	case as(&listed) && listed.Properties != nil && listed.Properties.ETag != nil:
+		return string(*listed.Properties.ETag)
+	case as(&asked) && asked.ETag != nil:
+		return string(*asked.ETag)
+	}
+	return ""
+}
+
+func (c cloud) list(ctx context.Context, prefix string, shallow bool, found func(object)) error {
 	options := &blob.ListOptions{Prefix: prefix}
 	if shallow {
 		options.Delimiter = "/"
 	}
 	for list := c.List(options); ; {
-		object, err := list.Next(ctx)
+		next, err := list.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		found(object.Key, object.Size)
+		found(object{next.Key, tagOf(next.As), next.Size})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -38,8 +39,10 @@ func (s *Stores) Read(ctx context.Context, l Location) (*Object, error) {
 	return o, nil
 }
 
-// Size is the object's length in bytes.
-func (o *Object) Size() int64 { return o.size }
+// Version is that of what is read, as a listing has it.
+func (o *Object) Version() Version {
+	return Version{Size: o.size, Tag: strings.Trim(o.version.tag, quotes)}
+}
 
 // Read reads on. Errors are those of the package; they stay.
 func (o *Object) Read(p []byte) (n int, err error) {

@@ -122,13 +122,18 @@ func (s *s3Store) get(ctx context.Context, key, tag string, from int64) (answer,
 	return answer{body, version{info.ETag, info.LastModified.UnixNano()}, from + info.Size}, err
 }
 
-func (s *s3Store) list(ctx context.Context, prefix string, shallow bool, found func(string, int64)) error {
+func (s *s3Store) head(ctx context.Context, key string) (object, error) {
+	info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+	return object{key, info.ETag, info.Size}, err
+}
+
+func (s *s3Store) list(ctx context.Context, prefix string, shallow bool, found func(object)) error {
 	options := minio.ListObjectsOptions{Prefix: prefix, Recursive: !shallow, FetchOwner: new(false)}
-	for object := range s.client.ListObjectsIter(ctx, s.bucket, options) {
-		if object.Err != nil {
-			return object.Err
+	for info := range s.client.ListObjectsIter(ctx, s.bucket, options) {
+		if info.Err != nil {
+			return info.Err
 		}
-		found(object.Key, object.Size)
+		found(object{info.Key, info.ETag, info.Size})
 	}
 	return ctx.Err() // which ends it without an error
 }

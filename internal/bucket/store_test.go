@@ -85,7 +85,7 @@ func TestNamesOfObjects(t *testing.T) {
 	require.Len(t, files, 6)
 	for _, file := range files {
 		_, name := file.Split()
-		o, err := new(bucket.Stores).Read(t.Context(), file)
+		o, err := new(bucket.Stores).Read(t.Context(), file.Location)
 		require.NoError(t, err, file)
 		got, err := io.ReadAll(o)
 		require.NoError(t, err, file)

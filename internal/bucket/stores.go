@@ -25,9 +25,11 @@ var errSilent = errors.New("nothing more has come")
 type store interface {
 	// get opens an object from a byte on, of the version with that tag; "" is any.
 	get(ctx context.Context, key, tag string, from int64) (answer, error)
+	// head is what get would open, without opening it.
+	head(ctx context.Context, key string) (object, error)
 	// list calls found with each object below a prefix. Shallow, folders come for what is
 	// below them, with a / at their end.
-	list(ctx context.Context, prefix string, shallow bool, found func(key string, size int64)) error
+	list(ctx context.Context, prefix string, shallow bool, found func(object)) error
 	create(ctx context.Context, key, contentType string) (io.WriteCloser, error)
 	remove(ctx context.Context, key string) error
 	// status is the HTTP status that an error tells of, or 0.
@@ -95,33 +97,18 @@ func (s *Stores) store(ctx context.Context, l Location) (store, error) {
 	return opened, nil
 }
 
-// Exists reports whether there is an object of that name. A folder is none.
-func (s *Stores) Exists(ctx context.Context, l Location) (bool, error) {
-	if l.folder() == l {
-		return false, nil
-	}
-	o, err := s.Read(ctx, l) // of which next to nothing arrives
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, o.Close()
-}
-
 // List gives the objects in a folder, and not in those below it, whose names are
 // wanted, in order of their names. A folder of which nothing at all is there is
 // fs.ErrNotExist.
-func (s *Stores) List(ctx context.Context, folder Location, want func(name string) bool) ([]Location, error) {
+func (s *Stores) List(ctx context.Context, folder Location, want func(name string) bool) ([]Entry, error) {
 	folder = folder.folder()
-	var objects []Location
+	var objects []Entry
 	empty := true
-	err := s.list(ctx, folder, true, func(key string, _ int64) {
+	err := s.list(ctx, folder, true, func(o object) {
 		empty = false
 		// Some tools make an object of a folder's own name.
-		if name := strings.TrimPrefix(key, folder.key); name != "" && !strings.HasSuffix(name, "/") && want(name) {
-			objects = append(objects, folder.Join(name))
+		if name := strings.TrimPrefix(o.key, folder.key); name != "" && !strings.HasSuffix(name, "/") && want(name) {
+			objects = append(objects, Entry{folder.Join(name), o.version()})
 		}
 	})
 	if err != nil {
@@ -130,15 +117,15 @@ func (s *Stores) List(ctx context.Context, folder Location, want func(name strin
 	if empty && folder.key != "" {
 		return nil, fmt.Errorf("%s: %w", folder, fs.ErrNotExist)
 	}
-	slices.SortFunc(objects, func(a, b Location) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(objects, func(a, b Entry) int { return strings.Compare(a.key, b.key) })
 	return objects, nil
 }
 
-func (s *Stores) list(ctx context.Context, l Location, shallow bool, found func(key string, size int64)) error {
+func (s *Stores) list(ctx context.Context, l Location, shallow bool, found func(object)) error {
 	return s.ask(ctx, l, func(r *request) error {
-		return r.store.list(r.ctx, l.key, shallow, func(key string, size int64) {
+		return r.store.list(r.ctx, l.key, shallow, func(o object) {
 			r.alive()
-			found(key, size)
+			found(o)
 		})
 	})
 }

@@ -78,8 +78,8 @@ type prefix struct {
 
 func (p prefix) List(ctx context.Context, below string) (map[string]int64, error) {
 	objects := map[string]int64{}
-	err := p.stores.list(ctx, p.Join(below), false, func(key string, size int64) {
-		objects[strings.TrimPrefix(key, p.folder().key)] = size
+	err := p.stores.list(ctx, p.Join(below), false, func(o object) {
+		objects[strings.TrimPrefix(o.key, p.folder().key)] = o.size
 	})
 	return objects, err
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -31,36 +32,41 @@ type Identity struct {
 // Identify reads a file once and identifies its content. Beside the error of content that
 // cannot be decompressed, or is no text, it identifies the file's bytes as they are, so
 // that the same bad file is known again. Its errors are those of Open and of reading.
-func Identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, error) {
-	id, _, err := IdentifyLines(ctx, stores, location)
-	return id, err
+//
+// The version is that of the content: whenever the file has this version again, it has this
+// content. It is zero where that cannot be said, since the file has just been written.
+func Identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (Identity, bucket.Version, error) {
+	id, version, _, err := IdentifyLines(ctx, stores, location)
+	return id, version, err
 }
 
 // IdentifyLines also returns what the number of lines is at most, by the bytes that can be
 // line ends.
-func IdentifyLines(ctx context.Context, stores *bucket.Stores, location bucket.Location) (id Identity, maxLines int64, err error) {
-	id, maxLines, err = identify(ctx, stores, location)
+func IdentifyLines(ctx context.Context, stores *bucket.Stores, location bucket.Location) (id Identity, version bucket.Version, maxLines int64, err error) {
+	id, version, maxLines, err = identify(ctx, stores, location)
 	bad, ok := errors.AsType[*FileError](err)
 	if !ok || bad.Code != CodeTruncated && bad.Code != CodeCorrupt && bad.Code != CodeUnsupported {
-		return id, maxLines, err
+		return id, version, maxLines, err
 	}
-	raw, _, openErr := openRaw(ctx, stores, location)
+	begun := time.Now()
+	raw, opened, openErr := openRaw(ctx, stores, location)
 	if openErr != nil {
-		return Identity{}, 0, err
+		return Identity{}, bucket.Version{}, 0, err
 	}
 	defer raw.Close() //nolint:errcheck // it was only read
 	sum := sha256.New()
 	if id.Bytes, openErr = io.Copy(sum, raw); openErr != nil {
-		return Identity{}, 0, err
+		return Identity{}, bucket.Version{}, 0, err
 	}
 	sum.Sum(id.SHA256[:0])
-	return id, 0, err
+	return id, versionRead(raw, opened, begun), 0, err
 }
 
-func identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (id Identity, maxLines int64, err error) {
+func identify(ctx context.Context, stores *bucket.Stores, location bucket.Location) (id Identity, version bucket.Version, maxLines int64, err error) {
+	begun := time.Now()
 	f, err := openContent(ctx, stores, location)
 	if err != nil {
-		return Identity{}, 0, err
+		return Identity{}, bucket.Version{}, 0, err
 	}
 	buf := make([]byte, 256<<10)
 	var lf, cr int
@@ -70,15 +76,15 @@ func identify(ctx context.Context, stores *bucket.Stores, location bucket.Locati
 		lf += bytes.Count(buf[:n], []byte{'\n'})
 		cr += bytes.Count(buf[:n], []byte{'\r'})
 	}
-	id = f.Identity()
+	id, version = f.Identity(), versionRead(f.raw, f.opened, begun)
 	closing := f.Close()
 	switch {
 	case err == nil:
-		return Identity{}, 0, fmt.Errorf("identify %s: %w", f.path, context.Cause(ctx))
+		return Identity{}, version, 0, fmt.Errorf("identify %s: %w", f.path, context.Cause(ctx))
 	case !errors.Is(err, io.EOF):
-		return Identity{}, 0, f.explain(err)
+		return Identity{}, version, 0, f.explain(err)
 	default:
-		return id, int64(max(lf, cr)) + 1, closing // the last line may have no end
+		return id, version, int64(max(lf, cr)) + 1, closing // the last line may have no end
 	}
 }
 
@@ -88,7 +94,7 @@ func identify(ctx context.Context, stores *bucket.Stores, location bucket.Locati
 type File struct {
 	ctx         context.Context // of the reading
 	path        string
-	size        int64
+	opened      bucket.Version // when it was opened
 	compression string
 	encoding    string
 
@@ -116,7 +122,7 @@ func Open(ctx context.Context, stores *bucket.Stores, location bucket.Location, 
 func openContent(ctx context.Context, stores *bucket.Stores, location bucket.Location) (*File, error) {
 	f := &File{ctx: ctx, path: location.String(), encoding: "UTF-8", release: func() {}}
 	var err error
-	if f.raw, f.size, err = openRaw(ctx, stores, location); err != nil {
+	if f.raw, f.opened, err = openRaw(ctx, stores, location); err != nil {
 		return nil, f.explain(err)
 	}
 	if err := f.decompress(); err != nil {
@@ -127,32 +133,35 @@ func openContent(ctx context.Context, stores *bucket.Stores, location bucket.Loc
 	return f, nil
 }
 
-// openRaw opens the bytes as they are stored, and tells their length.
-func openRaw(ctx context.Context, stores *bucket.Stores, location bucket.Location) (io.ReadCloser, int64, error) {
+// openRaw opens the bytes as they are stored, and finds their version.
+func openRaw(ctx context.Context, stores *bucket.Stores, location bucket.Location) (io.ReadCloser, bucket.Version, error) {
 	path, local := location.Local()
 	if !local {
 		object, err := stores.Read(ctx, location)
 		if err != nil {
-			return nil, 0, err
+			return nil, bucket.Version{}, err
 		}
-		return object, object.Size(), nil
+		return object, object.Version(), nil
 	}
 	info, err := os.Stat(path) // before opening: opening a pipe would wait for a writer
 	if err != nil {
-		return nil, 0, err
+		return nil, bucket.Version{}, err
 	}
 	if !info.Mode().IsRegular() {
 		e := &FileError{Path: path, Code: CodeUnreadable, Detail: "it is no regular file"}
 		if info.IsDir() {
 			e.Detail, e.Hint = "it is a folder", "name a file in it, or make the folder a source"
 		}
-		return nil, 0, e
+		return nil, bucket.Version{}, e
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, 0, err
+		return nil, bucket.Version{}, err
 	}
-	return file, info.Size(), nil
+	if info, err = file.Stat(); err != nil {
+		return nil, bucket.Version{}, errors.Join(err, file.Close())
+	}
+	return file, bucket.VersionOf(info), nil
 }
 
 func (f *File) decompress() error {
@@ -287,7 +296,7 @@ func (f *File) Close() error {
 func (f *File) Path() string { return f.path }
 
 // Size is the file's length as it is stored when it was opened, in bytes.
-func (f *File) Size() int64 { return f.size }
+func (f *File) Size() int64 { return f.opened.Size }
 
 // Position is how many of those bytes were read. Another goroutine may read.
 func (f *File) Position() int64 { return f.read.Load() }

@@ -85,7 +85,7 @@ func TestFileDecodes(t *testing.T) {
 			t.Parallel()
 			path := write(t, "any.name", c.disk) // told by content, not by name
 			want := Identity{SHA256: sha256.Sum256(c.content), Bytes: int64(len(c.content))}
-			id, err := Identify(t.Context(), nil, bucket.Path(path))
+			id, _, err := Identify(t.Context(), nil, bucket.Path(path))
 			require.NoError(t, err)
 			require.Equal(t, want, id)
 
@@ -176,7 +176,7 @@ func TestFileTruncated(t *testing.T) {
 				path := write(t, "cut", whole[:n])
 				bad := requireCode(t, CodeTruncated, drain(path))
 				require.NotEmpty(t, bad.Hint)
-				_, err := Identify(t.Context(), nil, bucket.Path(path))
+				_, _, err := Identify(t.Context(), nil, bucket.Path(path))
 				requireCode(t, CodeTruncated, err)
 			}
 		})
@@ -234,7 +234,7 @@ func TestFileUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Open(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")), Dialect{})
 	requireCode(t, CodeNotFound, err)
-	_, err = Identify(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")))
+	_, _, err = Identify(t.Context(), nil, bucket.Path(filepath.Join(dir, "none.csv")))
 	requireCode(t, CodeNotFound, err)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = Open(t.Context(), nil, bucket.Path(dir), Dialect{})
@@ -270,7 +270,7 @@ func TestFileThatChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "in.csv")
 	content := generated(t, synthetic.File{Rows: 20_000, Seed: 1}) // more than is buffered
 	require.NoError(t, os.WriteFile(path, content, 0o600))
-	before, err := Identify(t.Context(), nil, bucket.Path(path))
+	before, _, err := Identify(t.Context(), nil, bucket.Path(path))
 	require.NoError(t, err)
 	f, err := Open(t.Context(), nil, bucket.Path(path), Dialect{})
 	require.NoError(t, err)
@@ -291,7 +291,7 @@ func TestIdentifyStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the night is over")
 	cancel(why)
-	_, err := Identify(ctx, nil, bucket.Path(write(t, "in.csv", []byte(head))))
+	_, _, err := Identify(ctx, nil, bucket.Path(write(t, "in.csv", []byte(head))))
 	require.ErrorIs(t, err, why)
 }
 

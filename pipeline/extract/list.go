@@ -36,30 +36,25 @@ func CheckPattern(location bucket.Location) error {
 // List lists files as they are now, in order of their names: one file, the matches of a
 // glob, or a folder's .csv, .tsv, .psv and .txt files, also as .gz, .zst or .zip,
 // and not those below it or hidden. A file or folder that is not there is [fs.ErrNotExist]; a
-// glob that matches nothing is empty.
+// glob that matches nothing is empty. No file is opened: a look at each finds its version.
 //
 // Objects of a store are listed alike: what their names have up to the last / is
 // their folder.
-func List(ctx context.Context, stores *bucket.Stores, location bucket.Location) ([]bucket.Location, error) {
+func List(ctx context.Context, stores *bucket.Stores, location bucket.Location) ([]bucket.Entry, error) {
 	path, local := location.Local()
 	if !local {
 		return objects(ctx, stores, location)
 	}
-	paths, err := localFiles(path)
-	files := make([]bucket.Location, len(paths))
-	for i, path := range paths {
-		files[i] = bucket.Path(path)
-	}
-	return files, err
+	return localFiles(path)
 }
 
-func localFiles(path string) ([]string, error) {
+func localFiles(path string) ([]bucket.Entry, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
 		return folderFiles(path)
 	case err == nil:
-		return []string{path}, nil
+		return []bucket.Entry{{Location: bucket.Path(path), Version: bucket.VersionOf(info)}}, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
@@ -70,29 +65,39 @@ func localFiles(path string) ([]string, error) {
 	if len(matches) == 0 && !strings.ContainsAny(path, "*?[") {
 		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	}
-	matches = slices.DeleteFunc(matches, isFolder)
 	slices.Sort(matches)
-	return matches, nil
+	return withoutFolders(matches), nil
 }
 
-func folderFiles(dir string) ([]string, error) {
+func folderFiles(dir string) ([]bucket.Entry, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
-	var files []string
+	var paths []string
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if IsDelimitedText(e.Name()) && !isFolder(path) {
-			files = append(files, path)
+		if IsDelimitedText(e.Name()) {
+			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
-	return files, nil // ReadDir sorts
+	return withoutFolders(paths), nil // ReadDir sorts
 }
 
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+// withoutFolders leaves folders out. A file that cannot be looked at has no version: reading
+// it reports the error.
+func withoutFolders(paths []string) []bucket.Entry {
+	files := make([]bucket.Entry, 0, len(paths))
+	for _, path := range paths {
+		entry := bucket.Entry{Location: bucket.Path(path)}
+		if info, err := os.Stat(path); err == nil {
+			if info.IsDir() {
+				continue
+			}
+			entry.Version = bucket.VersionOf(info)
+		}
+		files = append(files, entry)
+	}
+	return files
 }
 
 // IsDelimitedText knows the names of the files that a folder's are: it says nothing of
@@ -114,16 +119,16 @@ func IsDelimitedText(name string) bool {
 }
 
 // objects lists an object, a folder or a glob of an object store.
-func objects(ctx context.Context, stores *bucket.Stores, location bucket.Location) ([]bucket.Location, error) {
-	found, err := stores.Exists(ctx, location)
-	if found {
-		return []bucket.Location{location}, nil
+func objects(ctx context.Context, stores *bucket.Stores, location bucket.Location) ([]bucket.Entry, error) {
+	version, err := stores.Stat(ctx, location)
+	if err == nil {
+		return []bucket.Entry{{Location: location, Version: version}}, nil
 	}
 	denied := errors.Is(err, fs.ErrPermission) // also of what is not there, to those who may not list all of a bucket
-	if err != nil && !denied {
+	if !denied && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var files []bucket.Location
+	var files []bucket.Entry
 	var listErr error
 	if folder, name := location.Split(); strings.ContainsAny(name, globs) {
 		files, listErr = stores.List(ctx, folder, func(n string) bool {

@@ -30,7 +30,7 @@ var errSpool = errors.New("copy to a temporary file (set TMPDIR to change its fo
 // unzip opens the one file of a ZIP archive. Its directory is at its end: an object of a
 // store is copied to a temporary file.
 func (f *File) unzip(source io.Reader) error {
-	a, size := &archive{f: f, left: maxDirectory}, f.size
+	a, size := &archive{f: f, left: maxDirectory}, f.opened.Size
 	if file, ok := f.raw.(*os.File); ok {
 		a.content, a.counts = file, true
 	} else {

@@ -35,7 +35,7 @@ func TestZIP(t *testing.T) {
 	want := Identity{SHA256: sha256.Sum256([]byte(text)), Bytes: int64(len(text))}
 	content := zipped(t, "in/", "", "in/a.csv", text, "__MACOSX/in/._a.csv", "x", "in/.DS_Store", "x")
 	path := bucket.Path(write(t, "any.name", content))
-	id, err := Identify(t.Context(), nil, path)
+	id, _, err := Identify(t.Context(), nil, path)
 	require.NoError(t, err)
 	assert.Equal(t, want, id)
 	f, err := Open(t.Context(), nil, path, Dialect{})
@@ -87,7 +87,7 @@ func TestZIPErrors(t *testing.T) {
 			path := write(t, "in.csv", c.content)
 			bad := requireCode(t, c.code, drain(path))
 			assert.Contains(t, bad.Detail, c.detail)
-			id, err := Identify(t.Context(), nil, bucket.Path(path))
+			id, _, err := Identify(t.Context(), nil, bucket.Path(path))
 			requireCode(t, c.code, err)
 			assert.Equal(t, Identity{SHA256: sha256.Sum256(c.content), Bytes: int64(len(c.content))}, id, "it is known again")
 		})

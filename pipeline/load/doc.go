@@ -23,5 +23,6 @@
 // again without a change is pointless. An error of [Loader.Load] is about the database,
 // an object store that is unavailable or the caller's context; [postgres.Retryable] reports
 // whether a retry may help, and a retry after a lost commit acknowledgement is safe,
-// since the content is then known.
+// since the content is then known. [ErrChanged] says that the file is not of the version that
+// was chosen; then nothing of it is loaded or recorded.
 package load

@@ -14,7 +14,7 @@ import (
 // identify takes the checksum and length of the content, and a bound of its lines.
 func (l *load) identify(ctx context.Context) (err error) {
 	l.proven, l.findings = nil, nil
-	l.identity, l.maxLines, err = extract.IdentifyLines(ctx, l.loader.stores, l.request.Path)
+	l.identity, l.version, l.maxLines, err = extract.IdentifyLines(ctx, l.loader.stores, l.request.Path)
 	l.startOver()
 	return err
 }

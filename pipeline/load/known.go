@@ -21,12 +21,12 @@ type querier interface {
 // isLoaded makes the result unchanged where the content is loaded already, and would be
 // read as it was then.
 func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
-	rules, err := json.Marshal(l.request.Rules)
+	rules, err := l.request.rules()
 	if err != nil {
-		return false, fmt.Errorf("rules: %w", err)
+		return false, err
 	}
 	var e entry
-	err = db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:], transform.Version, string(rules), l.request.Source).
+	err = db.QueryRow(ctx, l.loader.statements.Get("known_content"), l.identity.SHA256[:], transform.Version, rules, l.request.Source).
 		Scan(&e.id, &e.source, &e.path, &e.conventions, &e.outOfWindow, &e.orphans, &e.replaced)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return l.isReverted(ctx, db)
@@ -34,7 +34,8 @@ func (l *load) isLoaded(ctx context.Context, db querier) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look up the content: %w", err)
 	}
-	if same, err := l.readsAlike(ctx, db, &e); !same || err != nil {
+	same, err := l.request.readsAlike(&e, func() (*proven, error) { return l.loader.lookUpProven(ctx, db, &l.request) })
+	if !same || err != nil {
 		return false, err
 	}
 	if stands, err := l.stands(ctx, db, &e); !stands || err != nil {
@@ -62,8 +63,12 @@ func (l *load) isReverted(ctx context.Context, db querier) (bool, error) {
 	}
 	l.startOver()
 	l.result.Status, l.result.FileID, l.result.LoadedAs = StatusUnchanged, file, path
-	l.result.Warnings = append(l.result.Warnings, fmt.Sprintf("file %d with the same content was reverted; tally run %s loads it again", file, l.path))
+	l.result.Warnings = append(l.result.Warnings, revertedWarning(file, l.path))
 	return true, nil
+}
+
+func revertedWarning(file int64, path string) string {
+	return fmt.Sprintf("file %d with the same content was reverted; tally run %s loads it again", file, path)
 }
 
 // entry is one of the ledger with the same content, read by the same rules.
@@ -80,23 +85,23 @@ type entry struct {
 // source has learned since, what the later end of the default window lets in, or a key
 // that is no orphan any more, counts only where a person asks for it: a source that learns does not load all of its files
 // anew.
-func (l *load) readsAlike(ctx context.Context, db querier, e *entry) (bool, error) {
-	if !l.request.Again && e.source == l.request.Source {
+func (r *Request) readsAlike(e *entry, proven func() (*proven, error)) (bool, error) {
+	if !r.Again && e.source == r.Source {
 		return true, nil
 	}
-	if l.request.Again && (e.orphans || e.outOfWindow && l.request.Rules.To == "") {
+	if r.Again && (e.orphans || e.outOfWindow && r.Rules.To == "") {
 		return false, nil
 	}
 	var record transform.ConventionRecord
 	if err := json.Unmarshal(e.conventions, &record); err != nil {
 		return false, fmt.Errorf("read the content's conventions: %w", err)
 	}
-	now, err := l.lookUpProven(ctx, db)
+	now, err := proven()
 	if err != nil {
 		return false, err
 	}
 	conventions, evidence := record.Load()
-	return evidence.ReadsAlike(conventions, l.request.Rules.Resolve(&now.conventions, &evidence)), nil
+	return evidence.ReadsAlike(conventions, r.Rules.Resolve(&now.conventions, &evidence)), nil
 }
 
 // stands reports whether the content's rows are those that are stored. Where corrections
@@ -152,13 +157,13 @@ type proven struct {
 }
 
 // lookUpProven looks up what loaded files have proven.
-func (l *load) lookUpProven(ctx context.Context, db querier) (*proven, error) {
-	source := l.request.Source
-	if !l.request.Learns {
+func (l *Loader) lookUpProven(ctx context.Context, db querier, request *Request) (*proven, error) {
+	source := request.Source
+	if !request.Learns {
 		source = ""
 	}
 	k := &proven{marks: map[string]bool{}}
-	rows, _ := db.Query(ctx, l.loader.statements.Get("learned"), source) // ForEachRow returns its error
+	rows, _ := db.Query(ctx, l.statements.Get("learned"), source) // ForEachRow returns its error
 	var convention, value string
 	var proof transform.Proof
 	_, err := pgx.ForEachRow(rows, []any{&convention, &value, &proof.FileID, &proof.Path, &proof.Line}, func() error {
@@ -179,7 +184,7 @@ const currencyConvention = "currency"
 
 // prepare looks up what is proven, and sets the first reading from it.
 func (l *load) prepare(ctx context.Context, db querier) (err error) {
-	if l.proven, err = l.lookUpProven(ctx, db); err != nil {
+	if l.proven, err = l.loader.lookUpProven(ctx, db, &l.request); err != nil {
 		return err
 	}
 	rules := l.request.Rules

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/pipeline/extract"
@@ -47,6 +48,7 @@ type load struct {
 	result  Result
 
 	identity extract.Identity
+	version  bucket.Version // that stands for the identity, if any does
 	maxLines int64
 	tries    int // of a file that changed
 	yielded  int // how often the load has started again because of others' locks
@@ -107,32 +109,41 @@ func (l *load) step(ctx context.Context, at state) (state, error) {
 	switch at {
 	case identify:
 		err := l.identify(ctx)
-		if l.request.GiveUp == nil || ctx.Err() != nil {
+		if l.request.GiveUp != nil && ctx.Err() == nil {
+			l.cause = l.request.GiveUp // also where the content cannot be identified
+			return fail, nil
+		}
+		if err != nil {
 			return known, err
 		}
-		l.cause = l.request.GiveUp // also where the content cannot be identified
-		return fail, nil
+		return known, l.checkChosen(ctx)
 
 	case known:
 		loaded, err := l.isLoaded(ctx, l.loader.pool)
-		if loaded {
-			return finished, err
+		if err != nil {
+			return known, err
 		}
-		return read, err
+		if loaded {
+			return finished, l.observe(ctx, l.loader.pool)
+		}
+		return read, nil
 
 	case read:
 		if err := l.read(ctx); err != nil {
 			return read, err
 		}
-		return l.afterReading(), nil
+		return l.afterReading(), l.checkChosen(ctx)
 
 	case decide:
 		if err := l.exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock); err != nil {
 			return decide, err
 		}
 		loaded, err := l.isLoaded(ctx, l.tx)
-		if loaded || err != nil {
-			return finished, err // by the load that had the lock before
+		if err != nil {
+			return finished, err
+		}
+		if loaded { // by the load that had the lock before
+			return finished, l.observe(ctx, l.loader.pool)
 		}
 		if outdated, err := l.outdated(ctx); outdated || err != nil {
 			return read, err
@@ -178,6 +189,9 @@ func (l *load) afterError(ctx context.Context, err error) (state, error) {
 		return finished, err
 	}
 	l.rollback(ctx)
+	if err := l.checkChosen(ctx); err != nil {
+		return finished, err
+	}
 	l.tries++
 	if bad.Code != extract.CodeFileChanged || l.tries == changedTries {
 		l.cause = bad

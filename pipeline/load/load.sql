@@ -163,8 +163,39 @@ SELECT v.file_id, f.path FROM (
 -- name: same_file
 -- Whether the content is what was last found at the path.
 SELECT coalesce((
-    SELECT sha256 = $1 FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1),
+    SELECT sha256 = $1 FROM etl_files
+    WHERE source = $3 AND path = $2 AND status = 'loaded' ORDER BY id DESC LIMIT 1),
     EXISTS (SELECT FROM etl_copies WHERE sha256 = $1 AND source = $3 AND md5(path) = md5($2)));
+
+-- name: known_files
+-- The files of a source whose content is known since they are as they were when they were
+-- read; and what known_content, reverted_content and same_file say of it, the latter for a source that
+-- replaces rows ($8).
+SELECT f.path, o.sha256, o.bytes, coalesce(k.id, l.id), l.id IS NOT NULL, coalesce(k.source, ''), coalesce(k.path, l.path, ''), k.conventions, coalesce(k.outside, false), coalesce(k.orphans, false),
+       coalesce(k.id < (SELECT max(id) FROM etl_files WHERE replaced > 0), false),
+       CASE WHEN $8 THEN coalesce((
+           SELECT e.sha256 = o.sha256 FROM etl_files e
+           WHERE e.source = $1 AND e.path = f.path AND e.status = 'loaded' ORDER BY e.id DESC LIMIT 1),
+           EXISTS (SELECT FROM etl_copies c WHERE c.sha256 = o.sha256 AND c.source = $1 AND md5(c.path) = md5(f.path)))
+       ELSE true END
+FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) f(path, size, modified, tag)
+JOIN etl_observations o ON o.source = $1 AND md5(o.path) = md5(f.path) AND o.path = f.path
+                       AND o.size = f.size AND o.modified = f.modified AND o.tag = f.tag
+LEFT JOIN LATERAL (
+    SELECT e.id, e.source, e.path, e.conventions, e.faults ? 'date_out_of_window' AS outside, e.faults ? 'orphan_key' AS orphans
+    FROM etl_files e WHERE e.sha256 = o.sha256 AND e.status = 'loaded' AND e.reading = $6 AND e.rules = $7
+      AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = e.id)
+    ORDER BY (e.source = $1) DESC, e.id DESC LIMIT 1
+) k ON true
+LEFT JOIN LATERAL (
+    SELECT e.id, e.path FROM etl_files e WHERE k.id IS NULL AND e.sha256 = o.sha256 AND e.status = 'loaded'
+    ORDER BY e.id DESC LIMIT 1
+) l ON EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = l.id);
+
+-- name: observe
+INSERT INTO etl_observations (source, path, size, modified, tag, sha256, bytes) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (source, md5(path)) DO UPDATE SET path = excluded.path, size = excluded.size, modified = excluded.modified,
+    tag = excluded.tag, sha256 = excluded.sha256, bytes = excluded.bytes, observed_at = excluded.observed_at;
 
 -- name: copy
 INSERT INTO etl_copies (sha256, path, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
@@ -174,7 +205,10 @@ INSERT INTO etl_copies (sha256, path, source) VALUES ($1, $2, $3) ON CONFLICT DO
 -- last loaded from; with none, and for the date of this run, unless it lies there still.
 SELECT a.id, r.logical_date - DATE '1970-01-01'
 FROM (SELECT) this
-LEFT JOIN (SELECT * FROM etl_files WHERE path = $2 AND source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1) f ON f.sha256 = $1 AND NOT $5
+LEFT JOIN (
+    SELECT * FROM etl_files
+    WHERE source = $3 AND path = $2 AND status = 'loaded' ORDER BY id DESC LIMIT 1
+) f ON f.sha256 = $1 AND NOT $5
 LEFT JOIN etl_files a ON a.id = coalesce(f.arrived_as, f.id)
 JOIN etl_runs r ON r.id = coalesce(a.run_id, $4);
 

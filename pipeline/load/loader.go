@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	_ "embed" // for load.sql
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,12 +32,17 @@ var ErrFenced = errors.New("a later attempt of this run has started")
 // nothing is wrong with it as far as is known. It is tried again in the next run.
 const CodeGivenUp = "given_up"
 
+// ErrChanged says that a file is not of the chosen version any more when it was read.
+// Nothing of it was loaded, and nothing is recorded.
+var ErrChanged = errors.New("the file changed since it was chosen")
+
 // Request asks for one file. RunID and Attempt must be in the ledger.
 type Request struct {
 	RunID       int64
 	Attempt     int
 	Source      string          // name of the source
 	Path        bucket.Location // of a file or an object
+	Chosen      bucket.Version  // that the file must still have when it was read; zero for any
 	Rules       transform.Rules
 	LogicalDate civil.Date // of the run
 	// Learns says that the source's files have conventions in common: what one proves
@@ -50,6 +56,15 @@ type Request struct {
 	CodeVersion string
 	Progress    func(pipeline.Progress) // may be nil; is called by one goroutine at a time
 	Logger      *slog.Logger            // may be nil
+}
+
+// rules are the rules for the ledger.
+func (r *Request) rules() (string, error) {
+	rules, err := json.Marshal(r.Rules)
+	if err != nil {
+		return "", fmt.Errorf("rules: %w", err)
+	}
+	return string(rules), nil
 }
 
 // Loader loads files. It is safe for concurrent use: loads clean side by side, and

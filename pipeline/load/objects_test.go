@@ -131,7 +131,7 @@ func TestObjectThatChangesBetweenReadings(t *testing.T) {
 				assert.Equal(t, extract.CodeNotFound, got.ErrorCode)
 			default:
 				assert.Equal(t, load.StatusLoaded, got.Status, got.Error)
-				want, err := extract.Identify(t.Context(), new(bucket.Stores), s.At("a.csv"))
+				want, _, err := extract.Identify(t.Context(), new(bucket.Stores), s.At("a.csv"))
 				require.NoError(t, err)
 				assert.Equal(t, want.SHA256[:], one[[]byte](f, "SELECT sha256 FROM etl_files"))
 			}

@@ -51,6 +51,10 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 		},
 		{Name: "same_file", Purpose: "each known file of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}},
 		{Name: "arrival", Purpose: "each load of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", "", s.RunID, false}},
+		{
+			Name: "known_files", Purpose: "each source of a run", Before: lookUp[:1],
+			Args: []any{"", []string{"a", "b"}, []int64{1, 2}, []int64{1, 2}, []string{"", ""}, transform.Version, "{}", true},
+		},
 		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
 		{Name: "open_rejects", Purpose: "each replay", Before: lookUp[:1], Args: []any{[]int64{s.FileID}}},
 		{Name: "open_rows", Purpose: "each file of a replay", Before: lookUp[:1], Args: []any{s.FileID, []int64{2}, []string{outcomeRejected}, false}, Expect: uses("etl_rejects_pkey")},
@@ -90,6 +94,10 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 			},
 		},
 		{Name: "copy", Purpose: "each copy of known content in a source that replaces rows", Before: before, Writes: true, Args: []any{s.SHA256, "", ""}},
+		{
+			Name: "observe", Purpose: "each file that is read", Before: before, Writes: true,
+			Args: []any{"", "", int64(0), int64(0), "", s.SHA256, int64(0)},
+		},
 		{Name: "learn", Purpose: "each convention that a file proves", Before: before, Writes: true, Args: []any{"", "currency", "$", int64(0), int64(1)}},
 	}, statements)
 	return append(list, explain.Query{

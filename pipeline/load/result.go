@@ -51,6 +51,9 @@ func (r *Result) log(ctx context.Context, logger *slog.Logger) {
 	case StatusFailed:
 		logger.ErrorContext(ctx, "file failed; nothing of it was loaded", "path", r.Path, "code", r.ErrorCode, "error", r.Error)
 	case StatusUnchanged:
+		if r.LoadedAs == r.Path {
+			return // the run has a line of all such files
+		}
 		logger.InfoContext(ctx, "content is loaded already; nothing to do", "path", r.Path, "loaded_as", r.LoadedAs, "file_id", r.FileID)
 	default:
 		logger.InfoContext(ctx, "file loaded", "path", r.Path, "file_id", r.FileID, "read", r.Read, "loaded", r.Loaded,

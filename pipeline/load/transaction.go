@@ -113,9 +113,9 @@ func (l *load) fail(ctx context.Context) error {
 func (l *load) recordFile(ctx context.Context) error {
 	r, req := &l.result, &l.request
 	r.FileID = l.fileID
-	rules, err := json.Marshal(req.Rules)
+	rules, err := req.rules()
 	if err != nil {
-		return fmt.Errorf("rules: %w", err)
+		return err
 	}
 	faults, err := json.Marshal(r.Faults)
 	if err != nil {
@@ -138,9 +138,12 @@ func (l *load) recordFile(ctx context.Context) error {
 	if r.SHA256 != "" {
 		sha = l.identity.SHA256[:]
 	}
+	if err := l.observe(ctx, l.tx); err != nil {
+		return err
+	}
 	return l.exec(ctx, l.loader.statements.Get("file"), l.fileID, req.RunID, req.Attempt, req.Source, l.path, sha, r.Bytes, r.Status,
 		nullText(r.ErrorCode), nullText(r.Error), r.Read, r.Loaded, r.Duplicate, r.Conflict, r.Rejected, r.Replaced,
-		string(faults), r.TotalAmount.String(), string(rules), req.CodeVersion, l.started,
+		string(faults), r.TotalAmount.String(), rules, req.CodeVersion, l.started,
 		transform.Version, string(conventions), r.Hints, r.Warnings, l.arrivedAs, nullText(string(l.layout)), first, last)
 }
 
