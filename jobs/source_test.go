@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"os"
 	"strings"
@@ -120,6 +119,23 @@ func TestKnownFilesOfASourceThatReplaces(t *testing.T) {
 	assert.Equal(t, 2, result.Unchanged)
 }
 
+// Content that was reverted is not read by a night either, and a person loads it again.
+func TestKnownFilesThatWereReverted(t *testing.T) {
+	t.Parallel()
+	pool, source := newPool(t), newSource(t, rows(3))
+	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
+	first := runOf(t, s, "2024-05-01")
+	_, err := load.New(pool, nil).Revert(t.Context(), []int64{first.Files[0].FileID}, nil, load.By{Actor: "test", Reason: "a wrong file"}, false)
+	require.NoError(t, err)
+	disguise(t, source.Path.Join("a.csv"))
+	second := runOf(t, s, "2024-05-02")
+	assert.Equal(t, 1, second.Unchanged)
+	assert.Equal(t, 0, count(t, pool, "SELECT count(*) FROM transactions"))
+	byHand, err := s.Run(t.Context(), RunRequest{Paths: []bucket.Location{source.Path}})
+	require.NoError(t, err)
+	assert.Equal(t, int64(3), byHand.Files[0].Loaded)
+}
+
 // A file that was written in the moment before it was read may change without a trace.
 func TestJustWrittenFilesAreReadAgain(t *testing.T) {
 	t.Parallel()
@@ -162,7 +178,8 @@ func TestFilesOfASourceByHandAreOneSource(t *testing.T) {
 	folder := source.Path
 	source.Path = folder.Join("*.csv")
 	s := newService(t, newPool(t), Config{Sources: []pipeline.Source{source}})
-	sources, err := s.sourcesOf(context.Background(), RunRequest{Paths: []bucket.Location{folder}})
+	on := date(t, "2024-05-01")
+	sources, err := s.sourcesOf(t.Context(), RunRequest{Paths: []bucket.Location{folder}, Date: &on})
 	require.NoError(t, err)
 	require.Len(t, sources, 1)
 	files, err := sources[0].Files(t.Context(), nil, longAgo)

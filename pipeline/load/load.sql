@@ -161,10 +161,11 @@ SELECT v.file_id, f.path FROM (
 ) f JOIN etl_reverts v ON v.file_id = f.id;
 
 -- name: same_file
--- Whether the content is what was last found at the path.
+-- Whether the content is what was last found at the path. OFFSET 0 has it look there, and
+-- not go through all files of the source from the last one on.
 SELECT coalesce((
-    SELECT sha256 = $1 FROM etl_files
-    WHERE source = $3 AND path = $2 AND status = 'loaded' ORDER BY id DESC LIMIT 1),
+    SELECT sha256 = $1 FROM (SELECT * FROM etl_files WHERE path = $2 OFFSET 0) f
+    WHERE source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1),
     EXISTS (SELECT FROM etl_copies WHERE sha256 = $1 AND source = $3 AND md5(path) = md5($2)));
 
 -- name: known_files
@@ -174,8 +175,8 @@ SELECT coalesce((
 SELECT f.path, o.sha256, o.bytes, coalesce(k.id, l.id), l.id IS NOT NULL, coalesce(k.source, ''), coalesce(k.path, l.path, ''), k.conventions, coalesce(k.outside, false), coalesce(k.orphans, false),
        coalesce(k.id < (SELECT max(id) FROM etl_files WHERE replaced > 0), false),
        CASE WHEN $8 THEN coalesce((
-           SELECT e.sha256 = o.sha256 FROM etl_files e
-           WHERE e.source = $1 AND e.path = f.path AND e.status = 'loaded' ORDER BY e.id DESC LIMIT 1),
+           SELECT e.sha256 = o.sha256 FROM (SELECT * FROM etl_files WHERE path = f.path OFFSET 0) e
+           WHERE e.source = $1 AND e.status = 'loaded' ORDER BY e.id DESC LIMIT 1),
            EXISTS (SELECT FROM etl_copies c WHERE c.sha256 = o.sha256 AND c.source = $1 AND md5(c.path) = md5(f.path)))
        ELSE true END
 FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) f(path, size, modified, tag)
@@ -206,8 +207,8 @@ INSERT INTO etl_copies (sha256, path, source) VALUES ($1, $2, $3) ON CONFLICT DO
 SELECT a.id, r.logical_date - DATE '1970-01-01'
 FROM (SELECT) this
 LEFT JOIN (
-    SELECT * FROM etl_files
-    WHERE source = $3 AND path = $2 AND status = 'loaded' ORDER BY id DESC LIMIT 1
+    SELECT * FROM (SELECT * FROM etl_files WHERE path = $2 OFFSET 0) p
+    WHERE source = $3 AND status = 'loaded' ORDER BY id DESC LIMIT 1
 ) f ON f.sha256 = $1 AND NOT $5
 LEFT JOIN etl_files a ON a.id = coalesce(f.arrived_as, f.id)
 JOIN etl_runs r ON r.id = coalesce(a.run_id, $4);
