@@ -122,11 +122,13 @@ type Service struct {
 	config Config
 	pool   *pgxpool.Pool
 	ledger *ledger.Store
-	river  *river.Client[pgx.Tx]
-	sql    sqlfile.Statements
-	logger *slog.Logger
-	logs   *logSink
-	turns  chan struct{} // of runs
+	// changes is the loader of changes after the load.
+	changes *load.Loader
+	river   *river.Client[pgx.Tx]
+	sql     sqlfile.Statements
+	logger  *slog.Logger
+	logs    *logSink
+	turns   chan struct{} // of runs
 
 	alerts   sqlfile.Statements
 	channels []notify.Channel
@@ -162,6 +164,11 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 		growingAfter: growingAfter,
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
+	if own, ok := c.Loader.(*load.Loader); ok { // so that loads and changes share its turns
+		s.changes = own
+	} else {
+		s.changes = load.New(pool, c.Stores)
+	}
 	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
 	if err != nil {
 		return nil, fmt.Errorf("make the River client: %w", err)

@@ -59,6 +59,12 @@ type cli struct {
 	Schedule scheduleCmd `cmd:"" help:"Show what is due and when; with --set, set the last date that is decided."`
 	Sources  sourcesCmd  `cmd:"" help:"Show each source with its settings and what its files have proven."`
 	Generate generateCmd `cmd:"" help:"Write synthetic dirty CSV to standard output."`
+	Rejects  rejectsCmd  `cmd:"" help:"List rows that were not loaded: rejected rows and conflicts."`
+	Replay   replayCmd   `cmd:"" help:"Read open rejected rows again under the settings of today, and load those that pass."`
+	Fix      fixCmd      `cmd:"" help:"Load a reject with corrected values."`
+	Settle   settleCmd   `cmd:"" help:"Decide a conflict."`
+	Discard  discardCmd  `cmd:"" help:"Close a reject without loading it."`
+	Revert   revertCmd   `cmd:"" help:"Take a loaded file, or those of a run, back out."`
 	Verify   verifyCmd   `cmd:"" help:"Recompute and compare every rollup and key."`
 	Audit    auditCmd    `cmd:"" help:"Check the audit chain over all commits that changed data."`
 	Rebuild  rebuildCmd  `cmd:"" help:"Make rollups and keys anew from the transactions."`

@@ -110,7 +110,7 @@ func (env *environment) printRun(r jobs.RunResult) error {
 		case f.Status == load.StatusUnchanged:
 			fmt.Fprintf(env.stdout, "unchanged: %s has the content of %s, which is loaded already (file %d)\n", f.Path, f.LoadedAs, f.FileID)
 		case len(f.Faults) > 0:
-			fmt.Fprintf(env.stdout, "rejected of %s: %s (tally psql -c 'SELECT * FROM etl_rejects WHERE file_id = %d')\n",
+			fmt.Fprintf(env.stdout, "rejected of %s: %s (tally rejects --file %d)\n",
 				f.Path, faultList(f.Faults), f.FileID)
 		}
 		for _, hint := range f.Hints {

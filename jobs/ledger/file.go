@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -52,6 +53,32 @@ func (s *Store) Files(ctx context.Context, runID, after int64, limit int) ([]Fil
 func (s *Store) selectFiles(runID, after int64, limit int) *bun.SelectQuery {
 	return page(s.db.NewSelect().Model((*File)(nil)).ExcludeColumn("sha256").ColumnExpr("encode(sha256, 'hex') AS sha256").
 		Where("run_id = ?", runID).Where("id > ?", after).OrderExpr("id"), limit)
+}
+
+// File is one file, or [ErrFileNotFound].
+func (s *Store) File(ctx context.Context, id int64) (File, error) {
+	files, err := list[File](ctx, s.selectFile(id), "file %d", id)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("file %d: %w", id, ErrFileNotFound)
+	}
+	if err != nil {
+		return File{}, err
+	}
+	return files[0], nil
+}
+
+func (s *Store) selectFile(id int64) *bun.SelectQuery {
+	return s.db.NewSelect().Model((*File)(nil)).ExcludeColumn("sha256").ColumnExpr("encode(sha256, 'hex') AS sha256").Where("id = ?", id)
+}
+
+// RevertibleFiles are the files that a run loaded and that were not reverted.
+func (s *Store) RevertibleFiles(ctx context.Context, runID int64) ([]int64, error) {
+	return list[int64](ctx, s.selectRevertible(runID), "the loaded files of run %d", runID)
+}
+
+func (s *Store) selectRevertible(runID int64) *bun.SelectQuery {
+	return s.db.NewSelect().Model((*File)(nil)).Column("id").Where("run_id = ?", runID).Where("status = 'loaded'").
+		Where("NOT EXISTS (SELECT FROM etl_reverts AS revert WHERE revert.file_id = file.id)").OrderExpr("id")
 }
 
 // Reject is a row that was read and not loaded.

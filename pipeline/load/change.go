@@ -167,6 +167,9 @@ func (c *change) note(ctx context.Context, states []rejectState) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = c.noteOpen(ctx, states)
+	}
 	if err != nil {
 		return err
 	}

@@ -75,8 +75,9 @@ type load struct {
 	accepted   *extsort.Sorter // packed rows to be stored, by partition and primary key
 	duplicates *extsort.Sorter // rows whose id came before, or has an orphan key, by line
 	rejects    seal.RejectsDigest
-	inChange   bool // the load is a part of a change that knows what it has written itself
-	takes      bool // rows take the place of stored ones, whatever came first
+	openIn     openParts // parts of the file, with rejects or conflicts
+	inChange   bool      // the load is a part of a change that knows what it has written itself
+	takes      bool      // rows take the place of stored ones, whatever came first
 	layout     []byte
 	deltas     *summaries.Deltas
 	months     map[civil.Month]int64 // rows to be stored

@@ -235,7 +235,7 @@ FROM etl_runs r WHERE r.id = $1 FOR SHARE OF r;
 
 -- name: open_rejects
 -- The files of rows that are to be read again, and how each file was read.
-SELECT f.id, f.source, f.path, coalesce(f.layout::text, ''), f.conventions, r.logical_date - DATE '1970-01-01',
+SELECT f.id, f.source, f.path, coalesce(f.layout::text, ''), f.conventions, f.rules, r.logical_date - DATE '1970-01-01',
        coalesce(f.arrived_as, f.id)
 FROM etl_files f JOIN etl_runs r ON r.id = f.run_id
 WHERE f.id = ANY($1::bigint[]) AND f.status = 'loaded' AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = f.id)
@@ -267,6 +267,26 @@ WHERE coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) = AN
   AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = j.file_id)
 ORDER BY j.file_id, j.line;
 
+-- name: add_open
+INSERT INTO etl_open_rejects (file_id, block) SELECT * FROM unnest($1::bigint[], $2::bigint[]) ON CONFLICT DO NOTHING;
+
+-- name: remove_open
+-- Looks into one part after the other, until the first open reject.
+DELETE FROM etl_open_rejects o USING unnest($1::bigint[], $2::bigint[]) t(file_id, block)
+WHERE o.file_id = t.file_id AND o.block = t.block AND (
+    SELECT j.line
+    FROM etl_rejects j
+    LEFT JOIN LATERAL (
+        SELECT state, outcome FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
+    ) s ON true
+    WHERE j.file_id = o.file_id AND j.line >= o.block << 12 AND j.line < (o.block + 1) << 12
+      AND coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) <> 'duplicate'
+    LIMIT 1
+) IS NULL;
+
+-- name: close_open
+DELETE FROM etl_open_rejects WHERE file_id = ANY($1::bigint[]);
+
 -- name: revertible
 SELECT source, path, encode(sha256, 'hex'), EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = f.id)
 FROM etl_files f WHERE id = $1 AND status = 'loaded';
@@ -284,7 +304,9 @@ FROM (
 
 -- name: reverted_rows
 -- The present rows of files, and which entry of the audit chain brought each. A table that
--- is made of a query can be filled by parallel workers.
+-- is made of a query can be filled by parallel workers. Without statistics the planner takes
+-- the origins for a few, and would go through all of them for each row.
+SET LOCAL enable_nestloop = off;
 CREATE TEMPORARY TABLE load_reverted ON COMMIT DROP AS
 SELECT t.transaction_id, t.user_id, t.amount, t.transaction_date, t.id, t.file_id, t.line,
        coalesce(o.change, c.number, 0) AS from_change
@@ -294,6 +316,7 @@ LEFT JOIN (
 ) o ON o.file_id = t.file_id AND o.line = t.line
 LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id
 WHERE t.file_id IN ({{files}}) AND t.transaction_date >= {{from}} AND t.transaction_date < {{to}};
+SET LOCAL enable_nestloop TO DEFAULT;
 ANALYZE load_reverted;
 
 -- name: reverted_values

@@ -74,6 +74,7 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
     JOIN transactions t ON t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = k.transaction_id
 )`
 	before := []string{noJIT, asWriter}
+	uses := func(indexes ...string) explain.Expectation { return explain.Expectation{Indexes: indexes} }
 	row := func(name string, args ...any) explain.Query {
 		q := explain.Query{Name: name, Purpose: "each load that replaces stored rows", Before: before, Writes: true}
 		q.Given, q.Args = strings.Replace(replaced, "$%", fmt.Sprintf("$%d", len(args)+1), 1), append(args, s.TransactionIDs)
@@ -93,6 +94,12 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 				"{}", "0", "{}", "", s.Date, transform.Version, "{}", []string{}, []string{}, nil, nil, nil, nil,
 			},
 		},
+		{Name: "add_open", Purpose: "each load with rejects", Before: before, Writes: true, Args: []any{[]int64{s.FileID}, []int64{1 << 40}}},
+		{
+			Name: "remove_open", Purpose: "each change of rejects", Before: before, Writes: true, Args: []any{[]int64{s.FileID}, []int64{0}},
+			Expect: uses("etl_rejects_pkey"),
+		},
+		{Name: "close_open", Purpose: "each revert", Before: before, Writes: true, Args: []any{[]int64{s.FileID}}},
 		{Name: "copy", Purpose: "each copy of known content in a source that replaces rows", Before: before, Writes: true, Args: []any{s.SHA256, "", ""}},
 		{
 			Name: "observe", Purpose: "each file that is read", Before: before, Writes: true,

@@ -54,6 +54,7 @@ func (l *load) read(ctx context.Context) (err error) {
 				l.progress(file.Position(), file.Size())
 			}
 			l.rejects.Add(r.rejects)
+			l.openIn = append(l.openIn, r.open...)
 			if err := w.Encoded(r.rejects); err != nil {
 				return err
 			}
@@ -93,13 +94,14 @@ type rows struct {
 	final   int64         // rejected whichever conventions hold
 	valid   []byte        // packed, each after its length in two bytes
 	rejects pgcopy.Fields // encoded for etl_rejects
+	open    openParts     // with rejects
 }
 
 func (l *load) newRows() *rows { return &rows{fileID: l.fileID} }
 
 // Reset empties it.
 func (r *rows) Reset() {
-	*r = rows{fileID: r.fileID, valid: r.valid[:0], rejects: r.rejects[:0]}
+	*r = rows{fileID: r.fileID, valid: r.valid[:0], rejects: r.rejects[:0], open: r.open[:0]}
 }
 
 // Size is its bytes.
@@ -114,6 +116,7 @@ func (r *rows) Add(_ *extract.Record, row *transform.Row) {
 	}
 	if row.Faults != 0 {
 		appendRejected(&r.rejects, r.fileID, row)
+		r.open.add(row.Line)
 		return
 	}
 	from := len(r.valid)

@@ -149,6 +149,9 @@ func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte)
 	f.Int64(line)
 	outcome, id := d[duplicateOutcome], d[duplicateID:]
 	f.Text([...]string{outcomeDuplicate, outcomeConflict, outcomeRejected}[outcome])
+	if outcome != isDuplicate {
+		l.openIn.add(line)
+	}
 	var faults, hints []string
 	if outcome == isOrphan {
 		faults, hints = []string{transform.FaultOrphanKey.String()}, []string{transform.OrphanKeyHint(id).String()}

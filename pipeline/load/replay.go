@@ -26,8 +26,8 @@ type RejectID struct{ File, Line int64 }
 func (id RejectID) String() string { return fmt.Sprintf("%d:%d", id.File, id.Line) }
 
 // Settings are the present settings of a file's source, and whether its files have
-// conventions in common.
-type Settings func(source, path string) (rules transform.Rules, learns bool)
+// conventions in common. The file was loaded under the given ones.
+type Settings func(source string, loaded transform.Rules) (rules transform.Rules, learns bool)
 
 // ReplayResult is what became of rejects that were read again. Read = Loaded + Duplicate +
 // Conflict + Rejected.
@@ -74,6 +74,7 @@ type reread struct {
 	source, path  string
 	layout        string
 	conventions   []byte
+	rules         []byte // under which it was loaded
 	logical       civil.Date
 	lines         []int64
 	rows          []openRow
@@ -95,22 +96,30 @@ func (r *replay) run(ctx context.Context, ids []RejectID) error {
 	for i, file := range files {
 		lines[file] = append(lines[file], all[i])
 	}
-	rows, _ := r.tx.Query(ctx, r.loader.statements.Get("open_rejects"), files) // CollectRows returns its error
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*reread, error) {
-		var f reread
-		err := row.Scan(&f.id, &f.source, &f.path, &f.layout, &f.conventions, (*int32)(&f.logical), &f.arrivedAs)
-		f.lines = lines[f.id]
-		return &f, err
-	})
+	list, err := r.files(ctx, files)
 	if err != nil {
-		return fmt.Errorf("look up the files of the rejects: %w", err)
+		return err
 	}
 	for _, f := range list {
+		f.lines = lines[f.id]
 		if err := r.file(ctx, f); err != nil {
 			return fmt.Errorf("file %d (%s): %w", f.id, f.path, err)
 		}
 	}
 	return nil
+}
+
+// files are those that are loaded, in the order of their ids.
+func (r *replay) files(ctx context.Context, files []int64) ([]*reread, error) {
+	rows, _ := r.tx.Query(ctx, r.loader.statements.Get("open_rejects"), files) // CollectRows returns its error
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*reread, error) {
+		var f reread
+		return &f, row.Scan(&f.id, &f.source, &f.path, &f.layout, &f.conventions, &f.rules, (*int32)(&f.logical), &f.arrivedAs)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the files of the rejects: %w", err)
+	}
+	return list, nil
 }
 
 // file reads the rejects of a file again.
@@ -175,7 +184,11 @@ func (r *replay) prepare(ctx context.Context, f *reread) error {
 	if err := json.Unmarshal([]byte(f.layout), &layout); err != nil {
 		return fmt.Errorf("layout: %w", err)
 	}
-	rules, learns := r.settings(f.source, f.path)
+	var loaded transform.Rules
+	if err := json.Unmarshal(f.rules, &loaded); err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	rules, learns := r.settings(f.source, loaded)
 	if err := rules.Check(); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 func by() load.By { return load.By{Actor: "test", Reason: "because"} }
 
 // settings are the present settings of every source.
-func (f *fixture) settings(_, _ string) (transform.Rules, bool) { return f.rules, true }
+func (f *fixture) settings(string, transform.Rules) (transform.Rules, bool) { return f.rules, true }
 
 // rejects are the ids of the rows that were not loaded, in order.
 func (f *fixture) rejects(outcomes ...string) (ids []load.RejectID) {

@@ -81,6 +81,9 @@ func (r *revert) run(ctx context.Context) error {
 	if err := r.exec(ctx, statements.Get("note_reverts"), r.files, r.entry.Number); err != nil {
 		return err
 	}
+	if err := r.exec(ctx, statements.Get("close_open"), r.files); err != nil {
+		return err
+	}
 	if err := r.restore(ctx); err != nil {
 		return err
 	}

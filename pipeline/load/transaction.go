@@ -31,7 +31,7 @@ func (l *load) begin(ctx context.Context) (err error) {
 	}
 	limits := l.loader.limits
 	l.valid, l.accepted, l.duplicates = extsort.New(ctx, byID(), limits), extsort.New(ctx, byPlace(), limits), extsort.New(ctx, byLine(), limits)
-	l.rejects = seal.NewRejectsDigest()
+	l.rejects, l.openIn = seal.NewRejectsDigest(), nil
 	l.deltas, l.months, l.staged = summaries.NewDeltas(ctx), map[civil.Month]int64{}, nil
 	if err := l.exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err
@@ -73,6 +73,9 @@ func (l *load) record(ctx context.Context) error {
 		return err
 	}
 	if err := l.seal(ctx); err != nil {
+		return err
+	}
+	if err := l.recordOpen(ctx); err != nil {
 		return err
 	}
 	if err := l.learn(ctx); err != nil {

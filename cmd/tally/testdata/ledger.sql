@@ -11,6 +11,8 @@ SELECT id, 1, 'nights', logical_date || '.csv', sha256(id::text::bytea), 1000, '
 FROM etl_runs ORDER BY id;
 INSERT INTO etl_rejects (file_id, line, outcome, faults, raw, raw_length)
 SELECT id, line, 'rejected', '{missing_amount}', repeat('x', 80), 80 FROM etl_files, generate_series(2, 6) line ORDER BY id, line;
+INSERT INTO etl_reject_states (file_id, line, change, state, outcome) SELECT id, line, 1, CASE WHEN line = 2 AND id % 100 = 0 THEN 'fixed' ELSE 'replayed' END, 'loaded' FROM etl_files, generate_series(2, 5) line ORDER BY id, line;
+INSERT INTO etl_open_rejects SELECT id, 0 FROM etl_files;
 INSERT INTO etl_logs (run_id, attempt, at, level, message)
 SELECT id, 1, created_at, 'INFO', 'file loaded ' || n FROM etl_runs, generate_series(1, 5) n ORDER BY id, n;
 INSERT INTO etl_schedule (last_date, time_zone) VALUES ('2015-01-01', 'UTC');

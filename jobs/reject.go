@@ -1,0 +1,247 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opentax/tally/jobs/ledger"
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/transform"
+)
+
+// settingsOf are the present settings of a source, or those that the file was loaded under
+// if the settings file has no such source.
+func (s *Service) settingsOf(source string, loaded transform.Rules) (rules transform.Rules, learns bool) {
+	i := slices.IndexFunc(s.config.Sources, func(c pipeline.Source) bool { return c.Name == source })
+	if i < 0 {
+		return loaded, source != manualSource
+	}
+	return s.config.Sources[i].Rules, true
+}
+
+// Rejects are the rejects that a filter selects, each with the cell that its fault is about,
+// a conflict with both versions.
+func (s *Service) Rejects(ctx context.Context, f ledger.RejectFilter) ([]ledger.ListedReject, error) {
+	rejects, err := s.ledger.FilteredRejects(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return rejects, s.inspect(ctx, rejects)
+}
+
+// inspect adds to rejects what is not in the ledger.
+func (s *Service) inspect(ctx context.Context, rejects []ledger.ListedReject) error {
+	var texts []load.RejectText
+	var conflicts []string
+	for _, r := range rejects {
+		text := load.RejectText{ID: load.RejectID{File: r.FileID, Line: r.Line}, Raw: r.RawBytes, Length: r.RawLength}
+		if text.Raw == nil {
+			text.Raw = []byte(r.Raw)
+		}
+		if len(r.Faults) > 0 {
+			text.Fault = r.Faults[0]
+		}
+		texts = append(texts, text)
+	}
+	seen, err := s.changes.Inspect(ctx, texts, s.settingsOf)
+	if err != nil {
+		return err
+	}
+	for i := range rejects {
+		r, found := &rejects[i], seen[texts[i].ID]
+		if found.Column != "" {
+			r.Cell = &ledger.FaultyCell{Column: found.Column, Text: found.Cell}
+		}
+		if found.Valid {
+			r.Values = &ledger.RowValues{TransactionID: found.ID, UserID: found.UserID, Amount: found.Amount, Date: found.Date}
+		}
+		if r.Outcome == ledger.OutcomeConflict && idOf(r) != "" {
+			conflicts = append(conflicts, idOf(r))
+		}
+	}
+	return s.addStored(ctx, rejects, conflicts)
+}
+
+// idOf is the transaction id of a reject, if it is known.
+func idOf(r *ledger.ListedReject) string {
+	if r.Values != nil {
+		return r.Values.TransactionID
+	}
+	return r.TransactionID
+}
+
+func (s *Service) addStored(ctx context.Context, rejects []ledger.ListedReject, ids []string) error {
+	stored, err := s.ledger.StoredRows(ctx, ids)
+	if err != nil {
+		return err
+	}
+	byID := map[string]*ledger.StoredRow{}
+	for i := range stored {
+		byID[stored[i].TransactionID] = &stored[i]
+	}
+	for i := range rejects {
+		if r := &rejects[i]; r.Outcome == ledger.OutcomeConflict {
+			r.Stored = byID[idOf(r)]
+		}
+	}
+	return nil
+}
+
+// replayBatch is how many ids a filter of a replay reads at once.
+const replayBatch = 100_000
+
+// Replay reads open rejected rows again under the settings of today, and loads those that
+// pass, in one commit. Ids that are not open are named in the warnings; if none is, that is
+// a [ledger.NotOpenError].
+func (s *Service) Replay(ctx context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error) {
+	warnings, ids := []string{}, r.IDs
+	var notOpen error
+	var err error
+	if len(ids) > 0 {
+		if warnings, notOpen, err = s.notReplayable(ctx, ids); err != nil {
+			return ledger.ReplayResult{}, err
+		}
+	} else if ids, err = s.selected(ctx, r); err != nil {
+		return ledger.ReplayResult{}, err
+	}
+	result, err := s.changes.Replay(ctx, rejectIDs(ids), s.settingsOf, load.By(r.By), r.DryRun)
+	if err == nil && result.Read == 0 {
+		err = notOpen
+	}
+	result.Warnings = append(warnings, result.Warnings...)
+	return ledger.ReplayResult(result), err
+}
+
+// notReplayable finds ids that are no open rejected rows: unknown ones are an error.
+func (s *Service) notReplayable(ctx context.Context, ids []ledger.RejectID) (warnings []string, first, err error) {
+	warnings = []string{}
+	rows, err := s.ledger.RejectsByID(ctx, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := map[ledger.RejectID]*ledger.ListedReject{}
+	for i := range rows {
+		known[ledger.RejectID{FileID: rows[i].FileID, Line: rows[i].Line}] = &rows[i]
+	}
+	for _, id := range ids {
+		row := known[id]
+		if row == nil {
+			return nil, nil, fmt.Errorf("reject %s: %w; tally rejects lists them", id, ledger.ErrRejectNotFound)
+		}
+		if e := stateError(row, ledger.OutcomeRejected); e != nil {
+			first = e
+			warnings = append(warnings, e.Error())
+		}
+	}
+	return warnings, first, nil
+}
+
+// selected are the ids of a filter.
+func (s *Service) selected(ctx context.Context, r ledger.ReplayRequest) (ids []ledger.RejectID, err error) {
+	f := r.Filter
+	f.State, f.Outcome, f.Limit = ledger.StateOpen, ledger.OutcomeRejected, replayBatch+1
+	for {
+		batch, err := s.ledger.RejectIDs(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, batch...)
+		if r.MaxRows > 0 && len(ids) > r.MaxRows {
+			return nil, &ledger.TooManyError{Max: r.MaxRows}
+		}
+		if len(batch) < f.Limit {
+			return ids, nil
+		}
+		f.After = batch[len(batch)-1]
+	}
+}
+
+func rejectIDs(ids []ledger.RejectID) []load.RejectID {
+	list := make([]load.RejectID, len(ids))
+	for i, id := range ids {
+		list[i] = load.RejectID{File: id.FileID, Line: id.Line}
+	}
+	return list
+}
+
+// Fix loads a reject with corrected values. The row may end as a duplicate, or as a conflict
+// that stays open.
+func (s *Service) Fix(ctx context.Context, r ledger.FixRequest) (ledger.ListedReject, error) {
+	fix := transform.Fix{TransactionID: r.TransactionID, UserID: r.UserID, Amount: r.Amount, Date: r.Date}
+	if err := fix.Check(); err != nil {
+		return ledger.ListedReject{}, fmt.Errorf("%w: %w", ledger.ErrInvalidFix, err)
+	}
+	_, err := s.changes.Fix(ctx, load.RejectID{File: r.ID.FileID, Line: r.ID.Line}, fix, s.settingsOf, load.By(r.By))
+	return s.decided(ctx, r.ID, err, ledger.OutcomeRejected, ledger.OutcomeConflict)
+}
+
+// Settle decides a conflict: for the row that was not loaded, which takes the place of the
+// stored one, or for the stored one.
+func (s *Service) Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error) {
+	row := load.RejectID{File: id.FileID, Line: id.Line}
+	var err error
+	if take {
+		_, err = s.changes.Take(ctx, row, s.settingsOf, load.By(by))
+	} else {
+		err = s.changes.Keep(ctx, row, load.By(by))
+	}
+	return s.decided(ctx, id, err, ledger.OutcomeConflict)
+}
+
+// Discard closes a reject without loading it.
+func (s *Service) Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error) {
+	n, err := s.changes.Discard(ctx, rejectIDs([]ledger.RejectID{id}), load.By(by))
+	if err == nil && n == 0 {
+		err = load.ErrNotOpen
+	}
+	return s.decided(ctx, id, err, ledger.OutcomeRejected, ledger.OutcomeConflict)
+}
+
+// decided is a reject after a change, or says why that was not possible.
+func (s *Service) decided(ctx context.Context, id ledger.RejectID, err error, wanted ...string) (ledger.ListedReject, error) {
+	still, rejected := errors.AsType[*load.RejectedError](err)
+	switch {
+	case rejected:
+		return ledger.ListedReject{}, &ledger.StillRejectedError{ID: id, Faults: still.Faults}
+	case err != nil && !errors.Is(err, load.ErrNotOpen):
+		return ledger.ListedReject{}, err
+	}
+	rows, findErr := s.ledger.RejectsByID(ctx, []ledger.RejectID{id})
+	switch {
+	case findErr != nil:
+		return ledger.ListedReject{}, findErr
+	case len(rows) == 0:
+		return ledger.ListedReject{}, fmt.Errorf("reject %s: %w; tally rejects lists them", id, ledger.ErrRejectNotFound)
+	case err == nil:
+		return rows[0], s.inspect(ctx, rows)
+	}
+	if e := stateError(&rows[0], wanted...); e != nil {
+		return rows[0], e
+	}
+	return rows[0], err
+}
+
+// stateError says why a reject is not open for a change of rows with some outcomes.
+func stateError(r *ledger.ListedReject, wanted ...string) error {
+	e := &ledger.NotOpenError{What: "reject " + r.ID}
+	switch {
+	case r.FileStatus != load.StatusLoaded:
+		e.Why = "is of a file that failed: fix the file or its settings, and load it again"
+	case r.Reverted:
+		e.Why = "is of a file that was reverted: load the file again"
+	case r.State != ledger.StateOpen:
+		e.Why = "is not open: it was " + r.State + ", with the outcome " + r.Outcome
+	case slices.Contains(wanted, r.Outcome):
+		return nil
+	case r.Outcome == ledger.OutcomeConflict:
+		e.Why = "is a conflict: tally settle decides it"
+	case r.Outcome == ledger.OutcomeRejected:
+		e.Why = "is rejected, not a conflict: tally replay reads it again, tally fix corrects it"
+	default:
+		e.Why = "is a " + r.Outcome + " of a stored row: nothing is to be done"
+	}
+	return e
+}
