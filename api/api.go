@@ -19,7 +19,7 @@ import (
 
 const defaultRequestTimeout = 10 * time.Second
 
-// Config configures the API. Summaries, Runs and Request are required; the zero value of the
+// Config configures the API. Summaries, Runs, Request and Changes are required; the zero value of the
 // rest works.
 type Config struct {
 	Summaries Summaries
@@ -28,6 +28,8 @@ type Config struct {
 	// origin are for the audit trail. If the date has a run, it returns that one, not marked as
 	// created; if the date has not ended, [ledger.ErrNotEnded]. jobs.Service has one.
 	Request func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
+	// Changes lists rejects, and changes loaded data. jobs.Service is one.
+	Changes Changes
 	// Ready reports whether the service is ready; nil means always. It names the missing parts
 	// with [NotReady], joined if there are several; any other error counts as the part "service".
 	// It is called at most once a second, and never twice at a time.
@@ -56,6 +58,8 @@ func (c Config) check() error {
 		return errors.New("api: Config.Runs is missing")
 	case c.Request == nil:
 		return errors.New("api: Config.Request is missing")
+	case c.Changes == nil:
+		return errors.New("api: Config.Changes is missing")
 	case c.RequestTimeout < 0:
 		return errors.New("api: Config.RequestTimeout is negative")
 	}

@@ -75,6 +75,40 @@ func (f fakeRuns) Alerts(ctx context.Context, afterOpen bool, afterID int64, lim
 	return f.alerts(ctx, afterOpen, afterID, limit)
 }
 
+// fakeChanges answers with its functions; one that is missing panics.
+type fakeChanges struct {
+	rejects func(context.Context, ledger.RejectFilter) ([]ledger.ListedReject, error)
+	replay  func(context.Context, ledger.ReplayRequest) (ledger.ReplayResult, error)
+	fix     func(context.Context, ledger.FixRequest) (ledger.ListedReject, error)
+	settle  func(context.Context, ledger.RejectID, bool, ledger.By) (ledger.ListedReject, error)
+	discard func(context.Context, ledger.RejectID, ledger.By) (ledger.ListedReject, error)
+	revert  func(context.Context, ledger.RevertRequest) (ledger.RevertResult, error)
+}
+
+func (f fakeChanges) Rejects(ctx context.Context, filter ledger.RejectFilter) ([]ledger.ListedReject, error) {
+	return f.rejects(ctx, filter)
+}
+
+func (f fakeChanges) Replay(ctx context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error) {
+	return f.replay(ctx, r)
+}
+
+func (f fakeChanges) Fix(ctx context.Context, r ledger.FixRequest) (ledger.ListedReject, error) {
+	return f.fix(ctx, r)
+}
+
+func (f fakeChanges) Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error) {
+	return f.settle(ctx, id, take, by)
+}
+
+func (f fakeChanges) Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error) {
+	return f.discard(ctx, id, by)
+}
+
+func (f fakeChanges) Revert(ctx context.Context, r ledger.RevertRequest) (ledger.RevertResult, error) {
+	return f.revert(ctx, r)
+}
+
 // contractSummary is the example of the contract.
 func contractSummary(_ context.Context, userID int32) (summaries.Summary, error) {
 	if userID != 123 {
@@ -85,7 +119,7 @@ func contractSummary(_ context.Context, userID int32) (summaries.Summary, error)
 
 // withSummaries is a config whose only store is get.
 func withSummaries(get func(context.Context, int32) (summaries.Summary, error)) Config {
-	return Config{Summaries: fakeSummaries{get: get}, Runs: fakeRuns{}, Request: fakeRuns{}.requests}
+	return Config{Summaries: fakeSummaries{get: get}, Runs: fakeRuns{}, Request: fakeRuns{}.requests, Changes: fakeChanges{}}
 }
 
 func newHandler(tb testing.TB, c Config) http.Handler {
@@ -98,6 +132,9 @@ func newHandler(tb testing.TB, c Config) http.Handler {
 	}
 	if runs, ok := c.Runs.(fakeRuns); ok && c.Request == nil {
 		c.Request = runs.requests
+	}
+	if c.Changes == nil {
+		c.Changes = fakeChanges{}
 	}
 	h, err := New(c)
 	require.NoError(tb, err)
@@ -161,7 +198,7 @@ func newLog() (*logBuffer, *slog.Logger) {
 
 func TestNewNamesTheWrongField(t *testing.T) {
 	t.Parallel()
-	full := Config{Summaries: fakeSummaries{}, Runs: fakeRuns{}, Request: fakeRuns{}.requests}
+	full := Config{Summaries: fakeSummaries{}, Runs: fakeRuns{}, Request: fakeRuns{}.requests, Changes: fakeChanges{}}
 	for _, tc := range []struct {
 		field  string
 		change func(*Config)
@@ -169,6 +206,7 @@ func TestNewNamesTheWrongField(t *testing.T) {
 		{"Summaries", func(c *Config) { c.Summaries = nil }},
 		{"Runs", func(c *Config) { c.Runs = nil }},
 		{"Request", func(c *Config) { c.Request = nil }},
+		{"Changes", func(c *Config) { c.Changes = nil }},
 		{"RequestTimeout", func(c *Config) { c.RequestTimeout = -1 }},
 		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/": http.NotFoundHandler()} }},
 		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/ui": http.NotFoundHandler()} }},

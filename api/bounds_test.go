@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -82,7 +83,14 @@ func (op *declaredOperation) requestWith(p declaredParameter, value string) *htt
 	case "query":
 		query.Set(p.Name, value)
 	}
-	r := httptest.NewRequest(op.method, pathParameter.ReplaceAllLiteralString(op.path, "7"), nil)
+	var body io.Reader
+	if op.method == http.MethodPost {
+		body = strings.NewReader("{}")
+	}
+	r := httptest.NewRequest(op.method, pathParameter.ReplaceAllLiteralString(op.path, "7"), body)
+	if body != nil {
+		r.Header.Set("Content-Type", jsonContentType)
+	}
 	r.URL.Path = pathParameter.ReplaceAllLiteralString(op.path, id)
 	r.URL.RawQuery = query.Encode()
 	if p.In == "header" {

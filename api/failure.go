@@ -33,6 +33,14 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 		return kindRunNotFound.problem()
 	case errors.Is(err, summaries.ErrBusy):
 		return kindBusy.problem()
+	case errors.Is(err, ledger.ErrRejectNotFound):
+		return kindRejectNotFound.problem()
+	case errors.Is(err, ledger.ErrFileNotFound):
+		return kindFileNotFound.problem()
+	case errors.Is(err, ledger.ErrInvalidFix):
+		return invalid(ProblemError{Location: "body", Message: "has a value that cannot be stored"})
+	case changeProblem(err) != nil:
+		return changeProblem(err)
 	case errors.Is(err, errCursor):
 		return invalid(ProblemError{Location: "query.cursor", Message: cursorMessage})
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -44,6 +52,24 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 	}
 	s.Logger.Log(ctx, level, "request failed", "request_id", requestID(ctx), "problem", k.name, "error", err)
 	return k.problem()
+}
+
+// changeProblem is the problem of a change that its subject's state or size forbids, or nil.
+// What the errors say is the ledger's, not the request's.
+func changeProblem(err error) *Problem {
+	var p *Problem
+	if _, ok := errors.AsType[*ledger.TooManyError](err); ok {
+		return kindTooManyRows.problem()
+	}
+	if e, ok := errors.AsType[*ledger.NotOpenError](err); ok {
+		p = kindNotOpen.problem()
+		p.Detail = "It " + e.Why + "."
+	}
+	if e, ok := errors.AsType[*ledger.StillRejectedError](err); ok {
+		p = kindStillRejected.problem()
+		p.Detail = "The row still has the faults " + strings.Join(e.Faults, ", ") + "."
+	}
+	return p
 }
 
 // finishProblem is huma's transformer, the last to change a body. It gives problems their
@@ -103,6 +129,8 @@ func expected(schema *huma.Schema) string {
 	case schema == nil:
 	case schema.Pattern == cursorPattern:
 		return cursorMessage
+	case schema.Pattern == rejectIDPattern:
+		return "must be FILE:LINE, two integers from 1 on"
 	case len(schema.Enum) > 0:
 		var words []string
 		for _, v := range schema.Enum {

@@ -38,13 +38,15 @@ const generatedRequests = 3000
 
 // fuzzSeeds is how many seeds there are to one that the fuzzer starts from: a score
 // for each operation.
-const fuzzSeeds = 19
+const fuzzSeeds = 23
 
 // unreachable are the answers that an operation declares and no request brings
 // about, each with its reason.
 var unreachable = map[string]string{
 	"getLiveness 500": "nothing in it can fail; a fault of the server itself would be one",
 	"requestRun 408":  "the bodies here are there at once",
+
+	"replayRejects 408": "as above", "fixReject 408": "as above", "settleReject 408": "as above", "discardReject 408": "as above", "revertFile 408": "as above",
 }
 
 // malformedOnly says of an operation without a body that only what is no request at all is
@@ -99,10 +101,10 @@ func newTarget(tb testing.TB) *target {
 	require.NoError(tb, err)
 	tb.Cleanup(nowhere.Close)
 	t := &target{answered: map[string]bool{}, cursors: cursors(), handlers: [worlds]http.Handler{
-		sound: newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Version: "1.2.3"}),
+		sound: newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Changes: sampleChanges(nil), Version: "1.2.3"}),
 		broken: newHandler(tb, Config{Summaries: fakeSummaries{}, Runs: fakeRuns{},
 			Ready: func(context.Context) error { panic("no more") }}),
-		away: newHandler(tb, Config{Summaries: summaries.NewStore(nowhere), Runs: unreachableRuns(),
+		away: newHandler(tb, Config{Summaries: summaries.NewStore(nowhere), Runs: unreachableRuns(), Changes: sampleChanges(&net.OpError{Op: "dial", Err: errors.New("away")}),
 			Ready: func(context.Context) error { return NotReady("database", errors.New("away")) }}),
 	}}
 	tokens := NewTokens(pool)
@@ -112,7 +114,7 @@ func newTarget(tb testing.TB) *target {
 		c.Tokens = tokens
 		access := NewAccess(c)
 		tb.Cleanup(access.Close)
-		t.handlers[state] = newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Access: access})
+		t.handlers[state] = newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Changes: sampleChanges(nil), Access: access})
 	}
 	t.ops = declaredOperations(tb, t.handlers[sound])
 	return t
@@ -332,9 +334,34 @@ func cursors() []string {
 	return queries
 }
 
+// changeSeeds are bodies that fit the operations that change data, and what follows 7 in a path.
+var changeSeeds = map[string][]string{
+	"replayRejects": {`{}`, `{"ids":["7:7"]}`, `{"ids":["7:8"]}`, `{"ids":["7:9"]}`, `{"ids":["7:9"],"fault":"x"}`, "["},
+	"fixReject":     {`{"amount":"1.5","reason":"x"}`, "["},
+	"settleReject":  {`{"decision":"take"}`, "["},
+	"discardReject": {`{"reason":"x"}`, "["},
+	"revertFile":    {`{"dry_run":true}`, "["},
+}
+
+// changes ask those operations about what is there, what was dealt with, and what is not there.
+func (t *target) changes() (all []generated) {
+	for op, declared := range t.ops {
+		for _, body := range changeSeeds[declared.ID] {
+			for state := range worlds {
+				for _, id := range []string{"7", "8", "9", "7:7", "7:8", "7:9"} {
+					all = append(all, generated{world: state, op: op, id: id, headers: "Content-Type: application/json", body: body},
+						generated{world: state, op: op, id: id, headers: "Content-Type: application/xml", body: body},
+						generated{world: state, op: op, id: id, headers: "Content-Type: application/json", body: body + strings.Repeat(" ", 100_000)})
+				}
+			}
+		}
+	}
+	return all
+}
+
 // seeds ask each operation every question once.
 func (t *target) seeds() []generated {
-	var all []generated
+	all := t.changes()
 	for op, declared := range t.ops {
 		for state := range worlds {
 			all = append(all, generated{world: state, op: op, id: "7"}, generated{world: state, op: op, id: "7", query: "user_id=7"})
@@ -492,5 +519,50 @@ func unreachableRuns() fakeRuns {
 		logs:    func(context.Context, int64, int64, int) ([]ledger.LogLine, error) { return nil, err },
 		sources: func(context.Context) ([]ledger.Source, error) { return nil, err },
 		alerts:  func(context.Context, bool, int64, int) ([]ledger.Alert, error) { return nil, err },
+	}
+}
+
+// sampleChanges know reject 7:7 and file 7, and of 7:8 and 8 that they are not open; they fail with an error, if there is one.
+func sampleChanges(failed error) fakeChanges {
+	sample := listed(7)
+	answer := func(id ledger.RejectID) (ledger.ListedReject, error) {
+		switch {
+		case failed != nil:
+			return sample, failed
+		case id == ledger.RejectID{FileID: 7, Line: 8}:
+			return sample, &ledger.NotOpenError{What: "reject", Why: "is not open"}
+		case id != ledger.RejectID{FileID: 7, Line: 7}:
+			return sample, ledger.ErrRejectNotFound
+		}
+		return sample, nil
+	}
+	return fakeChanges{
+		rejects: func(_ context.Context, f ledger.RejectFilter) ([]ledger.ListedReject, error) {
+			return []ledger.ListedReject{sample}[:min(1, f.Limit)], failed
+		},
+		replay: func(_ context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error) {
+			for _, id := range r.IDs {
+				if _, err := answer(id); err != nil {
+					return ledger.ReplayResult{}, err
+				}
+			}
+			return ledger.ReplayResult{Warnings: []string{}}, failed
+		},
+		fix: func(_ context.Context, r ledger.FixRequest) (ledger.ListedReject, error) { return answer(r.ID) },
+		settle: func(_ context.Context, id ledger.RejectID, _ bool, _ ledger.By) (ledger.ListedReject, error) {
+			return answer(id)
+		},
+		discard: func(_ context.Context, id ledger.RejectID, _ ledger.By) (ledger.ListedReject, error) {
+			return answer(id)
+		},
+		revert: func(_ context.Context, r ledger.RevertRequest) (ledger.RevertResult, error) {
+			switch {
+			case failed == nil && r.Files[0] == 8:
+				return ledger.RevertResult{}, &ledger.NotOpenError{What: "file", Why: "was reverted already"}
+			case failed == nil && r.Files[0] != 7:
+				return ledger.RevertResult{}, ledger.ErrFileNotFound
+			}
+			return ledger.RevertResult{Warnings: []string{}}, failed
+		},
 	}
 }

@@ -20,13 +20,15 @@ func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
 	query, errs := readQuery(ctx.Operation(), r.URL.RawQuery)
 	for _, p := range ctx.Operation().Parameters {
-		if p.In == "path" && !canonical(r.PathValue(p.Name)) { // a resource has one address
+		if p.In == "path" && !wellFormed(p.Schema, r.PathValue(p.Name)) { // a resource has one address
 			errs = append(errs, ProblemError{Location: "path." + p.Name, Message: expected(p.Schema)})
 		}
 	}
+	csv := ctx.Operation().Metadata[producesCSV] == true && accepts(ctx.Header("Accept"), "text/*", csvContentType) &&
+		!accepts(ctx.Header("Accept"), jsonContentType)
 	var p *Problem
 	switch {
-	case !acceptsJSON(ctx.Header("Accept")):
+	case !csv && !acceptsJSON(ctx.Header("Accept")):
 		p = kindNotAcceptable.problem()
 	case len(errs) > 0:
 		p = invalid(errs...)
@@ -35,7 +37,11 @@ func (s *service) guard(ctx huma.Context, next func(huma.Context)) {
 		p.withRequestID(requestID(ctx.Context())).write(w)
 		return
 	}
-	deadline := &deadlineContext{Context: ctx.Context(), at: time.Now().Add(s.RequestTimeout)}
+	request := ctx.Context()
+	if csv {
+		request = context.WithValue(request, csvKey{}, true)
+	}
+	deadline := &deadlineContext{Context: request, at: time.Now().Add(s.RequestTimeout)}
 	defer deadline.end()
 	next(operationContext{ctx, deadline, query})
 }
@@ -129,7 +135,11 @@ func acceptsJSON(header string) bool {
 	if header == "" || header == "*/*" || header == "application/json" {
 		return true
 	}
-	ranges := []string{"*/*", "application/*", "application/json"}
+	return accepts(header, "*/*", "application/*", jsonContentType)
+}
+
+// accepts does the same for any type, by the ranges that match it, from the widest on.
+func accepts(header string, ranges ...string) bool {
 	decided, accepted := -1, false
 	for part := range strings.SplitSeq(header, ",") {
 		name, params, _ := mime.ParseMediaType(part) // no name or no parameters, where they are malformed
@@ -140,3 +150,9 @@ func acceptsJSON(header string) bool {
 	}
 	return accepted
 }
+
+// producesCSV is the key of an operation's metadata that answers with CSV as well, and csvKey
+// that of a context whose request prefers it.
+const producesCSV = "csv"
+
+type csvKey struct{}

@@ -34,6 +34,8 @@ func (k kind) component() string {
 	switch k.status {
 	case http.StatusForbidden:
 		k = kindForbidden
+	case http.StatusConflict:
+		k = kindNotOpen
 	case http.StatusServiceUnavailable:
 		if k.name == kindTimeout.name || k.name == kindBusy.name {
 			k = kindUnavailable
@@ -50,6 +52,18 @@ var (
 		"No file with a transaction of this user has been loaded. A later load may change that."}
 	kindRunNotFound = kind{"run-not-found", http.StatusNotFound, "The run does not exist", "There is no run with this id.",
 		"No run has this id. GET /runs lists the runs there are."}
+	kindRejectNotFound = kind{"reject-not-found", http.StatusNotFound, "The reject does not exist", "There is no reject with this id.",
+		"No row that was not loaded has this id. GET /rejects lists them."}
+	kindFileNotFound = kind{"file-not-found", http.StatusNotFound, "The file does not exist", "There is no file with this id.",
+		"No file has this id. GET /runs/{id}/files lists those of a run."}
+	kindNotOpen = kind{"not-open", http.StatusConflict, "The state does not allow the change", "It was dealt with already.",
+		"The reject is no longer open, or the file is not loaded or was reverted already; nothing was changed. GET /rejects lists the open ones."}
+	kindStillRejected = kind{"still-rejected", http.StatusConflict, "The row still has faults", "The row still has faults.",
+		"Under the settings of today the row is not valid; nothing was changed. Correct all values that the faults are about."}
+	kindTooManyRows = kind{"too-many-rows", http.StatusConflict, "The change is too large for a request",
+		"The change is of more than 100000 rows.",
+		"A request must end within seconds; nothing was changed. Use a narrower filter, or the command line (tally replay, tally revert), which " +
+			"has no limit."}
 	kindBadRequest = kind{"bad-request", http.StatusBadRequest, "The request is malformed", "The service cannot parse the request.",
 		"The request was rejected before it reached an operation. Send it as the API's description specifies."}
 	kindMethodNotAllowed = kind{"method-not-allowed", http.StatusMethodNotAllowed, "The method is not allowed",
@@ -115,7 +129,7 @@ var (
 // response with that status and no body.
 var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
-	kindNotFound, kindNoTransactions, kindRunNotFound, kindMethodNotAllowed, kindNotAcceptable,
+	kindNotFound, kindNoTransactions, kindRunNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindMethodNotAllowed, kindNotAcceptable,
 	kindRequestTimeout, kindPrecondition, kindContentTooLarge, kindUnsupportedMedia, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
 	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindNotReady,
 }

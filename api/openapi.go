@@ -25,6 +25,7 @@ const (
 
 	tagTransactions = "Transactions"
 	tagRuns         = "Runs"
+	tagRejects      = "Rejects"
 	tagHealth       = "Health"
 
 	requestIDReference  = "#/components/headers/RequestId"
@@ -33,6 +34,7 @@ const (
 	bearerScheme        = "bearer"
 	basicScheme         = "basic"
 	jsonContentType     = "application/json"
+	csvContentType      = "text/csv"
 	maxInt64            = "9223372036854775807" // not in huma's bounds of integers, which are floats
 )
 
@@ -66,7 +68,10 @@ func humaConfig() huma.Config {
 			Components:     &huma.Components{Schemas: registry},
 			OnAddOperation: []huma.AddOpFunc{completeOperation},
 		},
-		Formats:       map[string]huma.Format{jsonContentType: format, "json": format}, // "json" of application/problem+json
+		Formats: map[string]huma.Format{
+			jsonContentType: format, "json": format, // "json" of application/problem+json
+			csvContentType: {Marshal: marshalCSV, Unmarshal: func([]byte, any) error { return huma.ErrUnknownContentType }},
+		},
 		DefaultFormat: jsonContentType,
 		Transformers:  []huma.Transformer{finishProblem},
 	}
@@ -135,6 +140,15 @@ func marshalJSON(w io.Writer, v any) error {
 	return nil
 }
 
+// marshalCSV writes the list of an operation that has it.
+func marshalCSV(w io.Writer, v any) error {
+	list, ok := v.(interface{ writeCSV(w io.Writer) error })
+	if !ok {
+		return fmt.Errorf("write CSV: %T is no list", v)
+	}
+	return list.writeCSV(w)
+}
+
 // unmarshalJSON reads a body, first as any value for huma to validate, then into the
 // operation's type.
 func unmarshalJSON(data []byte, v any) error {
@@ -183,6 +197,7 @@ func addMetadata(document *huma.OpenAPI) {
 	document.Tags = []*huma.Tag{
 		{Name: tagTransactions, Description: "Users' transactions and their summaries."},
 		{Name: tagRuns, Description: "The ledger: runs, their files, rejected rows and log lines."},
+		{Name: tagRejects, Description: "What was not loaded, and changes after the load."},
 		{Name: tagHealth, Description: "Liveness and readiness probes."},
 	}
 	components := document.Components

@@ -92,7 +92,7 @@ func TestDocumentIsComplete(t *testing.T) {
 				for _, status := range []string{"200", "400", "406", "413", "422", "431", "500"} {
 					assert.Contains(t, op.Responses, status, address)
 				}
-				assert.Equal(t, strings.Contains(address, "{"), op.Responses["404"] != nil, address)
+				assert.Equal(t, strings.Contains(address, "{") || address == "/rejects/replay", op.Responses["404"] != nil, address)
 				assert.Equal(t, address != "/livez", op.Responses["503"] != nil, address)
 				assert.Equal(t, address != "/livez", op.Responses["429"] != nil, address)
 				probe := address == "/livez" || address == "/readyz"
@@ -144,9 +144,14 @@ func TestBodiesAreStrict(t *testing.T) {
 			assertStrict(t, registry, path, schema)
 			for name := range resolved(registry, schema).Properties {
 				bodies++
-				w := post(newHandler(t, Config{}), path, jsonContentType, `{"`+name+`":null}`)
+				address := strings.NewReplacer("{reject_id}", "3:42", "{file_id}", "3").Replace(path)
+				w := post(newHandler(t, Config{}), address, jsonContentType, `{"`+name+`":null}`)
 				p := requireProblem(t, w, http.StatusUnprocessableEntity, "invalid-request")
-				assert.Equal(t, "body."+name, p.Errors[0].Location)
+				var wrong []string // others may be missing
+				for _, e := range p.Errors {
+					wrong = append(wrong, e.Location)
+				}
+				assert.Contains(t, wrong, "body."+name)
 			}
 		}
 	}

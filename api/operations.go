@@ -19,6 +19,7 @@ func (s *service) register(api huma.API) {
 	addMetadata(api.OpenAPI())
 	s.registerTransactions(api)
 	s.registerRuns(api)
+	s.registerRejects(api)
 	s.registerHealth(api)
 }
 

@@ -164,7 +164,9 @@ func (s *service) listRejects(ctx context.Context, in *rejectsInput) (*pageOutpu
 	if err != nil {
 		return nil, err
 	}
-	rows, more, err := s.readRejects(ctx, in, after)
+	rows, more, err := readSized(after, in.Limit, rejectPosition, func(after position, limit int) ([]ledger.Reject, error) {
+		return s.Runs.Rejects(ctx, ledger.RejectQuery{RunID: in.ID, Outcome: in.Outcome, AfterFile: after.first, AfterLine: after.second, Limit: limit})
+	}, func(r ledger.Reject) int { return len(r.Raw) + len(r.RawBytes) })
 	if err := s.requireRun(ctx, &in.RunListInput, len(rows), err); err != nil {
 		return nil, err
 	}
@@ -180,26 +182,26 @@ const (
 	maxRejectBytes = 4 << 20
 )
 
-// readRejects reads a page, and reports whether there is another.
-func (s *service) readRejects(ctx context.Context, in *rejectsInput, after position) (rows []ledger.Reject, more bool, err error) {
+// readSized reads a page, and reports whether there is another.
+func readSized[T any](
+	after position, limit int, key func(T) position, read func(after position, limit int) ([]T, error), bytes func(T) int,
+) (rows []T, more bool, err error) {
 	for size := 0; ; {
-		q := ledger.RejectQuery{RunID: in.ID, Outcome: in.Outcome, AfterFile: after.first, AfterLine: after.second}
-		q.Limit = min(rejectBatch, in.Limit+1-len(rows))
-		batch, err := s.Runs.Rejects(ctx, q)
+		want := min(rejectBatch, limit+1-len(rows))
+		batch, err := read(after, want)
 		if err != nil {
 			return nil, false, err
 		}
 		for _, r := range batch {
-			bytes := len(r.Raw) + len(r.RawBytes)
-			if len(rows) == in.Limit || (len(rows) > 0 && size+bytes > maxRejectBytes) {
+			if len(rows) == limit || (len(rows) > 0 && size+bytes(r) > maxRejectBytes) {
 				return rows, true, nil
 			}
-			rows, size = append(rows, r), size+bytes
+			rows, size = append(rows, r), size+bytes(r)
 		}
-		if len(batch) < q.Limit {
+		if len(batch) < want {
 			return rows, false, nil
 		}
-		after = rejectPosition(rows[len(rows)-1])
+		after = key(rows[len(rows)-1])
 	}
 }
 

@@ -119,7 +119,7 @@ func tally(b *testing.B, s api.Summaries, level slog.Level) *http.Server {
 	}
 	b.Cleanup(func() { _ = log.Close() })
 	lines := logbuffer.New(log)
-	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Request: noRequests, AccessLog: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))})
+	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Request: noRequests, Changes: noChanges{}, AccessLog: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -127,6 +127,8 @@ func tally(b *testing.B, s api.Summaries, level slog.Level) *http.Server {
 }
 
 type noRuns struct{ api.RunReader }
+
+type noChanges struct{ api.Changes }
 
 func noRequests(context.Context, *civil.Date, string, string) (ledger.Run, error) {
 	return ledger.Run{}, nil

@@ -41,7 +41,11 @@ func (s *Service) Revert(ctx context.Context, r ledger.RevertRequest) (ledger.Re
 	case errors.Is(err, load.ErrNotLoaded):
 		err = &ledger.NotOpenError{What: fileNames(files), Why: "was not loaded: it failed, so there is nothing to revert"}
 	}
-	return ledger.RevertResult(result), err
+	if err != nil {
+		return ledger.RevertResult{}, err
+	}
+	changed := ledger.RevertResult{Rows: result.Rows, Restored: result.Restored, Replayed: result.Replayed, Users: result.Users, Warnings: result.Warnings}
+	return changed, errors.Join(changed.TotalAmount.Scan(result.TotalAmount.String()), changed.Change.Scan(result.Change.String()))
 }
 
 func fileNames(files []int64) string {

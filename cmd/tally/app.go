@@ -109,6 +109,7 @@ func (a *application) newServer() error {
 		Summaries: cached{store, a.cache},
 		Runs:      a.requests.Ledger(),
 		Request:   a.requests.Request,
+		Changes:   a.requests,
 		Ready:     a.ready,
 		Figures: api.Figures{Ledger: a.jobs.Stats, Cache: a.cache.Stats, Pools: map[string]func() *pgxpool.Stat{
 			"requests": a.database.requests.Stat, "service": a.database.pool.Stat,

@@ -1,10 +1,11 @@
 package ledger
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/opentax/tally/internal/money"
 )
 
 // Errors of changes after the load.
@@ -84,11 +85,11 @@ type RevertRequest struct {
 
 // RevertResult is what taking files back out changes.
 type RevertResult struct {
-	Rows        int64       `json:"rows" minimum:"0" example:"784" doc:"Rows taken out."`
-	Restored    int64       `json:"restored" minimum:"0" example:"0" doc:"Rows that had been replaced by them, and are stored again."`
-	Replayed    int64       `json:"replayed" minimum:"0" example:"0" doc:"Rows of other files that had lost against them, and are loaded now."`
-	Users       int64       `json:"users" minimum:"0" example:"97" doc:"Users whose rows were taken out."`
-	TotalAmount json.Number `json:"total_amount" doc:"The exact sum of the rows taken out."`
-	Change      json.Number `json:"change" doc:"By how much the exact sum of all transactions changes."`
-	Warnings    []string    `json:"warnings" nullable:"false" example:"[]" doc:"Rows that could not be read again, and why."`
+	Rows        int64     `json:"rows" minimum:"0" example:"784" doc:"Rows taken out."`
+	Restored    int64     `json:"restored" minimum:"0" example:"0" doc:"Rows that had been replaced by them, and are stored again."`
+	Replayed    int64     `json:"replayed" minimum:"0" example:"0" doc:"Rows of other files that had lost against them, and are loaded now."`
+	Users       int64     `json:"users" minimum:"0" example:"97" doc:"Users whose rows were taken out."`
+	TotalAmount money.Sum `json:"total_amount" doc:"The exact sum of the rows taken out."`
+	Change      money.Sum `json:"change" doc:"By how much the exact sum of all transactions changes."`
+	Warnings    []string  `json:"warnings" nullable:"false" example:"[]" doc:"Rows that could not be read again, and why."`
 }

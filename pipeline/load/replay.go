@@ -311,7 +311,7 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 // reopen adds the rows that do not pass: what they had lost against is gone.
 func (r *replay) reopen(f *reread, valid []int64, states []rejectState) []rejectState {
 	for _, o := range f.rows {
-		if !slices.Contains(valid, o.line) {
+		if _, passed := slices.BinarySearch(valid, o.line); !passed {
 			states = append(states, rejectState{file: f.id, line: o.line, change: r.entry.Number, state: stateOpen, outcome: outcomeRejected})
 		}
 	}
