@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -25,6 +26,11 @@ type fakeSummaries struct {
 	Summaries    // what has no function here panics
 	get          func(context.Context, int32) (summaries.Summary, error)
 	transactions func(context.Context, int32, summaries.Cursor, int) ([]summaries.Transaction, error)
+	asOf         func(context.Context, int32, time.Time, summaries.Days) (summaries.Past, error)
+}
+
+func (f fakeSummaries) AsOf(ctx context.Context, userID int32, moment time.Time, days summaries.Days) (summaries.Past, error) {
+	return f.asOf(ctx, userID, moment, days)
 }
 
 func (f fakeSummaries) Get(ctx context.Context, userID int32) (summaries.Summary, error) {
@@ -45,6 +51,8 @@ type fakeRuns struct {
 	logs    func(context.Context, int64, int64, int) ([]ledger.LogLine, error)
 	sources func(context.Context) ([]ledger.Source, error)
 	alerts  func(context.Context, bool, int64, int) ([]ledger.Alert, error)
+	history func(context.Context, string) ([]ledger.Version, error)
+	head    func(context.Context) (ledger.Head, error)
 }
 
 func (f fakeRuns) Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error) {
@@ -66,6 +74,12 @@ func (f fakeRuns) Rejects(ctx context.Context, q ledger.RejectQuery) ([]ledger.R
 }
 
 func (f fakeRuns) Sources(ctx context.Context) ([]ledger.Source, error) { return f.sources(ctx) }
+
+func (f fakeRuns) History(ctx context.Context, id string) ([]ledger.Version, error) {
+	return f.history(ctx, id)
+}
+
+func (f fakeRuns) Head(ctx context.Context) (ledger.Head, error) { return f.head(ctx) }
 
 func (f fakeRuns) Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error) {
 	return f.logs(ctx, run, after, limit)

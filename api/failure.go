@@ -41,6 +41,8 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 		return invalid(ProblemError{Location: "body", Message: "has a value that cannot be stored"})
 	case changeProblem(err) != nil:
 		return changeProblem(err)
+	case errors.Is(err, ledger.ErrTransactionNotFound):
+		return kindTransactionNotFound.problem()
 	case errors.Is(err, errCursor):
 		return invalid(ProblemError{Location: "query.cursor", Message: cursorMessage})
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -131,6 +133,8 @@ func expected(schema *huma.Schema) string {
 		return cursorMessage
 	case schema.Pattern == rejectIDPattern:
 		return "must be FILE:LINE, two integers from 1 on"
+	case schema.Pattern == momentPattern:
+		return asOfMessage
 	case len(schema.Enum) > 0:
 		var words []string
 		for _, v := range schema.Enum {

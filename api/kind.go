@@ -64,6 +64,9 @@ var (
 		"The change is of more than 100000 rows.",
 		"A request must end within seconds; nothing was changed. Use a narrower filter, or the command line (tally replay, tally revert), which " +
 			"has no limit."}
+	kindTransactionNotFound = kind{"transaction-not-found", http.StatusNotFound, "The transaction does not exist",
+		"No row with this transaction id was ever stored.",
+		"No file with a valid row of this transaction id has been loaded. Ids are case-sensitive."}
 	kindBadRequest = kind{"bad-request", http.StatusBadRequest, "The request is malformed", "The service cannot parse the request.",
 		"The request was rejected before it reached an operation. Send it as the API's description specifies."}
 	kindMethodNotAllowed = kind{"method-not-allowed", http.StatusMethodNotAllowed, "The method is not allowed",
@@ -129,7 +132,7 @@ var (
 // response with that status and no body.
 var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
-	kindNotFound, kindNoTransactions, kindRunNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindMethodNotAllowed, kindNotAcceptable,
+	kindNotFound, kindNoTransactions, kindRunNotFound, kindTransactionNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindMethodNotAllowed, kindNotAcceptable,
 	kindRequestTimeout, kindPrecondition, kindContentTooLarge, kindUnsupportedMedia, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
 	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindNotReady,
 }

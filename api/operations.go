@@ -27,7 +27,8 @@ func (s *service) registerTransactions(api huma.API) {
 	addOperation(s, api, s.summary, withSummaryResponses(api, get(tagTransactions, "getUserSummary", summaryPath,
 		"Summarize a user's transactions",
 		"Count, exact sum and average of a user's transactions, as of the last loaded file: of all transactions, or of those from one day "+
-			"to another. A range without transactions of the user is a 404 too.",
+			"to another. A range without transactions of the user is a 404 too. With as_of, the answer is the summary as it was stored at that moment; "+
+			"it has no Last-Modified, and takes time in proportion to the user's transactions.",
 		"The user's summary.", kindNoTransactions, kindPrecondition, kindUnavailable)))
 	addOperation(s, api, s.listSummaries, get(tagTransactions, "listSummaries", "/summaries", "Summarize several users' transactions",
 		"The summaries of up to 1000 users, all as of the same moment.", "The summaries.", kindUnavailable))
@@ -43,6 +44,9 @@ func (s *service) registerTransactions(api huma.API) {
 		"A user's transactions in order of date and id, in pages. Pages stay consistent while files are loaded: no transaction appears "+
 			"twice, and one that is loaded meanwhile appears if it sorts after the cursor.",
 		"A page of transactions.", kindNoTransactions, kindUnavailable))
+	addOperation(s, api, s.getHistory, get(tagTransactions, "getTransactionHistory", "/history/{transaction_id}", "Get a transaction's history",
+		"Every state of a transaction, oldest first: its values, the file and line of the row, when it was stored, and which change brought it. "+
+			"A transaction that is no longer stored has a history, too.", "The states.", kindTransactionNotFound, kindUnavailable))
 	addOperation(s, api, s.listTotals, get(tagTransactions, "listTotals", "/totals", "Sum all transactions by day or month",
 		"Count and exact sum of all users' transactions by day or month, in chronological order, in pages. Periods without transactions "+
 			"are omitted.", "A page of totals.", kindUnavailable))
@@ -73,6 +77,9 @@ func (s *service) registerRuns(api huma.API) {
 	addOperation(s, api, s.listAlerts, get(tagRuns, "listAlerts", "/alerts", "List the alerts",
 		"Conditions that need action, each from its beginning to its end: the open ones, then those that are over, each newest first, in pages.",
 		"A page of alerts.", kindUnavailable))
+	addOperation(s, api, s.getAuditHead, get(tagRuns, "getAuditHead", "/audit/head", "Get the head of the audit chain",
+		"Number and hash of the last entry of the audit chain, which has an entry for each change of the data. The hash covers all entries: "+
+			"noted elsewhere, it lets tally audit verify --head find a chain that was written anew.", "The head.", kindUnavailable))
 	addOperation(s, api, s.requestRun, requestRunOperation(api.OpenAPI().Components.Schemas))
 }
 

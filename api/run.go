@@ -23,6 +23,9 @@ type RunReader interface {
 	Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error)
 	// Alerts are the open ones, then the closed ones, each newest first (after id 0: from the first).
 	Alerts(ctx context.Context, afterOpen bool, afterID int64, limit int) ([]ledger.Alert, error)
+	// History is every state of a transaction, oldest first, or [ledger.ErrTransactionNotFound].
+	History(ctx context.Context, transactionID string) ([]ledger.Version, error)
+	Head(ctx context.Context) (ledger.Head, error) // of the audit chain
 }
 
 // RunPath is the path of a run.

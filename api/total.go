@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,6 +19,8 @@ type Summaries interface {
 	Transactions(ctx context.Context, userID int32, after summaries.Cursor, limit int) ([]summaries.Transaction, error)
 	Many(ctx context.Context, userIDs []int32) ([]summaries.Summary, error)
 	Range(ctx context.Context, userID int32, days summaries.Days) (summaries.Summary, error)
+	// AsOf returns [summaries.ErrFuture] for a moment that has not come yet.
+	AsOf(ctx context.Context, userID int32, moment time.Time, days summaries.Days) (summaries.Past, error)
 	Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error)
 	Totals(ctx context.Context, q summaries.TotalsQuery) ([]summaries.Total, error)
 }

@@ -1,6 +1,9 @@
 -- Seals every commit that changes data in a chain of hashes, and keeps each state of a
 -- transaction.
 --
+-- The hash is over the SHA-256 of an entry and not its text, so that a receipt can go along
+-- the chain with 32 bytes for each entry that it does not show.
+--
 -- Why: a load is not the end. Rows are corrected, replayed and taken back; each of that must
 -- leave a trace that cannot be edited without a mark. An entry's hash covers the entry and
 -- the hash before it, so a hash that was noted elsewhere shows any later change up to it.
@@ -21,7 +24,7 @@ CREATE TABLE audit_chain (
 
 COMMENT ON TABLE audit_chain IS 'One entry for each commit that changed data, numbered without gaps in the order of the commits.';
 COMMENT ON COLUMN audit_chain.entry IS 'What the commit changed, as JSON: the text that hash covers.';
-COMMENT ON COLUMN audit_chain.hash IS 'SHA-256 of the hash before it (of the first entry: 32 zero bytes) and entry.';
+COMMENT ON COLUMN audit_chain.hash IS 'SHA-256 of the hash before it (of the first entry: 32 zero bytes) and the SHA-256 of entry.';
 COMMENT ON COLUMN audit_chain.file_id IS 'The file that was loaded or reverted.';
 
 CREATE UNIQUE INDEX audit_chain_load ON audit_chain (file_id) WHERE kind = 'load';
@@ -49,7 +52,7 @@ BEGIN
             'file_id', f.id, 'path', f.path, 'sha256', encode(f.sha256, 'hex'), 'read', f.read, 'loaded', f.loaded, 'duplicate', f.duplicate,
             'conflict', f.conflict, 'rejected', f.rejected, 'replaced', f.replaced,
             'rows', f.loaded - f.replaced, 'amount', f.total_amount - f.replaced_amount)::text;
-        previous := sha256(previous || convert_to(entry, 'UTF8'));
+        previous := sha256(previous || sha256(convert_to(entry, 'UTF8')));
         INSERT INTO audit_chain VALUES (n, at, 'load', f.id, entry, previous);
     END LOOP;
 END $$;
@@ -93,6 +96,9 @@ ALTER TABLE transaction_versions
     ALTER COLUMN from_change DROP DEFAULT,
     ALTER COLUMN to_change DROP DEFAULT,
     ADD PRIMARY KEY (transaction_id, to_change, file_id, line);
+
+-- For a user's summary as of a former moment.
+CREATE INDEX transaction_versions_user ON transaction_versions (user_id);
 
 COMMENT ON TABLE transaction_versions IS 'Former states of transactions: rows that were replaced or taken out.';
 COMMENT ON COLUMN transaction_versions.from_change IS 'The entry of audit_chain that brought this state.';

@@ -2,6 +2,7 @@ package summaries
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -49,6 +50,9 @@ func reads(s explain.Sample) (list []explain.Query) {
 	cut.MaxPartitions = 2 // the months that are cut
 	sql, args = rangeStatement(s.UserID, Days{s.From, s.To})
 	add("range_cut", "each summary of a range that cuts a month", cut, sql, args...)
+
+	add("as_of", "each summary as of a former moment", uses("transactions_pkey", "audit_chain_load", "audit_chain_at", "transaction_versions_user"),
+		asOfQuery, s.UserID, time.Unix(1<<30, 0).UTC(), civil.Min, civil.Max)
 
 	db := bun.NewDB(nil, pgdialect.New()) // only writes statements
 	add("many", "each list of summaries by ids", uses("user_summary_pkey"), selectMany(db, s.UserIDs).String())

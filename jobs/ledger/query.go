@@ -58,6 +58,11 @@ func lists(sample explain.Sample) []explain.Query {
 		{Name: "jobs/conventions", Purpose: "each look at the sources", SQL: s.selectConventions().String(), Expect: explain.Expectation{WholeTable: true}},
 		query("alerts", "each page of alerts", s.selectAlerts(false, sample.RunID, rows), 0, "alerts_listed"),
 		query("alert", "each message about an alert", s.selectAlert(sample.RunID), 0, "alerts_pkey"),
+		{
+			Name: "jobs/history", Purpose: "each history of a transaction", SQL: s.selectHistory(slices.Concat(sample.TransactionIDs, []string{"A"})[0]).String(),
+			Expect: explain.Expectation{Indexes: []string{"transaction_versions_pkey", "transaction_keys_pkey", "transactions_pkey"}},
+		},
+		query("audit_head", "each look at the head of the audit chain", s.selectHead(), 12, "audit_chain_pkey"),
 		query("logs", "each page of a run's log", s.selectLogs(sample.RunID, 0, rows), paged, "etl_logs_run"),
 	}
 }

@@ -1,15 +1,17 @@
 // Package seal keeps the chain of hashes over every commit that changed data.
 //
 // Each such commit appends an [Entry] to audit_chain, in its own transaction. The hash of
-// an entry is SHA-256 of the hash before it and the entry's text, so a hash that was noted
-// elsewhere (in an export, a notification or a receipt) shows any later change up to it. [Verify]
-// compares the chain with the tables.
+// an entry is SHA-256 of the hash before it and the SHA-256 of the entry's text, so a hash
+// that was noted elsewhere (in an export, a notification or a receipt) shows any later change
+// up to it, and a [Proof] goes along the chain without the texts. [Verify] compares the chain
+// with the tables.
 package seal
 
 import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opentax/tally/internal/money"
@@ -62,7 +64,7 @@ type Entry struct {
 type Head struct {
 	Number int64     `json:"number"`
 	Hash   string    `json:"hash"` // hexadecimal
-	At     time.Time `json:"at"`
+	At     time.Time `json:"at,omitzero"`
 }
 
 // String has the form that [ParseHead] reads: number and hash, with a colon in between.
@@ -76,7 +78,12 @@ func ParseHead(text string) (h Head, err error) {
 	return h, nil
 }
 
-// link is the hash of an entry's text behind another entry's.
+// link is the hash of an entry with that text behind another entry's.
 func link(previous []byte, text string) [sha256.Size]byte {
-	return sha256.Sum256(append(append(make([]byte, 0, sha256.Size+len(text)), previous...), text...))
+	digest := sha256.Sum256([]byte(text))
+	return linkDigest(previous, digest[:])
+}
+
+func linkDigest(previous, digest []byte) [sha256.Size]byte {
+	return sha256.Sum256(slices.Concat(previous, digest))
 }

@@ -80,7 +80,7 @@ func TestVerifyNoticesChanges(t *testing.T) {
 	t.Parallel()
 	const rewrite = `DO $$ DECLARE c RECORD; previous BYTEA := decode(repeat('00', 32), 'hex'); BEGIN
 		FOR c IN SELECT * FROM audit_chain ORDER BY number LOOP
-			previous := sha256(previous || convert_to(c.entry, 'UTF8'));
+			previous := sha256(previous || sha256(convert_to(c.entry, 'UTF8')));
 			UPDATE audit_chain SET hash = previous WHERE number = c.number;
 		END LOOP; END $$`
 	for name, c := range map[string]struct {
@@ -155,7 +155,7 @@ func TestFilesLoadedBeforeTheChain(t *testing.T) {
 		ALTER TABLE transaction_versions ADD COLUMN replaced_by_file BIGINT, ADD COLUMN replaced_at TIMESTAMPTZ DEFAULT now();
 		UPDATE transaction_versions v SET replaced_by_file = (SELECT file_id FROM audit_chain WHERE number = to_change);
 		ALTER TABLE transaction_versions DROP COLUMN from_change, DROP COLUMN to_change, ADD PRIMARY KEY (transaction_id, replaced_by_file);
-		DROP TABLE audit_chain, transaction_origins;
+		DROP INDEX transaction_versions_user; DROP TABLE audit_chain, transaction_origins;
 		DELETE FROM bun_migrations WHERE name = '0016'; COMMIT`, pgx.QueryExecModeSimpleProtocol)
 	require.NoError(t, err)
 	applied, err := migrations.Up(t.Context(), pool)

@@ -1,0 +1,65 @@
+package summaries
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/internal/money"
+)
+
+// ErrFuture is returned for a moment that has not come yet.
+var ErrFuture = errors.New("the moment lies in the future")
+
+// asOfQuery adds up the user's rows that were stored after the last change up to $2: present
+// ones that an earlier change brought, and former ones that a later change ended. A row came
+// with the load of its file, unless it has an origin. Whether the moment has come is for the
+// clock that gave the changes their times.
+const asOfQuery = `
+WITH change AS MATERIALIZED (
+    SELECT coalesce((SELECT number FROM audit_chain WHERE at <= $2 ORDER BY at DESC LIMIT 1), 0) AS number
+)
+SELECT $2 > clock_timestamp(), (SELECT number FROM change), count(*), coalesce(sum(amount), 0)
+FROM (
+    SELECT t.amount::numeric FROM transactions t
+    LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id
+    WHERE t.user_id = $1 AND t.transaction_date BETWEEN $3 AND $4
+      AND coalesce((SELECT max(o.change) FROM transaction_origins o WHERE o.file_id = t.file_id AND o.line = t.line), c.number, 0)
+          <= (SELECT number FROM change)
+    UNION ALL
+    SELECT v.amount::numeric FROM transaction_versions v
+    WHERE v.user_id = $1 AND v.transaction_date BETWEEN $3 AND $4
+      AND v.from_change <= (SELECT number FROM change) AND v.to_change > (SELECT number FROM change)
+) stored`
+
+// Past is a user's summary as of a former moment.
+type Past struct {
+	UserID       int32
+	Transactions int64 // at least 1
+	Total        money.Sum
+	Change       int64 // the last change of any data up to the moment, by its number in the audit chain
+}
+
+// Average is Total / Transactions, rounded half away from zero to two decimals.
+func (p Past) Average() money.Sum { return p.Total.Average(p.Transactions) }
+
+// AsOf returns the count and sum that the user's transactions of some days had when the last
+// change of any data up to a moment had been made; [ErrNotFound] if there were none then, or
+// [ErrFuture]. The cost grows with the user's rows in those days, present and former.
+func (s *Store) AsOf(ctx context.Context, userID int32, moment time.Time, days Days) (Past, error) {
+	p, future := Past{UserID: userID}, false
+	err := s.pool.QueryRow(ctx, asOfQuery, pgx.QueryExecModeCacheStatement, userID, moment, days.From, days.To).
+		Scan(&future, &p.Change, &p.Transactions, &p.Total)
+	switch {
+	case err != nil:
+		return Past{}, fmt.Errorf("look up a former summary: %w", err)
+	case future:
+		return Past{}, ErrFuture
+	case p.Transactions == 0:
+		return Past{}, ErrNotFound
+	}
+	return p, nil
+}
