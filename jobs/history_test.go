@@ -152,7 +152,7 @@ func (p *past) remember() {
 	p.states = append(p.states, state)
 }
 
-// history is what the copies say of a transaction.
+// history tells the states of a transaction by the copies.
 func (p *past) history(id string) (versions []ledger.Version) {
 	var present *ledger.Version
 	for _, state := range p.states {
@@ -177,7 +177,7 @@ func (p *past) history(id string) (versions []ledger.Version) {
 	return versions
 }
 
-// summary is what the copy says of a user's summary.
+// summary adds up the copy of a user's rows.
 func (s pastState) summary(user int32, days summaries.Days) (n int64, total money.Sum) {
 	for _, row := range s.rows {
 		if row.UserID == user && row.Date >= days.From && row.Date <= days.To {

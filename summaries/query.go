@@ -51,7 +51,7 @@ func reads(s explain.Sample) (list []explain.Query) {
 	sql, args = rangeStatement(s.UserID, Days{s.From, s.To})
 	add("range_cut", "each summary of a range that cuts a month", cut, sql, args...)
 
-	add("as_of", "each summary as of a former moment", uses("transactions_pkey", "audit_chain_load", "audit_chain_at", "transaction_versions_user"),
+	add("as_of", "each summary as of a former moment", uses("transactions_pkey", "transaction_versions_user"),
 		asOfQuery, s.UserID, time.Unix(1<<30, 0).UTC(), civil.Min, civil.Max)
 
 	db := bun.NewDB(nil, pgdialect.New()) // only writes statements

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -308,13 +309,15 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 	return states, nil
 }
 
-// reopen adds the rows that do not pass: what they had lost against is gone.
+// reopen adds the rows that do not pass: what they had lost against is gone. The digest of a
+// change has them in the order of their lines.
 func (r *replay) reopen(f *reread, valid []int64, states []rejectState) []rejectState {
 	for _, o := range f.rows {
 		if _, passed := slices.BinarySearch(valid, o.line); !passed {
 			states = append(states, rejectState{file: f.id, line: o.line, change: r.entry.Number, state: stateOpen, outcome: outcomeRejected})
 		}
 	}
+	slices.SortFunc(states, func(a, b rejectState) int { return cmp.Compare(a.line, b.line) })
 	return states
 }
 

@@ -59,6 +59,19 @@ type Entry struct {
 	Detail json.RawMessage `json:"detail,omitempty"`
 }
 
+// reverted are the files that a revert took back out, in the order of their ids.
+func (e *Entry) reverted() ([]int64, error) {
+	if e.Kind != Revert {
+		return nil, nil
+	}
+	if e.FileID != 0 {
+		return []int64{e.FileID}, nil
+	}
+	var detail struct{ Files []int64 }
+	err := json.Unmarshal(e.Detail, &detail)
+	return slices.Sorted(slices.Values(detail.Files)), err
+}
+
 // Head is the last entry of a chain: its number and hash fix all entries up to it. The
 // zero value is an empty chain's.
 type Head struct {

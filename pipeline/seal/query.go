@@ -19,6 +19,10 @@ func Queries(_ explain.Sample) []explain.Query {
 			Args: []any{int64(1) << 62, time.Unix(0, 0).UTC(), string(Discard), nil, "{}", make([]byte, 32)}},
 		{Name: "entries", Purpose: "each tally audit verify", Expect: whole},
 		{Name: "unsealed", Purpose: "each tally audit verify", Expect: whole},
+		{Name: "states", Purpose: "each tally audit verify", Expect: whole},
+		{Name: "reverts", Purpose: "each tally audit verify", Expect: whole},
+		{Name: "foreign", Purpose: "each tally audit verify", Expect: whole},
+		{Name: "changes", Purpose: "each tally audit verify", Expect: whole},
 		{Name: "totals", Purpose: "each tally audit verify", Expect: whole},
 	}
 	for i := range list {

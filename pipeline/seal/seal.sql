@@ -13,7 +13,8 @@ INSERT INTO audit_chain (number, at, kind, file_id, entry, hash) VALUES ($1, $2,
 -- name: entries
 -- Each entry, and the file that it says was loaded.
 SELECT c.number, c.at, c.kind, coalesce(c.file_id, 0), c.entry, c.hash, f.id IS NOT NULL, coalesce(f.path, ''), coalesce(encode(f.sha256, 'hex'), ''),
-       coalesce(f.read, 0), coalesce(f.loaded, 0), coalesce(f.duplicate, 0), coalesce(f.conflict, 0), coalesce(f.rejected, 0), coalesce(f.replaced, 0)
+       coalesce(f.read, 0), coalesce(f.loaded, 0), coalesce(f.duplicate, 0), coalesce(f.conflict, 0), coalesce(f.rejected, 0), coalesce(f.replaced, 0),
+       coalesce(f.total_amount, 0)
 FROM audit_chain c LEFT JOIN etl_files f ON f.id = c.file_id AND f.status = 'loaded' AND c.kind = 'load'
 ORDER BY c.number;
 
@@ -22,6 +23,35 @@ ORDER BY c.number;
 SELECT id, path FROM etl_files f
 WHERE status = 'loaded' AND NOT EXISTS (SELECT FROM audit_chain c WHERE c.kind = 'load' AND c.file_id = f.id)
 ORDER BY id LIMIT 1;
+
+-- name: states
+-- What became of rejects, in the order in which the changes wrote it.
+SELECT file_id, line, change, state, outcome, kept_file_id, kept_line FROM etl_reject_states ORDER BY change, file_id, line;
+
+-- name: reverts
+SELECT change, array_agg(file_id ORDER BY file_id) FROM etl_reverts GROUP BY change;
+
+-- name: foreign
+SELECT v.from_change FROM transaction_versions v
+JOIN audit_chain c ON c.number = v.from_change AND c.kind = 'load' AND c.file_id <> v.file_id
+ORDER BY v.from_change LIMIT 1;
+
+-- name: changes
+-- The rows that each change brought and ended: those with an origin, which are stored or
+-- were, and former ones.
+SELECT change, sum(origins)::bigint, sum(began)::bigint, sum(ended)::bigint, sum(began_amount), sum(ended_amount)
+FROM (
+    SELECT change, 1 AS origins, 0 AS began, 0 AS ended, 0::numeric AS began_amount, 0::numeric AS ended_amount FROM transaction_origins
+    UNION ALL
+    SELECT from_change, 0, 1, 0, amount::numeric, 0 FROM transaction_versions
+    UNION ALL
+    SELECT to_change, 0, 0, 1, 0, amount::numeric FROM transaction_versions
+    UNION ALL
+    SELECT o.change, 0, 1, 0, t.amount::numeric, 0
+    FROM (SELECT file_id, line, max(change) AS change FROM transaction_origins GROUP BY file_id, line) o
+    JOIN transactions t ON t.file_id = o.file_id AND t.line = o.line
+) c
+GROUP BY change;
 
 -- name: totals
 SELECT coalesce(sum(total_transactions), 0), coalesce(sum(total_amount), 0) FROM daily_totals;

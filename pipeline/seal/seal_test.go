@@ -88,20 +88,27 @@ func TestVerifyNoticesChanges(t *testing.T) {
 		entry  int64
 		reason string
 	}{
-		"an entry's text":          {`UPDATE audit_chain SET entry = replace(entry, '"rows":1', '"rows":2') WHERE number = 2`, 2, "hash does not follow"},
-		"an entry's time":          {`UPDATE audit_chain SET at = at - interval '1 day' WHERE number = 2`, 2, "columns and its text differ"},
-		"an entry is gone":         {`DELETE FROM audit_chain WHERE number = 2`, 3, "entry 2 is missing"},
-		"the end is cut off":       {`DELETE FROM audit_chain WHERE number = 3`, 3, "is loaded and has no entry"},
-		"all of it is gone":        {`DELETE FROM audit_chain`, 1, "is loaded and has no entry"},
-		"two in another order":     {`UPDATE audit_chain SET number = 100 - number WHERE number > 1; UPDATE audit_chain SET number = number - 95 WHERE number > 50`, 2, "hash does not follow"},
-		"a file's counts":          {`UPDATE etl_files SET rejected = rejected - 1, read = read - 1 WHERE id = 1`, 1, "was sealed with"},
-		"a file's path":            {`UPDATE etl_files SET path = 'elsewhere.csv' WHERE id = 2`, 2, "was sealed with"},
-		"a file is gone":           {`DELETE FROM etl_files WHERE id = 2`, 2, "not in the ledger"},
-		"a reject's text":          {`UPDATE etl_rejects SET raw = 'C,3,5,2024-01-06' WHERE file_id = 1 AND 'missing_amount' = ANY(faults)`, 1, "etl_rejects"},
-		"a reject is gone":         {`DELETE FROM etl_rejects WHERE file_id = 1 AND outcome = 'conflict'`, 1, "etl_rejects"},
-		"a reject is added":        {`INSERT INTO etl_rejects SELECT file_id, line + 100, outcome, faults, transaction_id, kept_file_id, kept_line, raw, raw_bytes, raw_length, hints FROM etl_rejects WHERE outcome = 'duplicate'`, 1, "etl_rejects"},
-		"the totals":               {`UPDATE daily_totals SET total_amount = total_amount + 1 WHERE transaction_date = '2024-03-01'`, 3, "were sealed"},
-		"an entry, hashes renewed": {`UPDATE audit_chain SET entry = replace(entry, '"amount":0.50', '"amount":2.50') WHERE number = 2;` + rewrite, 3, "were sealed"},
+		"an entry's text":                            {`UPDATE audit_chain SET entry = replace(entry, '"rows":1', '"rows":2') WHERE number = 2`, 2, "hash does not follow"},
+		"an entry's time":                            {`UPDATE audit_chain SET at = at - interval '1 day' WHERE number = 2`, 2, "columns and its text differ"},
+		"an entry is gone":                           {`DELETE FROM audit_chain WHERE number = 2`, 3, "entry 2 is missing"},
+		"the end is cut off":                         {`DELETE FROM audit_chain WHERE number = 3`, 3, "is loaded and has no entry"},
+		"all of it is gone":                          {`DELETE FROM audit_chain`, 1, "is loaded and has no entry"},
+		"two in another order":                       {`UPDATE audit_chain SET number = 100 - number WHERE number > 1; UPDATE audit_chain SET number = number - 95 WHERE number > 50`, 2, "hash does not follow"},
+		"a file's counts":                            {`UPDATE etl_files SET rejected = rejected - 1, read = read - 1 WHERE id = 1`, 1, "was sealed with"},
+		"a file's path":                              {`UPDATE etl_files SET path = 'elsewhere.csv' WHERE id = 2`, 2, "was sealed with"},
+		"a file is gone":                             {`DELETE FROM etl_files WHERE id = 2`, 2, "not in the ledger"},
+		"a reject's text":                            {`UPDATE etl_rejects SET raw = 'C,3,5,2024-01-06' WHERE file_id = 1 AND 'missing_amount' = ANY(faults)`, 1, "etl_rejects"},
+		"a reject is gone":                           {`DELETE FROM etl_rejects WHERE file_id = 1 AND outcome = 'conflict'`, 1, "etl_rejects"},
+		"a reject is added":                          {`INSERT INTO etl_rejects SELECT file_id, line + 100, outcome, faults, transaction_id, kept_file_id, kept_line, raw, raw_bytes, raw_length, hints FROM etl_rejects WHERE outcome = 'duplicate'`, 1, "etl_rejects"},
+		"the totals":                                 {`UPDATE daily_totals SET total_amount = total_amount + 1 WHERE transaction_date = '2024-03-01'`, 3, "were sealed"},
+		"an entry, hashes renewed":                   {`UPDATE audit_chain SET entry = replace(entry, '"amount":0.50', '"amount":2.50') WHERE number = 2;` + rewrite, 2, "was sealed with"},
+		"an entry that no table has, hashes renewed": {`UPDATE audit_chain SET entry = replace(entry, '"rows":1', '"rows":2') WHERE number = 2;` + rewrite, 3, "were sealed"},
+		"a former row's amount":                      {`UPDATE transaction_versions SET amount = 9`, 2, "was sealed with"},
+		"a former row is gone":                       {`DELETE FROM transaction_versions`, 2, "was sealed with"},
+		"a former row of a later change":             {`UPDATE transaction_versions SET to_change = 7`, 2, "was sealed with"},
+		"a former row of another file":               {`UPDATE transaction_versions SET from_change = 3`, 3, "it loaded another file"},
+		"an origin of a load":                        {`INSERT INTO transaction_origins VALUES (1, 2, 1)`, 1, "rows of a load have no origin"},
+		"an origin of no entry":                      {`INSERT INTO transaction_origins VALUES (1, 2, 9)`, 9, "there is no such entry"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,6 +130,71 @@ func TestVerifyNoticesChanges(t *testing.T) {
 				require.NoError(t, err)
 				assert.Contains(t, v.Broken.Reason, "written anew", "a head that was noted tells a chain that was renewed as a whole")
 			}
+		})
+	}
+}
+
+// changed is the database with changes of what was loaded: entry 4 replays a row and repeats
+// another, 5 fixes a row, 6 discards one, 7 decides a conflict for the row that was not
+// loaded, 8 reverts two files, and a row that had lost against one of theirs is loaded.
+func changed(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	pool := loaded(t)
+	loader, by := load.New(pool, nil), load.By{Actor: "test", Reason: "because"}
+	settings := func(string, string) (transform.Rules, bool) { return transform.Rules{Slash: "dmy"}, false }
+	file := loadFile(t, loader, "5.csv", "K,1,1,03/04/2024\nL,1,2,2024-01-01\nM,1,,2024-01-01\nN,1,,2024-01-01\nA,1,10.25,05/06/2024\nL,1,3,2024-01-01\nQ,1,1,2024-01-01\n").FileID
+	require.Equal(t, load.StatusLoaded, loadFile(t, loader, "6.csv", "L,1,7,2024-01-01\nP,1,1,2024-01-01\n").Status)
+	at := func(line int64) load.RejectID { return load.RejectID{File: file, Line: line} }
+	_, err := loader.Replay(t.Context(), []load.RejectID{at(2), at(6)}, settings, by, false)
+	require.NoError(t, err)
+	_, err = loader.Fix(t.Context(), at(4), transform.Fix{Amount: "5"}, settings, by)
+	require.NoError(t, err)
+	_, err = loader.Discard(t.Context(), []load.RejectID{at(5)}, by)
+	require.NoError(t, err)
+	_, err = loader.Take(t.Context(), at(7), settings, by)
+	require.NoError(t, err)
+	_, err = loader.Revert(t.Context(), []int64{1, 2}, settings, by, false)
+	require.NoError(t, err)
+	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	require.NoError(t, err)
+	require.Nil(t, v.Broken)
+	require.Equal(t, int64(10), v.Entries)
+	return pool
+}
+
+// So are changes of what became of rejects, of reverts, and of where rows came from.
+func TestVerifyNoticesChangesOfChanges(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		sql    string
+		entry  int64
+		reason string
+	}{
+		"a reject is open again":   {`DELETE FROM etl_reject_states WHERE change = 8`, 8, "was changed in etl_reject_states"},
+		"a state":                  {`UPDATE etl_reject_states SET state = 'discarded' WHERE change = 7`, 7, "was changed in etl_reject_states"},
+		"a state is added":         {`INSERT INTO etl_reject_states SELECT file_id, line + 100, change, state, outcome FROM etl_reject_states WHERE change = 6`, 6, "was changed in etl_reject_states"},
+		"a state of a load":        {`UPDATE etl_reject_states SET change = 2 WHERE change = 8`, 2, "no change of rejects"},
+		"a state of no entry":      {`UPDATE etl_reject_states SET change = 99 WHERE change = 8`, 99, "no change of rejects"},
+		"a revert is gone":         {`DELETE FROM etl_reverts WHERE file_id = 2`, 10, "it reverted the files [1 2], and etl_reverts has [1]"},
+		"a revert is added":        {`INSERT INTO etl_reverts VALUES (4, 10)`, 10, "it reverted the files"},
+		"a revert of no entry":     {`INSERT INTO etl_reverts VALUES (4, 99)`, 99, "there is no such entry"},
+		"a revert of a load":       {`INSERT INTO etl_reverts VALUES (4, 4)`, 4, "it reverted the files []"},
+		"an origin is gone":        {`DELETE FROM transaction_origins WHERE change = 6`, 6, "was sealed with 1 rows added"},
+		"an origin is added":       {`INSERT INTO transaction_origins VALUES (4, 2, 8)`, 8, "was sealed with 0 rows added"},
+		"an origin of a revert":    {`UPDATE transaction_origins SET change = 10 WHERE change = 6`, 6, "was sealed with 1 rows added"},
+		"a row that was fixed":     {`UPDATE transactions SET amount = 6 WHERE transaction_id = 'M'`, 7, "was sealed with a change of 5"},
+		"a row that was taken out": {`UPDATE transaction_versions SET amount = amount + 1 WHERE to_change = 10 AND transaction_id = 'A'`, 10, "was sealed with a change"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := changed(t)
+			_, err := pool.Exec(t.Context(), "BEGIN; SET LOCAL session_replication_role = replica;"+c.sql+"; COMMIT", pgx.QueryExecModeSimpleProtocol)
+			require.NoError(t, err)
+			v, err := seal.Verify(t.Context(), pool, seal.Head{})
+			require.NoError(t, err)
+			require.NotNil(t, v.Broken)
+			assert.Equal(t, c.entry, v.Broken.Number, v.Broken.Reason)
+			assert.Contains(t, v.Broken.Reason, c.reason)
 		})
 	}
 }

@@ -6,11 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"hash"
-	"io"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,9 +32,11 @@ type Fault struct {
 func (f *Fault) String() string { return fmt.Sprintf("entry %d: %s", f.Number, f.Reason) }
 
 // Verify replays the chain against the tables, in one snapshot. Each entry must continue
-// the chain and say what the ledger says of its file and of the rows that were not loaded;
-// every loaded file must have an entry; and the rows and amounts of all entries must add up
-// to those that are stored. A head that was noted elsewhere (zero: none) must be part of the
+// the chain and say what the tables say of it: the ledger of its file and of the rows that
+// were not loaded, or of what became of rejects and which files were reverted; and the rows
+// that it brought and ended. Every loaded file must have an entry, no row may name an entry
+// that does not exist, and the rows and amounts of all entries must add up to those that are
+// stored. A head that was noted elsewhere (zero: none) must be part of the
 // chain.
 func Verify(ctx context.Context, pool *pgxpool.Pool, noted Head) (v Verification, err error) {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
@@ -68,13 +66,17 @@ type replay struct {
 	entries int64
 	rows    int64
 	amount  money.Sum
-	digests []digest
+	sealed  []sealed // by number, from 1
 }
 
-// digest is a load's digest of its rejects.
-type digest struct {
-	number, file int64
-	digest       string
+// sealed is what an entry says of other tables.
+type sealed struct {
+	kind             Kind
+	file             int64
+	reverted         []int64
+	digest           string
+	replaced, rows   int64
+	amount, replaces money.Sum // replaces: of the rows that a load ended
 }
 
 // stored is an entry as the tables have it.
@@ -97,7 +99,7 @@ func (r *replay) run(ctx context.Context) (*Fault, error) {
 	var fault *Fault
 	f := &s.ledger
 	_, err = pgx.ForEachRow(rows, []any{&s.number, &s.at, &s.kind, &s.file, &s.text, &s.hash, &s.known, &f.Path, &f.SHA256,
-		&f.Read, &f.Loaded, &f.Duplicate, &f.Conflict, &f.Rejected, &f.Replaced}, func() error {
+		&f.Read, &f.Loaded, &f.Duplicate, &f.Conflict, &f.Rejected, &f.Replaced, &f.Amount}, func() error {
 		if fault != nil {
 			return nil
 		}
@@ -135,9 +137,12 @@ func (r *replay) step(s *stored) string {
 	r.entries, r.hash = s.number, bytes.Clone(s.hash)
 	r.head = Head{Number: s.number, At: s.at.UTC()}
 	r.rows, r.amount = r.rows+e.Rows, r.amount.Plus(e.Amount)
-	if s.kind == Load && e.Digest != "" {
-		r.digests = append(r.digests, digest{s.number, s.file, e.Digest})
+	reverted, err := e.reverted()
+	if err != nil {
+		return "its detail cannot be read: " + err.Error()
 	}
+	r.sealed = append(r.sealed, sealed{kind: s.kind, file: s.file, reverted: reverted, digest: e.Digest, replaced: e.Replaced,
+		rows: e.Rows, amount: e.Amount, replaces: s.ledger.Amount.Minus(e.Amount)})
 	return ""
 }
 
@@ -161,89 +166,3 @@ func (s *stored) compare(e *Entry) string {
 	}
 	return ""
 }
-
-// compareTables compares what the whole chain says with the tables.
-func (r *replay) compareTables(ctx context.Context) (*Fault, error) {
-	if r.noted.Number > r.entries {
-		return &Fault{r.noted.Number, fmt.Sprintf("it was noted elsewhere, and the chain ends with entry %d", r.entries)}, nil
-	}
-	var file int64
-	var path string
-	err := r.tx.QueryRow(ctx, r.statements.Get("unsealed")).Scan(&file, &path)
-	if err == nil {
-		return &Fault{r.entries + 1, fmt.Sprintf("it is missing: file %d (%s) is loaded and has no entry", file, path)}, nil
-	}
-	if !errors.Is(err, pgx.ErrNoRows) {
-		return nil, err
-	}
-	for _, d := range r.digests {
-		now, err := r.rejects(ctx, d.file)
-		if err != nil {
-			return nil, err
-		}
-		if now != d.digest {
-			return &Fault{d.number, fmt.Sprintf("rows of file %d that were not loaded were changed in etl_rejects", d.file)}, nil
-		}
-	}
-	var rows int64
-	var amount money.Sum
-	if err := r.tx.QueryRow(ctx, r.statements.Get("totals")).Scan(&rows, &amount); err != nil {
-		return nil, err
-	}
-	if rows != r.rows || amount != r.amount {
-		return &Fault{r.entries, fmt.Sprintf("up to it %d rows of %s were sealed; %d rows of %s are stored", r.rows, r.amount, rows, amount)}, nil
-	}
-	return nil, nil
-}
-
-// rejects is the digest of a file's rejects as they are now.
-func (r *replay) rejects(ctx context.Context, file int64) (string, error) {
-	d := NewRejectsDigest()
-	body := &copyBody{to: d.hash}
-	sql := r.statements.Get("rejects", "file", strconv.FormatInt(file, 10))
-	if _, err := r.tx.Conn().PgConn().CopyTo(ctx, body, sql); err != nil {
-		return "", err
-	}
-	body.end()
-	return d.String(), nil
-}
-
-// RejectsDigest is the hash of a load's rejects: their rows as COPY's binary format has
-// them, rejected ones first, then duplicates and conflicts, each in order of their lines.
-type RejectsDigest struct{ hash hash.Hash }
-
-// NewRejectsDigest begins with no row.
-func NewRejectsDigest() RejectsDigest { return RejectsDigest{sha256.New()} }
-
-// Add adds encoded rows.
-func (d RejectsDigest) Add(rows []byte) { d.hash.Write(rows) }
-
-func (d RejectsDigest) String() string { return hex.EncodeToString(d.hash.Sum(nil)) }
-
-// copyBody passes on what is between the header and the trailer of COPY's binary format.
-type copyBody struct {
-	to   io.Writer
-	head int    // bytes of the header that have passed
-	held []byte // the last two bytes, which may be the trailer
-}
-
-const (
-	copyHeader  = 19
-	copyTrailer = 2
-)
-
-func (c *copyBody) Write(b []byte) (int, error) {
-	n := len(b)
-	skip := min(n, copyHeader-c.head)
-	c.head += skip
-	c.held = append(c.held, b[skip:]...)
-	if whole := len(c.held) - copyTrailer; whole > 0 {
-		if _, err := c.to.Write(c.held[:whole]); err != nil {
-			return 0, err
-		}
-		c.held = append(c.held[:0], c.held[whole:]...)
-	}
-	return n, nil
-}
-
-func (c *copyBody) end() { c.held = nil }
