@@ -141,7 +141,7 @@ func changed(t *testing.T) *pgxpool.Pool {
 	t.Helper()
 	pool := loaded(t)
 	loader, by := load.New(pool, nil), load.By{Actor: "test", Reason: "because"}
-	settings := func(string, string) (transform.Rules, bool) { return transform.Rules{Slash: "dmy"}, false }
+	settings := func(string, transform.Rules) (transform.Rules, bool) { return transform.Rules{Slash: "dmy"}, false }
 	file := loadFile(t, loader, "5.csv", "K,1,1,03/04/2024\nL,1,2,2024-01-01\nM,1,,2024-01-01\nN,1,,2024-01-01\nA,1,10.25,05/06/2024\nL,1,3,2024-01-01\nQ,1,1,2024-01-01\n").FileID
 	require.Equal(t, load.StatusLoaded, loadFile(t, loader, "6.csv", "L,1,7,2024-01-01\nP,1,1,2024-01-01\n").Status)
 	at := func(line int64) load.RejectID { return load.RejectID{File: file, Line: line} }
