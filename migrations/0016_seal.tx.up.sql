@@ -41,8 +41,8 @@ DECLARE
     entry    TEXT;
 BEGIN
     FOR f IN
-        SELECT e.*, coalesce(v.amount, 0) AS replaced_amount
-        FROM etl_files e
+        SELECT e.*, coalesce(v.amount, 0) AS replaced_amount, r.logical_date
+        FROM etl_files e JOIN etl_runs r ON r.id = e.run_id
         LEFT JOIN (SELECT replaced_by_file, sum(amount::numeric) AS amount FROM transaction_versions GROUP BY 1) v ON v.replaced_by_file = e.id
         WHERE e.status = 'loaded' ORDER BY e.finished_at, e.id
     LOOP
@@ -51,7 +51,10 @@ BEGIN
         entry := json_build_object('number', n, 'at', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'kind', 'load',
             'file_id', f.id, 'path', f.path, 'sha256', encode(f.sha256, 'hex'), 'read', f.read, 'loaded', f.loaded, 'duplicate', f.duplicate,
             'conflict', f.conflict, 'rejected', f.rejected, 'replaced', f.replaced,
-            'rows', f.loaded - f.replaced, 'amount', f.total_amount - f.replaced_amount)::text;
+            'rows', f.loaded - f.replaced, 'amount', f.total_amount - f.replaced_amount,
+            'readings', json_build_array(json_build_object('file_id', f.id, 'version', f.reading, 'rules', f.rules, 'conventions',
+                (SELECT coalesce(json_object_agg(key, value->>'choice') FILTER (WHERE value->>'choice' <> ''), '{}') FROM jsonb_each(f.conventions)),
+                'logical_date', f.logical_date)))::text;
         previous := sha256(previous || sha256(convert_to(entry, 'UTF8')));
         INSERT INTO audit_chain VALUES (n, at, 'load', f.id, entry, previous);
     END LOOP;

@@ -69,6 +69,7 @@ type cli struct {
 	Audit    auditCmd    `cmd:"" help:"Check the audit chain over all commits that changed data."`
 	Rebuild  rebuildCmd  `cmd:"" help:"Make rollups and keys anew from the transactions."`
 	History  historyCmd  `cmd:"" help:"Show every state of a transaction, with its file, its line and what brought it."`
+	Prove    proveCmd    `cmd:"" help:"Write a receipt from a user's total to lines of files, or check one without a database."`
 	Report   reportCmd   `cmd:"" help:"Report on the database: plans, problems, costs and growth."`
 	Export   exportCmd   `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
 	Notify   notifyCmd   `cmd:"" help:"Try the channels that tell of alerts."`

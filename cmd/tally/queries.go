@@ -9,13 +9,14 @@ import (
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/parquet"
+	"github.com/opentax/tally/pipeline/prove"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/summaries"
 )
 
 // queries are all statements that Tally names, with arguments from s.
 func queries(s explain.Sample) []explain.Query {
-	return slices.Concat(summaries.Queries(s), load.Queries(s), seal.Queries(s), parquet.Queries(s), jobs.Queries(s), api.Queries(s))
+	return slices.Concat(summaries.Queries(s), load.Queries(s), seal.Queries(s), prove.Queries(s), parquet.Queries(s), jobs.Queries(s), api.Queries(s))
 }
 
 // rollups are those of the registry, as the report takes them.

@@ -159,6 +159,11 @@ func (r *replay) file(ctx context.Context, f *reread) error {
 	if err := r.note(ctx, states); err != nil {
 		return err
 	}
+	reading, err := f.part.sealedReading(r.fix)
+	if err != nil {
+		return err
+	}
+	r.entry.Readings = append(r.entry.Readings, reading)
 	r.noted += len(states)
 	return f.part.learn(ctx)
 }

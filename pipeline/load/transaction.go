@@ -159,8 +159,25 @@ func (l *load) seal(ctx context.Context) error {
 		Digest: l.rejects.String(),
 	}
 	e.Rows, e.Amount = l.deltas.Net()
-	_, err := seal.Append(ctx, l.tx, e)
+	reading, err := l.sealedReading(transform.Fix{})
+	if err != nil {
+		return err
+	}
+	e.Readings = []seal.Reading{reading}
+	_, err = seal.Append(ctx, l.tx, e)
 	return err
+}
+
+// sealedReading is how the rows were read, for the audit chain.
+func (l *load) sealedReading(fix transform.Fix) (r seal.Reading, err error) {
+	r = seal.Reading{FileID: l.fileID, Version: transform.Version, Conventions: l.reading.Conventions.Names(), LogicalDate: l.request.LogicalDate.String()}
+	if r.Rules, err = json.Marshal(l.request.Rules); err != nil {
+		return r, fmt.Errorf("rules: %w", err)
+	}
+	if fix != (transform.Fix{}) {
+		r.Fix, err = json.Marshal(fix)
+	}
+	return r, err
 }
 
 // fence makes sure that this attempt may commit. The lock that it takes is what a

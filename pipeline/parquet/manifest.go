@@ -18,13 +18,14 @@ const Format = 1
 const ManifestName = "manifest.json"
 
 // Manifest names every file of an export. It has no times and no version of Tally, so that
-// the same data gives the same manifest.
+// the same database gives the same manifest.
 type Manifest struct {
 	Format     int             `json:"format"`
 	Database   string          `json:"database"`     // the random id that a database gets with its schema
 	Generation int             `json:"generation"`   // counts the exports that wrote every file again, under another name
 	Epoch      int64           `json:"epoch"`        // counts the commits that have changed the database's summaries
 	LastFileID int64           `json:"last_file_id"` // etl_files.id of the last loaded file in the export
+	AuditHead  string          `json:"audit_head"`   // number and hash of the last entry of the audit chain, as tally audit verify --head takes it; "" if there is none
 	Tables     []ManifestTable `json:"tables"`
 	Files      []ManifestFile  `json:"files"`
 }
@@ -128,7 +129,7 @@ func (m *Manifest) find(match func(ManifestFile) bool) (ManifestFile, bool) {
 
 // manifest names the export's files, whose sums it checks.
 func (e *export) manifest() (*Manifest, error) {
-	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile}
+	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile, AuditHead: e.state.head}
 	for _, t := range e.tables {
 		of, total := ManifestTable{Table: t.name}, money.Sum{}
 		for _, p := range e.partitions(t) {

@@ -95,6 +95,7 @@ type state struct {
 	database  string // a random id that it got with its schema
 	epoch     int64  // counts the commits that changed user_summary
 	lastFile  int64  // of the loaded ones
+	head      string // of the audit chain
 	users     int64
 	summaries string // changes with user_summary
 	months    []monthState
@@ -109,7 +110,7 @@ type monthState struct {
 
 func (s *snapshot) state(ctx context.Context) (st state, err error) {
 	err = s.withoutLocks(ctx, 0, func(conn *pgxpool.Conn) error {
-		err := conn.QueryRow(ctx, s.statements.Get("state")).Scan(&st.epoch, &st.database, &st.lastFile, &st.users, &st.summaries)
+		err := conn.QueryRow(ctx, s.statements.Get("state")).Scan(&st.epoch, &st.database, &st.lastFile, &st.head, &st.users, &st.summaries)
 		if err != nil {
 			return fmt.Errorf("read the state: %w", err)
 		}

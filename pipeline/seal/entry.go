@@ -3,7 +3,7 @@
 // Each such commit appends an [Entry] to audit_chain, in its own transaction. The hash of
 // an entry is SHA-256 of the hash before it and the SHA-256 of the entry's text, so a hash
 // that was noted elsewhere (in an export, a notification or a receipt) shows any later change
-// up to it, and a [Proof] goes along the chain without the texts. [Verify] compares the chain
+// up to it, and a receipt goes along the chain without the texts. [Verify] compares the chain
 // with the tables.
 package seal
 
@@ -57,6 +57,18 @@ type Entry struct {
 	// rows: of a load, its rejects; see [RejectsDigest].
 	Digest string          `json:"digest,omitempty"`
 	Detail json.RawMessage `json:"detail,omitempty"`
+	// Readings say how the commit read rows, by file.
+	Readings []Reading `json:"readings,omitempty"`
+}
+
+// Reading is how a commit read rows of a file: what reading them once more takes.
+type Reading struct {
+	FileID      int64             `json:"file_id"`
+	Version     int               `json:"version"`               // of the program's rules for reading a value
+	Rules       json.RawMessage   `json:"rules"`                 // of the source
+	Conventions map[string]string `json:"conventions,omitempty"` // that held, by name
+	LogicalDate string            `json:"logical_date,omitempty"`
+	Fix         json.RawMessage   `json:"fix,omitempty"` // values that a person gave the row
 }
 
 // reverted are the files that a revert took back out, in the order of their ids.
@@ -70,6 +82,14 @@ func (e *Entry) reverted() ([]int64, error) {
 	var detail struct{ Files []int64 }
 	err := json.Unmarshal(e.Detail, &detail)
 	return slices.Sorted(slices.Values(detail.Files)), err
+}
+
+// Digest is the SHA-256 of an entry's text.
+func Digest(text string) [sha256.Size]byte { return sha256.Sum256([]byte(text)) }
+
+// Link is the hash of an entry, by the digest of its text, behind another entry's.
+func Link(previous, digest []byte) [sha256.Size]byte {
+	return sha256.Sum256(slices.Concat(previous, digest))
 }
 
 // Head is the last entry of a chain: its number and hash fix all entries up to it. The
@@ -93,10 +113,6 @@ func ParseHead(text string) (h Head, err error) {
 
 // link is the hash of an entry with that text behind another entry's.
 func link(previous []byte, text string) [sha256.Size]byte {
-	digest := sha256.Sum256([]byte(text))
-	return linkDigest(previous, digest[:])
-}
-
-func linkDigest(previous, digest []byte) [sha256.Size]byte {
-	return sha256.Sum256(slices.Concat(previous, digest))
+	digest := Digest(text)
+	return Link(previous, digest[:])
 }

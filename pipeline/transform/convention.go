@@ -182,6 +182,27 @@ type Decision struct {
 // Conventions are those that hold for a file.
 type Conventions [conventionCount]Decision
 
+// Names are the choices of the known ones, by the names of settings.
+func (all Conventions) Names() map[string]string {
+	names := map[string]string{}
+	for c, decision := range all {
+		if decision.Choice != Unknown {
+			names[Convention(c).String()] = Convention(c).Name(decision.Choice)
+		}
+	}
+	return names
+}
+
+// Named are the conventions with those names; see [Conventions.Names].
+func Named(names map[string]string) (all Conventions, err error) {
+	for c := range all {
+		if all[c].Choice, err = Convention(c).Choice(names[Convention(c).String()]); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
 // Assume is how a file is read for the first time: by the settings, what is learned, or
 // the choice that most files have. [Resolve] says what holds in the end.
 func (r Rules) Assume(learned *Learned) (all Conventions) {

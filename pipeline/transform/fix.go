@@ -12,10 +12,10 @@ import (
 // Fix has values that a person gives a row, in place of its cells. What is empty is as the
 // row has it.
 type Fix struct {
-	TransactionID string
-	UserID        string // an integer
-	Amount        string // plain: digits, at most one point, a minus for a negative amount
-	Date          string // YYYY-MM-DD
+	TransactionID string `json:"transaction_id,omitempty"`
+	UserID        string `json:"user_id,omitempty"`          // an integer
+	Amount        string `json:"amount,omitempty"`           // plain: digits, at most one point, a minus for a negative amount
+	Date          string `json:"transaction_date,omitempty"` // YYYY-MM-DD
 }
 
 var plainNumber = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
