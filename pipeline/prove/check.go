@@ -59,7 +59,7 @@ func (r *Receipt) Check(ctx context.Context, noted seal.Head, files []string) (u
 		return 0, err
 	}
 	for _, path := range files {
-		identity, err := extract.Identify(ctx, &bucket.Stores{}, bucket.Path(path))
+		identity, _, err := extract.Identify(ctx, &bucket.Stores{}, bucket.Path(path))
 		if err != nil {
 			return 0, err
 		}

@@ -60,7 +60,7 @@ func newProven(t *testing.T) *proven {
 	add(header + "D,1,-9.25,2024-01-04\n")
 	reverted := add(header + "D,1,100,2024-01-05\n")
 	add(header + "F,2,8,2024-01-03\n")
-	settings := func(string, string) (transform.Rules, bool) { r := rules; r.Slash = "dmy"; return r, false }
+	settings := func(string, transform.Rules) (transform.Rules, bool) { r := rules; r.Slash = "dmy"; return r, false }
 	_, err = loader.Replay(t.Context(), []load.RejectID{{File: first, Line: 5}}, settings, by, false)
 	require.NoError(t, err)
 	_, err = loader.Fix(t.Context(), load.RejectID{File: first, Line: 6}, transform.Fix{Amount: "0.1"}, settings, by)
