@@ -140,7 +140,7 @@ func reverts(statements sqlfile.Statements, s explain.Sample) []explain.Query {
 		explain.Query{Name: "revertible", Purpose: "each file of a revert", Args: []any{s.FileID}},
 		explain.Query{Name: "reverted_months", Purpose: "each revert", Args: []any{files}},
 		explain.Query{Name: "reverted_content", Purpose: "each file that is new", Args: []any{s.SHA256}, Expect: explain.Expectation{Indexes: []string{"etl_files_content"}}},
-		explain.Query{Name: "losers", Purpose: "each revert", Args: []any{files}, Expect: explain.Expectation{Indexes: []string{"etl_rejects_kept"}}},
+		explain.Query{Name: "losers", Purpose: "each revert", Before: before, Args: []any{files}, Expect: explain.Expectation{Indexes: []string{"etl_rejects_kept"}, WholeTable: true}},
 		explain.Query{Name: "note_reverts", Purpose: "each revert", Before: before, Args: []any{files, int64(1)}, Writes: true},
 	)
 	return named(list, statements)
