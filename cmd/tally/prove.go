@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 
@@ -35,7 +34,7 @@ func (cmd proveCmd) Run(ctx context.Context, env *environment) error {
 		if err != nil {
 			return err
 		}
-		var w io.Writer = env.stdout
+		w := env.stdout
 		if cmd.Out != "" {
 			file, err := os.OpenFile(cmd.Out, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 			if err != nil {
