@@ -214,6 +214,12 @@ func (c *check) checkFile(ctx context.Context, e *seal.Entry) (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := io.Copy(io.Discard, file); err != nil {
+		return err
+	}
+	if identity := file.Identity(); hex.EncodeToString(identity.SHA256[:]) != e.SHA256 {
+		return fault("%s: it changed while it was read", path)
+	}
 	for place, row := range c.rows {
 		if place.FileID == e.FileID && !found[place.Line] {
 			return fault("%s: no row starts on that line of %s", row.name(), path)
