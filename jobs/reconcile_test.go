@@ -70,7 +70,7 @@ func TestOrphanedRunIsRequeuedOnce(t *testing.T) {
 	// River rescues the old job at last: it finds nothing to do.
 	execute(t, pool, "UPDATE river_job SET state = 'available' WHERE state = 'running'")
 	require.Eventually(t, func() bool {
-		return count(t, pool, "SELECT count(*) FROM river_job WHERE state = 'completed'") == 2
+		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'etl_run' AND state = 'completed'") == 2
 	}, patience, 20*time.Millisecond)
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM etl_attempts"))
 }

@@ -199,7 +199,7 @@ func TestAuditTrailOutlivesTheQueue(t *testing.T) {
 	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	require.NoError(t, s.logs.Flush(ctx))
 	require.Eventually(t, func() bool {
-		return count(t, pool, "SELECT count(*) FROM river_job WHERE state = 'completed'") == 1
+		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'etl_run' AND state = 'completed'") == 1
 	}, patience, 10*time.Millisecond)
 	execute(t, pool, "DELETE FROM river_job")
 
