@@ -20,8 +20,11 @@ ANALYZE load_known;
 -- Reads the pages of the primary keys that rows of these users and dates go into. Without
 -- the first and the last date, it would be planned for every partition.
 SELECT count(*) FROM unnest($1::int[], $2::date[]) n(user_id, transaction_date)
-JOIN transactions t ON t.user_id = n.user_id AND t.transaction_date = n.transaction_date
-WHERE t.transaction_date BETWEEN $3 AND $4;
+CROSS JOIN LATERAL (
+    SELECT FROM transactions t
+    WHERE t.user_id = n.user_id AND t.transaction_date = n.transaction_date AND t.transaction_date BETWEEN $3 AND $4
+    OFFSET 0 -- as a join, it would compare all rows of a table without statistics with all of n
+) t;
 
 -- name: prefetch_months
 SELECT sum(m.total_transactions) FROM (
