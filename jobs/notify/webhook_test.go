@@ -97,7 +97,7 @@ func TestSettings(t *testing.T) {
 		"webhook: secret: want whsec_":             hook("https://example.com", "hunter2"),
 		"webhook: secret: want whsec_ and 24":      hook("https://example.com", "whsec_aHVudGVyMg=="),
 		"mail: smtp: want smtp://":                 mail("https://ann:hunter2@example.com", "a@b.c", "d@e.f"),
-		"mail: from: ":                             mail("smtp://example.com", "nobody", "d@e.f"),
+		"mail: from: ":                             mail("smtp://example.com", "operator", "d@e.f"),
 		"mail: to: want at least":                  mail("smtp://example.com", "a@b.c"),
 		"mail: to: ":                               mail("smtp://example.com", "a@b.c", "d@e.f\r\nBcc: g@h.i"),
 	} {
