@@ -25,6 +25,13 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
+	if e, ok := errors.AsType[*summaries.RetiredError](err); ok {
+		return invalid(ProblemError{Location: "query.from", Message: "must be the first day of " + e.Before.String() +
+			" or a later one, or the range must have whole months that are kept: the months before are retired"})
+	}
+	if errors.Is(err, summaries.ErrRetiredSince) {
+		return invalid(ProblemError{Location: "query.as_of", Message: "must not be before the moment at which months of the range were retired"})
+	}
 	k, level := kindInternal, slog.LevelError
 	switch {
 	case errors.Is(err, summaries.ErrNotFound):

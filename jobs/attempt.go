@@ -229,6 +229,9 @@ func (s *Service) recordOutcome(ctx context.Context, a *attempt, out outcome) ou
 		if err != nil || recorded == 0 || out.status != ledger.StatusSucceeded && out.status != ledger.StatusFailed {
 			return err
 		}
+		if err := s.insertExpire(ctx, tx, a.date); err != nil {
+			return err
+		}
 		return s.insertExport(ctx, tx, a.runID, a.date)
 	})
 	if err != nil {

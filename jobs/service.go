@@ -54,6 +54,7 @@ type Config struct {
 	// azblob:// with a bucket and a prefix. The zero value means no export.
 	ExportTo     bucket.Location
 	Notify       notify.Config  // who is told about alerts; the zero value tells no one
+	Retention    Retention      // of records; the zero value keeps all
 	Stores       *bucket.Stores // read from and exported to; the caller closes them after Stop; nil opens them anew
 	Verify       VerifyPolicy   // after the runs of dates; "" means nightly
 	TimeZone     *time.Location // of the midnights; nil means UTC

@@ -45,6 +45,7 @@ func (s *Service) riverConfig() *river.Config {
 	river.AddWorker(workers, &exportWorker{retried[exportArgs]{service: s}})
 	river.AddWorker(workers, &notifyWorker{service: s})
 	river.AddWorker(workers, &verifyWorker{retried[verifyArgs]{service: s}})
+	river.AddWorker(workers, &expireWorker{retried[expireArgs]{service: s}})
 	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
 	if !s.config.ExportTo.IsZero() { // else a process with a target takes the job
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
@@ -54,6 +55,9 @@ func (s *Service) riverConfig() *river.Config {
 	}
 	if s.config.Verify != VerifyOff {
 		queues[verifyQueue] = river.QueueConfig{MaxWorkers: 1}
+	}
+	if s.config.Retention != (Retention{}) {
+		queues[expireQueue] = river.QueueConfig{MaxWorkers: 1}
 	}
 	return &river.Config{
 		Queues:               queues,

@@ -73,6 +73,7 @@ func reads(s explain.Sample) (list []explain.Query) {
 		TotalsQuery{UserID: s.UserID, By: Month, Days: AllDays()}, uses("user_months_pkey"))
 	totals("user_totals_by_cut_month", "a user's totals by months that a range cuts",
 		TotalsQuery{UserID: s.UserID, By: Month, Days: days}, rows)
+	add("retired", "each list of totals that begins at a day", explain.Expectation{}, retiredQuery, s.From, s.To)
 	return list
 }
 

@@ -14,7 +14,7 @@ const (
 	rangeQuery = rangeHead + wholeMonths + rangeTail
 	cutQuery   = rangeHead + wholeMonths + cutMonths + rangeTail
 
-	rangeHead = `SELECT r.n, r.total, s.version, s.file_id, s.updated_at
+	rangeHead = `SELECT coalesce(r.n, 0), coalesce(r.total, 0), s.version, s.file_id, s.updated_at, ` + retiredColumns + `
 FROM user_summary s CROSS JOIN LATERAL (
     SELECT sum(total_transactions)::bigint AS n, sum(total_amount) AS total FROM (`
 	wholeMonths = `SELECT total_transactions, total_amount FROM user_months
@@ -25,7 +25,10 @@ FROM user_summary s CROSS JOIN LATERAL (
     WHERE user_id = $1 AND (transaction_date BETWEEN $4 AND $5 OR transaction_date BETWEEN $6 AND $7)`
 	rangeTail = `) part
 ) r
-WHERE s.user_id = $1 AND r.n > 0`
+WHERE s.user_id = $1`
+	// retiredColumns are the first day that is not retired, and whether a month of the range was taken out of the rollups.
+	retiredColumns = `(SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before),
+    EXISTS (SELECT FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN $2 AND $3)`
 )
 
 // Days are the days from From to To, inclusive; see [AllDays].
@@ -82,5 +85,46 @@ func (s *Store) Range(ctx context.Context, userID int32, days Days) (Summary, er
 		}
 		defer leave()
 	}
-	return s.one(ctx, "sum a range", userID, query, args...)
+	var r retired
+	sum, err := s.one(ctx, "sum a range", userID, []any{&r.before, &r.dropped}, query, args...)
+	if err == nil {
+		p := days.split()
+		err = r.refuse(days, p.head, p.tail)
+	}
+	if err == nil && sum.Transactions == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Summary{}, err
+	}
+	return sum, nil
+}
+
+// RetiredError reports that a range has days whose rows are gone, or whose share was taken out of
+// the rollups.
+type RetiredError struct {
+	Before civil.Month // months before it are retired
+}
+
+func (e *RetiredError) Error() string {
+	return fmt.Sprintf("the months before %s are retired, and cannot be summed by day", e.Before)
+}
+
+// retired is what a read must know of the retired months.
+type retired struct {
+	before  int32 // the first day that is not retired
+	dropped bool  // a month of the range was taken out of the rollups
+}
+
+// refuse is a [RetiredError] if days of which rows were read are retired, or if a range that
+// says where it begins has months that were taken out. One that does not has all that there is.
+func (r retired) refuse(days Days, rows ...Days) error {
+	gone := r.dropped && days.From != civil.Min
+	for _, d := range rows {
+		gone = gone || !d.empty() && d.From < civil.Date(r.before)
+	}
+	if gone {
+		return &RetiredError{civil.Date(r.before).Month()}
+	}
+	return nil
 }

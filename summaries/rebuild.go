@@ -152,6 +152,9 @@ func (r *rebuild) drop(ctx context.Context) {
 
 // compare collects the keys that differ.
 func (r *rebuild) compare(ctx context.Context, tx pgx.Tx) (err error) {
+	if _, err := tx.Exec(ctx, LockRetired); err != nil {
+		return err
+	}
 	if r.epoch, err = readEpoch(ctx, tx); err != nil {
 		return err
 	}
@@ -287,10 +290,13 @@ func (r *rebuild) statement(rollup Rollup, name string) string {
 		column, value, stamp = ", file_id", ", file_id", r.statements.Get("stamp")
 	}
 	match := map[string]string{"differing": rollup.match("t", "r"), "remove": rollup.match("r", "d")}[name]
-	return r.statements.Get(name, "rollup", rollup.Table, "keys", rollup.selected(), "columns", rollup.keys(),
-		"group", rollup.forKeys(", ", Key.expression), "match", match, "match_k", rollup.match("t", "k"), "match_d", rollup.match("d", "k"),
+	within := ""
+	if name == "again" {
+		within = fmt.Sprintf("(%s) IN (SELECT %s FROM rebuild_%s)", rollup.forKeys(", ", Key.expression), rollup.keys(), rollup.Table)
+	}
+	return r.statements.Get(name, "rollup", rollup.Table, "columns", rollup.keys(),
+		"stored", rollup.live(), "recomputed", rollup.recomputed(within), "match", match, "match_k", rollup.match("t", "k"), "match_d", rollup.match("d", "k"),
 		"both", rollup.forKeys(", ", func(k Key) string { return fmt.Sprintf("coalesce(r.%[1]s, t.%[1]s) AS %[1]s", k.Column()) }),
-		"within", fmt.Sprintf("(%s) IN (SELECT %s FROM rebuild_%s)", rollup.forKeys(", ", Key.expression), rollup.keys(), rollup.Table),
 		"file_column", column, "file_value", value, "stamp", stamp)
 }
 

@@ -2,9 +2,9 @@
 -- The keys whose stored values differ from a recomputation. Without rows (n is NULL) a key is to be removed.
 CREATE TEMPORARY TABLE rebuild_{{rollup}} AS
 SELECT {{both}}, t.n, t.amount, t.file_id
-FROM {{rollup}} r
+FROM {{stored}} r
 FULL JOIN (
-    SELECT {{keys}}, count(*) AS n, sum(amount::numeric) AS amount, max(file_id) AS file_id FROM transactions GROUP BY {{group}}
+    {{recomputed}}
 ) t ON {{match}}
 WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FROM t.amount;
 
@@ -13,8 +13,7 @@ WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FR
 UPDATE rebuild_{{rollup}} d SET n = t.n, amount = t.amount, file_id = t.file_id
 FROM rebuild_{{rollup}} k
 LEFT JOIN (
-    SELECT {{keys}}, count(*) AS n, sum(amount::numeric) AS amount, max(file_id) AS file_id
-    FROM transactions WHERE {{within}} GROUP BY {{group}}
+    {{recomputed}}
 ) t ON {{match_k}}
 WHERE {{match_d}};
 
@@ -41,7 +40,7 @@ FROM (SELECT DISTINCT {{distinct}} FROM rebuild_{{changed}}) d WHERE {{match}};
 -- Every id whose key is missing, has no row, or names another place than a row of it.
 CREATE TEMPORARY TABLE rebuild_keys AS
 SELECT coalesce(k.transaction_id, t.transaction_id) AS transaction_id, t.user_id, t.transaction_date, t.id
-FROM transaction_keys k
+FROM (SELECT * FROM transaction_keys WHERE transaction_date >= (SELECT before FROM etl_retired_before)) k
 FULL JOIN transactions t ON t.transaction_id COLLATE "C" = k.transaction_id
 WHERE (k.user_id, k.transaction_date) IS DISTINCT FROM (t.user_id, t.transaction_date);
 

@@ -72,13 +72,14 @@ FROM summary_epoch LEFT JOIN user_summary ON user_id = $1`
 // Get returns a user's summary, or [ErrNotFound]. It is one read by primary key, by one prepared
 // statement a connection, and another one for a file that no look-up has met before.
 func (s *Store) Get(ctx context.Context, userID int32) (Summary, error) {
-	return s.one(ctx, "look up a summary", userID, summaryQuery, userID)
+	return s.one(ctx, "look up a summary", userID, nil, summaryQuery, userID)
 }
 
-func (s *Store) one(ctx context.Context, doing string, userID int32, query string, args ...any) (Summary, error) {
+// one reads a summary, and further columns.
+func (s *Store) one(ctx context.Context, doing string, userID int32, further []any, query string, args ...any) (Summary, error) {
 	sum := Summary{UserID: userID}
 	err := s.pool.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...).
-		Scan(&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt)
+		Scan(append([]any{&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt}, further...)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Summary{}, ErrNotFound
 	}

@@ -63,8 +63,16 @@ WHERE transaction_date BETWEEN $1 AND $2 AND user_id = $4 GROUP BY transaction_d
 SELECT month, total_transactions, total_amount FROM user_months
 WHERE month BETWEEN $1 AND $2 AND user_id = $4 ORDER BY month LIMIT $3`
 	userMonthlyTotals = `
-SELECT date_trunc('month', transaction_date)::date AS start, count(*), sum(amount::numeric) FROM transactions
-WHERE transaction_date BETWEEN $1 AND $2 AND user_id = $4 GROUP BY start ORDER BY start LIMIT $3`
+SELECT start, sum(n)::bigint, sum(amount) FROM (
+    SELECT month AS start, total_transactions AS n, total_amount AS amount FROM user_months WHERE month BETWEEN $1 AND $2 AND user_id = $4
+    UNION ALL
+    SELECT date_trunc('month', transaction_date)::date, 1, amount::numeric FROM transactions
+    WHERE user_id = $4 AND (transaction_date BETWEEN $5 AND $6 OR transaction_date BETWEEN $7 AND $8)
+) part GROUP BY start ORDER BY start LIMIT $3`
+	// retiredQuery is read after the totals, so that no month is retired in between unnoticed.
+	retiredQuery = `
+SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01',
+       EXISTS (SELECT FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN date_trunc('month', $1::date) AND $2::date) FROM etl_retired_before`
 )
 
 // statement is the statement with its arguments. Bounds are always dates, so that one prepared
@@ -88,7 +96,8 @@ func (q TotalsQuery) statement() (sql string, args []any) {
 	case q.Days.split().whole():
 		return userWholeMonths, args
 	default:
-		return userMonthlyTotals, args
+		p := Days{from, q.Days.To}.split()
+		return userMonthlyTotals, []any{p.months.From, p.months.To, q.Limit, q.UserID, p.head.From, p.head.To, p.tail.From, p.tail.To}
 	}
 }
 
@@ -103,10 +112,34 @@ func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 		defer leave()
 	}
 	totals, err := collect[Total](ctx, s, sql, args...)
+	if err == nil {
+		err = s.refuseRetired(ctx, q)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sum by %s: %w", q.By, err)
 	}
 	return totals, nil
+}
+
+// refuseRetired is an error if the totals may lack something because of retired months. A list of
+// a user's days that does not say where it begins begins with the first that is stored.
+func (s *Store) refuseRetired(ctx context.Context, q TotalsQuery) error {
+	p, rows := q.Days.split(), []Days{}
+	switch {
+	case q.UserID != 0 && q.By == Month:
+		rows = append(rows, p.head, p.tail)
+	case q.UserID != 0 && q.Days.From != civil.Min:
+		rows = append(rows, q.Days)
+	}
+	if q.Days.From == civil.Min && p.tail.empty() {
+		return nil
+	}
+	var r retired
+	err := s.pool.QueryRow(ctx, retiredQuery, pgx.QueryExecModeCacheStatement, q.Days.From, q.Days.To).Scan(&r.before, &r.dropped)
+	if err != nil {
+		return fmt.Errorf("look up the retired months: %w", err)
+	}
+	return r.refuse(q.Days, rows...)
 }
 
 // collect returns a prepared statement's rows, whose columns are in the order of T's fields.

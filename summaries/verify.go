@@ -139,6 +139,9 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, o VerifyOptions, report fun
 		if _, err := tx.Exec(ctx, "SET LOCAL jit = off"); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, LockRetired); err != nil {
+			return err
+		}
 		if err := o.lock(ctx, tx); err != nil {
 			return err
 		}
@@ -253,13 +256,19 @@ func checks() []check {
 	for _, c := range []check{
 		{name: "keys", relation: keyTable, key: "transaction_id ", fields: []string{"place"}},
 		{name: "twice", relation: "transactions", key: "transaction_id ", fields: []string{"stored"}},
+		{name: "retired", relation: "etl_retired", key: "month ", fields: []string{"hashes"}},
 		{name: "files", relation: "etl_files", fields: []string{"loaded"}},
 		{name: "rejects", relation: "etl_rejects", fields: []string{"rows kept"}},
 	} {
 		if c.name == "keys" || c.name == "twice" { // a key can be stored only once
 			c.same, c.args = statements.Get("same_keys", "hash", keyHash), daySums.keys
 		}
-		c.name, c.sql = "verify_"+c.name, statements.Get(c.name)
+		if c.name == "retired" {
+			c.sql = retiredCheck(statements)
+		} else {
+			c.sql = statements.Get(c.name)
+		}
+		c.name = "verify_" + c.name
 		list = append(list, c)
 	}
 	return list
@@ -267,9 +276,9 @@ func checks() []check {
 
 func (r Rollup) verification(statements sqlfile.Statements) string {
 	both := func(k Key) string { return "coalesce(r." + k.Column() + ", t." + k.Column() + ")" }
-	return statements.Get("rollup", "rollup", r.Table, "keys", r.selected(), "match", r.match("t", "r"),
+	return statements.Get("rollup", "stored", r.live(), "recomputed", r.recomputed(""), "match", r.match("t", "r"),
 		"label", r.forKeys(", ", func(k Key) string { return "'" + k.Column() + "', " + both(k) }),
-		"group", r.forKeys(", ", Key.expression), "order", r.forKeys(", ", both))
+		"order", r.forKeys(", ", both))
 }
 
 func (c check) run(ctx context.Context, tx pgx.Tx, report func(Drift)) error {

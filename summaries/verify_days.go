@@ -125,7 +125,7 @@ func (r Rollup) sameSums(statements sqlfile.Statements) string {
 	if r.PerUser() {
 		of = weight("$4")
 	}
-	return statements.Get("same_sums", "rollup", r.Table, "weight", of,
+	return statements.Get("same_sums", "stored", r.liveSums(), "weight", of,
 		"period_of_days", r.period(Key.expression), "period", r.period(Key.Column))
 }
 

@@ -38,7 +38,8 @@ type config struct {
 	Export       struct {
 		To bucket.Location `yaml:"to"` // a folder or a URL; default: no export
 	} `yaml:"export"` // after each run
-	Notify notify.Config `yaml:"notify"` // about alerts; default: no one
+	Retention jobs.Retention `yaml:"retention"` // of records, such as 400d; default: for good
+	Notify    notify.Config  `yaml:"notify"`    // about alerts; default: no one
 }
 
 // settings are the settings file's, checked.
@@ -90,7 +91,7 @@ func (c config) jobs() (jobs.Config, error) {
 	if err != nil {
 		return jobs.Config{}, fmt.Errorf("time_zone: %w", err)
 	}
-	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), Verify: jobs.VerifyPolicy(c.Verify), CodeVersion: codeVersion(), Currency: c.Currency}
+	made := jobs.Config{TimeZone: zone, CatchUp: jobs.CatchUp(c.CatchUp), Verify: jobs.VerifyPolicy(c.Verify), CodeVersion: codeVersion(), Currency: c.Currency, Retention: c.Retention}
 	if err := made.CatchUp.Check(); err != nil {
 		return made, fmt.Errorf("catch_up %w", err)
 	}

@@ -49,34 +49,35 @@ type cli struct {
 	LogFormat   string `enum:"text,json" default:"text" env:"TALLY_LOG_FORMAT" help:"Format of the log: text or json."`
 	LogLevel    string `enum:"debug,info,warn,error" default:"info" env:"TALLY_LOG_LEVEL" help:"Minimum level of the log: debug, info, warn or error."`
 
-	Up       upCmd       `cmd:"" help:"Everything in one process: database, migrations, schedule, workers, API, River UI."`
-	Serve    serveCmd    `cmd:"" help:"Only the API."`
-	Work     workCmd     `cmd:"" help:"Only the schedule and the workers."`
-	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date."`
-	Run      runCmd      `cmd:"" help:"Process files now, in the foreground."`
-	Backfill backfillCmd `cmd:"" help:"Enqueue the runs of a range of logical dates."`
-	Check    checkCmd    `cmd:"" help:"Profile a file without a database."`
-	Schedule scheduleCmd `cmd:"" help:"Show what is due and when; with --set, set the last date that is decided."`
-	Sources  sourcesCmd  `cmd:"" help:"Show each source with its settings and what its files have proven."`
-	Generate generateCmd `cmd:"" help:"Write synthetic dirty CSV to standard output."`
-	Rejects  rejectsCmd  `cmd:"" help:"List rows that were not loaded: rejected rows and conflicts."`
-	Replay   replayCmd   `cmd:"" help:"Read open rejected rows again under the settings of today, and load those that pass."`
-	Fix      fixCmd      `cmd:"" help:"Load a reject with corrected values."`
-	Settle   settleCmd   `cmd:"" help:"Decide a conflict."`
-	Discard  discardCmd  `cmd:"" help:"Close a reject without loading it."`
-	Revert   revertCmd   `cmd:"" help:"Take a loaded file, or those of a run, back out."`
-	Verify   verifyCmd   `cmd:"" help:"Recompute and compare every rollup and key."`
-	Audit    auditCmd    `cmd:"" help:"Check the audit chain over all commits that changed data."`
-	Rebuild  rebuildCmd  `cmd:"" help:"Make rollups and keys anew from the transactions."`
-	History  historyCmd  `cmd:"" help:"Show every state of a transaction, with its file, its line and what brought it."`
-	Prove    proveCmd    `cmd:"" help:"Write a receipt from a user's total to lines of files, or check one without a database."`
-	Report   reportCmd   `cmd:"" help:"Report on the database: plans, problems, costs and growth."`
-	Export   exportCmd   `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
-	Notify   notifyCmd   `cmd:"" help:"Try the channels that tell of alerts."`
-	Token    tokenCmd    `cmd:"" help:"Add, list and revoke tokens of the API."`
-	Psql     psqlCmd     `cmd:"" help:"A psql session on the database in use."`
-	Health   healthCmd   `cmd:"" hidden:"" help:"Check that a running server is ready."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Up         upCmd         `cmd:"" help:"Everything in one process: database, migrations, schedule, workers, API, River UI."`
+	Serve      serveCmd      `cmd:"" help:"Only the API."`
+	Work       workCmd       `cmd:"" help:"Only the schedule and the workers."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up to date."`
+	Run        runCmd        `cmd:"" help:"Process files now, in the foreground."`
+	Backfill   backfillCmd   `cmd:"" help:"Enqueue the runs of a range of logical dates."`
+	Check      checkCmd      `cmd:"" help:"Profile a file without a database."`
+	Schedule   scheduleCmd   `cmd:"" help:"Show what is due and when; with --set, set the last date that is decided."`
+	Sources    sourcesCmd    `cmd:"" help:"Show each source with its settings and what its files have proven."`
+	Generate   generateCmd   `cmd:"" help:"Write synthetic dirty CSV to standard output."`
+	Rejects    rejectsCmd    `cmd:"" help:"List rows that were not loaded: rejected rows and conflicts."`
+	Replay     replayCmd     `cmd:"" help:"Read open rejected rows again under the settings of today, and load those that pass."`
+	Fix        fixCmd        `cmd:"" help:"Load a reject with corrected values."`
+	Settle     settleCmd     `cmd:"" help:"Decide a conflict."`
+	Discard    discardCmd    `cmd:"" help:"Close a reject without loading it."`
+	Revert     revertCmd     `cmd:"" help:"Take a loaded file, or those of a run, back out."`
+	Verify     verifyCmd     `cmd:"" help:"Recompute and compare every rollup and key."`
+	Audit      auditCmd      `cmd:"" help:"Check the audit chain over all commits that changed data."`
+	Rebuild    rebuildCmd    `cmd:"" help:"Make rollups and keys anew from the transactions."`
+	Partitions partitionsCmd `cmd:"" help:"List the months of transactions, and retire old ones."`
+	History    historyCmd    `cmd:"" help:"Show every state of a transaction, with its file, its line and what brought it."`
+	Prove      proveCmd      `cmd:"" help:"Write a receipt from a user's total to lines of files, or check one without a database."`
+	Report     reportCmd     `cmd:"" help:"Report on the database: plans, problems, costs and growth."`
+	Export     exportCmd     `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
+	Notify     notifyCmd     `cmd:"" help:"Try the channels that tell of alerts."`
+	Token      tokenCmd      `cmd:"" help:"Add, list and revoke tokens of the API."`
+	Psql       psqlCmd       `cmd:"" help:"A psql session on the database in use."`
+	Health     healthCmd     `cmd:"" hidden:"" help:"Check that a running server is ready."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // environment has what commands share.

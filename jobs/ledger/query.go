@@ -76,6 +76,7 @@ func statistics() []explain.Query {
 	for _, name := range []string{"file_counts", "last_success", "last_export", "last_verification", "waiting", "undelivered"} {
 		list = append(list, explain.Query{Name: name, SQL: inFile.Get(name)})
 	}
+	list = append(list, explain.Query{Name: "partitions", SQL: sqlfile.Parse(partitionSQL).Get("partitions")})
 	for i, q := range list {
 		list[i].Name, list[i].Purpose, list[i].Expect.WholeTable = "jobs/"+q.Name, "each scrape of monitoring", q.Name != "last_export" && q.Name != "last_verification"
 	}

@@ -55,7 +55,9 @@ func (l *Loader) change(ctx context.Context, kind seal.Kind, by By, dryRun bool,
 	if err != nil || dryRun || !changed {
 		return err
 	}
-	c.entry.Digest = c.digest.String()
+	if c.entry.Digest == "" {
+		c.entry.Digest = c.digest.String()
+	}
 	if _, err := seal.Append(ctx, c.tx, c.entry); err != nil {
 		return err
 	}
@@ -71,6 +73,11 @@ func (c *change) begin(ctx context.Context) (err error) {
 	}
 	if _, err = c.tx.Exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err
+	}
+	if c.entry.Kind == seal.Retire {
+		if err = c.exec(ctx, c.loader.statements.Get("lock_retired")); err != nil {
+			return err
+		}
 	}
 	if _, err = c.tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/pgcopy"
 	"github.com/opentax/tally/internal/postgres"
@@ -28,7 +29,7 @@ func (l *load) decide(ctx context.Context) error {
 	if l.inChange {
 		row = l.tx.QueryRow
 	}
-	if err := row(ctx, l.loader.statements.Get("no_keys")).Scan(&none); err != nil {
+	if err := row(ctx, l.loader.statements.Get("no_keys")).Scan(&none, (*int32)(&l.retiredBefore)); err != nil {
 		return err
 	}
 	if !none {
@@ -51,7 +52,10 @@ func (l *load) decide(ctx context.Context) error {
 	if err == nil && build {
 		err = l.exec(ctx, l.loader.statements.Get("add_key"))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return l.checkOrphans()
 }
 
 // keysBuiltFrom is how many rows a first load must have for its keys' index to be
@@ -117,8 +121,11 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	if lookupErr := lookups.Wait(); err == nil {
 		err = lookupErr
 	}
-	if err != nil || lookup.rows == 0 {
+	if err != nil {
 		return err
+	}
+	if lookup.rows == 0 {
+		return l.checkOrphans()
 	}
 	if err := l.decideKnown(ctx); err != nil {
 		return err
@@ -174,6 +181,9 @@ func (l *load) writeKeys(ctx context.Context, fill func(*keyWriter) error) error
 func (k *keyWriter) write(p packed) error {
 	k.rows++
 	k.load.tick(k.rows, k.load.valid.Len())
+	if p.date() < k.load.retiredBefore {
+		return k.load.reject(p, isRetired)
+	}
 	if len(k.first) > 0 && bytes.Equal(p.id(), k.first.id()) {
 		return k.load.duplicate(p, k.first.sameValues(p), k.load.fileID, k.first.line())
 	}
@@ -209,18 +219,47 @@ func (l *load) duplicate(p packed, same bool, keptFile, keptLine int64) error {
 	return l.duplicates.Add(l.scratch)
 }
 
-// orphan rejects a row whose id has a key, but no row.
-func (l *load) orphan(p packed) error {
+// withoutRow is about a row whose id has a key, but no row: that was retired with its month, or
+// removed by hand. Of a retired row only the key's user and date are left to compare.
+func (l *load) withoutRow(p packed, user int32, date civil.Date) error {
+	if date >= l.retiredBefore {
+		return l.reject(p, isOrphan)
+	}
+	l.retired++
+	return l.duplicate(p, user == p.user() && date == p.date(), 0, 0)
+}
+
+// reject rejects a row that has no fault of its own.
+func (l *load) reject(p packed, outcome byte) error {
+	fault, hint := l.faultOf(outcome, p.id())
 	l.result.Rejected++
-	l.result.Faults[transform.FaultOrphanKey.String()]++
-	l.findings.AddHint(transform.OrphanKeyHint(p.id()), p.line())
-	l.scratch = appendDuplicate(l.scratch[:0], p, isOrphan, 0, 0)
+	l.result.Faults[fault.String()]++
+	l.findings.AddHint(hint, p.line())
+	l.scratch = appendDuplicate(l.scratch[:0], p, outcome, 0, 0)
 	return l.duplicates.Add(l.scratch)
 }
 
-// checkOrphans fails the file if rows with an orphan key take it over its reject limit.
+// faultOf is why a row with that outcome is rejected, 0 if it is not.
+func (l *load) faultOf(outcome byte, id []byte) (transform.Fault, transform.Hint) {
+	switch outcome {
+	case isOrphan:
+		return transform.FaultOrphanKey, transform.OrphanKeyHint(id)
+	case isRetired:
+		return transform.FaultRetiredMonth, transform.RetiredMonthHint(id, l.retiredBefore)
+	default:
+		return 0, transform.Hint{}
+	}
+}
+
+// checkOrphans fails the file if rows with an orphan key, or of a retired month, take it over its
+// reject limit. It warns of rows that could not be compared.
 func (l *load) checkOrphans() error {
-	if l.result.Faults[transform.FaultOrphanKey.String()] == 0 {
+	if l.retired > 0 {
+		l.result.Warnings = append(l.result.Warnings, fmt.Sprintf(
+			"%d rows have ids of months before %s, which are retired: they were compared by user and date, not by amount", l.retired, l.retiredBefore.Month()))
+	}
+	orphans := l.result.Faults[transform.FaultOrphanKey.String()]
+	if orphans+l.result.Faults[transform.FaultRetiredMonth.String()] == 0 {
 		return nil
 	}
 	l.result.Hints = l.findings.Hints()
@@ -228,6 +267,9 @@ func (l *load) checkOrphans() error {
 		return nil
 	}
 	l.result.Duplicate, l.result.Conflict, l.result.Replaced = 0, 0, 0
+	if orphans == 0 {
+		return l.cause
+	}
 	l.cause.Hint = "run tally verify, which lists keys without a row, and tally rebuild, which removes them"
 	return l.cause
 }

@@ -84,6 +84,9 @@ type load struct {
 	staged     []staged
 	lookup     *lookup // while the helper is at work
 	scratch    []byte
+
+	retiredBefore civil.Date // no row of an earlier day is stored
+	retired       int64      // rows with the id of a retired row
 }
 
 // run takes the file from state to state until it is loaded, unchanged or failed. What

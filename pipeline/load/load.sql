@@ -1,5 +1,6 @@
 -- name: no_keys
-SELECT NOT EXISTS (SELECT FROM transaction_keys);
+-- And the first day that is not retired.
+SELECT NOT EXISTS (SELECT FROM transaction_keys), greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before;
 
 -- name: drop_key
 ALTER TABLE transaction_keys DROP CONSTRAINT transaction_keys_pkey;
@@ -59,7 +60,8 @@ JOIN transaction_keys k ON k.transaction_id = i.id;
 DROP TABLE IF EXISTS load_known, load_replaced;
 
 -- name: stored
-SELECT n.packed, s.user_id, s.transaction_date - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line, false
+-- Without a stored row: where the key says that it was.
+SELECT n.packed, coalesce(s.user_id, n.user_id), coalesce(s.transaction_date, n.transaction_date) - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line, false
 FROM load_known n
 LEFT JOIN transactions s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
                         AND s.transaction_id = n.transaction_id
@@ -67,7 +69,7 @@ ORDER BY n.transaction_id, n.line;
 
 -- name: stored_arrivals
 -- The same, and whether the stored row came no later than entry $2 of logical date $1.
-SELECT n.packed, s.user_id, s.transaction_date - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line,
+SELECT n.packed, coalesce(s.user_id, n.user_id), coalesce(s.transaction_date, n.transaction_date) - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line,
        coalesce((r.logical_date, a.id) <= ($1::date, $2::bigint), true)
 FROM load_known n
 LEFT JOIN transactions s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date

@@ -86,7 +86,7 @@ const connsPerLoad = 4
 // on at once that none waits for another one's.
 func New(pool *pgxpool.Pool, stores *bucket.Stores) *Loader {
 	turns := max(1, pool.Config().MaxConns/connsPerLoad)
-	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL), stores: cmp.Or(stores, &bucket.Stores{}), turns: make(chan struct{}, turns)}
+	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL + "\n" + retireSQL + "\n" + expireSQL), stores: cmp.Or(stores, &bucket.Stores{}), turns: make(chan struct{}, turns)}
 }
 
 // Load loads one file in one commit; see the package comment for what is

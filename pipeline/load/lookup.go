@@ -244,6 +244,9 @@ func (l *load) replaceStored(ctx context.Context, yield func(pgcopy.Fields) erro
 	var replaced bool
 	var row pgcopy.Fields
 	return l.compare(ctx, l.loader.statements.Get("stored_arrivals"), []any{l.arrival.date, l.arrival.file}, func(p packed, s *stored) error {
+		if (s.older || l.takes) && !s.sameValues(p) && p.date() < l.retiredBefore {
+			return l.reject(p, isRetired)
+		}
 		switch again := len(first) > 0 && bytes.Equal(p.id(), first.id()); {
 		case again && replaced:
 			return l.duplicate(p, first.sameValues(p), l.fileID, first.line())
@@ -281,7 +284,7 @@ func (l *load) replace(p packed, s *stored) error {
 }
 
 // compare gives each row whose id is known, in the order of the ids, with the
-// stored row. A row whose stored row is gone is rejected.
+// stored row. A row whose stored row is gone is rejected, unless that was in a retired month.
 func (l *load) compare(ctx context.Context, sql string, args []any, yield func(packed, *stored) error) error {
 	rows, err := l.lookup.tx.Query(ctx, sql, args...)
 	if err != nil {
@@ -289,16 +292,16 @@ func (l *load) compare(ctx context.Context, sql string, args []any, yield func(p
 	}
 	var row []byte
 	var s stored
-	var user, date *int32
+	var user, date int32
 	var amount *float64
 	var id, fileID, line *int64
 	var older bool
 	_, err = pgx.ForEachRow(rows, []any{&row, &user, &date, &amount, &id, &fileID, &line, &older}, func() error {
 		p := packed(row)
 		if id == nil {
-			return l.orphan(p)
+			return l.withoutRow(p, user, civil.Date(date))
 		}
-		s = stored{user: *user, date: civil.Date(*date), amount: *amount, id: *id, fileID: *fileID, line: *line, older: older}
+		s = stored{user: user, date: civil.Date(date), amount: *amount, id: *id, fileID: *fileID, line: *line, older: older}
 		return yield(p, &s)
 	})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // Queries are the statements of a load, with arguments from s. Left out are DDL, SET,
 // advisory locks and COPY, which have no plan, and calls of one function.
 func Queries(s explain.Sample) []explain.Query {
-	statements := sqlfile.Parse(loadSQL)
+	statements := sqlfile.Parse(loadSQL + "\n" + retireSQL + "\n" + expireSQL)
 	return slices.Concat(loadReads(statements, s), loadWrites(statements, s), reverts(statements, s))
 }
 
@@ -137,6 +137,12 @@ func reverts(statements sqlfile.Statements, s explain.Sample) []explain.Query {
 			Writes: !strings.HasPrefix(name, "reverted_") && name != "restored_values"})
 	}
 	list = append(list,
+		explain.Query{Name: "expiring_files", Purpose: "each commit that removes old rejects", Args: []any{s.Date.Time(), int64(0), expireFiles}, Expect: explain.Expectation{WholeTable: true}},
+		explain.Query{Name: "sealed_digest", Purpose: "each file whose old rejects are removed", Args: []any{s.FileID}, Expect: explain.Expectation{Indexes: []string{"audit_chain_load"}}},
+		explain.Query{Name: "expire_rejects", Purpose: "each file whose old rejects are removed", Before: []string{noJIT, asExpirer}, Args: []any{s.FileID}, Writes: true},
+		explain.Query{Name: "expire_open", Purpose: "each file whose old rejects are removed", Before: []string{noJIT, asExpirer}, Args: []any{s.FileID}, Writes: true},
+		explain.Query{Name: "note_expired", Purpose: "each file whose old rejects are removed", Before: []string{noJIT, asExpirer}, Args: []any{int64(-1), int64(1), int64(1)}, Writes: true},
+		explain.Query{Name: "retired_revert", Purpose: "each revert", Args: []any{files}},
 		explain.Query{Name: "revertible", Purpose: "each file of a revert", Args: []any{s.FileID}},
 		explain.Query{Name: "reverted_months", Purpose: "each revert", Args: []any{files}},
 		explain.Query{Name: "reverted_content", Purpose: "each file that is new", Args: []any{s.SHA256}, Expect: explain.Expectation{Indexes: []string{"etl_files_content"}}},

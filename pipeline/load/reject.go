@@ -80,11 +80,13 @@ const (
 	duplicateID      = 25
 )
 
-// Outcomes of a duplicate. Of an orphan no row was kept.
+// Outcomes of a duplicate. The last two are rejected: the key of the id has no row, or the row's month
+// is retired.
 const (
 	isDuplicate byte = iota
 	isConflict
 	isOrphan
+	isRetired
 )
 
 func appendDuplicate(b []byte, p packed, outcome byte, keptFile, keptLine int64) []byte {
@@ -148,21 +150,21 @@ func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte)
 	f.Int64(l.fileID)
 	f.Int64(line)
 	outcome, id := d[duplicateOutcome], d[duplicateID:]
-	f.Text([...]string{outcomeDuplicate, outcomeConflict, outcomeRejected}[outcome])
+	f.Text([...]string{outcomeDuplicate, outcomeConflict, outcomeRejected, outcomeRejected}[outcome])
 	if outcome != isDuplicate {
 		l.openIn.add(line)
 	}
 	var faults, hints []string
-	if outcome == isOrphan {
-		faults, hints = []string{transform.FaultOrphanKey.String()}, []string{transform.OrphanKeyHint(id).String()}
+	if fault, hint := l.faultOf(outcome, id); fault != 0 {
+		faults, hints = []string{fault.String()}, []string{hint.String()}
 	}
 	f.Texts(faults)
 	f.Bytes(id)
-	if outcome == isOrphan {
+	if file := int64(binary.LittleEndian.Uint64(d[duplicateFile:])); file == 0 {
 		f.Null()
 		f.Null()
 	} else {
-		f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateFile:])))
+		f.Int64(file)
 		f.Int64(int64(binary.LittleEndian.Uint64(d[duplicateKept:])))
 	}
 	appendRaw(&f, record.Raw(), record.Length)

@@ -291,8 +291,10 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 		switch d[duplicateOutcome] {
 		case isConflict:
 			s.state, s.outcome = stateOpen, outcomeConflict
-		case isOrphan:
+		case isOrphan, isRetired:
 			s.state, s.outcome = stateOpen, outcomeRejected
+			fault, _ := f.part.faultOf(d[duplicateOutcome], nil)
+			r.faults = transform.Faults(0).With(fault)
 		}
 		lost[at(duplicateLine)] = s
 	}
@@ -301,7 +303,6 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 		s, ok := lost[line]
 		if s.outcome == outcomeRejected { // it stays as it was
 			r.result.Rejected++
-			r.faults = transform.Faults(0).With(transform.FaultOrphanKey)
 			continue
 		}
 		if !ok {

@@ -63,6 +63,9 @@ func (r *revert) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.refuseRetired(ctx, "retired_revert", "file %s", r.files); err != nil {
+		return err
+	}
 	r.deltas = summaries.NewDeltas(ctx)
 	defer r.deltas.Close()
 	if err := r.exec(ctx, statements.Get("reverted_rows", words...)); err != nil {
@@ -135,6 +138,9 @@ func (r *revert) restore(ctx context.Context) (err error) {
 	if err := r.exec(ctx, statements.Get("restored_rows")); err != nil {
 		return fmt.Errorf("find the rows to restore: %w", err)
 	}
+	if err := r.refuseRetired(ctx, "retired_restore", "the former state of %s"); err != nil {
+		return err
+	}
 	if r.result.Restored, err = r.each(ctx, "restored_values", r.deltas.Add); err != nil || r.result.Restored == 0 {
 		return err
 	}
@@ -144,6 +150,19 @@ func (r *revert) restore(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// refuseRetired is an error if a statement finds something that is in a retired month.
+func (r *revert) refuseRetired(ctx context.Context, statement, what string, args ...any) error {
+	var name, month string
+	err := r.tx.QueryRow(ctx, r.loader.statements.Get(statement), args...).Scan(&name, &month)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up the retired months: %w", err)
+	}
+	return fmt.Errorf("%s has rows in %s: %w", fmt.Sprintf(what, name), month, ErrRetired)
 }
 
 // each gives a change of the rollups the rows of a statement, and counts them.

@@ -32,6 +32,7 @@ func (l *load) begin(ctx context.Context) (err error) {
 	limits := l.loader.limits
 	l.valid, l.accepted, l.duplicates = extsort.New(ctx, byID(), limits), extsort.New(ctx, byPlace(), limits), extsort.New(ctx, byLine(), limits)
 	l.rejects, l.openIn = seal.NewRejectsDigest(), nil
+	l.retired = 0
 	l.deltas, l.months, l.staged = summaries.NewDeltas(ctx), map[civil.Month]int64{}, nil
 	if err := l.exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err

@@ -9,17 +9,20 @@ SELECT pg_export_snapshot();
 -- name: months
 -- The state of each month: its days, and the file and time of the last change of each. Every
 -- load that changes a row of a day changes it here, in the same commit. The time is included
--- since a database that is restored from a backup assigns versions and file ids again.
+-- since a database that is restored from a backup assigns versions and file ids again. Of a retired
+-- month only the rollups are left.
 SELECT date_trunc('month', transaction_date)::date AS month,
        sum(total_transactions)::bigint,
-       string_agg(format('%s:%s:%s:%s', transaction_date - DATE '1970-01-01', version, file_id, extract(epoch FROM updated_at)), ',' ORDER BY transaction_date)
+       string_agg(format('%s:%s:%s:%s', transaction_date - DATE '1970-01-01', version, file_id, extract(epoch FROM updated_at)), ',' ORDER BY transaction_date),
+       bool_and(transaction_date < (SELECT before FROM etl_retired_before))
 FROM daily_totals GROUP BY 1 ORDER BY 1;
 
 -- name: state
 -- The epoch counts the commits that have changed user_summary.
 SELECT s.epoch, d.id::text, (SELECT coalesce(max(id), 0) FROM etl_files WHERE status = 'loaded'),
        coalesce((SELECT format('%s:%s', number, encode(hash, 'hex')) FROM audit_chain ORDER BY number DESC LIMIT 1), ''),
-       u.users, format('%s:%s', s.epoch, extract(epoch FROM u.updated_at))
+       u.users, format('%s:%s', s.epoch, extract(epoch FROM u.updated_at)),
+       (SELECT coalesce(max(before)::text, '') FROM etl_retired), (SELECT coalesce(sum(amount), 0) FROM etl_retired WHERE totals = 'kept')
 FROM summary_epoch s, lake d, (SELECT count(*) AS users, max(updated_at) AS updated_at FROM user_summary) u;
 
 -- name: transactions

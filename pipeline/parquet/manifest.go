@@ -20,14 +20,17 @@ const ManifestName = "manifest.json"
 // Manifest names every file of an export. It has no times and no version of Tally, so that
 // the same database gives the same manifest.
 type Manifest struct {
-	Format     int             `json:"format"`
-	Database   string          `json:"database"`     // the random id that a database gets with its schema
-	Generation int             `json:"generation"`   // counts the exports that wrote every file again, under another name
-	Epoch      int64           `json:"epoch"`        // counts the commits that have changed the database's summaries
-	LastFileID int64           `json:"last_file_id"` // etl_files.id of the last loaded file in the export
-	AuditHead  string          `json:"audit_head"`   // number and hash of the last entry of the audit chain, as tally audit verify --head takes it; "" if there is none
-	Tables     []ManifestTable `json:"tables"`
-	Files      []ManifestFile  `json:"files"`
+	Format     int    `json:"format"`
+	Database   string `json:"database"`     // the random id that a database gets with its schema
+	Generation int    `json:"generation"`   // counts the exports that wrote every file again, under another name
+	Epoch      int64  `json:"epoch"`        // counts the commits that have changed the database's summaries
+	LastFileID int64  `json:"last_file_id"` // etl_files.id of the last loaded file in the export
+	AuditHead  string `json:"audit_head"`   // number and hash of the last entry of the audit chain, as tally audit verify --head takes it; "" if there is none
+	// RetiredBefore is the first day that is not retired: of earlier months the files of transactions are
+	// those of the last export before, if there was one.
+	RetiredBefore string          `json:"retired_before,omitempty"`
+	Tables        []ManifestTable `json:"tables"`
+	Files         []ManifestFile  `json:"files"`
 }
 
 // ManifestTable is a table of the export.
@@ -129,9 +132,22 @@ func (m *Manifest) find(match func(ManifestFile) bool) (ManifestFile, bool) {
 
 // manifest names the export's files, whose sums it checks.
 func (e *export) manifest() (*Manifest, error) {
-	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile, AuditHead: e.state.head}
+	m := &Manifest{Format: Format, Database: e.state.database, Generation: e.generation, Epoch: e.state.epoch, LastFileID: e.state.lastFile,
+		AuditHead: e.state.head, RetiredBefore: e.state.retiredBefore}
+	live := money.Sum{} // of the rows in transactions
 	for _, t := range e.tables {
 		of, total := ManifestTable{Table: t.name}, money.Sum{}
+		if t.by == month {
+			for _, f := range e.retiredFiles() {
+				if e.existing[f.Path] != f.Bytes {
+					e.Logger.Warn("the export has lost the file of a retired month", "target", e.Target.String(), "path", f.Path) // it stays named, so that readers notice
+				}
+				if err := m.add(f, &of, &total); err != nil {
+					return nil, err
+				}
+			}
+			live = total.Neg()
+		}
 		for _, p := range e.partitions(t) {
 			f, ok := e.done[p.Path]
 			if !ok {
@@ -140,24 +156,36 @@ func (e *export) manifest() (*Manifest, error) {
 			if p.want >= 0 && f.Rows != p.want {
 				return nil, &SumError{t.name, p.Month, fmt.Sprint(f.Rows, " rows"), fmt.Sprint("the rollups count ", p.want)}
 			}
-			sum, err := money.Parse(f.Sum)
-			if err != nil {
-				return nil, fmt.Errorf("%s: sum: %w", f.Path, err)
+			if err := m.add(f, &of, &total); err != nil {
+				return nil, err
 			}
-			m.Files = append(m.Files, f)
-			of.Files, of.Rows, total = of.Files+1, of.Rows+f.Rows, total.Plus(sum)
+		}
+		if t.by == month {
+			live = live.Plus(total)
 		}
 		of.Sum = total.String()
 		m.Tables = append(m.Tables, of)
 	}
-	return m, m.checkSums()
+	return m, m.checkSums(live.Plus(e.state.retired).String())
 }
 
-// checkSums compares the sums of the rollups with those of transactions, by month and in total.
-func (m *Manifest) checkSums() error {
+// add adds a file of a table.
+func (m *Manifest) add(f ManifestFile, of *ManifestTable, total *money.Sum) error {
+	sum, err := money.Parse(f.Sum)
+	if err != nil {
+		return fmt.Errorf("%s: sum: %w", f.Path, err)
+	}
+	m.Files = append(m.Files, f)
+	of.Files, of.Rows, *total = of.Files+1, of.Rows+f.Rows, total.Plus(sum)
+	return nil
+}
+
+// checkSums compares the sums of the rollups with those of transactions, by month, as far as it is
+// not retired, and in total.
+func (m *Manifest) checkSums(want string) error {
 	sums := map[string]string{}
 	for _, f := range m.Files {
-		if f.Table == "transactions" {
+		if f.Table == "transactions" && f.Month >= m.RetiredBefore {
 			sums[f.Month] = f.Sum
 		}
 	}
@@ -166,8 +194,8 @@ func (m *Manifest) checkSums() error {
 			return &SumError{f.Table, f.Month, "a sum of " + f.Sum, "transactions has " + want}
 		}
 	}
-	for _, t := range m.Tables {
-		if want := m.Tables[0].Sum; t.Sum != want {
+	for _, t := range m.Tables[1:] {
+		if t.Sum != want {
 			return &SumError{t.Table, "", "a sum of " + t.Sum, "transactions has " + want}
 		}
 	}

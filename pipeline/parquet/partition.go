@@ -41,18 +41,42 @@ func (e *export) partitions(t table) []partition {
 		}
 		return []partition{e.partition(t, 0, s.summaries, want, s.users)}
 	}
-	if len(s.months) == 0 {
-		return []partition{e.partition(t, 0, "", 0, 0)}
-	}
 	var list []partition
 	for _, m := range s.months {
 		want := int64(-1)
 		if t.by == month {
 			want = m.Rows
 		}
-		list = append(list, e.partition(t, m.First.Month(), fmt.Sprintf("%x", sha256.Sum256([]byte(m.Days))), want, m.Rows))
+		if !m.Retired || t.by != month {
+			list = append(list, e.monthPartition(t, m, want))
+		}
+	}
+	if len(list) == 0 {
+		list = []partition{e.partition(t, 0, "", 0, 0)}
 	}
 	return list
+}
+
+func (e *export) monthPartition(t table, m monthState, want int64) partition {
+	return e.partition(t, m.First.Month(), fmt.Sprintf("%x", sha256.Sum256([]byte(m.Days))), want, m.Rows)
+}
+
+// retiredFiles are the files of retired months that an earlier export has written. They stay as they
+// are: the database cannot write them again.
+func (e *export) retiredFiles() (list []ManifestFile) {
+	if e.previous == nil || e.previous.Database != e.state.database {
+		return nil
+	}
+	for _, f := range e.previous.Files {
+		if e.isRetired(f) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func (e *export) isRetired(f ManifestFile) bool {
+	return f.Table == e.tables[0].name && f.Month != "" && f.Month < e.state.retiredBefore
 }
 
 // partition names the file by a hash of its export, month and state: a file with other content,

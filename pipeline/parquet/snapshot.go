@@ -10,7 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/sqlfile"
+	"github.com/opentax/tally/summaries"
 )
 
 // readers is the number of connections that read. Each keeps one core of the server busy and one
@@ -65,6 +67,9 @@ func (s *snapshot) begin(ctx context.Context, conn *pgxpool.Conn, id string) (st
 		return "", err
 	}
 	if id == "" {
+		if _, err := conn.Exec(ctx, summaries.LockRetired); err != nil {
+			return "", err
+		}
 		if err := conn.QueryRow(ctx, s.statements.Get("snapshot")).Scan(&id); err != nil {
 			return "", err
 		}
@@ -99,6 +104,9 @@ type state struct {
 	users     int64
 	summaries string // changes with user_summary
 	months    []monthState
+
+	retiredBefore string    // the first day that is not retired, as YYYY-MM-DD; "": no day is
+	retired       money.Sum // the share of retired months that the rollups have
 }
 
 // monthState is a month that has transactions. Its fields are in the order of the statement's columns.
@@ -106,21 +114,34 @@ type monthState struct {
 	First civil.Date
 	Rows  int64
 	Days  string // with the last change of each
+
+	Retired bool // transactions has none of its rows any more
 }
 
 func (s *snapshot) state(ctx context.Context) (st state, err error) {
-	err = s.withoutLocks(ctx, 0, func(conn *pgxpool.Conn) error {
-		err := conn.QueryRow(ctx, s.statements.Get("state")).Scan(&st.epoch, &st.database, &st.lastFile, &st.head, &st.users, &st.summaries)
-		if err != nil {
-			return fmt.Errorf("read the state: %w", err)
-		}
-		rows, _ := conn.Query(ctx, s.statements.Get("months")) // CollectRows returns its error
-		if st.months, err = pgx.CollectRows(rows, pgx.RowToStructByPos[monthState]); err != nil {
-			return fmt.Errorf("read the months: %w", err)
-		}
-		return nil
+	err = s.withoutLocks(ctx, 0, func(conn *pgxpool.Conn) (err error) {
+		st, err = readState(ctx, conn, s.statements)
+		return err
 	})
 	return st, err
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func readState(ctx context.Context, db querier, statements sqlfile.Statements) (st state, err error) {
+	err = db.QueryRow(ctx, statements.Get("state")).
+		Scan(&st.epoch, &st.database, &st.lastFile, &st.head, &st.users, &st.summaries, &st.retiredBefore, &st.retired)
+	if err != nil {
+		return st, fmt.Errorf("read the state: %w", err)
+	}
+	rows, _ := db.Query(ctx, statements.Get("months")) // CollectRows returns its error
+	if st.months, err = pgx.CollectRows(rows, pgx.RowToStructByPos[monthState]); err != nil {
+		return st, fmt.Errorf("read the months: %w", err)
+	}
+	return st, nil
 }
 
 // withoutLocks releases the locks on tables after do: it rolls back to a savepoint. Otherwise a

@@ -10,6 +10,12 @@ ORDER BY t.transaction_date, t.id;
 -- name: summary
 SELECT total_transactions, total_amount FROM user_summary WHERE user_id = $1;
 
+-- name: retired
+-- Whether the total has a share of retired months, or files have rows of these: their lines
+-- cannot be told from rows that are missing.
+SELECT EXISTS (SELECT FROM user_months WHERE user_id = $1 AND month < (SELECT before FROM etl_retired_before))
+    OR EXISTS (SELECT FROM etl_retired_files WHERE file_id = ANY($2::bigint[]));
+
 -- name: uncounted
 -- Rows of files that may be valid rows of the user, and are not stored as such: the ids are
 -- another user's by now, or the rows could not be loaded for a reason outside the file.

@@ -259,3 +259,16 @@ func TestEachByteOfAFileCounts(t *testing.T) {
 	_, err = r.Check(t.Context(), seal.Head{}, append(p.files, path))
 	requireFault(t, err, "a file is none of them")
 }
+
+// Rows of retired months cannot be proven, nor told from lines that are missing.
+func TestNoReceiptOfRetiredMonths(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []bool{true, false} {
+		p := newProven(t)
+		before := civil.MustParse("2024-02-01").Month()
+		_, err := load.New(p.pool, nil).Retire(t.Context(), load.Retirement{Before: before, KeepTotals: keep}, load.By{Actor: "test"}, false)
+		require.NoError(t, err)
+		_, err = prove.Make(t.Context(), p.pool, 1)
+		require.ErrorIs(t, err, prove.ErrRetired)
+	}
+}

@@ -12,6 +12,7 @@ func Queries(s explain.Sample) []explain.Query {
 	list := []explain.Query{
 		{Name: "rows", Args: []any{s.UserID}, Expect: uses("transactions_pkey")},
 		{Name: "summary", Args: []any{s.UserID}, Expect: uses("user_summary_pkey")},
+		{Name: "retired", Args: []any{s.UserID, []int64{s.FileID}}},
 		{Name: "uncounted", Args: []any{s.UserID, []int64{s.FileID}}, Expect: explain.Expectation{WholeTable: true}},
 		{Name: "links", Args: []any{int64(1)}, Expect: explain.Expectation{WholeTable: true}},
 		{Name: "before", Args: []any{int64(1)}},

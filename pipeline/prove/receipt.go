@@ -36,6 +36,9 @@ const Format = 1
 // ErrNotFound is returned for a user without transactions.
 var ErrNotFound = errors.New("the user has no transactions")
 
+// ErrRetired is returned if rows that the total counts, or lines of the files, are of retired months.
+var ErrRetired = errors.New("months of the user's files are retired, and their rows cannot be proven any more")
+
 // Receipt leads from a user's total to lines of files and to the head of the audit chain.
 type Receipt struct {
 	Format       int       `json:"format"`
@@ -124,6 +127,13 @@ func (m *maker) run(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	var retired bool
+	if err := m.tx.QueryRow(ctx, m.statements.Get("retired"), r.UserID, slices.Sorted(maps.Keys(files))).Scan(&retired); err != nil {
+		return err
+	}
+	if retired {
+		return ErrRetired
 	}
 	if int64(len(r.Rows)) != r.Transactions {
 		return fmt.Errorf("%d rows are stored, and the summary counts %d: run tally verify", len(r.Rows), r.Transactions)

@@ -48,6 +48,20 @@ func Next(ctx context.Context, tx pgx.Tx) (int64, error) {
 	return head.Number + 1, err
 }
 
+// RetiredDetail is the detail of an entry that has retired months: what etl_retired and
+// etl_retired_files have of it.
+func RetiredDetail(ctx context.Context, db Querier, change int64) (json.RawMessage, error) {
+	var text string
+	err := db.QueryRow(ctx, sqlfile.Parse(sealSQL).Get("retired"), change).Scan(&text)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("read the retired months: %w", err)
+	}
+	if text == "" {
+		return nil, nil
+	}
+	return json.Marshal(json.RawMessage(text)) // as it is in the entry
+}
+
 // Querier is a pool, connection or transaction.
 type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row

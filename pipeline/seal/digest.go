@@ -1,17 +1,23 @@
 package seal
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
 	"io"
 	"math"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/internal/sqlfile"
 )
 
 // RejectsDigest is the hash of what a commit records about rejects: rows as COPY's binary
-// format has them. Of a load, those of etl_rejects, rejected ones first, then duplicates and
-// conflicts, each in order of their lines; of any other, those of etl_reject_states, in order
+// format has them. Of a load, those of etl_rejects, first those rejected for what they say, then
+// those that are not loaded because of what is stored, each in order of their lines; of any other, those of etl_reject_states, in order
 // of file and line.
 type RejectsDigest struct{ hash hash.Hash }
 
@@ -22,6 +28,22 @@ func NewRejectsDigest() RejectsDigest { return RejectsDigest{sha256.New()} }
 func (d RejectsDigest) Add(rows []byte) { d.hash.Write(rows) }
 
 func (d RejectsDigest) String() string { return hex.EncodeToString(d.hash.Sum(nil)) }
+
+// Rejects is the digest of a file's rejects as they are now.
+func Rejects(ctx context.Context, tx pgx.Tx, file int64) (string, error) {
+	return DigestCopy(ctx, tx, sqlfile.Parse(sealSQL).Get("rejects", "file", strconv.FormatInt(file, 10)))
+}
+
+// DigestCopy is the digest of the rows that COPY … TO STDOUT (FORMAT binary) sends.
+func DigestCopy(ctx context.Context, tx pgx.Tx, sql string) (string, error) {
+	d := NewRejectsDigest()
+	body := &copyBody{to: d.hash}
+	if _, err := tx.Conn().PgConn().CopyTo(ctx, body, sql); err != nil {
+		return "", err
+	}
+	body.end()
+	return d.String(), nil
+}
 
 // copyRow is a row of binary values as COPY's binary format has it.
 func copyRow(values [][]byte) []byte {

@@ -92,6 +92,22 @@ func Link(previous, digest []byte) [sha256.Size]byte {
 	return sha256.Sum256(slices.Concat(previous, digest))
 }
 
+// ExpiredDetail is the detail of an entry about removed records. Its digest covers them as COPY's
+// binary format has them, in order of their ids; of rejects each file has its own.
+type ExpiredDetail struct {
+	Table  string        `json:"table"`
+	Before time.Time     `json:"before"` // all of them are older
+	Rows   int64         `json:"rows"`
+	Files  []ExpiredFile `json:"files,omitempty"` // of etl_rejects
+}
+
+// ExpiredFile is a file whose rejects were removed.
+type ExpiredFile struct {
+	FileID int64  `json:"file_id"`
+	Rows   int64  `json:"rows"`
+	Digest string `json:"digest"`
+}
+
 // Head is the last entry of a chain: its number and hash fix all entries up to it. The
 // zero value is an empty chain's.
 type Head struct {

@@ -23,6 +23,8 @@ func Queries(_ explain.Sample) []explain.Query {
 		{Name: "reverts", Purpose: "each tally audit verify", Expect: whole},
 		{Name: "foreign", Purpose: "each tally audit verify", Expect: whole},
 		{Name: "changes", Purpose: "each tally audit verify", Expect: whole},
+		{Name: "unsealed_month", Purpose: "each tally audit verify"},
+		{Name: "retired", Purpose: "each entry of retired months in tally audit verify", Args: []any{int64(1)}},
 		{Name: "totals", Purpose: "each tally audit verify", Expect: whole},
 	}
 	for i := range list {

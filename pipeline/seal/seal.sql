@@ -53,13 +53,29 @@ FROM (
 ) c
 GROUP BY change;
 
+-- name: unsealed_month
+SELECT to_char(month, 'YYYY-MM') FROM etl_retired r
+WHERE NOT EXISTS (SELECT FROM audit_chain c WHERE c.kind = 'retire' AND c.number = r.change) ORDER BY month LIMIT 1;
+
 -- name: totals
-SELECT coalesce(sum(total_transactions), 0), coalesce(sum(total_amount), 0) FROM daily_totals;
+-- Of the rows in transactions: retired months whose totals were kept have none there.
+SELECT coalesce(sum(total_transactions), 0), coalesce(sum(total_amount), 0) FROM daily_totals
+WHERE transaction_date >= (SELECT before FROM etl_retired_before);
 
 -- name: rejects
 -- The records about rows of a file that were not loaded, in the order in which a load
--- writes them.
+-- writes them: those rejected for what they say, then those rejected for what is stored.
 COPY (
     SELECT file_id, line, outcome, faults, transaction_id, kept_file_id, kept_line, raw, raw_bytes, raw_length, hints
-    FROM etl_rejects WHERE file_id = {{file}} ORDER BY outcome <> 'rejected', line
+    FROM etl_rejects WHERE file_id = {{file}} ORDER BY outcome <> 'rejected' OR faults && '{orphan_key,retired_month}', line
 ) TO STDOUT (FORMAT binary);
+
+-- name: retired
+-- The months that an entry has retired, with the rows of each file.
+SELECT json_build_object('before', to_char(max(r.before), 'YYYY-MM-DD'), 'totals', max(r.totals), 'months', json_agg(json_build_object(
+    'month', to_char(r.month, 'YYYY-MM'), 'rows', r.rows, 'amount', trim_scale(r.amount)::text, 'kept_table', r.kept_table,
+    'keys_hash', r.keys_hash::text, 'months_hash', r.months_hash::text, 'days_hash', r.days_hash::text,
+    'exported_to', r.exported_to, 'exported_path', r.exported_path, 'exported_sha256', r.exported_sha256,
+    'files', (SELECT json_object_agg(f.file_id, f.rows ORDER BY f.file_id) FROM etl_retired_files f WHERE f.month = r.month)
+) ORDER BY r.month))::text
+FROM etl_retired r WHERE r.change = $1 HAVING count(*) > 0;

@@ -1,12 +1,12 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,7 +20,7 @@ func (r *replay) compareTables(ctx context.Context) (first *Fault, err error) {
 	if r.noted.Number > r.entries {
 		return &Fault{r.noted.Number, fmt.Sprintf("it was noted elsewhere, and the chain ends with entry %d", r.entries)}, nil
 	}
-	for _, compare := range []func(context.Context) (*Fault, error){r.unsealed, r.rejects, r.states, r.reverts, r.foreign, r.changes} {
+	for _, compare := range []func(context.Context) (*Fault, error){r.unsealed, r.retirements, r.rejects, r.states, r.reverts, r.foreign, r.changes} {
 		fault, err := compare(ctx)
 		if err != nil {
 			return nil, err
@@ -65,9 +65,12 @@ func (r *replay) rejects(ctx context.Context) (*Fault, error) {
 		if s.kind != Load || s.digest == "" {
 			continue
 		}
-		now, err := r.rejectsOf(ctx, s.file)
+		now, err := Rejects(ctx, r.tx, s.file)
 		if err != nil {
 			return nil, err
+		}
+		if f, ok := r.expired[s.file]; ok && f.Digest == s.digest {
+			s.digest = NewRejectsDigest().String() // there are none
 		}
 		if now != s.digest {
 			return &Fault{int64(i + 1), fmt.Sprintf("rows of file %d that were not loaded were changed in etl_rejects", s.file)}, nil
@@ -76,16 +79,23 @@ func (r *replay) rejects(ctx context.Context) (*Fault, error) {
 	return nil, nil //nolint:nilnil // no fault
 }
 
-// rejectsOf is the digest of a file's rejects as they are now.
-func (r *replay) rejectsOf(ctx context.Context, file int64) (string, error) {
-	d := NewRejectsDigest()
-	body := &copyBody{to: d.hash}
-	sql := r.statements.Get("rejects", "file", strconv.FormatInt(file, 10))
-	if _, err := r.tx.Conn().PgConn().CopyTo(ctx, body, sql); err != nil {
-		return "", err
+// retirements compares the months that the entries have retired with the tables.
+func (r *replay) retirements(ctx context.Context) (*Fault, error) {
+	for _, e := range r.retired {
+		now, err := RetiredDetail(ctx, r.tx, e.Number)
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(now, e.Detail) {
+			return &Fault{e.Number, "the months that it has retired were changed in etl_retired or etl_retired_files"}, nil
+		}
 	}
-	body.end()
-	return d.String(), nil
+	var month string
+	err := r.tx.QueryRow(ctx, r.statements.Get("unsealed_month")).Scan(&month)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil //nolint:nilnil // no fault
+	}
+	return &Fault{r.entries + 1, fmt.Sprintf("it is missing: month %s is retired and has no entry", month)}, err
 }
 
 // states compares what became of rejects with the digests of the changes.

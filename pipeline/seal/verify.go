@@ -44,7 +44,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, noted Head) (v Verification
 		return v, fmt.Errorf("verify the audit chain: %w", err)
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // it has only read
-	r := &replay{tx: tx, statements: sqlfile.Parse(sealSQL), noted: noted, hash: make([]byte, sha256.Size)}
+	r := &replay{tx: tx, statements: sqlfile.Parse(sealSQL), noted: noted, expired: map[int64]ExpiredFile{}, hash: make([]byte, sha256.Size)}
 	fault, err := r.run(ctx)
 	if err != nil {
 		return v, fmt.Errorf("verify the audit chain: %w", err)
@@ -67,6 +67,8 @@ type replay struct {
 	rows    int64
 	amount  money.Sum
 	sealed  []sealed // by number, from 1
+	retired []Entry  // that have retired months
+	expired map[int64]ExpiredFile
 }
 
 // sealed is what an entry says of other tables.
@@ -143,6 +145,18 @@ func (r *replay) step(s *stored) string {
 	}
 	r.sealed = append(r.sealed, sealed{kind: s.kind, file: s.file, reverted: reverted, digest: e.Digest, replaced: e.Replaced,
 		rows: e.Rows, amount: e.Amount, replaces: s.ledger.Amount.Minus(e.Amount)})
+	switch s.kind {
+	case Retire:
+		r.retired = append(r.retired, e)
+	case Expire:
+		var detail ExpiredDetail
+		if err := json.Unmarshal(e.Detail, &detail); err != nil {
+			return "its detail cannot be read: " + err.Error()
+		}
+		for _, f := range detail.Files {
+			r.expired[f.FileID] = f
+		}
+	}
 	return ""
 }
 

@@ -34,7 +34,8 @@ const (
 	FaultAmbiguousDate                                                    // could be read in two ways, and it is not known which holds
 	FaultDateOutOfWindow                                                  // outside the source's window of dates
 	FaultOrphanKey                                                        // transaction_keys has the id, and transactions no row of it; a load finds it
-	LastFault                 = FaultOrphanKey
+	FaultRetiredMonth                                                     // the month of the date is retired; a load finds it
+	LastFault                 = FaultRetiredMonth
 )
 
 // String is the name in the ledger, such as "missing_amount"; "" for no fault.
@@ -50,7 +51,7 @@ func (f Fault) String() string {
 		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
 		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "amount_out_of_range", "invalid_sign", "other_currency",
 		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
-		"orphan_key",
+		"orphan_key", "retired_month",
 	}[f-FaultMissingTransactionID]
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/opentax/tally/internal/civil"
 )
 
 // Findings are what the rows of a file show of it as a whole.
@@ -35,6 +37,12 @@ func (h Hint) String() string {
 func OrphanKeyHint(id []byte) Hint {
 	return Hint{Fault: FaultOrphanKey, Text: shown(id) + " is in transaction_keys, but its row is not in transactions, as after a month was dropped by hand: " +
 		"tally verify lists such keys, and tally rebuild removes them; then load the file again with tally run, or the rejects with tally replay"}
+}
+
+// RetiredMonthHint is about a row that would be stored in a month that is retired.
+func RetiredMonthHint(id []byte, before civil.Date) Hint {
+	return Hint{Fault: FaultRetiredMonth, Text: "the date of " + shown(id) + " is before " + before.String() +
+		", and the months before it are retired: they take no more rows"}
 }
 
 // AddHint adds what a load finds out about a row when it has read the file. Such rows come

@@ -1,0 +1,93 @@
+package parquet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/sqlfile"
+)
+
+// ErrOutdated reports that an export does not have a month as it is in the database.
+var ErrOutdated = errors.New("the export does not have the month as it is now")
+
+// Current names the files of an export that have the rows of some months as they are in the
+// transaction, or is [ErrOutdated]. It reads the manifest only; see [CheckMonths].
+func Current(ctx context.Context, tx pgx.Tx, target bucket.Target, months []civil.Month) (map[civil.Month]ManifestFile, error) {
+	st, err := readState(ctx, tx, sqlfile.Parse(exportSQL))
+	if err != nil {
+		return nil, err
+	}
+	m, err := readManifest(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	if m.Database != st.database {
+		return nil, &ManifestError{target.String(), "it is of another database (" + m.Database + ")", replaceHint}
+	}
+	e := export{state: st, generation: m.Generation, tables: tables()}
+	found := map[civil.Month]ManifestFile{}
+	for _, month := range st.months {
+		if f, ok := m.file(e.monthPartition(e.tables[0], month, -1).Path); ok {
+			found[month.First.Month()] = f
+		}
+	}
+	for _, month := range months {
+		if _, ok := found[month]; !ok {
+			return nil, fmt.Errorf("month %s: %w", month, ErrOutdated)
+		}
+	}
+	maps.DeleteFunc(found, func(m civil.Month, _ ManifestFile) bool { return !slices.Contains(months, m) })
+	return found, nil
+}
+
+// CheckMonths reads the files of the months of transactions before one, and compares them with
+// their checksums.
+func CheckMonths(ctx context.Context, target bucket.Target, before civil.Month) error {
+	m, err := readManifest(ctx, target)
+	if err != nil {
+		return err
+	}
+	for _, f := range m.Files {
+		if f.Table != "transactions" || f.Month == "" || f.Month >= before.First().String() {
+			continue
+		}
+		if err := checkBytes(ctx, target, f); err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func checkBytes(ctx context.Context, target bucket.Target, f ManifestFile) error {
+	r, err := target.Open(ctx, f.Path)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+		return fmt.Errorf("it has checksum %s, and %s was written: export again with --replace", got, f.SHA256)
+	}
+	return nil
+}
+
+func readManifest(ctx context.Context, target bucket.Target) (*Manifest, error) {
+	content, err := bucket.ReadFile(ctx, target, ManifestName)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", ManifestName, err)
+	}
+	return decodeManifest(content, target.String())
+}
