@@ -104,35 +104,6 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkNight loads a nightly file of 10,000 rows into a database with a thousand
-// times as many rows (limited by -rows). It compares the load with a load of the same
-// file into an empty database, and with the yardstick.
-func BenchmarkNight(b *testing.B) {
-	const night = 10_000
-	s := newServer(b)
-	base := newBase(b, s, max(10*night, *maxRows))
-	var ours, empty, yardstick time.Duration
-	for i := range b.N {
-		dirty := dirtyFile(b, night, uint64(100+i), base.rows/10)
-		settle(b, base.tally)
-		r, took := timeLoad(b, base.tally, base.runID, dirty)
-		ours += took
-		yardstick += timeYardstick(b, base.yardstick, cleanFile(b, base.tally, r.FileID), r.Loaded)
-		fresh, runID := s.tally(b)
-		settle(b, fresh)
-		first, took := timeLoad(b, fresh, runID, dirty)
-		empty += took
-		if first.Rejected != r.Rejected {
-			b.Fatalf("%d rejected rows in the empty database, want %d", first.Rejected, r.Rejected)
-		}
-		s.drop(b, fresh)
-	}
-	report(b, night, ours)
-	b.ReportMetric(float64(base.rows), "stored-rows")
-	b.ReportMetric(ours.Seconds()/empty.Seconds(), "empties")
-	b.ReportMetric(ours.Seconds()/yardstick.Seconds(), "yardsticks")
-}
-
 // BenchmarkSideBySide loads four files concurrently, and the same files sequentially.
 // Concurrent loads clean in parallel and write one after the other.
 func BenchmarkSideBySide(b *testing.B) {
