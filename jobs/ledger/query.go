@@ -13,7 +13,7 @@ import (
 
 // Queries are the statements of this package, with arguments from sample.
 func Queries(sample explain.Sample) []explain.Query {
-	return slices.Concat(lists(sample), statistics(), changes(sample))
+	return slices.Concat(lists(sample), tonight(sample), statistics(), changes(sample))
 }
 
 // unconnected only writes statements.
@@ -66,6 +66,20 @@ func lists(sample explain.Sample) []explain.Query {
 		query("audit_head", "each look at the head of the audit chain", s.selectHead(), 12, "audit_chain_pkey"),
 		query("logs", "each page of a run's log", s.selectLogs(sample.RunID, 0, rows), paged, "etl_logs_run"),
 	}
+}
+
+// tonight are the statements of the last night.
+func tonight(sample explain.Sample) []explain.Query {
+	s := unconnected()
+	list := []explain.Query{
+		{Name: "night_counts", SQL: s.selectNightCounts(sample.RunID).String(), Expect: explain.Expectation{Indexes: []string{"etl_files_run"}}},
+		{Name: "schedule_date", SQL: s.selectScheduleDate().String(), Expect: explain.Expectation{WholeTable: true}},
+		{Name: "open_groups", SQL: s.selectOpenGroups().String(), Expect: explain.Expectation{WholeTable: true}},
+	}
+	for i := range list {
+		list[i].Name, list[i].Purpose = "jobs/"+list[i].Name, "each look at the last night"
+	}
+	return list
 }
 
 // statistics count every run and file.
