@@ -93,7 +93,7 @@ func TestFaultNames(t *testing.T) {
 		"missing_user_id", "invalid_user_id", "user_id_out_of_range",
 		"missing_amount", "invalid_amount", "ambiguous_amount", "amount_precision", "amount_out_of_range", "invalid_sign", "other_currency",
 		"missing_date", "invalid_date", "impossible_date", "ambiguous_date", "date_out_of_window",
-		"orphan_key",
+		"orphan_key", "retired_month",
 	}
 	var all Faults
 	for f := Fault(1); f <= LastFault; f++ {
