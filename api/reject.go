@@ -289,7 +289,7 @@ func (s *service) registerRejects(api huma.API) {
 		"Reads open rejected rows again under the settings of today, and loads those that pass, in one commit. Repeated, it changes nothing more."+limits,
 		"What became of the rows.", kindRejectNotFound))
 	addOperation(s, api, s.fixReject, change[FixBody](api, "fixReject", "/rejects/{reject_id}/fix", "Fix a reject",
-		"Loads a rejected row or a conflict with corrected values. It may end as a conflict, which stays open.", "The reject as it is now.", kindRejectNotFound))
+		"Loads a rejected row or a conflict with corrected values. It may end as a conflict, which stays open and keeps them.", "The reject as it is now.", kindRejectNotFound))
 	addOperation(s, api, s.settleReject, change[SettleBody](api, "settleReject", "/rejects/{reject_id}/settle", "Settle a conflict",
 		"Decides a conflict: the stored row stays, or this one takes its place.", "The reject as it is now.", kindRejectNotFound))
 	addOperation(s, api, s.discardReject, change[DiscardBody](api, "discardReject", "/rejects/{reject_id}/discard", "Discard a reject",

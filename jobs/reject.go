@@ -37,7 +37,7 @@ func (s *Service) inspect(ctx context.Context, rejects []ledger.ListedReject) er
 	var texts []load.RejectText
 	var conflicts []string
 	for _, r := range rejects {
-		text := load.RejectText{ID: load.RejectID{File: r.FileID, Line: r.Line}, Raw: r.RawBytes, Length: r.RawLength}
+		text := load.RejectText{ID: load.RejectID{File: r.FileID, Line: r.Line}, Raw: r.RawBytes, Length: r.RawLength, Change: r.LastChange}
 		if text.Raw == nil {
 			text.Raw = []byte(r.Raw)
 		}

@@ -66,7 +66,7 @@ type ReplayResult struct {
 }
 
 // FixRequest asks to load a reject with values that a person has corrected; those that are
-// empty are as the row has them.
+// empty are as an earlier fix, or else the row, has them.
 type FixRequest struct {
 	ID                                  RejectID
 	TransactionID, UserID, Amount, Date string

@@ -79,6 +79,7 @@ type ListedReject struct {
 	Values        *RowValues  `bun:"-" json:"values,omitempty" doc:"The row's values under the settings of today; omitted where it has faults."`
 	Stored        *StoredRow  `bun:"-" json:"stored,omitempty" doc:"Of a conflict: the stored row with its id."`
 
+	LastChange int64  `bun:"last_change" json:"-"` // that gave it this state; 0: it is as its load left it
 	FileStatus string `bun:"file_status" json:"-"`
 	Reverted   bool   `bun:"reverted" json:"-"`
 }
@@ -153,7 +154,7 @@ func (s *Store) selectByID(ids []RejectID) *bun.SelectQuery {
 
 // lastState is the present state of a reject.
 func (s *Store) lastState() *bun.SelectQuery {
-	return s.db.NewSelect().TableExpr("etl_reject_states AS state").Column("state", "outcome", "kept_file_id", "kept_line").
+	return s.db.NewSelect().TableExpr("etl_reject_states AS state").Column("state", "outcome", "change", "kept_file_id", "kept_line").
 		Where("state.file_id = reject.file_id").Where("state.line = reject.line").OrderExpr("change DESC").Limit(1)
 }
 
@@ -163,7 +164,7 @@ func listedColumns(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.ColumnExpr("reject.file_id || ':' || reject.line AS id, reject.file_id, file.path, file.source, run.logical_date, reject.line").
 		ColumnExpr("coalesce(last.outcome, reject.outcome) AS outcome, coalesce(last.state, 'open') AS state, reject.faults, reject.transaction_id").
 		ColumnExpr("coalesce(last.kept_file_id, reject.kept_file_id) AS kept_file_id, coalesce(last.kept_line, reject.kept_line) AS kept_line").
-		ColumnExpr("reject.raw, reject.raw_bytes, reject.raw_length, reject.hints")
+		ColumnExpr("reject.raw, reject.raw_bytes, reject.raw_length, reject.hints, last.change AS last_change")
 }
 
 // openBits is the size of a part of a file in etl_open_rejects: 2^openBits lines.

@@ -22,6 +22,7 @@ type RejectText struct {
 	Raw    []byte
 	Length int64 // of the text in the file; a cut one cannot be read
 	Fault  string
+	Change int64 // the last one that has read it, 0: none; its fix holds
 }
 
 // Inspected is what is seen in the text of a reject by the settings of today.
@@ -80,6 +81,16 @@ func (r *replay) inspect(ctx context.Context, f *reread, texts []RejectText, see
 	if err != nil {
 		return err
 	}
+	var changes []int64
+	for _, text := range texts {
+		if text.Change > 0 {
+			changes = append(changes, text.Change)
+		}
+	}
+	fixes, err := r.fixes(ctx, changes)
+	if err != nil {
+		return err
+	}
 	var row transform.Row
 	for _, text := range texts {
 		if int64(len(text.Raw)) < text.Length {
@@ -91,7 +102,7 @@ func (r *replay) inspect(ctx context.Context, f *reread, texts []RejectText, see
 		}
 		column, cell := cleaner.FaultyCell(record, text.Fault)
 		i := Inspected{Column: column, Cell: postgres.Text(string(cell))}
-		if cleaner.Clean(record, &row); row.Faults == 0 {
+		if cleaner.CleanFixed(record, &row, fixes[text.ID]); row.Faults == 0 {
 			i.Valid, i.ID, i.UserID, i.Amount, i.Date = true, string(row.ID), row.UserID, row.Amount.Sum(), row.Date
 		}
 		seen[text.ID] = i

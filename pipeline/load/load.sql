@@ -248,16 +248,24 @@ ORDER BY f.id;
 
 -- name: open_rows
 -- The open ones of some rows of a file, and if $4 those that repeat a row, in the order of
--- their lines.
-SELECT j.line, coalesce(j.raw_bytes, convert_to(j.raw, 'UTF8')), j.raw_length
+-- their lines. The last change of each is 0 if there was none.
+SELECT j.line, coalesce(j.raw_bytes, convert_to(j.raw, 'UTF8')), j.raw_length, coalesce(s.change, 0)
 FROM unnest($2::bigint[]) i(line)
 JOIN etl_rejects j ON j.file_id = $1 AND j.line = i.line
 LEFT JOIN LATERAL (
-    SELECT state, outcome FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
+    SELECT state, outcome, change FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
 ) s ON true
 WHERE coalesce(s.outcome, j.outcome) = ANY($3::text[])
   AND (coalesce(s.state, 'open') = 'open' OR $4 AND s.outcome = 'duplicate' AND s.state IN ('replayed', 'fixed'))
 ORDER BY j.line;
+
+-- name: fixes
+-- The values that persons gave rows which some changes have read.
+SELECT (r ->> 'file_id')::bigint, f.key::bigint, f.value::text
+FROM audit_chain c
+CROSS JOIN json_array_elements(c.entry::json -> 'readings') r
+CROSS JOIN json_each(r -> 'fixes') f
+WHERE c.number = ANY($1::bigint[]) ORDER BY c.number;
 
 -- name: open_states
 -- The open ones of some rows, and what they are.

@@ -58,6 +58,7 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
 		{Name: "open_rejects", Purpose: "each replay", Before: lookUp[:1], Args: []any{[]int64{s.FileID}}},
 		{Name: "open_rows", Purpose: "each file of a replay", Before: lookUp[:1], Args: []any{s.FileID, []int64{2}, []string{outcomeRejected}, false}, Expect: uses("etl_rejects_pkey")},
+		{Name: "fixes", Purpose: "each file of a replay whose rows were read again before", Before: lookUp[:1], Args: []any{[]int64{1}}, Expect: uses("audit_chain_pkey")},
 		{
 			Name: "open_states", Purpose: "each decision about rejects", Before: lookUp[:1],
 			Args: []any{[]int64{s.FileID}, []int64{2}, []string{outcomeRejected}}, Expect: uses("etl_rejects_pkey"),

@@ -89,6 +89,7 @@ type reread struct {
 type openRow struct {
 	line, length int64
 	raw          []byte
+	fix          transform.Fix // that a person gave it, now or in an earlier change
 }
 
 func (r *replay) run(ctx context.Context, ids []RejectID) error {
@@ -159,7 +160,7 @@ func (r *replay) file(ctx context.Context, f *reread) error {
 	if err := r.note(ctx, states); err != nil {
 		return err
 	}
-	reading, err := f.part.sealedReading(r.fix)
+	reading, err := f.part.sealedReading(f.rows)
 	if err != nil {
 		return err
 	}
@@ -168,16 +169,52 @@ func (r *replay) file(ctx context.Context, f *reread) error {
 	return f.part.learn(ctx)
 }
 
-// open reads the texts of the rows.
+// open reads the texts of the rows, and the values that persons have corrected before.
 func (r *replay) open(ctx context.Context, f *reread) error {
 	rows, err := r.tx.Query(ctx, r.loader.statements.Get("open_rows"), f.id, f.lines, r.from, r.losers)
 	if err != nil {
 		return err
 	}
+	var changes []int64
 	f.rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (o openRow, err error) {
-		return o, row.Scan(&o.line, &o.raw, &o.length)
+		var change int64
+		if err = row.Scan(&o.line, &o.raw, &o.length, &change); change > 0 {
+			changes = append(changes, change)
+		}
+		return o, err
 	})
+	if err != nil {
+		return err
+	}
+	fixes, err := r.fixes(ctx, changes)
+	for i := range f.rows {
+		o := &f.rows[i]
+		o.fix = r.fix.Over(fixes[RejectID{f.id, o.line}])
+	}
 	return err
+}
+
+// fixes are the values that persons gave rows which changes have read. Each change that reads
+// a row again seals them again, so those of the row's last change hold.
+func (c *change) fixes(ctx context.Context, changes []int64) (map[RejectID]transform.Fix, error) {
+	slices.Sort(changes)
+	if changes = slices.Compact(changes); len(changes) == 0 {
+		return nil, nil
+	}
+	rows, _ := c.tx.Query(ctx, c.loader.statements.Get("fixes"), changes) // ForEachRow returns its error
+	fixes := map[RejectID]transform.Fix{}
+	var id RejectID
+	var text []byte
+	_, err := pgx.ForEachRow(rows, []any{&id.File, &id.Line, &text}, func() error {
+		var fix transform.Fix
+		err := json.Unmarshal(text, &fix)
+		fixes[id] = fix
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up corrected values: %w", err)
+	}
+	return fixes, nil
 }
 
 // prepare makes the reader of a file's rows, and the part of the change that they go into.
@@ -261,7 +298,7 @@ func (r *replay) cleanRows(f *reread, cleaner *transform.Cleaner) (packed [][]by
 		if err != nil {
 			return nil, nil, err
 		}
-		cleaner.CleanFixed(record, &row, r.fix)
+		cleaner.CleanFixed(record, &row, o.fix)
 		if row.Faults != 0 {
 			r.faults = row.Faults
 		} else {

@@ -170,6 +170,42 @@ func TestFix(t *testing.T) {
 	f.holds()
 }
 
+// Corrected values stay with their row, whatever reads it again.
+func TestFixIsKept(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.rules.RejectLimit = "100%"
+	stored := f.load("a.csv", header+"A,1,5,2024-01-01\nB,1,5,2024-01-01\n")
+	f.load("b.csv", header+"A,1,,01/02/2024\nB,1,,01/02/2024\nB,1,,2024-01-01\n")
+	ids := f.rejects("rejected")
+	fix := func(i int, fix transform.Fix, want load.ReplayResult) {
+		t.Helper()
+		got, err := f.loader.Fix(t.Context(), ids[i], fix, f.settings, by())
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+	for i := range 2 {
+		fix(i, transform.Fix{Amount: "6", Date: "2024-03-01"}, counts(1, 0, 0, 1, 0))
+		fix(i, transform.Fix{Date: "2024-03-02"}, counts(1, 0, 0, 1, 0))
+	}
+	seen, err := f.loader.Inspect(t.Context(), []load.RejectText{{ID: ids[0], Raw: []byte("A,1,,01/02/2024"), Change: 4}}, f.settings)
+	require.NoError(t, err)
+	assert.Equal(t, "6 2024-03-02", seen[ids[0]].Amount.String()+" "+seen[ids[0]].Date.String())
+	fix(2, transform.Fix{Amount: "5"}, counts(1, 0, 1, 0, 0))
+	got, err := f.loader.Take(t.Context(), ids[0], f.settings, by())
+	require.NoError(t, err)
+	assert.Equal(t, counts(1, 1, 0, 0, 0), got)
+
+	_, err = f.loader.Revert(t.Context(), []int64{stored.FileID}, f.settings, by(), false)
+	require.NoError(t, err)
+	assert.Equal(t, "A 1 6 2024-03-02\nB 1 6 2024-03-02", one[string](f,
+		`SELECT string_agg(concat_ws(' ', transaction_id, user_id, amount, transaction_date), E'\n' ORDER BY transaction_id) FROM transactions`))
+	_, err = f.loader.Take(t.Context(), ids[2], f.settings, by())
+	require.NoError(t, err, "it was a duplicate, and is a conflict with the first row of the file now")
+	assert.Equal(t, "5 2024-01-01", one[string](f, "SELECT concat_ws(' ', amount, transaction_date) FROM transactions WHERE transaction_id = 'B'"))
+	f.holds()
+}
+
 func TestSettle(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

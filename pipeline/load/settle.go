@@ -28,7 +28,7 @@ func (e *RejectedError) Error() string {
 }
 
 // Fix loads a rejected row or a conflict with values that a person has corrected. It may end
-// as a duplicate or a conflict; a row that still has faults is a [RejectedError].
+// as a duplicate or a conflict, and keeps them; a row that still has faults is a [RejectedError].
 func (l *Loader) Fix(ctx context.Context, id RejectID, fix transform.Fix, settings Settings, by By) (ReplayResult, error) {
 	if err := fix.Check(); err != nil {
 		return ReplayResult{}, err

@@ -160,7 +160,7 @@ func (l *load) seal(ctx context.Context) error {
 		Digest: l.rejects.String(),
 	}
 	e.Rows, e.Amount = l.deltas.Net()
-	reading, err := l.sealedReading(transform.Fix{})
+	reading, err := l.sealedReading(nil)
 	if err != nil {
 		return err
 	}
@@ -169,16 +169,25 @@ func (l *load) seal(ctx context.Context) error {
 	return err
 }
 
-// sealedReading is how the rows were read, for the audit chain.
-func (l *load) sealedReading(fix transform.Fix) (r seal.Reading, err error) {
+// sealedReading is how rows were read, for the audit chain; those that were read again have
+// their fixes.
+func (l *load) sealedReading(again []openRow) (r seal.Reading, err error) {
 	r = seal.Reading{FileID: l.fileID, Version: transform.Version, Conventions: l.reading.Conventions.Names(), LogicalDate: l.request.LogicalDate.String()}
 	if r.Rules, err = json.Marshal(l.request.Rules); err != nil {
 		return r, fmt.Errorf("rules: %w", err)
 	}
-	if fix != (transform.Fix{}) {
-		r.Fix, err = json.Marshal(fix)
+	for _, o := range again {
+		if o.fix == (transform.Fix{}) {
+			continue
+		}
+		if r.Fixes == nil {
+			r.Fixes = map[int64]json.RawMessage{}
+		}
+		if r.Fixes[o.line], err = json.Marshal(o.fix); err != nil {
+			return r, fmt.Errorf("fix of line %d: %w", o.line, err)
+		}
 	}
-	return r, err
+	return r, nil
 }
 
 // fence makes sure that this attempt may commit. The lock that it takes is what a

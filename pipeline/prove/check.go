@@ -286,8 +286,8 @@ func (c *check) checkReread(want *Row, layout extract.Layout, raw []byte) error 
 		return fmt.Errorf("entry %d: %w", want.ReadIn, err)
 	}
 	var fix transform.Fix
-	if len(sealed.Fix) > 0 {
-		if err := json.Unmarshal(sealed.Fix, &fix); err != nil {
+	if given := sealed.Fixes[want.Line]; len(given) > 0 {
+		if err := json.Unmarshal(given, &fix); err != nil {
 			return fmt.Errorf("entry %d: fix: %w", want.ReadIn, err)
 		}
 	}

@@ -68,7 +68,8 @@ type Reading struct {
 	Rules       json.RawMessage   `json:"rules"`                 // of the source
 	Conventions map[string]string `json:"conventions,omitempty"` // that held, by name
 	LogicalDate string            `json:"logical_date,omitempty"`
-	Fix         json.RawMessage   `json:"fix,omitempty"` // values that a person gave the row
+	// Fixes are values that persons gave rows, by line.
+	Fixes map[int64]json.RawMessage `json:"fixes,omitempty"`
 }
 
 // reverted are the files that a revert took back out, in the order of their ids.

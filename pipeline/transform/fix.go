@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -44,6 +45,14 @@ func (f Fix) amount() amountCell {
 		return amountCell{fault: FaultInvalidAmount}
 	}
 	return (&parser{choices: [conventionCount]Choice{Decimal: DecimalPoint}}).parseAmount([]byte(f.Amount))
+}
+
+// Over is the fix, with the values of an earlier one where it has none.
+func (f Fix) Over(earlier Fix) Fix {
+	return Fix{
+		TransactionID: cmp.Or(f.TransactionID, earlier.TransactionID), UserID: cmp.Or(f.UserID, earlier.UserID),
+		Amount: cmp.Or(f.Amount, earlier.Amount), Date: cmp.Or(f.Date, earlier.Date),
+	}
 }
 
 // complete reports whether none of the row's cells is needed.
