@@ -1,5 +1,5 @@
 -- name: rows
--- The least that PostgreSQL must write for a night: its rows, keys and rollups in Tally's
+-- The minimum that PostgreSQL must write for a night: its rows, keys and rollups in Tally's
 -- tables, from tables that hold what is to be written. Nothing is read, cleaned, looked up
 -- or recorded.
 CREATE UNLOGGED TABLE floor_rows (transaction_id TEXT COLLATE "C", user_id INT, amount FLOAT, transaction_date DATE);
