@@ -53,9 +53,10 @@ func (a *Access) Close() {
 	a.authenticated.flush()
 }
 
-// admit returns the sender of a request, and the problem if the request is denied.
-func (a *Access) admit(r *http.Request) (actor string, p *Problem) {
-	actor, p = a.decide(r)
+// admit returns the sender of a request, whether it may make changes, and the problem if the
+// request is denied.
+func (a *Access) admit(r *http.Request) (actor string, operator bool, p *Problem) {
+	actor, operator, p = a.decide(r)
 	switch {
 	case p == nil || p.Status >= http.StatusInternalServerError: // failed, not denied
 	case actor == anonymous:
@@ -63,41 +64,41 @@ func (a *Access) admit(r *http.Request) (actor string, p *Problem) {
 	default:
 		a.authenticated.add(r, actor, p)
 	}
-	return actor, p
+	return actor, operator, p
 }
 
-func (a *Access) decide(r *http.Request) (actor string, p *Problem) {
+func (a *Access) decide(r *http.Request) (actor string, operator bool, p *Problem) {
 	switch r.URL.Path {
 	case livezPath:
-		return anonymous, nil // costs nothing and reveals nothing
+		return anonymous, false, nil // costs nothing and reveals nothing
 	case readyzPath:
-		return anonymous, a.limitAddress(r)
+		return anonymous, false, a.limitAddress(r)
 	}
 	set, err := a.Tokens.recent(r.Context())
 	if err != nil {
-		return anonymous, a.tokensUnavailable(r, err)
+		return anonymous, false, a.tokensUnavailable(r, err)
 	}
 	if !a.Required && len(set.bySecret) == 0 {
-		return anonymous, a.allowUnauthenticated(r)
+		return anonymous, true, a.allowUnauthenticated(r)
 	}
 	secret, given := credential(r)
 	token, known := set.lookUp(secret)
 	if !known {
 		if p := a.limitAddress(r); p != nil {
-			return anonymous, p
+			return anonymous, false, p
 		}
 		if !plausible(secret) {
-			return anonymous, unauthorized(given)
+			return anonymous, false, unauthorized(given)
 		}
 		// The token may be newer than the set.
 		if set, err = a.Tokens.since(r.Context(), a.Tokens.now()); err != nil {
-			return anonymous, a.tokensUnavailable(r, err)
+			return anonymous, false, a.tokensUnavailable(r, err)
 		}
 		if token, known = set.lookUp(secret); !known {
-			return anonymous, unauthorized(given)
+			return anonymous, false, unauthorized(given)
 		}
 	}
-	return "token:" + token.Name, a.authorize(r, token)
+	return "token:" + token.Name, token.Role == RoleOperator, a.authorize(r, token)
 }
 
 func (a *Access) authorize(r *http.Request, token Token) *Problem {

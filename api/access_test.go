@@ -311,7 +311,7 @@ func BenchmarkAccess(b *testing.B) {
 	r.Header.Set("Authorization", "Bearer "+secret)
 	b.ReportAllocs()
 	for b.Loop() {
-		if actor, p := access.admit(r); p != nil || actor != "token:ann" {
+		if actor, _, p := access.admit(r); p != nil || actor != "token:ann" {
 			b.Fatal(actor, p)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -46,8 +47,9 @@ type Config struct {
 	// Tracer traces each request except probes, as part of the trace in its traceparent; nil
 	// disables tracing.
 	Tracer         trace.TracerProvider
-	Access         *Access       // authorizes requests; nil allows all
-	RequestTimeout time.Duration // of one operation; 0 means 10 seconds
+	Access         *Access         // authorizes requests; nil allows all
+	Console        *console.Config // the pages at /; nil leads from there to the docs
+	RequestTimeout time.Duration   // of one operation; 0 means 10 seconds
 }
 
 func (c Config) check() error {
@@ -77,6 +79,7 @@ func (c Config) check() error {
 type service struct {
 	Config
 	ready look[struct{}]
+	pages *console.Pages
 }
 
 func newService(c Config) *service {
@@ -98,16 +101,18 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	s := newService(c)
+	var err error
+	if s.pages, err = console.NewPages(); err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	operations := humago.New(fastPath{mux, s}, humaConfig())
 	s.register(operations)
 	if err := mountDocument(mux, operations.OpenAPI()); err != nil {
 		return nil, err
 	}
-	if err := mountPages(mux); err != nil {
-		return nil, err
-	}
-	mux.Handle("GET /{$}", http.RedirectHandler(docsPath, http.StatusSeeOther))
+	s.mountPages(mux)
+	s.mountConsole(mux)
 	for prefix, handler := range c.Mounts {
 		mux.Handle(prefix, handler)
 	}

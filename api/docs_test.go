@@ -15,7 +15,7 @@ func TestDocsNeedNoOtherHost(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, Config{})
 	outside := regexp.MustCompile(`(?i)https?:|["'(]//`)
-	for _, path := range []string{"/docs", "/docs/start.js", "/docs/page.css", "/problems/", "/problems/not-found"} {
+	for _, path := range []string{"/docs", "/console/start.js", "/console/console.js", "/console/page.css", "/problems/", "/problems/not-found"} {
 		w := ask(h, http.MethodGet, path)
 		require.Equal(t, http.StatusOK, w.Code, path)
 		assert.NotRegexp(t, outside, w.Body.String(), path)
@@ -28,12 +28,12 @@ func TestDocsNeedNoOtherHost(t *testing.T) {
 	assert.Equal(t, "text/html; charset=utf-8", page.Header().Get("Content-Type"))
 	assert.NotContains(t, page.Body.String(), "<style", "the policy would refuse it")
 	assert.NotRegexp(t, `<script>|<script [^>]*>[^<]|\son[a-z]+=`, page.Body.String(), "the policy would refuse it")
-	resources := regexp.MustCompile(`(?:src|href)="(/[^"]+)"`).FindAllStringSubmatch(page.Body.String(), -1)
+	resources := regexp.MustCompile(`<(?:link|script) [^>]*(?:src|href)="(/[^"]+)"`).FindAllStringSubmatch(page.Body.String(), -1)
 	require.Len(t, resources, 6)
 	for _, resource := range resources {
 		assert.Equal(t, http.StatusOK, ask(h, http.MethodGet, resource[1]).Code, resource[1])
 	}
-	assert.Contains(t, ask(h, http.MethodGet, "/docs/start.js").Body.String(), "validatorUrl: null")
+	assert.Contains(t, ask(h, http.MethodGet, "/console/start.js").Body.String(), "validatorUrl: null")
 }
 
 func TestDocsStylesNeedNoOtherHost(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -30,7 +31,10 @@ const (
 
 type requestKey struct{}
 
-type request struct{ id, actor, origin string }
+type request struct {
+	id, actor, origin string
+	operator          bool // may make changes
+}
 
 func requestOf(ctx context.Context) *request {
 	if known, ok := ctx.Value(requestKey{}).(*request); ok {
@@ -86,7 +90,7 @@ func compressed(next http.Handler) (http.Handler, error) {
 
 func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	known := &request{id: rand.Text(), actor: anonymous, origin: r.RemoteAddr}
+	known := &request{id: rand.Text(), actor: anonymous, origin: r.RemoteAddr, operator: m.Access == nil}
 	ctx := context.WithValue(r.Context(), requestKey{}, known)
 	if m.tracer != nil && !probe(r.URL.Path) {
 		// Not otelhttp: it records the path, which has the ids of people.
@@ -117,7 +121,7 @@ func (m *middleware) precheck(answer *response, r *http.Request) (p *Problem) {
 		r.Body = http.MaxBytesReader(answer.ResponseWriter, r.Body, maxBodyBytes)
 	}
 	if m.Access != nil {
-		answer.known.actor, p = m.Access.admit(r)
+		answer.known.actor, answer.known.operator, p = m.Access.admit(r)
 	}
 	return p
 }
@@ -246,7 +250,7 @@ func (w *response) WriteHeader(status int) {
 	header := w.Header()
 	if _, mounted := w.middleware.Mounts[w.request.Pattern]; mounted {
 		setMountHeaders(header)
-	} else if status >= http.StatusBadRequest {
+	} else if status >= http.StatusBadRequest && !w.pageOfError() {
 		if header.Get("Content-Type") != problemContentType {
 			w.writeProblem(ofStatus(status))
 			w.replace = true
@@ -260,7 +264,20 @@ func (w *response) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *response) writeProblem(p *Problem) { p.withRequestID(w.known.id).write(w) }
+// pageOfError reports whether the body is a page of the console, which says what is wrong.
+func (w *response) pageOfError() bool {
+	return w.middleware.onPage(w.request) && strings.HasPrefix(w.Header().Get("Content-Type"), "text/html")
+}
+
+func (w *response) writeProblem(p *Problem) {
+	p = p.withRequestID(w.known.id)
+	if w.middleware.onPage(w.request) {
+		maps.Copy(w.Header(), p.header)
+		w.middleware.pages.WriteProblem(w, p.page())
+		return
+	}
+	p.write(w)
+}
 
 func (w *response) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)

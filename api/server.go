@@ -56,9 +56,6 @@ const (
 	contentPolicyHeader = "Content-Security-Policy"
 	// dataPolicy is for data: it loads nothing, and no page frames it.
 	dataPolicy = "default-src 'none'; frame-ancestors 'none'"
-	// pagePolicy is for the service's pages: scripts, styles and data from here only.
-	pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	// mountPolicy is for pages of mounted handlers. River UI's libraries add style elements,
 	// hence the one unsafe source.
 	mountPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +

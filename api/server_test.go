@@ -18,6 +18,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/api/console"
 )
 
 // serving is a handler behind the server that the program has.
@@ -222,7 +224,7 @@ func TestSecurityHeaders(t *testing.T) {
 	h := newHandler(t, c)
 	for target, policy := range map[string]string{
 		"/transactions/123/summary": dataPolicy, "/nowhere": dataPolicy, "/livez": dataPolicy, "/openapi.json": dataPolicy,
-		"/docs": pagePolicy, "/problems/": pagePolicy, "/problems/not-found": pagePolicy,
+		"/docs": console.Policy, "/problems/": console.Policy, "/problems/not-found": console.Policy,
 		"/ui/": mountPolicy, "/own/": "default-src 'self'", "/silent/": dataPolicy, "/": dataPolicy,
 	} {
 		w := ask(h, http.MethodGet, target)
@@ -240,7 +242,7 @@ func TestSecurityHeaders(t *testing.T) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, encrypted)
 	assert.Equal(t, "max-age=31536000", w.Header().Get("Strict-Transport-Security"))
-	for _, policy := range []string{dataPolicy, pagePolicy, mountPolicy} {
+	for _, policy := range []string{dataPolicy, console.Policy, mountPolicy} {
 		assert.Contains(t, policy, "default-src 'none'")
 		assert.Contains(t, policy, "frame-ancestors 'none'")
 		assert.NotContains(t, policy, "unsafe-eval")

@@ -20,7 +20,7 @@ import (
 const (
 	foregroundTries = 5                     // of a run with Retry set: the back-off makes that a quarter of a minute
 	queuedEvery     = 50 * time.Millisecond // between Await's looks at a job
-	manualSource    = "manual"              // the ledger's name of the source of paths given without one
+	manualSource    = ledger.SourceManual
 )
 
 // RunRequest asks for a run in the foreground.

@@ -32,6 +32,11 @@ func (s *Service) Rejects(ctx context.Context, f ledger.RejectFilter) ([]ledger.
 	return rejects, s.inspect(ctx, rejects)
 }
 
+// Reject is one reject, whatever became of it, or [ledger.ErrRejectNotFound].
+func (s *Service) Reject(ctx context.Context, id ledger.RejectID) (ledger.ListedReject, error) {
+	return s.decided(ctx, id, nil)
+}
+
 // inspect adds to rejects what is not in the ledger.
 func (s *Service) inspect(ctx context.Context, rejects []ledger.ListedReject) error {
 	var texts []load.RejectText

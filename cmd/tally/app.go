@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/api"
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/summaries"
@@ -37,6 +38,7 @@ type application struct {
 	requests *jobs.Service // takes those of the API; nil without one
 	cache    *summaries.Cache
 	server   *http.Server
+	currency string    // of the settings
 	started  time.Time // of serving
 	closers  []func() error
 }
@@ -77,6 +79,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	a.onClose(func() error { a.access.Close(); return nil })
 	config := settings.jobs
 	config.Logger, config.Tracer, config.Stores = env.logger, env.tracer, env.stores
+	a.currency = config.Currency
 	config.Actor = func(r *http.Request) string { return api.Actor(r.Context()) }
 	if a.jobs, err = jobs.New(a.database.pool, config); err != nil {
 		return a, err
@@ -105,6 +108,7 @@ func (a *application) newServer() error {
 	if err != nil {
 		return err
 	}
+	stop := make(chan struct{}) // live pages
 	handler, err := api.New(api.Config{
 		Summaries: cached{store, a.cache},
 		Runs:      a.requests.Ledger(),
@@ -120,11 +124,16 @@ func (a *application) newServer() error {
 		Access:    a.access,
 		Logger:    a.logger,
 		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
+		Console: &console.Config{
+			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight,
+			Currency: a.currency, Jobs: riverPrefix, Stop: stop,
+		},
 	})
 	if err != nil {
 		return err
 	}
 	a.server = api.NewServer(a.listener.Addr().String(), handler)
+	a.server.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) }))
 	return nil
 }
 

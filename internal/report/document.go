@@ -16,6 +16,9 @@ var htmlTemplate string
 //go:embed report.css
 var styleSheet string
 
+// StyleSheet is the style of reports, and of pages beside them.
+func StyleSheet() string { return styleSheet }
+
 // document is a report laid out. HTML and Markdown are written from it, so that they have the same content in the same
 // order. Its texts are plain: each writer escapes them.
 type document struct {

@@ -33,7 +33,7 @@ func (c *collector) find(kind string, s Severity, weight float64, subject string
 	for line := range strings.SplitSeq(sqlfile.Parse(findingWords)[kind], "\n") {
 		part, words, _ := strings.Cut(line, ": ")
 		var out strings.Builder
-		t, err := template.New("").Option("missingkey=error").Funcs(units()).Parse(words)
+		t, err := template.New("").Option("missingkey=error").Funcs(Units()).Parse(words)
 		if err == nil {
 			err = t.Execute(&out, about)
 		}

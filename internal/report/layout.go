@@ -16,7 +16,7 @@ var layoutTemplate string
 // layOut executes the layout. Its functions add to the document; what the template prints is dropped.
 func layOut(r *Report) (document, error) {
 	d := &document{Title: "Tally's database " + r.Server.Database, Verdict: r.verdict()}
-	t, err := template.New("").Funcs(units()).Funcs(template.FuncMap{
+	t, err := template.New("").Funcs(Units()).Funcs(template.FuncMap{
 		"fact": d.fact, "section": d.section, "item": d.item, "row": d.row, "fold": d.fold,
 		"text":    func(text string) string { return d.add(block{Text: text}) },
 		"finding": func(i int, f Finding) string { return d.add(block{Finding: &remark{f, i + 1}}) },

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// units are the functions by which templates write figures.
-func units() template.FuncMap {
+// Units are the functions by which templates write figures.
+func Units() template.FuncMap {
 	return template.FuncMap{
-		"count": count[int64], "estimate": estimate, "grouped": grouped, "size": size, "share": share,
+		"count": count[int64], "estimate": estimate, "grouped": Grouped, "size": size, "share": share,
 		"when": when, "moment": moment, "day": day, "date": date, "ms": milliseconds,
 		"rank":  func(i int) string { return count(i + 1) },
 		"rows":  func(n float64) string { return count(max(n, 0)) },
@@ -22,10 +22,10 @@ func units() template.FuncMap {
 }
 
 // count writes a number with commas between its thousands.
-func count[N ~int | ~int64 | ~float64](n N) string { return grouped(strconv.FormatInt(int64(n), 10)) }
+func count[N ~int | ~int64 | ~float64](n N) string { return Grouped(strconv.FormatInt(int64(n), 10)) }
 
-// grouped writes a decimal with commas between its thousands, and with every digit that it had.
-func grouped(decimal string) string {
+// Grouped writes a decimal with commas between its thousands, and with every digit that it had.
+func Grouped(decimal string) string {
 	var out strings.Builder
 	if positive, negative := strings.CutPrefix(decimal, "-"); negative {
 		out.WriteRune('−')

@@ -11,6 +11,9 @@ import (
 	"github.com/opentax/tally/internal/money"
 )
 
+// SourceManual is the source of paths that are given by hand and that no other source covers.
+const SourceManual = "manual"
+
 // File is a file that was read, with the outcome of its rows: read = loaded + duplicate +
 // conflict + rejected.
 type File struct {
@@ -122,4 +125,19 @@ func (s *Store) selectRejects(q RejectQuery) *bun.SelectQuery {
 	}
 	return page(s.db.NewSelect().TableExpr("etl_files AS file").Join("CROSS JOIN LATERAL (?) AS reject", ofFile).ColumnExpr("reject.*").
 		Where("file.run_id = ?", q.RunID).Where("file.id >= ?", q.AfterFile).OrderExpr("file.id, reject.line"), q.Limit)
+}
+
+// Reverted are the files of a run that were taken back out.
+func (s *Store) Reverted(ctx context.Context, runID int64) (map[int64]bool, error) {
+	files, err := list[int64](ctx, s.selectReverted(runID), "the reverted files of run %d", runID)
+	reverted := map[int64]bool{}
+	for _, id := range files {
+		reverted[id] = true
+	}
+	return reverted, err
+}
+
+func (s *Store) selectReverted(runID int64) *bun.SelectQuery {
+	return s.db.NewSelect().TableExpr("etl_files AS file").ColumnExpr("file.id").Join("JOIN etl_reverts AS revert ON revert.file_id = file.id").
+		Where("file.run_id = ?", runID)
 }

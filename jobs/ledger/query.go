@@ -65,6 +65,8 @@ func lists(sample explain.Sample) []explain.Query {
 		},
 		query("audit_head", "each look at the head of the audit chain", s.selectHead(), 12, "audit_chain_pkey"),
 		query("logs", "each page of a run's log", s.selectLogs(sample.RunID, 0, rows), paged, "etl_logs_run"),
+		query("last_log", "each look at a run under way", s.selectLastLog(sample.RunID), paged, "etl_logs_run"),
+		query("reverted", "each look at a run's files", s.selectReverted(sample.RunID), paged, "etl_files_run"),
 	}
 }
 
@@ -79,7 +81,14 @@ func tonight(sample explain.Sample) []explain.Query {
 	for i := range list {
 		list[i].Name, list[i].Purpose = "jobs/"+list[i].Name, "each look at the last night"
 	}
-	return list
+	nights := []explain.Query{
+		{Name: "jobs/nights", SQL: s.selectNights(sample.Date-15, sample.Date+15).String(), Expect: explain.Expectation{Indexes: []string{"etl_files_run"}}},
+		{Name: "jobs/first_nights", SQL: s.selectFirstNights().String(), Expect: explain.Expectation{Indexes: []string{"etl_files_source"}}},
+	}
+	for i := range nights {
+		nights[i].Purpose = "each month of nights"
+	}
+	return append(list, nights...)
 }
 
 // statistics count every run and file.

@@ -131,3 +131,13 @@ func (s *Store) AddLogs(ctx context.Context, lines []LogLine) error {
 func (s *Store) insertLogs(lines []LogLine) *bun.InsertQuery {
 	return s.db.NewInsert().Model(&lines).ExcludeColumn("id").Returning("NULL")
 }
+
+// LastLog is the newest line of a run's log, or a zero line.
+func (s *Store) LastLog(ctx context.Context, runID int64) (LogLine, error) {
+	lines, err := list[LogLine](ctx, s.selectLastLog(runID), "the log of run %d", runID)
+	return append(lines, LogLine{})[0], err
+}
+
+func (s *Store) selectLastLog(runID int64) *bun.SelectQuery {
+	return s.db.NewSelect().Model((*LogLine)(nil)).Where("run_id = ?", runID).OrderExpr("id DESC").Limit(1)
+}

@@ -1,0 +1,117 @@
+// Package console is Tally's pages for people, over the same operations as the API.
+//
+// Guarantees. A page is complete HTML from the server: it works without scripts, loads nothing
+// from other hosts, and has no inline script or style. A GET changes nothing. A change is a form
+// of the service's own pages, for operators, and is in the audit chain or trail.
+//
+// Failure. A page that cannot be made is a page that says why, with the problem's status and the
+// request's id.
+package console
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/opentax/tally/jobs/ledger"
+)
+
+// Paths outside of the API's.
+const (
+	Root      = "/"
+	Prefix    = "/console/"
+	pageLimit = 10 * time.Second // for one page
+)
+
+// Config configures the console. All but Drop, Currency, Jobs and Stop is required; [api.New] sets
+// Viewer and Problem.
+type Config struct {
+	Ledger  *ledger.Store
+	Changes Changes
+	Tonight func(context.Context) (ledger.Tonight, error)
+	Drop    *Drop // takes files from browsers; nil: the console does not
+	// Currency is of all amounts; "" means the one that loaded files have proven.
+	Currency string
+	Jobs     string          // where River UI is, such as /riverui
+	Stop     <-chan struct{} // closed when the server shuts down: live pages end then
+	Viewer   func(*http.Request) Viewer
+	Problem  func(context.Context, error) Problem // its status and words
+}
+
+// Changes lists and changes what was not loaded, as jobs.Service does.
+type Changes interface {
+	Reject(ctx context.Context, id ledger.RejectID) (ledger.ListedReject, error)
+	Rejects(ctx context.Context, f ledger.RejectFilter) ([]ledger.ListedReject, error)
+	Replay(ctx context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error)
+	Fix(ctx context.Context, r ledger.FixRequest) (ledger.ListedReject, error)
+	Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error)
+	Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error)
+	Revert(ctx context.Context, r ledger.RevertRequest) (ledger.RevertResult, error)
+}
+
+// Viewer is who looks.
+type Viewer struct {
+	Name     string // "token:ann", or "anonymous"
+	Origin   string // a network address, for the audit trail
+	Operator bool   // may make changes
+}
+
+type console struct {
+	Config
+	pages   *Pages
+	streams chan struct{} // bounds live pages
+}
+
+// register is every page and form of the console, by its pattern.
+func (c *console) register(handle func(pattern string, do handler)) {
+	handle("GET /{$}", c.tonight)
+	handle("GET /console/nights", c.nights)
+	handle("GET /console/runs/{id}", c.run)
+}
+
+// handler answers a request, or returns an error for the page that says so.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// Mount adds the console to a router.
+func Mount(mux *http.ServeMux, pages *Pages, config Config) {
+	c := &console{Config: config, pages: pages, streams: make(chan struct{}, maxStreams)}
+	protected := http.NewCrossOriginProtection() // also where requests are not authorized
+	c.register(func(pattern string, do handler) {
+		mux.Handle(pattern, protected.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+			defer cancel()
+			r = r.WithContext(ctx)
+			if err := do(w, r); err != nil {
+				c.pages.WriteProblem(w, c.Problem(ctx, err))
+			}
+		})))
+	})
+	mux.HandleFunc("GET /console/runs/{id}/events", c.events)
+	mux.Handle("GET "+Prefix+"{$}", http.RedirectHandler(Root, http.StatusSeeOther))
+}
+
+// page is the frame of a page.
+func (c *console) page(r *http.Request, title, path string, data any) (Page, error) {
+	p := Page{Title: title, Path: path, Viewer: c.Viewer(r), Currency: c.Currency, Jobs: c.Jobs, Data: data}
+	if p.Currency != "" {
+		return p, nil
+	}
+	proven, err := c.Ledger.Conventions(r.Context())
+	for _, convention := range proven {
+		if convention.Convention == "currency" {
+			p.Currency = cmp.Or(p.Currency, convention.Value)
+		}
+	}
+	return p, err
+}
+
+// show answers with a page.
+func (c *console) show(w http.ResponseWriter, r *http.Request, file, title, path string, data any) error {
+	p, err := c.page(r, title, path, data)
+	if err != nil {
+		return err
+	}
+	p.Notice = notice(r.URL.Query())
+	return c.pages.Write(w, http.StatusOK, file, p)
+}

@@ -1,0 +1,4 @@
+package console
+
+// Drop takes files from browsers.
+type Drop struct{}
