@@ -65,6 +65,7 @@ type replay struct {
 	takes    bool     // they take the place of stored rows
 	losers   bool     // they had lost against rows that were taken out
 	fix      transform.Fix
+	repeats  bool             // the last row had the values of fix already
 	faults   transform.Faults // of the last row that does not pass
 	noted    int
 }
@@ -189,7 +190,9 @@ func (r *replay) open(ctx context.Context, f *reread) error {
 	fixes, err := r.fixes(ctx, changes)
 	for i := range f.rows {
 		o := &f.rows[i]
-		o.fix = r.fix.Over(fixes[RejectID{f.id, o.line}])
+		before := fixes[RejectID{f.id, o.line}]
+		o.fix = r.fix.Over(before)
+		r.repeats = o.fix == before
 	}
 	return err
 }

@@ -187,7 +187,9 @@ func TestFixIsKept(t *testing.T) {
 	for i := range 2 {
 		fix(i, transform.Fix{Amount: "6", Date: "2024-03-01"}, counts(1, 0, 0, 1, 0))
 		fix(i, transform.Fix{Date: "2024-03-02"}, counts(1, 0, 0, 1, 0))
+		fix(i, transform.Fix{Date: "2024-03-02"}, counts(1, 0, 0, 1, 0)) // as if its answer had not arrived
 	}
+	assert.Equal(t, int64(6), one[int64](f, "SELECT count(*) FROM audit_chain"), "a repeated fix changes nothing")
 	seen, err := f.loader.Inspect(t.Context(), []load.RejectText{{ID: ids[0], Raw: []byte("A,1,,01/02/2024"), Change: 4}}, f.settings)
 	require.NoError(t, err)
 	assert.Equal(t, "6 2024-03-02", seen[ids[0]].Amount.String()+" "+seen[ids[0]].Date.String())

@@ -59,7 +59,7 @@ func (l *Loader) decideOne(ctx context.Context, kind seal.Kind, id RejectID, by 
 		case result.Rejected > 0:
 			return false, &RejectedError{id, how.faults.Strings()}
 		}
-		return true, nil
+		return kind != seal.Fix || result.Conflict == 0 || !how.repeats, nil // a repeated fix is a conflict still
 	})
 	return result, err
 }
