@@ -166,6 +166,34 @@ func TestContentThatComesBack(t *testing.T) {
 	f.verify()
 }
 
+// What becomes of content that comes back does not depend on corrections of other rows: it is
+// known while its rows are stored, and loaded again where they lost their place, or never got it.
+func TestContentThatComesBackAmongCorrections(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.rules.Corrections = transform.CorrectionsReplace
+	content, late := rowsOf("A 1 2024-01-02", "A 1 2024-01-02"), rowsOf("B 1 2024-01-02", "C 1 2024-01-02", "C 2 2024-01-02")
+	f.late("a.csv", content, "2024-01-10")
+	f.late("b.csv", rowsOf("B 2 2024-01-02"), "2024-01-12")
+	f.late("late.csv", late, "2024-01-11")
+	repeated := rowsOf("A 1 2024-01-02", "D 1 2024-01-02")
+	f.late("repeated.csv", repeated, "2024-01-13")
+	replace := func(id string) {
+		f.late(id+"1.csv", rowsOf(id+" 1 2024-01-03"), "2024-01-14")
+		f.late(id+"2.csv", rowsOf(id+" 2 2024-01-03"), "2024-01-14")
+	}
+	replace("X")
+	assert.Equal(t, load.StatusUnchanged, f.learning("again.csv", content, true).Status)
+	assert.Equal(t, load.StatusUnchanged, f.learning("repeated again.csv", repeated, true).Status)
+	assert.Equal(t, load.StatusLoaded, f.learning("late again.csv", late, true).Status)
+	assert.Equal(t, "A 1 2024-01-02, B 1 2024-01-02, C 1 2024-01-02, D 1 2024-01-02, X 2 2024-01-03", f.stored())
+	replace("A")
+	assert.Equal(t, load.StatusLoaded, f.learning("repeated again.csv", repeated, true).Status, "the row that it repeated is gone")
+	assert.Equal(t, load.StatusLoaded, f.learning("again.csv", content, true).Status)
+	assert.Equal(t, "A 1 2024-01-02, B 1 2024-01-02, C 1 2024-01-02, D 1 2024-01-02, X 2 2024-01-03", f.stored())
+	f.holds()
+}
+
 // A database has one currency: that of the setting, or of the first mark that is loaded.
 func TestOneCurrency(t *testing.T) {
 	t.Parallel()

@@ -78,7 +78,7 @@ type entry struct {
 	conventions  []byte
 	outOfWindow  bool // it has dates outside the window
 	orphans      bool // it has rows whose keys were orphans
-	replaced     bool // a later file has replaced rows, whichever
+	replaced     bool // rows may have lost their place; the statement displaced knows
 }
 
 // readsAlike reports whether content would be read as when it was loaded. What its own
@@ -108,10 +108,17 @@ func (r *Request) readsAlike(e *entry, proven func() (*proven, error)) (bool, er
 // replace rows, content that comes back takes its place again: A, B, A ends with A. A file
 // that merely lies where it was loaded from has not come back.
 func (l *load) stands(ctx context.Context, db querier, e *entry) (same bool, err error) {
-	switch {
-	case l.request.Rules.Corrections != transform.CorrectionsReplace:
+	if l.request.Rules.Corrections != transform.CorrectionsReplace {
 		return true, nil
-	case !e.replaced:
+	}
+	displaced := e.replaced
+	if displaced {
+		if err := db.QueryRow(ctx, l.loader.statements.Get("displaced"), e.id).Scan(&displaced); err != nil {
+			return false, fmt.Errorf("look up what became of the content's rows: %w", err)
+		}
+	}
+	switch {
+	case !displaced:
 		if e.path != l.path || e.source != l.request.Source {
 			// For the nights to come, and outside the transaction, which is rolled back here.
 			_, err = l.loader.pool.Exec(ctx, l.loader.statements.Get("copy"), l.identity.SHA256[:], l.path, l.request.Source)

@@ -150,10 +150,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 
 -- name: known_content
 -- The last time that the content was loaded by the same rules, if possible by the source:
--- whether dates were outside the window or keys were orphans, and whether a file has
--- replaced rows since.
+-- whether dates were outside the window or keys were orphans, and whether rows may have lost
+-- their place: some did not get it, or a file has replaced rows since, whichever.
 SELECT id, source, path, conventions, faults ? 'date_out_of_window', faults ? 'orphan_key',
-       EXISTS (SELECT FROM etl_files later WHERE later.id > f.id AND later.replaced > 0)
+       conflict > 0 OR EXISTS (SELECT FROM etl_files later WHERE later.id > f.id AND later.replaced > 0)
 FROM etl_files f
 WHERE sha256 = $1 AND status = 'loaded' AND reading = $2 AND rules = $3
   AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = f.id)
@@ -164,6 +164,16 @@ ORDER BY (source = $4) DESC, id DESC LIMIT 1;
 SELECT v.file_id, f.path FROM (
     SELECT id, path FROM etl_files WHERE sha256 = $1 AND status = 'loaded' ORDER BY id DESC LIMIT 1
 ) f JOIN etl_reverts v ON v.file_id = f.id;
+
+-- name: displaced
+-- Whether rows of a file, or those that they repeat, were replaced or taken out, or lost
+-- against rows of other files. Rejects that have expired may have been such rows.
+SELECT EXISTS (SELECT FROM transaction_versions WHERE file_id = $1)
+    OR EXISTS (SELECT FROM etl_expired_rejects WHERE file_id = $1)
+    OR EXISTS (SELECT FROM etl_rejects WHERE file_id = $1 AND outcome = 'conflict' AND kept_file_id <> $1)
+    OR EXISTS (SELECT FROM etl_rejects r JOIN transaction_versions v
+                   ON v.transaction_id = r.transaction_id AND v.file_id = r.kept_file_id AND v.line = r.kept_line
+               WHERE r.file_id = $1 AND r.outcome = 'duplicate');
 
 -- name: same_file
 -- Whether the content is what was last found at the path. OFFSET 0 has it look there, and
@@ -178,7 +188,7 @@ SELECT coalesce((
 -- read; and what known_content, reverted_content and same_file say of it, the latter for a source that
 -- replaces rows ($8).
 SELECT f.path, o.sha256, o.bytes, coalesce(k.id, l.id), l.id IS NOT NULL, coalesce(k.source, ''), coalesce(k.path, l.path, ''), k.conventions, coalesce(k.outside, false), coalesce(k.orphans, false),
-       coalesce(k.id < (SELECT max(id) FROM etl_files WHERE replaced > 0), false),
+       coalesce(k.conflict > 0 OR k.id < (SELECT max(id) FROM etl_files WHERE replaced > 0), false),
        CASE WHEN $8 THEN coalesce((
            SELECT e.sha256 = o.sha256 FROM (SELECT * FROM etl_files WHERE path = f.path OFFSET 0) e
            WHERE e.source = $1 AND e.status = 'loaded' ORDER BY e.id DESC LIMIT 1),
@@ -188,7 +198,7 @@ FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[]) f(path, size, mo
 JOIN etl_observations o ON o.source = $1 AND md5(o.path) = md5(f.path) AND o.path = f.path
                        AND o.size = f.size AND o.modified = f.modified AND o.tag = f.tag
 LEFT JOIN LATERAL (
-    SELECT e.id, e.source, e.path, e.conventions, e.faults ? 'date_out_of_window' AS outside, e.faults ? 'orphan_key' AS orphans
+    SELECT e.id, e.source, e.path, e.conventions, e.conflict, e.faults ? 'date_out_of_window' AS outside, e.faults ? 'orphan_key' AS orphans
     FROM etl_files e WHERE e.sha256 = o.sha256 AND e.status = 'loaded' AND e.reading = $6 AND e.rules = $7
       AND NOT EXISTS (SELECT FROM etl_reverts v WHERE v.file_id = e.id)
     ORDER BY (e.source = $1) DESC, e.id DESC LIMIT 1
