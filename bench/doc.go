@@ -3,4 +3,6 @@
 // time. docs/performance.md presents the figures.
 //
 //	go test ./bench -run '^$' -bench . -rows 1000000
+//
+// [TestTorture] compares a history under faults with the same one undisturbed.
 package bench

@@ -90,8 +90,29 @@ func (s *Server) Stop() {
 // in a power failure, writes that are not synced survive.
 func (s *Server) Kill() {
 	s.tb.Helper()
+	s.end(syscall.SIGKILL)
+}
+
+// Quit stops the server with an immediate shutdown, which disconnects all clients at once
+// and writes nothing, so that the next Start runs crash recovery.
+func (s *Server) Quit() {
+	s.tb.Helper()
+	s.end(syscall.SIGQUIT)
+}
+
+// Revive starts the server if it has ended by itself, as it does without room for its log.
+func (s *Server) Revive() {
+	s.tb.Helper()
+	if s.server != nil && s.server.PID() == 0 {
+		s.Stop()
+	}
+	s.Start()
+}
+
+func (s *Server) end(signal syscall.Signal) {
+	s.tb.Helper()
 	pid := s.running()
-	s.signal(pid, syscall.SIGKILL)
+	s.signal(pid, signal)
 	for deadline := time.Now().Add(startTimeout); s.server.PID() != 0; time.Sleep(pollEvery) {
 		if time.Now().After(deadline) {
 			s.tb.Fatalf("process %d is still running", pid)
