@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,8 +31,7 @@ func serverOwner(b *testing.B, pool *pgxpool.Pool) owner {
 	if err != nil {
 		b.Fatal(err)
 	}
-	stat := info.Sys().(*syscall.Stat_t)
-	return owner{int(stat.Uid), int(stat.Gid)}
+	return ownerOf(info)
 }
 
 // dir creates a folder for the owner, which is removed when the benchmark ends. Its path
@@ -67,7 +65,7 @@ func (o owner) command(path string, args ...string) *programs.Cmd {
 	command := programs.Command(path, args...)
 	command.Dir = "/"
 	if os.Geteuid() == 0 {
-		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)}}
+		o.runs(command)
 	}
 	return command
 }

@@ -22,3 +22,6 @@ func (*Server) Close() error { return nil }
 
 // URL returns no URL.
 func (*Server) URL() string { return "" }
+
+// PID returns 0: no server runs.
+func (*Server) PID() int { return 0 }
