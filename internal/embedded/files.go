@@ -30,6 +30,9 @@ func (s *Server) open(name string, flag int) (*os.File, error) {
 	if err == nil && (stat.Mode&unix.S_IFMT != unix.S_IFREG || !s.owner.owns(stat.Uid) || writes && stat.Nlink != 1) {
 		err = errNotOwn
 	}
+	if err == nil && s.owner.folder && flag&os.O_CREATE != 0 { // else the service could not open it
+		err = s.owner.chown(file)
+	}
 	if err != nil {
 		return nil, errors.Join(&fs.PathError{Op: "open", Path: s.path(name), Err: err}, file.Close())
 	}

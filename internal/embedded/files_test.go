@@ -4,7 +4,9 @@ package embedded
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -63,6 +65,29 @@ func TestFileOfAnotherUser(t *testing.T) {
 	require.ErrorIs(t, err, errNotOwn)
 	require.NoError(t, os.Remove(log))
 	start(t, config(dir))
+}
+
+// Root can use the folder of a service's user before the service itself has.
+func TestServerRunsAsTheFoldersOwner(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give folders away")
+	}
+	parent := folder(t)
+	require.NoError(t, os.Chmod(parent, 0o711)) //nolint:gosec // as /var/lib is
+	dir := filepath.Join(parent, "data")
+	require.NoError(t, os.Mkdir(dir, 0o750))
+	other, err := user.Lookup("nobody") // initdb wants a user that exists
+	require.NoError(t, err)
+	uid, err := strconv.Atoi(other.Uid)
+	require.NoError(t, err)
+	require.NoError(t, os.Chown(dir, uid, -1))
+	start(t, config(dir))
+	for _, name := range []string{"pgdata", "password", "start.lock"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		assert.EqualValues(t, uid, info.Sys().(*syscall.Stat_t).Uid, name)
+	}
 }
 
 // Other users can neither list nor enter the data folder, whether root creates it or not.

@@ -27,16 +27,20 @@ const (
 type owner struct {
 	credential *syscall.Credential // nil for the current user
 	name       string
+	folder     bool // also owns the data folder, as a service's user does
 }
 
-// serverOwner returns the owner of the existing cluster, or of a new one.
+// serverOwner returns the owner of the existing cluster, or of a new one: that of the data
+// folder, unless it is root.
 func serverOwner(data string) (owner, error) {
 	if os.Geteuid() != 0 {
 		return owner{}, nil
 	}
-	var stat unix.Stat_t
-	if unix.Stat(data, &stat) == nil && stat.Uid != 0 {
-		return owner{&syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}, fmt.Sprintf("with uid %d", stat.Uid)}, nil
+	for _, path := range []string{data, filepath.Dir(data)} {
+		var stat unix.Stat_t
+		if unix.Stat(path, &stat) == nil && stat.Uid != 0 {
+			return owner{&syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}, fmt.Sprintf("with uid %d", stat.Uid), path != data}, nil
+		}
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		var c syscall.Credential
@@ -45,7 +49,7 @@ func serverOwner(data string) (owner, error) {
 			_, err = fmt.Sscan(u.Uid+" "+u.Gid, &c.Uid, &c.Gid)
 		}
 		if err == nil && c.Uid != 0 {
-			return owner{&c, name}, nil
+			return owner{credential: &c, name: name}, nil
 		}
 	}
 	return owner{}, &Error{Op: "find an unprivileged user", Err: errors.New(`neither "postgres" nor "nobody" exists`),

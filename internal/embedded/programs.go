@@ -34,7 +34,7 @@ func supported(major int) bool { return major >= oldestMajor && major <= newestM
 // programs in binDir or, if binDir is empty, of the newest installed programs. It
 // returns ErrNotInstalled if there are none.
 func Installed(ctx context.Context, binDir string) (int, error) {
-	o, err := serverOwner("")
+	o, err := serverOwner("/")
 	if err != nil {
 		return 0, err
 	}

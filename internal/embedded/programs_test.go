@@ -32,7 +32,7 @@ func TestSelectPrograms(t *testing.T) {
 	old, fifteen := installation(t, "14.2", 0o755), installation(t, "15.18 (Debian 15.18-0)", 0o755)
 	seventeen, beta, next := installation(t, "17.1", 0o755), installation(t, "18beta1", 0o755), installation(t, "19devel", 0o755)
 	dirs := []string{client, old, fifteen, next, seventeen}
-	o, err := serverOwner("")
+	o, err := serverOwner("/")
 	require.NoError(t, err)
 
 	best, found := o.newest(t.Context(), dirs, 0)
