@@ -78,6 +78,9 @@ type cli struct {
 	Psql       psqlCmd       `cmd:"" help:"A psql session on the database in use."`
 	Health     healthCmd     `cmd:"" hidden:"" help:"Check that a running server is ready."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
+	Complete   completeCmd   `cmd:"" hidden:"" help:"Complete a command line."`
+	Manual     manualCmd     `cmd:"" hidden:"" help:"Write the manual pages."`
 }
 
 // environment has what commands share.
