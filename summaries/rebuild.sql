@@ -1,29 +1,50 @@
 -- name: differing
 -- The keys whose stored values differ from a recomputation. Without rows (n is NULL) a key is to be removed.
 CREATE TEMPORARY TABLE rebuild_{{rollup}} AS
-SELECT {{both}}, t.n, t.amount, t.file_id
-FROM {{stored}} r
-FULL JOIN (
-    {{recomputed}}
-) t ON {{match}}
-WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FROM t.amount;
+SELECT *, (row_number() OVER (ORDER BY {{columns}}) - 1) / {{size}} AS part
+FROM (
+    SELECT {{both}}, t.n, t.amount, t.file_id, r.total_transactions AS stored_n, r.total_amount AS stored_amount
+    FROM {{stored}} r
+    FULL JOIN (
+        {{recomputed}}
+    ) t ON {{match}}
+    WHERE r.total_transactions IS DISTINCT FROM t.n OR r.total_amount IS DISTINCT FROM t.amount
+) d;
+
+-- name: state
+-- The state of the summaries, and how many loads since an entry have added rows and replaced none.
+SELECT epoch, last, added FROM summary_epoch, (
+    SELECT coalesce(max(number), $1) AS last,
+           count(*) FILTER (WHERE kind = 'load' AND (entry::json ->> 'rows')::bigint > 0 AND entry::json ->> 'replaced' IS NULL) AS added
+    FROM audit_chain WHERE number > $1
+) c;
 
 -- name: again
--- The same keys, recomputed: loads have committed meanwhile.
-UPDATE rebuild_{{rollup}} d SET n = t.n, amount = t.amount, file_id = t.file_id
+-- The same keys, recomputed: something was committed meanwhile that shows in no stored value.
+UPDATE rebuild_{{rollup}} d
+SET n = t.n, amount = t.amount, file_id = t.file_id, stored_n = r.total_transactions, stored_amount = r.total_amount
 FROM rebuild_{{rollup}} k
 LEFT JOIN (
     {{recomputed}}
 ) t ON {{match_k}}
+LEFT JOIN {{rollup}} r ON {{match_r}}
 WHERE {{match_d}};
 
+-- name: added
+-- What loads have added to the stored values since, they have added to the true ones.
+UPDATE rebuild_{{rollup}} d
+SET n = coalesce(d.n, 0) + r.total_transactions - coalesce(d.stored_n, 0),
+    amount = coalesce(d.amount, 0) + r.total_amount - coalesce(d.stored_amount, 0), file_id = coalesce(d.file_id, {{file}})
+FROM {{rollup}} r
+WHERE d.part = {{part}} AND {{match}} AND (r.total_transactions, r.total_amount) IS DISTINCT FROM (d.stored_n, d.stored_amount);
+
 -- name: remove
-DELETE FROM {{rollup}} r USING rebuild_{{rollup}} d WHERE d.n IS NULL AND {{match}};
+DELETE FROM {{rollup}} r USING rebuild_{{rollup}} d WHERE d.part = {{part}} AND d.n IS NULL AND {{match}};
 
 -- name: store
 -- A row that exists keeps the file of its last change.
 INSERT INTO {{rollup}} AS r ({{columns}}, total_transactions, total_amount{{file_column}})
-SELECT {{columns}}, n, amount{{file_value}} FROM rebuild_{{rollup}} WHERE n IS NOT NULL ORDER BY {{columns}}
+SELECT {{columns}}, n, amount{{file_value}} FROM rebuild_{{rollup}} WHERE part = {{part}} AND n IS NOT NULL ORDER BY {{columns}}
 ON CONFLICT ({{columns}}) DO UPDATE
 SET total_transactions = excluded.total_transactions, total_amount = excluded.total_amount{{stamp}}
 WHERE (r.total_transactions, r.total_amount) IS DISTINCT FROM (excluded.total_transactions, excluded.total_amount);
@@ -34,7 +55,7 @@ WHERE (r.total_transactions, r.total_amount) IS DISTINCT FROM (excluded.total_tr
 -- name: touch
 -- The rows of a versioned rollup that stand for the changed rows of one without versions.
 UPDATE {{rollup}} r SET version = r.version + 1, updated_at = greatest(now(), r.updated_at + interval '1 second')
-FROM (SELECT DISTINCT {{distinct}} FROM rebuild_{{changed}}) d WHERE {{match}};
+FROM (SELECT DISTINCT {{distinct}} FROM rebuild_{{changed}} {{within}}) d WHERE {{match}};
 
 -- name: keys
 -- Every id whose key is missing, has no row, or names another place than a row of it.

@@ -2,6 +2,7 @@ package summaries_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -132,7 +133,7 @@ func TestRebuildIncludesLoadsSinceItsComparison(t *testing.T) {
 		_, err := summaries.Rebuild(context.WithoutCancel(t.Context()), pool, summaries.RebuildOptions{})
 		assert.NoError(t, err)
 	})
-	awaitLoadLock(t, pool)
+	awaitLoadLock(t, pool, 1)
 	for _, sql := range []string{
 		"SET LOCAL tally.writer = 'tally'",
 		"LOCK TABLE transactions, transaction_keys, user_summary, user_months, daily_totals IN ACCESS EXCLUSIVE MODE", // the rebuild holds none
@@ -155,16 +156,86 @@ func TestRebuildIncludesLoadsSinceItsComparison(t *testing.T) {
 	assert.Empty(t, drifts(t, pool))
 }
 
-// awaitLoadLock waits until a session waits for an advisory lock.
-func awaitLoadLock(t *testing.T, pool *pgxpool.Pool) {
+// awaitLoadLock waits until so many sessions wait for an advisory lock.
+func awaitLoadLock(t *testing.T, pool *pgxpool.Pool, sessions int) {
 	t.Helper()
-	const waiting = `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`
+	const waiting = `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 	require.Eventually(t, func() bool {
-		var found bool
+		var found int
 		err := pool.QueryRow(t.Context(), waiting).Scan(&found)
-		return err == nil && found
+		return err == nil && found >= sessions
 	}, 20*time.Second, 10*time.Millisecond)
+}
+
+// Rollups that were lost return in parts, and loads take their turn in between. It makes no
+// difference whether the keys that they change are stored already.
+func TestRebuildOfLostRollupsLetsLoadsIn(t *testing.T) {
+	t.Parallel()
+	const without = `DELETE FROM %s WHERE transaction_id IN ('T500', 'T10500')`
+	for name, load := range map[string]struct {
+		statements []string
+		removed    []int32 // users
+	}{
+		"that add rows":    {[]string{`INSERT INTO audit_chain (number, at, kind, file_id, entry, hash) VALUES (1, now(), 'load', 1, '{"rows":3}', sha256(''))`}, nil},
+		"that remove rows": {[]string{fmt.Sprintf(without, "transactions"), fmt.Sprintf(without, "transaction_keys")}, []int32{500, 10_500}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.WithoutCancel(t.Context())
+			pool := written(t, `SELECT tally_ensure_partition('2024-01-01')`,
+				`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) SELECT 'T' || n, n, 1, '2024-01-05', 1, n FROM generate_series(1, 11000) n`,
+				`INSERT INTO transaction_keys SELECT transaction_id, user_id, transaction_date FROM transactions`,
+				`INSERT INTO user_summary (user_id, total_transactions, total_amount, file_id) VALUES (1, 1, 1, 1)`,
+				`INSERT INTO daily_totals (transaction_date, total_transactions, total_amount, file_id) VALUES ('2024-01-05', 11000, 11000, 1)`,
+				fmt.Sprintf(`INSERT INTO etl_files (id, run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
+					VALUES (1, 1, 1, 's', 'p', 0, 'loaded', %[1]d, %[1]d, 0, 0, 0, '{}', 'v', now())`, 11_003-len(load.removed)))
+			lock := func() pgx.Tx {
+				tx, err := pool.Begin(ctx)
+				require.NoError(t, err)
+				_, err = tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock)
+				require.NoError(t, err)
+				return tx
+			}
+			first := lock()
+			var working sync.WaitGroup
+			working.Go(func() {
+				built, err := summaries.Rebuild(ctx, pool, summaries.RebuildOptions{})
+				assert.NoError(t, err)
+				assert.Contains(t, built.Tables, summaries.RebuiltTable{Table: "user_summary", Stored: 10_999 - int64(len(load.removed))})
+			})
+			awaitLoadLock(t, pool, 1)
+			working.Go(func() {
+				loading := lock()
+				var stored int
+				assert.NoError(t, loading.QueryRow(ctx, "SELECT count(*) FROM user_months").Scan(&stored))
+				assert.Equal(t, 10_000, stored)
+				deltas, day := summaries.NewDeltas(ctx), civil.MustParse("2024-01-05")
+				defer deltas.Close()
+				statements := append([]string{"SET LOCAL tally.writer = 'tally'"}, load.statements...)
+				for _, user := range []int32{1, 10_999, 11_001} {
+					statements = append(statements,
+						fmt.Sprintf(`INSERT INTO transactions (transaction_id, user_id, amount, transaction_date, file_id, line) VALUES ('N%[1]d', %[1]d, 0.3, '2024-01-05', 1, 2)`, user),
+						fmt.Sprintf(`INSERT INTO transaction_keys VALUES ('N%[1]d', %[1]d, '2024-01-05')`, user))
+					assert.NoError(t, deltas.Add(user, day, money.NewSum(3, 1)))
+				}
+				for _, user := range load.removed {
+					assert.NoError(t, deltas.Remove(user, day, money.NewSum(1, 0)))
+				}
+				for _, sql := range statements {
+					_, err := loading.Exec(ctx, sql)
+					assert.NoError(t, err)
+				}
+				_, err := summaries.Refresh(ctx, loading, deltas, 1)
+				assert.NoError(t, err)
+				assert.NoError(t, loading.Commit(ctx))
+			})
+			awaitLoadLock(t, pool, 2)
+			require.NoError(t, first.Rollback(ctx))
+			working.Wait()
+			assert.Empty(t, drifts(t, pool))
+		})
+	}
 }
 
 // A rebuild that is killed leaves everything as it was; another one can be made.
