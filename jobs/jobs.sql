@@ -183,6 +183,18 @@ WHERE n.logical_date IS NOT NULL
         AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
              OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $4)));
 
+-- name: orphaned_expiry
+-- The logical date of the last job ($1) that removes old records, if its worker crashed: the job has
+-- been running for longer than the grace ($3), and no process has the lock of removals ($2).
+SELECT (j.args ->> 'logical_date')::date
+FROM (SELECT * FROM river_job WHERE kind = $1 ORDER BY id DESC LIMIT 1) j
+WHERE j.state = 'running' AND j.attempted_at < now() - make_interval(secs => $3)
+  AND NOT EXISTS (
+      SELECT FROM pg_locks l
+      WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND l.classid = $2::bigint::oid AND l.objid = 0);
+
 -- name: verified
 SELECT EXISTS (SELECT FROM etl_verifications WHERE logical_date = $1::date AND status <> 'retrying');
 

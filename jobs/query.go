@@ -8,6 +8,7 @@ import (
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/jobs/notify"
+	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/parquet"
 	"github.com/opentax/tally/summaries"
 )
@@ -31,6 +32,7 @@ func Queries(s explain.Sample) []explain.Query {
 		{Name: "orphaned_export", Purpose: tick + ", where runs are exported",
 			Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},
 		{Name: "due_verification", Purpose: tick, Args: []any{grace, int64(summaries.VerifyLockClass), verifyKind, grace}, Expect: whole},
+		{Name: "orphaned_expiry", Purpose: tick + ", where old records are removed", Args: []any{expireKind, int64(load.ExpireLockClass), grace}, Expect: whole},
 		{Name: "verified", Purpose: "each verification after a run", Args: []any{date}},
 		{Name: "cancelled_by_operator", Purpose: "each orphaned run", Args: []any{jobKind, s.RunID}},
 		{Name: "lost_manual_runs", Purpose: tick, Args: []any{int64(runLockClass), grace}, Writes: true, Expect: whole},

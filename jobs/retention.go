@@ -88,6 +88,23 @@ func (s *Service) insertExpire(ctx context.Context, tx pgx.Tx, date civil.Date) 
 	return nil
 }
 
+// requeueExpire gives River the removal of old records whose worker crashed.
+func (s *Service) requeueExpire(ctx context.Context, tx pgx.Tx) error {
+	if s.config.Retention == (Retention{}) {
+		return nil
+	}
+	var date civil.Date
+	err := tx.QueryRow(ctx, s.sql.Get("orphaned_expiry"), expireKind, int64(load.ExpireLockClass), s.orphanedAfter.Seconds()).Scan(&date)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for an orphaned removal of old records: %w", err)
+	}
+	s.logger.WarnContext(ctx, "orphaned removal of old records requeued", "logical_date", date.String())
+	return s.insertExpire(ctx, tx, date)
+}
+
 type expireWorker struct{ retried[expireArgs] }
 
 // Work removes old records. Each commit takes its turn with the loads.

@@ -74,10 +74,14 @@ func (c *change) begin(ctx context.Context) (err error) {
 	if _, err = c.tx.Exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err
 	}
-	if c.entry.Kind == seal.Retire {
-		if err = c.exec(ctx, c.loader.statements.Get("lock_retired")); err != nil {
-			return err
-		}
+	switch c.entry.Kind {
+	case seal.Retire:
+		err = c.exec(ctx, c.loader.statements.Get("lock_retired"))
+	case seal.Expire:
+		err = c.exec(ctx, "SELECT pg_advisory_xact_lock($1::int4, 0)", ExpireLockClass)
+	}
+	if err != nil {
+		return err
 	}
 	if _, err = c.tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock); err != nil {
 		return err

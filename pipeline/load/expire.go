@@ -25,6 +25,10 @@ const (
 	AlertRecords  = "alerts" // closed ones, with their messages
 )
 
+// ExpireLockClass is the first half of the key of the advisory lock that each commit of [Loader.Expire]
+// holds, also while it waits for loads; the second is 0. It shows that the process is alive.
+const ExpireLockClass = 0x7478
+
 // Bounds of one commit of [Loader.Expire].
 const (
 	expireRows  = 50_000
