@@ -119,6 +119,24 @@ func TestKnownFilesOfASourceThatReplaces(t *testing.T) {
 	assert.Equal(t, 2, result.Unchanged)
 }
 
+// What was known of files that a source has no more is forgotten after a month, and of no others.
+func TestFormerFilesAreForgotten(t *testing.T) {
+	t.Parallel()
+	pool, source := newPool(t), newSource(t, rows(3))
+	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
+	runOf(t, s, "2024-05-01")
+	execute(t, pool, `INSERT INTO etl_observations (source, path, size, modified, tag, sha256, bytes, observed_at)
+		SELECT source, name, 1, 1, '', sha256, 1, now() - age FROM etl_observations,
+		(VALUES ('gone', interval '31 days'), ('gone lately', interval '29 days')) v(name, age)`)
+	execute(t, pool, "UPDATE etl_observations SET observed_at = now() - interval '31 days' WHERE path LIKE '%a.csv'")
+	const known = "SELECT string_agg(regexp_replace(path, '.*/', ''), ' ' ORDER BY path DESC) FROM etl_observations"
+	_, err := s.Run(t.Context(), RunRequest{Paths: []bucket.Location{source.Path}})
+	require.NoError(t, err)
+	assert.Equal(t, "gone lately gone a.csv", text(t, pool, known), "a person has chosen the files")
+	runOf(t, s, "2024-05-02")
+	assert.Equal(t, "gone lately a.csv", text(t, pool, known))
+}
+
 // Content that was reverted is not read by a night either, and a person loads it again.
 func TestKnownFilesThatWereReverted(t *testing.T) {
 	t.Parallel()

@@ -213,6 +213,11 @@ INSERT INTO etl_observations (source, path, size, modified, tag, sha256, bytes) 
 ON CONFLICT (source, md5(path)) DO UPDATE SET path = excluded.path, size = excluded.size, modified = excluded.modified,
     tag = excluded.tag, sha256 = excluded.sha256, bytes = excluded.bytes, observed_at = excluded.observed_at;
 
+-- name: forget
+-- Files that the source does not have any more, and were not read for a month.
+DELETE FROM etl_observations
+WHERE source = $1 AND observed_at < now() - interval '30 days' AND path NOT IN (SELECT unnest($2::text[]));
+
 -- name: copy
 INSERT INTO etl_copies (sha256, path, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
 

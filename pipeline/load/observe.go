@@ -29,8 +29,8 @@ type knownFile struct {
 	same     bool   // see the statement same_file
 }
 
-// Known looks up all files of a source at once. Of the request it needs Source, Rules,
-// Learns and Again.
+// Known looks up all files of a source at once, and forgets those that the source has no more, unless a
+// person has chosen the files (Again). Of the request it needs Source, Rules, Learns and Again.
 func (l *Loader) Known(ctx context.Context, request Request, files []bucket.Entry) (*Known, error) {
 	k := &Known{loader: l, request: request, files: map[bucket.Location]knownFile{}}
 	var paths, tags []string
@@ -70,6 +70,11 @@ func (l *Loader) Known(ctx context.Context, request Request, files []bucket.Entr
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the known files of %s: %w", request.Source, err)
+	}
+	if !request.Again { // these are all files of the source
+		if _, err := l.pool.Exec(ctx, l.statements.Get("forget"), request.Source, paths); err != nil {
+			return nil, fmt.Errorf("forget former files of %s: %w", request.Source, err)
+		}
 	}
 	return k, nil
 }

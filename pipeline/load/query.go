@@ -107,6 +107,7 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 			Name: "observe", Purpose: "each file that is read", Before: before, Writes: true,
 			Args: []any{"", "", int64(0), int64(0), "", s.SHA256, int64(0)},
 		},
+		{Name: "forget", Purpose: "each source of a run of a date", Before: before, Writes: true, Args: []any{"", []string{"a", "b"}}},
 		{Name: "learn", Purpose: "each convention that a file proves", Before: before, Writes: true, Args: []any{"", "currency", "$", int64(0), int64(1)}},
 	}, statements)
 	return append(list, explain.Query{
