@@ -22,7 +22,7 @@ var files embed.FS
 // Pages are the service's pages, those of the API's docs too: one look for all.
 type Pages struct{ templates map[string]*template.Template }
 
-// Page is what the layout shows.
+// Page is the content of the layout.
 type Page struct {
 	Title    string
 	Path     string // of the menu's entry that it belongs to
