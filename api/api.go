@@ -108,9 +108,7 @@ func New(c Config) (http.Handler, error) {
 	mux := http.NewServeMux()
 	operations := humago.New(fastPath{mux, s}, humaConfig())
 	s.register(operations)
-	if err := mountDocument(mux, operations.OpenAPI()); err != nil {
-		return nil, err
-	}
+	mountDocument(mux, operations.OpenAPI())
 	s.mountPages(mux)
 	s.mountConsole(mux)
 	for prefix, handler := range c.Mounts {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -252,23 +253,15 @@ func exampleOf(k kind) *huma.Example {
 	return &huma.Example{Summary: k.title, Value: p.withRequestID(exampleRequestID)}
 }
 
-// renderDocument writes the document, by path, in OpenAPI 3.1 and, for tools that do not read
+// documentWriters write the document, by path, in OpenAPI 3.1 and, for tools that do not read
 // that yet, in 3.0.
-func renderDocument(document *huma.OpenAPI) (map[string][]byte, error) {
-	all := map[string][]byte{}
-	for path, write := range map[string]func() ([]byte, error){
+func documentWriters(document *huma.OpenAPI) map[string]func() ([]byte, error) {
+	return map[string]func() ([]byte, error){
 		documentPath + ".json":     document.MarshalJSON,
 		documentPath + ".yaml":     document.YAML,
 		documentPath + "-3.0.json": downgraded(document.Downgrade),
 		documentPath + "-3.0.yaml": downgraded(document.DowngradeYAML),
-	} {
-		body, err := write()
-		if err != nil {
-			return nil, fmt.Errorf("render %s: %w", path, err)
-		}
-		all[path] = append(bytes.TrimSuffix(body, []byte("\n")), '\n')
 	}
-	return all, nil
 }
 
 // downgraded fixes what huma writes for 3.0: the format of base64 is byte there, and the
@@ -282,13 +275,22 @@ func downgraded(write func() ([]byte, error)) func() ([]byte, error) {
 	}
 }
 
-func mountDocument(mux *http.ServeMux, document *huma.OpenAPI) error {
-	all, err := renderDocument(document)
-	for path, body := range all {
-		mux.Handle("GET "+path, constant("application/"+path[len(path)-len("json"):], body))
+// mountDocument renders each form when it is first requested: four of them would be most of
+// the work of [New], and most services are never asked.
+func mountDocument(mux *http.ServeMux, document *huma.OpenAPI) {
+	for path, write := range documentWriters(document) {
+		handler := sync.OnceValue(func() http.Handler {
+			body, err := write()
+			if err != nil {
+				panic(fmt.Errorf("render %s: %w", path, err)) // the operations are wrong, which a test would show
+			}
+			return constant("application/"+path[len(path)-len("json"):], endLine(body))
+		})
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { handler().ServeHTTP(w, r) })
 	}
-	return err
 }
+
+func endLine(body []byte) []byte { return append(bytes.TrimSuffix(body, []byte("\n")), '\n') }
 
 // constant always answers with the same bytes.
 func constant(contentType string, body []byte) http.Handler {

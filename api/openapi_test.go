@@ -23,11 +23,11 @@ func renderings(tb testing.TB) map[string]string {
 	tb.Helper()
 	operations := humago.New(http.NewServeMux(), humaConfig())
 	newService(Config{}).register(operations)
-	all, err := renderDocument(operations.OpenAPI())
-	require.NoError(tb, err)
 	out := map[string]string{}
-	for path, body := range all {
-		out[path] = string(body)
+	for path, write := range documentWriters(operations.OpenAPI()) {
+		body, err := write()
+		require.NoError(tb, err)
+		out[path] = string(endLine(body))
 	}
 	return out
 }
