@@ -159,8 +159,12 @@ func (l *lane) carryOut(ctx context.Context, w *world) error {
 	return nil
 }
 
-// compare compares what the lane has led to with the undisturbed history.
+// compare compares what the lane has led to with the undisturbed history. Beside the
+// retirement of months the rows of other lanes are not what they were.
 func (s *step) compare(ctx context.Context, w *world) error {
+	if !slices.Contains([]string{laneKeep, laneReplace, laneNights}, s.lane) {
+		return nil
+	}
 	content, err := w.contentOf(ctx, s.lane)
 	if err != nil {
 		return err

@@ -2,10 +2,6 @@ package load_test
 
 import (
 	"fmt"
-	"maps"
-	"math/rand/v2"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -126,53 +122,4 @@ func TestRevertForgetsWhatTheFileProved(t *testing.T) {
 	learn("d.csv", "D,1,5,13/05/2024\n")
 	assert.Equal(t, int64(1), learn("e.csv", "E,1,5,03/04/2024\n").Loaded)
 	f.holds()
-}
-
-// Files are loaded and reverted at random: the stored rows are always those that the files that
-// are left say, and everything adds up.
-func TestRevertIsAsIfItHadNotBeenLoaded(t *testing.T) {
-	t.Parallel()
-	for _, corrections := range []string{transform.CorrectionsKeep, transform.CorrectionsReplace} {
-		for seed := range uint64(2) {
-			t.Run(fmt.Sprint(corrections, seed), func(t *testing.T) {
-				t.Parallel()
-				f := newFixture(t)
-				f.rules.Corrections = corrections
-				random := rand.New(rand.NewPCG(seed, 1))
-				claims := map[int64]map[string]string{} // by file: of each id
-				for step := range 40 {
-					if files := slices.Sorted(maps.Keys(claims)); len(files) > 0 && random.IntN(3) == 0 {
-						file := files[random.IntN(len(files))]
-						f.revert(file)
-						delete(claims, file)
-					} else {
-						var content strings.Builder
-						own := map[string]string{}
-						for range 1 + random.IntN(6) {
-							id := string(rune('A' + random.IntN(8)))
-							values := fmt.Sprintf("%d %d 2024-0%d-01", 1+random.IntN(3), random.IntN(3), 1+random.IntN(3))
-							if own[id] == "" {
-								own[id] = id + " " + values
-							}
-							fmt.Fprintf(&content, "%s,%s\n", id, strings.ReplaceAll(values, " ", ","))
-						}
-						// A row without a fault makes each content another one.
-						r := f.load(fmt.Sprintf("%d.csv", step), header+content.String()+fmt.Sprintf("Z%d,9,1,2024-01-01\n", step))
-						own[fmt.Sprintf("Z%d", step)] = fmt.Sprintf("Z%d 9 1 2024-01-01", step)
-						claims[r.FileID] = own
-					}
-					want := map[string]string{}
-					for _, file := range slices.Sorted(maps.Keys(claims)) {
-						for id, values := range claims[file] {
-							if want[id] == "" || corrections == transform.CorrectionsReplace {
-								want[id] = values
-							}
-						}
-					}
-					require.Equal(t, strings.Join(slices.Sorted(maps.Values(want)), "\n"), f.transactions(), "step %d", step)
-				}
-				f.holds()
-			})
-		}
-	}
 }
