@@ -15,6 +15,7 @@ import (
 
 	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -49,6 +50,7 @@ type Config struct {
 	Tracer         trace.TracerProvider
 	Access         *Access         // authorizes requests; nil allows all
 	Console        *console.Config // the pages at /; nil leads from there to the docs
+	Replicas       *replica.Set    // that Summaries, Runs and Changes read from; nil means that they read from one server
 	RequestTimeout time.Duration   // of one operation; 0 means 10 seconds
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgerrcode"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
@@ -56,11 +57,18 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 		return kindUnavailable.problem() // the client is gone
 	case ctx.Err() != nil, postgres.State(err) == pgerrcode.QueryCanceled: // by a time limit or an administrator
 		k, level = kindTimeout, slog.LevelWarn
+	case isStale(err):
+		k, level = kindStale, slog.LevelWarn
 	case postgres.Retryable(err):
 		k, level = kindUnavailable, slog.LevelWarn
 	}
 	s.Logger.Log(ctx, level, "request failed", "request_id", requestID(ctx), "problem", k.name, "error", err)
 	return k.problem()
+}
+
+func isStale(err error) bool {
+	_, stale := errors.AsType[*replica.StaleError](err)
+	return stale
 }
 
 // changeProblem is the problem of a change that its subject's state or size forbids, or nil.

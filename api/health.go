@@ -53,7 +53,7 @@ func Degraded(part string, cause error) error {
 // Health is the response of a healthy service.
 type Health struct {
 	Status   string   `json:"status" enum:"alive,ready" doc:"alive: the process accepts requests; ready: the service is fully operational."`
-	Degraded []string `json:"degraded,omitempty" nullable:"false" example:"[\"listener\"]" doc:"Optional parts that are unavailable. schedule: no worker has scheduled the day that has ended; listener: no notifications of commits are received, so summaries are not served from memory."`
+	Degraded []string `json:"degraded,omitempty" nullable:"false" example:"[\"listener\"]" doc:"Optional parts that are unavailable. schedule: no worker has scheduled the day that has ended; listener: no notifications of commits are received, so summaries are not served from memory; primary: it is unavailable, and replicas answer reads; replicas: one is unavailable or behind."`
 	Version  string   `json:"version,omitempty" example:"1.0.0" doc:"The program's version."`
 }
 

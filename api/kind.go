@@ -37,7 +37,7 @@ func (k kind) component() string {
 	case http.StatusConflict:
 		k = kindNotOpen
 	case http.StatusServiceUnavailable:
-		if k.name == kindTimeout.name || k.name == kindBusy.name {
+		if k.name == kindTimeout.name || k.name == kindBusy.name || k.name == kindStale.name {
 			k = kindUnavailable
 		}
 	}
@@ -124,6 +124,10 @@ var (
 			"month. Retry after the time in Retry-After."}
 	kindTimeout = kind{"timeout", http.StatusServiceUnavailable, "The request took too long", "The request exceeded its time limit.",
 		"The service canceled the request. Retry after the time in Retry-After, or request a smaller page."}
+	kindStale = kind{"stale", http.StatusServiceUnavailable, "No server has an answer that is new enough",
+		"No database server could give an answer that is new enough in time.",
+		"The primary is unavailable, and no replica has the commit that Tally-Min-Epoch or an announcement names, or the bound on the age of " +
+			"answers has passed. Retry after the time in Retry-After."}
 	kindNotReady = kind{"not-ready", http.StatusServiceUnavailable, "The service is not ready", "A required part is unavailable.",
 		"\"not_ready\" lists the unavailable parts, for example \"database\". Send no traffic here until /readyz answers 200."}
 )
@@ -134,5 +138,5 @@ var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
 	kindNotFound, kindNoTransactions, kindRunNotFound, kindTransactionNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindMethodNotAllowed, kindNotAcceptable,
 	kindRequestTimeout, kindPrecondition, kindContentTooLarge, kindUnsupportedMedia, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
-	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindNotReady,
+	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindStale, kindNotReady,
 }

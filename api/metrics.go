@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
@@ -26,6 +27,7 @@ type Figures struct {
 	Ledger func(ctx context.Context) (ledger.Stats, error)
 	Pools  map[string]func() *pgxpool.Stat // by name
 	Cache  func() summaries.CacheStats
+	Reads  *replica.Set
 }
 
 type metrics struct {
@@ -73,6 +75,9 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	if f.Cache != nil {
 		collectCache(out, f.Cache())
 	}
+	if f.Reads != nil {
+		collectReads(out, f.Reads)
+	}
 	if f.Ledger != nil {
 		collectLedger(out, f.ledger.get)
 	}
@@ -119,6 +124,27 @@ func collectCache(out chan<- prometheus.Metric, s summaries.CacheStats) {
 		float64(s.Hits)/float64(max(1, s.Hits+s.Misses+s.Past)))
 	send(out, "summary_cache_entries", "Users whose summary, or lack of one, is cached.", float64(s.Entries))
 	send(out, "summary_cache_listening", "Whether notifications of commits are received, so that the cache is active.", oneIf(s.Listening))
+}
+
+func collectReads(out chan<- prometheus.Metric, set *replica.Set) {
+	available, replicas, lag, epoch := map[string]float64{}, map[string]float64{}, map[string]float64{}, map[string]float64{}
+	for _, s := range set.States() {
+		available[s.Name] = oneIf(s.Available && !s.Behind)
+		if s.Available {
+			replicas[s.Name], lag[s.Name], epoch[s.Name] = oneIf(s.Replica), s.Lag.Seconds(), float64(s.Epoch)
+		}
+	}
+	server := []string{"server"}
+	sendAll(out, "read_server_available", "Whether a database server may answer reads: it responds, and is within the bound.", server, available)
+	sendAll(out, "read_server_replica", "Whether a database server is a replica now.", server, replicas)
+	sendAll(out, "read_server_lag_seconds", "A replica lacks no commit that is older, as far as is known; 0 for a primary.", server, lag)
+	sendAll(out, "read_server_epoch", "The number of a server's last data-changing commit.", server, epoch)
+	n := set.Counts()
+	sendAll(out, "reads_total", "Answers about data from the database, by who gave them.", []string{"served_by"},
+		map[string]float64{"primary": float64(n.Primary), "replica": float64(n.Replica)})
+	sendAll(out, "reads_passed_over_total", "Times that a server failed or had no answer that is new enough, so that another one was asked.", []string{"served_by"},
+		map[string]float64{"primary": float64(n.PassedPrimary), "replica": float64(n.PassedReplica)})
+	send(out, "reads_stale_total", "Requests that no server had an answer for in time that is new enough.", float64(n.Refused))
 }
 
 func oneIf(condition bool) float64 {

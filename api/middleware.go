@@ -19,6 +19,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/opentax/tally/internal/replica"
 )
 
 const (
@@ -33,7 +35,8 @@ type requestKey struct{}
 
 type request struct {
 	id, actor, origin string
-	operator          bool // may make changes
+	operator          bool             // may make changes
+	reads             *replica.Request // nil without replicas
 }
 
 func requestOf(ctx context.Context) *request {
@@ -107,6 +110,10 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer.writeProblem(p)
 		return
 	}
+	if answer.known.reads != nil {
+		r = r.WithContext(replica.With(r.Context(), answer.known.reads))
+		answer.request = r
+	}
 	m.next.ServeHTTP(answer, r)
 }
 
@@ -122,6 +129,9 @@ func (m *middleware) precheck(answer *response, r *http.Request) (p *Problem) {
 	}
 	if m.Access != nil {
 		answer.known.actor, answer.known.operator, p = m.Access.admit(r)
+	}
+	if p == nil {
+		answer.known.reads, p = m.requestOfReads(r)
 	}
 	return p
 }
@@ -248,6 +258,7 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	header := w.Header()
+	setSource(header, w.known.reads)
 	if _, mounted := w.middleware.Mounts[w.request.Pattern]; mounted {
 		setMountHeaders(header)
 	} else if status >= http.StatusBadRequest && !w.pageOfError() {

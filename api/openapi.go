@@ -82,6 +82,9 @@ func humaConfig() huma.Config {
 func completeOperation(_ *huma.OpenAPI, op *huma.Operation) {
 	// Without it a body of unknown length would reach the middleware's limit first, and be a 500.
 	op.MaxBodyBytes = maxBodyBytes
+	if op.Method == http.MethodGet && len(op.Security) > 0 {
+		addMinEpoch(op)
+	}
 	for _, p := range op.Parameters {
 		// Generators of clients repeat a list's name unless told otherwise, some in any case.
 		// OpenAPI cannot describe the comma-separated form beside it.
@@ -203,7 +206,11 @@ func addMetadata(document *huma.OpenAPI) {
 	}
 	components := document.Components
 	components.Headers = map[string]*huma.Header{
-		"RequestId":  stringHeader("The request's id, as in the service's log.", exampleRequestID),
+		"RequestId": stringHeader("The request's id, as in the service's log.", exampleRequestID),
+		"Epoch": {Description: "The number of the last data-changing commit that the answer includes. Only with read replicas.",
+			Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{42}}},
+		"ServedBy": {Description: "The database server that answered: the primary or a replica. Only with read replicas.",
+			Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"primary", "replica"}}},
 		"RetryAfter": {Description: "The seconds to wait before retrying.", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int32"}},
 	}
 	components.SecuritySchemes = map[string]*huma.SecurityScheme{

@@ -119,6 +119,7 @@ func get(tag, id, path, summary, description, ok string, problems ...kind) huma.
 	if tag != tagHealth {
 		op.Security = []map[string][]string{{bearerScheme: {}}, {basicScheme: {}}}
 		problems = append(problems, kindUnauthorized, kindForbidden, kindTooManyRequests)
+		addReplicaHeaders(op.Responses["200"].Headers)
 	}
 	for _, k := range problems {
 		op.Responses[strconv.Itoa(k.status)] = &huma.Response{Ref: "#/components/responses/" + k.component()}

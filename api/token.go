@@ -19,6 +19,7 @@ import (
 
 	"github.com/opentax/tally/internal/explain"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -82,13 +83,14 @@ type Caller struct {
 // Tokens are the API's tokens. The database has the SHA-256 of each secret: for 256 random bits
 // that is as safe as a slow hash. Changes are in the audit trail, in the same transaction.
 // Requests use a copy of the whole table that is at most a second old; without the database
-// none is authorized.
+// none is authorized. Without a primary the copy is of a replica; see [Tokens.ReadFrom].
 type Tokens struct {
-	pool    *pgxpool.Pool
-	db      *bun.DB
-	now     func() time.Time
-	cached  atomic.Pointer[tokenSet]
-	loading chan struct{} // a mutex that a context can give up on
+	pool     *pgxpool.Pool
+	db       *bun.DB
+	replicas *replica.Set // or nil
+	now      func() time.Time
+	cached   atomic.Pointer[tokenSet]
+	loading  chan struct{} // a mutex that a context can give up on
 }
 
 type tokenSet struct {
@@ -161,6 +163,29 @@ func (t *Tokens) List(ctx context.Context) ([]Token, error) {
 	return list, nil
 }
 
+// ReadFrom has requests use the tokens of a replica while there is no primary, in which a token
+// could be revoked. nil does nothing.
+func (t *Tokens) ReadFrom(set *replica.Set) { t.replicas = set }
+
+// listAnywhere is List, from a replica while there is no primary.
+func (t *Tokens) listAnywhere(ctx context.Context) (list []Token, err error) {
+	if t.replicas == nil {
+		return t.List(ctx)
+	}
+	if t.replicas.HasPrimary() {
+		primary, cancel := context.WithTimeout(ctx, tokenTimeout/2)
+		defer cancel()
+		if list, err = t.List(primary); err == nil {
+			return list, nil
+		}
+	}
+	err = t.replicas.Read(ctx, replica.PrimaryFirst, func(ctx context.Context, server *replica.Server) error {
+		list = []Token{}
+		return selectTokens(postgres.Bun(server.Pool)).Scan(ctx, &list)
+	})
+	return list, err
+}
+
 // Any reports whether there is a token that is not revoked.
 func (t *Tokens) Any(ctx context.Context) (bool, error) {
 	set, err := t.recent(ctx)
@@ -214,7 +239,7 @@ func (t *Tokens) load(ctx context.Context) (*tokenSet, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
 	set := &tokenSet{asOf: t.now(), bySecret: map[[sha256.Size]byte]Token{}}
-	list, err := t.List(ctx)
+	list, err := t.listAnywhere(ctx)
 	if err != nil {
 		return nil, err
 	}

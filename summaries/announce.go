@@ -19,11 +19,11 @@ const (
 	maxNamedUsers = 600
 )
 
-// announcement is the notification of a commit that changed summaries.
+// announcement is the notification of a commit that changed data.
 type announcement struct {
 	epoch int64   // summary_epoch as of that commit
 	file  int64   // 0: not a load
-	users []int32 // nil: any
+	users []int32 // nil: any; empty: none, as other data changed
 }
 
 // announce notifies the caches, when tx commits, that these users' summaries changed. It locks the
@@ -48,7 +48,11 @@ func parseAnnouncement(payload string) (a announcement, err error) {
 	if _, err := fmt.Sscanf(payload, "%d %d %s", &a.epoch, &a.file, &users); err != nil {
 		return a, fmt.Errorf("announcement %q: %w", payload, err)
 	}
-	if users == "*" {
+	switch users {
+	case "*":
+		return a, nil
+	case "-":
+		a.users = []int32{}
 		return a, nil
 	}
 	for text := range strings.SplitSeq(users, ",") {

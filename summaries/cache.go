@@ -26,8 +26,14 @@ type CacheConfig struct {
 	Store Reader // of what the cache does not have
 	// Connect opens the listener's connection, to the primary and not through a pooler.
 	Connect func(ctx context.Context) (*pgx.Conn, error)
-	Entries int          // maximum number, of users without a summary too; 0 means 100,000, some 70 MB
-	Logger  *slog.Logger // of the loss and return of the listener; nil discards that
+	// Announced is called with the epoch of each commit that was announced, and of each session's
+	// beginning; nil is allowed.
+	Announced func(epoch int64)
+	// Heartbeat is the time until an idle connection of the listener is pinged, and the timeout of
+	// the ping: a network that drops packets can hide a commit for twice this. 0 means 5 s.
+	Heartbeat time.Duration
+	Entries   int          // maximum number, of users without a summary too; 0 means 100,000, some 70 MB
+	Logger    *slog.Logger // of the loss and return of the listener; nil discards that
 }
 
 // Reader reads summaries for a cache. [Store] is one.
@@ -46,10 +52,12 @@ type Reading struct {
 	Found   bool
 	// Epoch counts the commits that the statement saw: the summary includes every announcement
 	// up to Epoch, and none after.
-	Epoch int64
+	Epoch   int64
+	Replica bool // read from a replica
 }
 
-func (r Reading) answer() (Summary, error) {
+// Answer is the summary, or [ErrNotFound].
+func (r Reading) Answer() (Summary, error) {
 	if !r.Found {
 		return Summary{}, ErrNotFound
 	}
@@ -61,7 +69,7 @@ func (r Reading) answer() (Summary, error) {
 // notification was applied; otherwise it answers from the database and stores nothing. It is safe for
 // concurrent use.
 //
-// Each commit that changes a summary increments summary_epoch and announces it, in the order of
+// Each commit that changes data increments summary_epoch and announces it, in the order of
 // commits. A reading is stored only if its epoch includes every announcement so far: one that a commit
 // overtook in flight, or that comes from a lagging replica, is answered and not stored.
 type Cache struct {
@@ -80,6 +88,7 @@ type Cache struct {
 type session struct {
 	number  int64
 	applied atomic.Int64 // the last epoch whose announcement was applied
+	dropped atomic.Int64 // the last one of which no older entry is left
 	all     atomic.Int64 // the last one that was announced for all users
 }
 
@@ -108,6 +117,7 @@ func NewCache(c CacheConfig) (*Cache, error) {
 		return nil, errors.New("summaries: CacheConfig.Entries is negative")
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Heartbeat = cmp.Or(c.Heartbeat, defaultHeartbeat)
 	entries, err := otter.New(&otter.Options[int32, *entry]{MaximumSize: cmp.Or(c.Entries, defaultEntries)})
 	if err != nil {
 		return nil, fmt.Errorf("summaries: cache: %w", err)
@@ -118,14 +128,32 @@ func NewCache(c CacheConfig) (*Cache, error) {
 // Get returns a user's summary, or [ErrNotFound]. Concurrent callers of the same user share one read of
 // the database.
 func (c *Cache) Get(ctx context.Context, userID int32) (Summary, error) {
-	s := c.session.Load()
-	if s == nil {
+	if c.session.Load() == nil {
 		c.past.Add(1)
 		return c.config.Store.Get(ctx, userID)
 	}
+	r, err := c.Look(ctx, userID, 0)
+	if err != nil {
+		return Summary{}, err
+	}
+	return r.Answer()
+}
+
+// Look is Get with the epoch of the answer, which is at least minEpoch if it comes from memory.
+// Otherwise the Store's Read has to see to that.
+func (c *Cache) Look(ctx context.Context, userID int32, minEpoch int64) (Reading, error) {
+	s := c.session.Load()
+	if s == nil {
+		c.past.Add(1)
+		return c.config.Store.Read(ctx, userID)
+	}
+	dropped := s.dropped.Load() // before the entry
 	if e, ok := c.entries.GetIfPresent(userID); ok && e.session == s && e.Epoch >= s.all.Load() {
-		c.hits.Add(1)
-		return e.answer()
+		r := e.Reading
+		if r.Epoch = max(r.Epoch, dropped); r.Epoch >= minEpoch {
+			c.hits.Add(1)
+			return r, nil
+		}
 	}
 	c.misses.Add(1)
 	// A shared reading may have begun before an announcement that was applied before this call.
@@ -135,10 +163,10 @@ func (c *Cache) Get(ctx context.Context, userID int32) (Summary, error) {
 	if err == nil && r.Epoch < applied {
 		r, err = c.share(ctx, s, userID)
 	}
-	if err != nil {
-		return Summary{}, err
+	if err == nil && r.Epoch < minEpoch { // shared with a caller that asks for less
+		r, err = c.config.Store.Read(ctx, userID)
 	}
-	return r.answer()
+	return r, err
 }
 
 // share reads, or waits for the reading of the user that is in flight.
@@ -189,6 +217,8 @@ func (c *Cache) store(s *session, userID int32, r Reading) {
 // apply drops entries that are older than an announcement.
 func (c *Cache) apply(s *session, a announcement) {
 	raise(&s.applied, a.epoch)
+	defer c.announced(a.epoch)
+	defer raise(&s.dropped, a.epoch)
 	if a.users == nil {
 		raise(&s.all, a.epoch)
 		return
@@ -203,13 +233,21 @@ func (c *Cache) apply(s *session, a announcement) {
 	}
 }
 
+func (c *Cache) announced(epoch int64) {
+	if c.config.Announced != nil {
+		c.config.Announced(epoch)
+	}
+}
+
 // activate begins to answer from memory, which is empty. The epoch was read after LISTEN.
 func (c *Cache) activate(epoch int64) *session {
 	c.entries.InvalidateAll()
 	s := &session{number: c.numbers.Add(1)}
 	s.applied.Store(epoch)
+	s.dropped.Store(epoch)
 	s.all.Store(epoch)
 	c.session.Store(s)
+	c.announced(epoch)
 	return s
 }
 

@@ -368,7 +368,7 @@ func applied(t *testing.T, c *Cache, pool *pgxpool.Pool) {
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT epoch FROM summary_epoch").Scan(&epoch))
 	require.Eventually(t, func() bool {
 		s := c.session.Load()
-		return s != nil && s.applied.Load() == epoch
+		return s != nil && s.dropped.Load() == epoch
 	}, 10*time.Second, time.Millisecond, "a commit that is never announced")
 }
 
@@ -442,6 +442,31 @@ func TestCacheAppliesManualWrites(t *testing.T) {
 	}
 	_, err := pool.Exec(t.Context(), "UPDATE summary_epoch SET epoch = 0")
 	assert.Error(t, err, "only the trigger counts")
+}
+
+// A commit that changes other data, such as a load whose rows are all rejected, drops nothing:
+// what is kept has then survived it.
+func TestOtherCommitsAreCounted(t *testing.T) {
+	t.Parallel()
+	c, r, pool := live(t)
+	commit(t, pool, 1, 7)
+	applied(t, c, pool)
+	before, err := c.Look(t.Context(), 7, 0)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), "INSERT INTO audit_chain VALUES (1, now(), 'load', 1, '', sha256(''))")
+	require.NoError(t, err)
+	applied(t, c, pool)
+	reads := r.reads.Load()
+	after, err := c.Look(t.Context(), 7, before.Epoch+1)
+	require.NoError(t, err)
+	assert.Equal(t, before.Epoch+1, after.Epoch)
+	assert.Equal(t, reads, r.reads.Load(), "from memory")
+	_, err = c.Look(t.Context(), 7, after.Epoch+1)
+	require.NoError(t, err)
+	assert.Equal(t, reads+2, r.reads.Load(), "past it")
+	var summaries int64
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT summaries FROM summary_epoch").Scan(&summaries))
+	assert.Equal(t, before.Epoch, summaries)
 }
 
 func TestCacheReconnectsItsListener(t *testing.T) {

@@ -11,12 +11,11 @@ import (
 )
 
 const (
-	// heartbeat is the time until an idle connection is pinged, and the timeout of the ping.
-	// A network that drops packets can hide a commit for twice this.
-	heartbeat  = 5 * time.Second
-	firstRetry = 100 * time.Millisecond
-	maxRetry   = 5 * time.Second
-	closeWait  = time.Second
+	defaultHeartbeat = 5 * time.Second
+	subscribeTimeout = 10 * time.Second
+	firstRetry       = 100 * time.Millisecond
+	maxRetry         = 5 * time.Second
+	closeWait        = time.Second
 )
 
 // errPooler: LISTEN would end with the next transaction.
@@ -59,7 +58,7 @@ func (c *Cache) listen(ctx context.Context) (listened bool, err error) {
 	defer c.deactivate()
 	c.config.Logger.DebugContext(ctx, "summaries are cached")
 	for {
-		notification, err := awaitNotification(ctx, conn)
+		notification, err := c.awaitNotification(ctx, conn)
 		if err != nil {
 			return true, err
 		}
@@ -79,7 +78,7 @@ const epochQuery = "SELECT epoch, pg_backend_pid() FROM summary_epoch"
 // subscribe listens, then reads the epoch: it includes earlier commits, and later ones will be
 // announced.
 func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	conn, err := c.config.Connect(ctx)
 	if err != nil {
@@ -105,14 +104,14 @@ func (c *Cache) subscribe(ctx context.Context) (_ *pgx.Conn, epoch int64, err er
 }
 
 // awaitNotification returns nil if there was none, and the connection answered a ping.
-func awaitNotification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
-	waiting, cancel := context.WithTimeout(ctx, heartbeat)
+func (c *Cache) awaitNotification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	waiting, cancel := context.WithTimeout(ctx, c.config.Heartbeat)
 	defer cancel()
 	n, err := conn.WaitForNotification(waiting)
 	if err == nil || waiting.Err() == nil || ctx.Err() != nil || conn.IsClosed() {
 		return n, err
 	}
-	pinging, cancel := context.WithTimeout(ctx, heartbeat)
+	pinging, cancel := context.WithTimeout(ctx, c.config.Heartbeat)
 	defer cancel()
 	return nil, conn.Ping(pinging)
 }

@@ -30,12 +30,13 @@ func (o Order) check() error {
 // TopReading is the result of one statement: the first MaxTop users in an order, without their runs,
 // and the epoch as of [Reading].
 type TopReading struct {
-	List  []Summary
-	Epoch int64
+	List    []Summary
+	Epoch   int64
+	Replica bool // read from a replica
 }
 
-// top is the first users, at most limit.
-func (r TopReading) top(limit int) []Summary { return r.List[:min(max(limit, 0), len(r.List))] }
+// Top is the first users, at most limit.
+func (r TopReading) Top(limit int) []Summary { return r.List[:min(max(limit, 0), len(r.List))] }
 
 // topRow is a summary beside the epoch of the same snapshot.
 type topRow struct {
@@ -53,7 +54,7 @@ func selectTop(db *bun.DB, by Order) *bun.SelectQuery {
 // load, and every change of a summary, would have to write an index for it.
 func (s *Store) Top(ctx context.Context, by Order, limit int) ([]Summary, error) {
 	r, err := s.ReadTop(ctx, by)
-	return r.top(limit), err
+	return r.Top(limit), err
 }
 
 // ReadTop reads the first MaxTop users, so that one reading serves every limit; see [Cache.Top].
@@ -84,15 +85,21 @@ type topEntry struct {
 	session *session
 }
 
-// Top is [Store.Top], from memory until the next commit that changes a summary; the list is shared
+// Top is [Store.Top], from memory until the next commit that changes data; the list is shared
 // by all callers. One caller for each order reads. Those that come meanwhile share the reading after
 // it, which includes every commit before their calls.
 func (c *Cache) Top(ctx context.Context, by Order, limit int) ([]Summary, error) {
+	r, err := c.LookTop(ctx, by, 0)
+	return r.Top(limit), err
+}
+
+// LookTop is Top with the epoch, as of [Cache.Look].
+func (c *Cache) LookTop(ctx context.Context, by Order, minEpoch int64) (TopReading, error) {
 	if err := by.check(); err != nil {
-		return nil, err
+		return TopReading{}, err
 	}
-	if r, ok := c.storedTop(by); ok {
-		return r.top(limit), nil
+	if r, ok := c.storedTop(by); ok && r.Epoch >= minEpoch {
+		return r, nil
 	}
 	r, own, err := c.shareTop(ctx, by)
 	if err == nil && !own {
@@ -101,7 +108,10 @@ func (c *Cache) Top(ctx context.Context, by Order, limit int) ([]Summary, error)
 			r, _, err = c.shareTop(ctx, by)
 		}
 	}
-	return r.top(limit), err
+	if err == nil && r.Epoch < minEpoch {
+		r, err = c.config.Store.ReadTop(ctx, by)
+	}
+	return r, err
 }
 
 func (c *Cache) storedTop(by Order) (r TopReading, ok bool) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/api/console"
+	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/summaries"
@@ -34,9 +35,11 @@ type application struct {
 	listener net.Listener // nil without an API; then requests, cache and server are nil too
 	database *database
 	access   *api.Access
+	tokens   *api.Tokens
 	jobs     *jobs.Service
 	requests *jobs.Service // takes those of the API; nil without one
 	cache    *summaries.Cache
+	replicas *replica.Set // nil without DATABASE_READ_URL
 	server   *http.Server
 	currency string    // of the settings
 	started  time.Time // of serving
@@ -50,6 +53,7 @@ type parts struct {
 	work        bool // schedule and workers
 	sample      bool
 	workerConns int32 // of the pool, for workers
+	looks       bool  // at the primary, since replicas serve reads
 }
 
 // openApplication opens all that a process needs, and starts only the database and River UI.
@@ -68,7 +72,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	if err != nil {
 		return a, err
 	}
-	a.workerConns = settings.jobs.PoolConns()
+	a.workerConns, a.looks = settings.jobs.PoolConns(), env.ReadURL != ""
 	if a.database, err = env.open(ctx, a.parts); err != nil {
 		return a, err
 	}
@@ -94,28 +98,32 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 		return a, err
 	}
 	a.onClose(func() error { return drain(a.requests.Stop) })
-	return a, a.newServer()
+	if err := a.openReplicas(ctx, settings.staleness); err != nil {
+		return a, err
+	}
+	a.tokens.ReadFrom(a.replicas)
+	return a, a.newServer(config)
 }
 
 // newServer makes the API.
-func (a *application) newServer() error {
+func (a *application) newServer(config jobs.Config) error {
 	ui, err := a.requests.UI(riverPrefix)
 	if err != nil {
 		return err
 	}
-	store := summaries.NewStore(a.database.requests)
-	a.cache, err = summaries.NewCache(summaries.CacheConfig{Store: store, Connect: a.database.dial, Logger: a.logger})
+	reads, err := a.newReading(config)
 	if err != nil {
 		return err
 	}
 	stop := make(chan struct{}) // live pages
 	handler, err := api.New(api.Config{
-		Summaries: cached{store, a.cache},
-		Runs:      a.requests.Ledger(),
+		Summaries: reads.summaries,
+		Runs:      reads.runs,
 		Request:   a.requests.Request,
-		Changes:   a.requests,
+		Changes:   reads.changes,
+		Replicas:  a.replicas,
 		Ready:     a.ready,
-		Figures: api.Figures{Ledger: a.jobs.Stats, Cache: a.cache.Stats, Pools: map[string]func() *pgxpool.Stat{
+		Figures: api.Figures{Ledger: a.jobs.Stats, Cache: a.cache.Stats, Reads: a.replicas, Pools: map[string]func() *pgxpool.Stat{
 			"requests": a.database.requests.Stat, "service": a.database.pool.Stat,
 		}},
 		Tracer:    a.tracer,
@@ -242,7 +250,8 @@ func drain(stop func(context.Context) error) error {
 // newAccess decides who may use the API. An address that is open to the network without
 // a token is an error before anything is done.
 func (a *application) newAccess(ctx context.Context, limit api.RateLimit) (*api.Access, error) {
-	config := api.AccessConfig{Tokens: api.NewTokens(a.database.pool), RateLimit: limit, Logger: a.logger}
+	a.tokens = api.NewTokens(a.database.pool)
+	config := api.AccessConfig{Tokens: a.tokens, RateLimit: limit, Logger: a.logger}
 	if a.listener == nil || onLoopback(a.listener.Addr()) {
 		return api.NewAccess(config), nil
 	}
@@ -282,8 +291,12 @@ func (c cached) Top(ctx context.Context, by summaries.Order, limit int) ([]summa
 	return c.cache.Top(ctx, by, limit)
 }
 
-// ready is the check of /readyz: the database answers and has this program's schema.
+// ready is the check of /readyz: the database answers and has this program's schema. Without a
+// primary, replicas are enough for reads.
 func (a *application) ready(ctx context.Context) error {
+	if a.readable() {
+		return errors.Join(api.Degraded("primary", errors.New("the primary is unavailable, so only reads are answered")), a.degradedReplicas())
+	}
 	pending, err := pendingMigrations(ctx, a.database)
 	if newer, ok := errors.AsType[*migrations.NewerError](err); ok {
 		return api.NotReady("migrations", newer)
@@ -295,7 +308,7 @@ func (a *application) ready(ctx context.Context) error {
 	if len(pending) > 0 {
 		errs = append(errs, api.NotReady("migrations", fmt.Errorf("%s is pending", pending[0])))
 	}
-	return errors.Join(append(errs, a.degraded(ctx, time.Since(a.started)))...)
+	return errors.Join(append(errs, a.degradedReplicas(), a.degraded(ctx, time.Since(a.started)))...)
 }
 
 // degraded reports parts that do not work although the API does: the schedule, which

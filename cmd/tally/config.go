@@ -35,6 +35,7 @@ type config struct {
 	Currency     string            `yaml:"currency"`       // of all amounts, such as EUR
 	Sources      []pipeline.Source `yaml:"sources"`        // default: the folder inbox in the data folder
 	RateLimit    api.RateLimit     `yaml:"rate_limit"`     // of the API
+	MaxStaleness time.Duration     `yaml:"max_staleness"`  // of answers from read replicas; default 1m
 	Export       struct {
 		To bucket.Location `yaml:"to"` // a folder or a URL; default: no export
 	} `yaml:"export"` // after each run
@@ -46,6 +47,7 @@ type config struct {
 type settings struct {
 	jobs      jobs.Config
 	rateLimit api.RateLimit
+	staleness time.Duration
 }
 
 // loadConfig reads the named settings file, or the data folder's if there is one. An
@@ -69,6 +71,9 @@ func (c *cli) loadConfig() (made settings, err error) {
 	}
 	if limitErr := read.RateLimit.Check(); err == nil && limitErr != nil {
 		err = fmt.Errorf("rate_limit: %w", limitErr)
+	}
+	if err == nil {
+		made.staleness, err = read.staleness()
 	}
 	if err != nil {
 		return made, usageError{fmt.Errorf("settings %s: %w", path, redactSecrets(err))}

@@ -12,6 +12,7 @@ const (
 	commandConns  = 4 // of a command: a run's lock, its load's two, one for short statements
 	probeConns    = 2 // probes, monitoring, tokens and the audit trail of requests
 	listenerConns = 1 // of the cache, outside the pools
+	lookConns     = 1 // of looks at the primary, outside the pools, with replicas
 	requestConns  = 4 // at least
 )
 
@@ -39,6 +40,9 @@ func (p parts) share(url string) (s shares, err error) {
 			s.service = 0
 		}
 		s.service, s.requests, outside = s.service+probeConns, requestConns, outside+listenerConns
+		if p.looks {
+			outside += lookConns
+		}
 	}
 	rest := total - s.service - s.requests - outside
 	switch {

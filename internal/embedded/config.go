@@ -13,6 +13,7 @@ type Config struct {
 	BinDir      string            // of the programs; default: installed ones, downloaded if none fit
 	DownloadURL string            // the repository to download from; default: the library's
 	Settings    map[string]string // server parameters, for tests; they apply only if this call starts the server
+	Standby     bool              // the cluster is a standby, which stays in recovery; for tests
 	Logger      *slog.Logger      // of waits and downloads; default: discard
 
 	binDirs   func(context.Context) []string // folders to search for programs; set by tests

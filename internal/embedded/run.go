@@ -198,7 +198,8 @@ var (
 )
 
 // connect connects to the running server and stores its endpoint. During archive recovery
-// a server accepts read-only connections; connect returns an error until recovery ends.
+// a server accepts read-only connections; connect returns an error until recovery ends, except
+// for a standby.
 func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
 	s.endpoint = s.postmaster().endpoint
 	if s.endpoint == (endpoint{}) {
@@ -212,7 +213,7 @@ func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	var recovering bool
 	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
-	if err == nil && recovering {
+	if err == nil && recovering && !s.config.Standby {
 		err = errRecovering
 	}
 	if err != nil {

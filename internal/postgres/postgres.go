@@ -11,11 +11,13 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -51,8 +53,53 @@ type Config struct {
 // password is known now and not at the first query. The URL's password is in no
 // error.
 func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(c.URL)
+	config, err := c.parse()
 	if err != nil {
+		return nil, err
+	}
+	pool, err := c.open(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach the database: %w", err)
+	}
+	return pool, nil
+}
+
+// OpenEach makes a pool for each host of the URL, by host and port, each once, without reaching it. Each pool has
+// the URL's number of connections. What the URL says of the servers' roles is ignored.
+func OpenEach(ctx context.Context, c Config) (names []string, pools []*pgxpool.Pool, err error) {
+	all, err := c.parse()
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts := []*pgconn.FallbackConfig{{Host: all.ConnConfig.Host, Port: all.ConnConfig.Port, TLSConfig: all.ConnConfig.TLSConfig}}
+	byName := map[string][]*pgconn.FallbackConfig{} // with and without TLS, where the URL allows both
+	for _, h := range append(hosts, all.ConnConfig.Fallbacks...) {
+		name := net.JoinHostPort(h.Host, strconv.Itoa(int(h.Port)))
+		if byName[name] == nil {
+			names = append(names, name)
+		}
+		byName[name] = append(byName[name], h)
+	}
+	for _, name := range names {
+		config, ways := all.Copy(), byName[name]
+		conn := &config.ConnConfig.Config
+		conn.Host, conn.Port, conn.TLSConfig, conn.Fallbacks = ways[0].Host, ways[0].Port, ways[0].TLSConfig, ways[1:]
+		conn.ValidateConnect = nil
+		pool, err := c.open(ctx, config)
+		if err != nil {
+			return nil, nil, err
+		}
+		pools = append(pools, pool)
+	}
+	return names, pools, nil
+}
+
+func (c Config) parse() (config *pgxpool.Config, err error) {
+	if config, err = pgxpool.ParseConfig(c.URL); err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
 	if config.MaxConns = c.MaxConns; c.MaxConns == 0 {
@@ -60,6 +107,11 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 			return nil, err
 		}
 	}
+	return config, nil
+}
+
+// open makes a pool, which connects when it is used.
+func (c Config) open(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	config.MinConns, config.MinIdleConns = min(config.MinConns, config.MaxConns), min(config.MinIdleConns, config.MaxConns)
 	conn := config.ConnConfig
 	if c.Tracer != nil {
@@ -78,14 +130,9 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 		timesInUTC(conn)
 		return limitStatements(ctx, conn, c.StatementTimeout)
 	}
-
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)
-	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	return pool, nil
 }

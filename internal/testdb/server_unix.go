@@ -5,8 +5,10 @@ package testdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -44,15 +46,17 @@ func Own(tb testing.TB, settings map[string]string) *Server {
 	all := fastSettings()
 	maps.Copy(all, settings)
 	s := &Server{tb: tb, config: embedded.Config{Dir: dir, BinDir: os.Getenv(programsVariable), Settings: all}}
-	tb.Cleanup(func() {
-		s.Resume()
-		s.Stop()
-		if err := os.RemoveAll(dir); err != nil {
-			tb.Errorf("test's server: %v", err)
-		}
-	})
+	tb.Cleanup(s.remove)
 	s.Start()
 	return s
+}
+
+func (s *Server) remove() {
+	s.Resume()
+	s.Stop()
+	if err := os.RemoveAll(s.config.Dir); err != nil {
+		s.tb.Errorf("test's server: %v", err)
+	}
 }
 
 // URL returns the connection URL. It stays the same when the server restarts.
@@ -171,4 +175,61 @@ func (s *Server) signal(pid int, signal syscall.Signal) {
 	if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		s.tb.Errorf("signal %v to process %d: %v", signal, pid, err)
 	}
+}
+
+// Standby starts a streaming replica of the server, for the same test. The server restarts for
+// the copy.
+func (s *Server) Standby() *Server {
+	s.tb.Helper()
+	s.Stop()
+	dir, err := os.MkdirTemp("", "tally-own-")
+	if err == nil { // with cp, which keeps owners
+		var out []byte
+		if out, err = exec.CommandContext(context.Background(), "cp", "-a", s.config.Dir+"/.", dir).CombinedOutput(); err != nil {
+			err = fmt.Errorf("%w\n%s", err, out)
+		}
+	}
+	if err == nil {
+		err = signalStandby(filepath.Join(dir, "pgdata"))
+	}
+	if err != nil {
+		s.tb.Fatalf("copy the test's server: %v", err)
+	}
+	s.Start()
+	r := &Server{tb: s.tb, config: s.config}
+	r.config.Dir, r.config.Standby, r.config.Settings = dir, true, maps.Clone(s.config.Settings)
+	r.config.Settings["primary_conninfo"] = conninfo(s.tb, s.url, filepath.Base(dir))
+	r.config.Settings["wal_receiver_status_interval"], r.config.Settings["wal_retrieve_retry_interval"] = "1s", "100ms" // 0 would mean no replies
+	delete(r.config.Settings, "synchronous_standby_names")
+	s.tb.Cleanup(r.remove)
+	r.Start()
+	return r
+}
+
+// Name is the server's name for synchronous_standby_names.
+func (s *Server) Name() string { return filepath.Base(s.config.Dir) }
+
+// signalStandby makes a cluster a standby. The file belongs to the owner of the cluster.
+func signalStandby(data string) error {
+	info, err := os.Stat(data)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(data, "standby.signal")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+		return os.Chown(path, int(owner.Uid), int(owner.Gid))
+	}
+	return nil
+}
+
+func conninfo(tb testing.TB, url, name string) string {
+	tb.Helper()
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		tb.Fatalf("the server's URL: %v", err)
+	}
+	return fmt.Sprintf("host=%s port=%d user=%s password=%s application_name=%s", config.Host, config.Port, config.User, config.Password, name)
 }

@@ -18,10 +18,10 @@ SELECT date_trunc('month', transaction_date)::date AS month,
 FROM daily_totals GROUP BY 1 ORDER BY 1;
 
 -- name: state
--- The epoch counts the commits that have changed user_summary.
+-- The epoch counts the commits that have changed data; summaries is the last that changed user_summary.
 SELECT s.epoch, d.id::text, (SELECT coalesce(max(id), 0) FROM etl_files WHERE status = 'loaded'),
        coalesce((SELECT format('%s:%s', number, encode(hash, 'hex')) FROM audit_chain ORDER BY number DESC LIMIT 1), ''),
-       u.users, format('%s:%s', s.epoch, extract(epoch FROM u.updated_at)),
+       u.users, format('%s:%s', s.summaries, extract(epoch FROM u.updated_at)),
        (SELECT coalesce(max(before)::text, '') FROM etl_retired), (SELECT coalesce(sum(amount), 0) FROM etl_retired WHERE totals = 'kept')
 FROM summary_epoch s, lake d, (SELECT count(*) AS users, max(updated_at) AS updated_at FROM user_summary) u;
 

@@ -23,7 +23,7 @@ type Manifest struct {
 	Format     int    `json:"format"`
 	Database   string `json:"database"`     // the random id that a database gets with its schema
 	Generation int    `json:"generation"`   // counts the exports that wrote every file again, under another name
-	Epoch      int64  `json:"epoch"`        // counts the commits that have changed the database's summaries
+	Epoch      int64  `json:"epoch"`        // counts the commits that have changed the database's data
 	LastFileID int64  `json:"last_file_id"` // etl_files.id of the last loaded file in the export
 	AuditHead  string `json:"audit_head"`   // number and hash of the last entry of the audit chain, as tally audit verify --head takes it; "" if there is none
 	// RetiredBefore is the first day that is not retired: of earlier months the files of transactions are

@@ -98,7 +98,7 @@ func (s *snapshot) close(ctx context.Context) {
 // state is the state of the database in this snapshot.
 type state struct {
 	database  string // a random id that it got with its schema
-	epoch     int64  // counts the commits that changed user_summary
+	epoch     int64  // counts the commits that changed data
 	lastFile  int64  // of the loaded ones
 	head      string // of the audit chain
 	users     int64
