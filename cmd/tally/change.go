@@ -107,7 +107,7 @@ func (a rejectArg) decide(ctx context.Context, env *environment, do func(*jobs.S
 			return writeJSON(env.stdout, r)
 		}
 		var b strings.Builder
-		writeReject(&b, &r)
+		env.terminal.writeReject(&b, &r)
 		if r.State == ledger.StateOpen && r.Outcome == ledger.OutcomeConflict {
 			fmt.Fprintf(&b, "a stored row has its id and other values: tally settle %s keep|take decides\n", r.ID)
 		}

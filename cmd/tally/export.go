@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"text/tabwriter"
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
@@ -44,12 +43,12 @@ func (cmd exportCmd) export(ctx context.Context, env *environment, service *jobs
 	}
 	fmt.Fprintf(env.stdout, "%s: %d files, %d written (%s), %d as they were, %d removed\n",
 		result.Target, result.Files, result.Written, megabytes(result.BytesWritten), result.Kept, result.Removed)
-	table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "files\trows\tsum\t  table")
+	columns := []column{{"files", kindNumber}, {"rows", kindNumber}, {"sum", kindNumber}, {"table", kindText}}
+	var rows [][]string
 	for _, t := range result.Tables {
-		fmt.Fprintf(table, "%d\t%d\t%s\t  %s\n", t.Files, t.Rows, t.Sum, t.Table)
+		rows = append(rows, []string{fmt.Sprint(t.Files), fmt.Sprint(t.Rows), fmt.Sprint(t.Sum), t.Table})
 	}
-	return table.Flush()
+	return env.terminal.table(env.stdout, columns, rows)
 }
 
 // check prints every difference, and fails if there is one.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -23,15 +22,17 @@ func (cmd historyCmd) Run(ctx context.Context, env *environment) error {
 			return writeJSON(env.stdout, map[string]any{"versions": versions})
 		}
 		const form = "2006-01-02 15:04:05Z"
-		w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "FROM\tTO\tCAUSE\tUSER\tAMOUNT\tDATE\tFILE\tLINE")
+		columns := []column{{"from", kindText}, {"to", kindText}, {"cause", kindText}, {"user", kindNumber}, {"amount", kindNumber}, {"date", kindText}, {"file", kindLong}, {"line", kindNumber}}
+		var rows [][]string
 		for _, v := range versions {
 			to := "now"
 			if v.To != nil {
 				to = v.To.UTC().Format(form)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%d %s\t%d\n", v.From.UTC().Format(form), to, v.Cause, v.UserID, v.Amount, v.Date, v.FileID, v.Path, v.Line)
+			rows = append(rows, []string{
+				v.From.UTC().Format(form), to, v.Cause, fmt.Sprint(v.UserID), fmt.Sprint(v.Amount), v.Date.String(), fmt.Sprint(v.FileID, " ", v.Path), fmt.Sprint(v.Line),
+			})
 		}
-		return w.Flush()
+		return env.terminal.table(env.stdout, columns, rows)
 	})
 }

@@ -88,6 +88,7 @@ type cli struct {
 type environment struct {
 	*cli
 	stdout, stderr io.Writer
+	terminal       terminal // of stdout
 	logger         *slog.Logger
 	tracer         trace.TracerProvider // nil without tracing
 	accessLog      *slog.Logger         // the same log, buffered for a moment
@@ -131,7 +132,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	defer log.Flush() //nolint:errcheck // an error of the log itself cannot be logged
 	handler := newLogHandler(c, log)
 	env := &environment{
-		cli: &c, stdout: stdout, stderr: stderr, logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler), stores: &bucket.Stores{},
+		cli: &c, stdout: stdout, stderr: stderr, terminal: terminalOf(stdout), logger: slog.New(log.Prompt(handler)), accessLog: slog.New(handler), stores: &bucket.Stores{},
 	}
 	stop, err := env.trace(ctx)
 	if err != nil {
@@ -151,7 +152,11 @@ func exitCode(stderr io.Writer, err error) int {
 	case errors.Is(err, errFailed):
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "tally: %v\n", err)
+	t := terminalOf(stderr)
+	fmt.Fprintf(stderr, "%s %v\n", t.paint(red, "tally:"), err)
+	if next := nextStep(err); next != "" {
+		fmt.Fprintf(stderr, "%s %s\n", t.paint(bold, "next:"), next)
+	}
 	if _, wrong := errors.AsType[usageError](err); wrong {
 		return exitUsage
 	}

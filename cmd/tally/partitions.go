@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/opentax/tally/internal/bucket"
@@ -32,12 +31,14 @@ func (cmd partitionsListCmd) Run(ctx context.Context, env *environment) error {
 		if cmd.JSON {
 			return writeJSON(env.stdout, map[string]any{"partitions": list})
 		}
-		table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(table, "month\trows\tsum\tsize\tlast change\texported\t  state")
+		columns := []column{{"month", kindText}, {"rows", kindNumber}, {"sum", kindNumber}, {"size", kindNumber}, {"last change", kindText}, {"exported", kindText}, {"state", kindLong}}
+		var rows [][]string
 		for _, p := range list {
-			fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t  %s\n", p.Month, p.Rows, p.TotalAmount, megabytes(p.Bytes), changed(p), yes(p.Exported), state(p))
+			rows = append(rows, []string{
+				p.Month, fmt.Sprint(p.Rows), fmt.Sprint(p.TotalAmount), megabytes(p.Bytes), changed(p), yes(p.Exported), state(p),
+			})
 		}
-		return table.Flush()
+		return env.terminal.table(env.stdout, columns, rows)
 	})
 }
 

@@ -17,7 +17,8 @@ import (
 const (
 	rejectsLimit = 100 // rejects that are printed unless --limit says more
 	rejectsBatch = 200 // rejects that are read at once: the text of one is up to 64 KiB
-	rejectWidth  = 100 // characters of a row's text in a list for people
+	rejectWidth  = 100 // characters of a row's text in a list for people, if there is no terminal
+	rejectIndent = "      "
 )
 
 // rejectFlags select rejects.
@@ -131,7 +132,7 @@ func (cmd rejectsCmd) print(ctx context.Context, env *environment, service *jobs
 				file = r.FileID
 				fmt.Fprintf(&b, "file %d: %s (%s, %s)\n", r.FileID, printable(r.Path), r.Source, r.LogicalDate)
 			}
-			writeReject(&b, r)
+			env.terminal.writeReject(&b, r)
 		}
 		_, err := io.WriteString(env.stdout, b.String())
 		return err
@@ -145,7 +146,7 @@ func (cmd rejectsCmd) print(ctx context.Context, env *environment, service *jobs
 	return err
 }
 
-func writeReject(b *strings.Builder, r *ledger.ListedReject) {
+func (t terminal) writeReject(b *strings.Builder, r *ledger.ListedReject) {
 	state := r.Outcome
 	if r.State != ledger.StateOpen {
 		state = r.State + ", " + r.Outcome
@@ -153,18 +154,18 @@ func writeReject(b *strings.Builder, r *ledger.ListedReject) {
 	if len(r.Faults) > 0 {
 		state += ": " + strings.Join(r.Faults, ", ")
 	}
-	fmt.Fprintf(b, "  %s  %s\n      %s\n", r.ID, state, clipped(r.Raw))
+	fmt.Fprintf(b, "  %s  %s\n%s%s\n", t.paint(bold, r.ID), t.paint(colorOf(r.Outcome), state), rejectIndent, t.clipped(r.Raw))
 	if r.Cell != nil {
-		fmt.Fprintf(b, "      %s: %q\n", r.Cell.Column, clipped(r.Cell.Text))
+		fmt.Fprintf(b, "%s%s: %q\n", rejectIndent, r.Cell.Column, t.clipped(r.Cell.Text))
 	}
 	if s := r.Stored; s != nil {
-		fmt.Fprintf(b, "      stored: %s, of line %d of %s (file %d)\n", valuesText(&s.RowValues), s.Line, printable(s.Path), s.FileID)
+		fmt.Fprintf(b, rejectIndent+"stored: %s, of line %d of %s (file %d)\n", valuesText(&s.RowValues), s.Line, printable(s.Path), s.FileID)
 	}
 	if v := r.Values; v != nil && r.Outcome == ledger.OutcomeConflict {
-		fmt.Fprintf(b, "      this:   %s\n", valuesText(v))
+		fmt.Fprintf(b, rejectIndent+"this:   %s\n", valuesText(v))
 	}
 	for _, hint := range r.Hints {
-		fmt.Fprintf(b, "      hint: %s\n", printable(hint))
+		fmt.Fprintf(b, rejectIndent+"hint: %s\n", printable(hint))
 	}
 }
 
@@ -172,10 +173,14 @@ func valuesText(v *ledger.RowValues) string {
 	return fmt.Sprintf("user %d, %s on %s", v.UserID, v.Amount, v.Date)
 }
 
-// clipped is the start of a text, printable.
-func clipped(text string) string {
-	if utf8.RuneCountInString(text) > rejectWidth {
-		text = string([]rune(text)[:rejectWidth-1]) + "…"
+// clipped is the start of a text, printable, which fits behind the indentation.
+func (t terminal) clipped(text string) string {
+	width := rejectWidth
+	if t.width > 0 {
+		width = max(t.width-len(rejectIndent), minText)
+	}
+	if utf8.RuneCountInString(text) > width {
+		text = string([]rune(text)[:width-1]) + "…"
 	}
 	return printable(text)
 }

@@ -9,7 +9,6 @@ import (
 	"os/user"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/opentax/tally/internal/bucket"
@@ -90,40 +89,51 @@ func requestedBy() string {
 }
 
 func (env *environment) printRun(r jobs.RunResult) error {
-	fmt.Fprintf(env.stdout, "run %d, logical date %s: %s\n", r.RunID, r.LogicalDate, r.Status)
-	table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	say := env.terminal.paint
+	fmt.Fprintf(env.stdout, "run %d, logical date %s: %s\n", r.RunID, r.LogicalDate, say(colorOf(r.Status), r.Status))
 	shown := slices.DeleteFunc(slices.Clone(r.Files), func(f load.Result) bool { return f.Status == load.StatusUnchanged && f.LoadedAs == f.Path })
-	if len(shown) > 0 {
-		fmt.Fprintln(table, "status\tread\tloaded\tduplicate\tconflict\trejected\tseconds\t  file")
-	}
-	for _, f := range shown {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t  %s\n",
-			f.Status, f.Read, f.Loaded, f.Duplicate, f.Conflict, f.Rejected, f.Seconds, f.Path)
-	}
-	if err := table.Flush(); err != nil {
+	if err := env.printFiles(shown); err != nil {
 		return err
 	}
 	for _, f := range shown {
 		switch {
 		case f.Status == load.StatusFailed:
-			fmt.Fprintln(env.stdout, "failed:", f.Error)
+			fmt.Fprintln(env.stdout, say(red, "failed:"), f.Error)
 		case f.Status == load.StatusUnchanged:
 			fmt.Fprintf(env.stdout, "unchanged: %s has the content of %s, which is loaded already (file %d)\n", f.Path, f.LoadedAs, f.FileID)
 		case len(f.Faults) > 0:
-			fmt.Fprintf(env.stdout, "rejected of %s: %s (tally rejects --file %d)\n",
-				f.Path, faultList(f.Faults), f.FileID)
+			fmt.Fprintf(env.stdout, "%s of %s: %s (tally rejects --file %d)\n",
+				say(yellow, "rejected"), f.Path, faultList(f.Faults), f.FileID)
 		}
 		for _, hint := range f.Hints {
-			fmt.Fprintf(env.stdout, "hint for %s: %s\n", f.Path, hint)
+			fmt.Fprintf(env.stdout, "%s for %s: %s\n", say(bold, "hint"), f.Path, hint)
 		}
 		for _, warning := range f.Warnings {
-			fmt.Fprintf(env.stdout, "warning for %s: %s\n", f.Path, warning)
+			fmt.Fprintf(env.stdout, "%s for %s: %s\n", say(yellow, "warning"), f.Path, warning)
 		}
 	}
 	if r.Unchanged > 0 {
 		fmt.Fprintf(env.stdout, "unchanged: %d files, whose content is loaded already (--full reads them all the same)\n", r.Unchanged)
 	}
 	return nil
+}
+
+func (env *environment) printFiles(files []load.Result) error {
+	if len(files) == 0 {
+		return nil
+	}
+	columns := []column{
+		{"status", kindState}, {"read", kindNumber}, {"loaded", kindNumber}, {"duplicate", kindNumber}, {"conflict", kindNumber},
+		{"rejected", kindNumber}, {"seconds", kindNumber}, {"file", kindLong},
+	}
+	var rows [][]string
+	for _, f := range files {
+		rows = append(rows, []string{
+			f.Status, fmt.Sprint(f.Read), fmt.Sprint(f.Loaded), fmt.Sprint(f.Duplicate), fmt.Sprint(f.Conflict),
+			fmt.Sprint(f.Rejected), fmt.Sprintf("%.1f", f.Seconds), f.Path,
+		})
+	}
+	return env.terminal.table(env.stdout, columns, rows)
 }
 
 // faultList is "199 missing_amount, 7 missing_date", the most frequent first.

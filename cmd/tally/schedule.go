@@ -43,12 +43,12 @@ func (cmd scheduleCmd) Run(ctx context.Context, env *environment) error {
 		if cmd.JSON {
 			return writeJSON(env.stdout, schedule)
 		}
-		return printSchedule(env.stdout, schedule)
+		return env.terminal.printSchedule(env.stdout, schedule)
 	})
 }
 
 // printSchedule writes the schedule for people.
-func printSchedule(w io.Writer, s jobs.Schedule) error {
+func (t terminal) printSchedule(w io.Writer, s jobs.Schedule) error {
 	var b strings.Builder
 	decided := "none"
 	if s.LastDate != nil {
@@ -62,7 +62,7 @@ func printSchedule(w io.Writer, s jobs.Schedule) error {
 		s.NextDate, s.NextMidnight.Format("2006-01-02 15:04 MST"), s.TimeZone, s.NextMidnightUTC.Format("2006-01-02 15:04 MST"), policy)
 	fmt.Fprintf(&b, "clock: %s, %+.1f s against the database's\n", s.Clock.Format(time.RFC3339), s.SkewSeconds)
 	if s.Problem != "" {
-		fmt.Fprintf(&b, "problem: %s\n", s.Problem)
+		fmt.Fprintf(&b, "%s %s\n", t.paint(red, "problem:"), s.Problem)
 	}
 	fmt.Fprintf(&b, "unfinished runs: %d\n", s.Unfinished)
 	for _, r := range s.Runs {

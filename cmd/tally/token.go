@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/opentax/tally/api"
@@ -59,17 +58,16 @@ func (cmd tokenListCmd) Run(ctx context.Context, env *environment) error {
 		if cmd.JSON {
 			return writeJSON(env.stdout, map[string][]api.Token{"tokens": list})
 		}
-		table := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "name\trole\tadded\tby\trevoked\tby")
+		columns := []column{{"name", kindLong}, {"role", kindText}, {"added", kindText}, {"by", kindLong}, {"revoked", kindText}, {"by", kindLong}}
+		var rows [][]string
 		for _, t := range list {
 			revoked := ""
 			if !t.RevokedAt.IsZero() {
 				revoked = t.RevokedAt.UTC().Format(time.DateTime)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-				t.Name, t.Role, t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, t.RevokedBy)
+			rows = append(rows, []string{t.Name, string(t.Role), t.CreatedAt.UTC().Format(time.DateTime), t.CreatedBy, revoked, t.RevokedBy})
 		}
-		return table.Flush()
+		return env.terminal.table(env.stdout, columns, rows)
 	})
 }
 

@@ -62,9 +62,9 @@ func (cmd verifyCmd) Run(ctx context.Context, env *environment) error {
 		if err != nil {
 			return err
 		}
-		verdict := "clean:"
+		verdict := env.terminal.paint(green, "clean:")
 		if !v.Clean() {
-			verdict = fmt.Sprintf("%d differences in", v.Drifts)
+			verdict = env.terminal.paint(red, fmt.Sprintf("%d differences in", v.Drifts))
 		}
 		if cmd.JSON {
 			err = writeJSON(env.stdout, struct {
