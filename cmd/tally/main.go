@@ -57,6 +57,7 @@ type cli struct {
 	Run        runCmd        `cmd:"" help:"Process files now, in the foreground."`
 	Backfill   backfillCmd   `cmd:"" help:"Enqueue the runs of a range of logical dates."`
 	Check      checkCmd      `cmd:"" help:"Profile a file without a database."`
+	Status     statusCmd     `cmd:"" help:"Show whether the last night is in, and what needs a person."`
 	Schedule   scheduleCmd   `cmd:"" help:"Show what is due and when; with --set, set the last date that is decided."`
 	Sources    sourcesCmd    `cmd:"" help:"Show each source with its settings and what its files have proven."`
 	Generate   generateCmd   `cmd:"" help:"Write synthetic dirty CSV to standard output."`

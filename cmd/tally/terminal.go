@@ -47,7 +47,7 @@ func colors(getenv func(string) string) bool {
 
 // paint colors a text, on a terminal.
 func (t terminal) paint(color, text string) string {
-	if !t.color || color == "" {
+	if !t.color || color == "" || text == "" {
 		return text
 	}
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
