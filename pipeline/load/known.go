@@ -113,7 +113,7 @@ func (l *load) stands(ctx context.Context, db querier, e *entry) (same bool, err
 	}
 	displaced := e.replaced
 	if displaced {
-		if err := db.QueryRow(ctx, l.loader.statements.Get("displaced"), e.id).Scan(&displaced); err != nil {
+		if err := db.QueryRow(ctx, l.loader.statements.Get("displaced"), e.id, l.request.LogicalDate).Scan(&displaced); err != nil {
 			return false, fmt.Errorf("look up what became of the content's rows: %w", err)
 		}
 	}

@@ -167,10 +167,13 @@ SELECT v.file_id, f.path FROM (
 
 -- name: displaced
 -- Whether rows of a file, or those that they repeat, were replaced or taken out, or lost
--- against rows of other files. Rejects that have expired may have been such rows.
+-- against rows of other files that did not come later than $2. Rejects that have expired may
+-- have been such rows.
 SELECT EXISTS (SELECT FROM transaction_versions WHERE file_id = $1)
     OR EXISTS (SELECT FROM etl_expired_rejects WHERE file_id = $1)
-    OR EXISTS (SELECT FROM etl_rejects WHERE file_id = $1 AND outcome = 'conflict' AND kept_file_id <> $1)
+    OR EXISTS (SELECT FROM etl_rejects r JOIN etl_files k ON k.id = r.kept_file_id
+                   JOIN etl_files a ON a.id = coalesce(k.arrived_as, k.id) JOIN etl_runs n ON n.id = a.run_id
+               WHERE r.file_id = $1 AND r.outcome = 'conflict' AND k.id <> $1 AND n.logical_date <= $2)
     OR EXISTS (SELECT FROM etl_rejects r JOIN transaction_versions v
                    ON v.transaction_id = r.transaction_id AND v.file_id = r.kept_file_id AND v.line = r.kept_line
                WHERE r.file_id = $1 AND r.outcome = 'duplicate');

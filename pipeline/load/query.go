@@ -49,7 +49,7 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 			Name: "known_content", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{s.SHA256, transform.Version, "{}", ""},
 			Expect: explain.Expectation{Indexes: []string{"etl_files_content"}, MaxBuffers: 12},
 		},
-		{Name: "displaced", Purpose: "known content of a source that replaces rows, if it may have lost rows", Before: lookUp[:1], Args: []any{s.FileID}},
+		{Name: "displaced", Purpose: "known content of a source that replaces rows, if it may have lost rows", Before: lookUp[:1], Args: []any{s.FileID, s.Date}},
 		{Name: "same_file", Purpose: "each known file of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", ""}},
 		{Name: "arrival", Purpose: "each load of a source that replaces rows", Before: lookUp[:1], Args: []any{s.SHA256, "", "", s.RunID, false}},
 		{
