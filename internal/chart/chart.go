@@ -36,6 +36,7 @@ type Chart struct {
 	Bars           []Bar   // horizontal, the first one on top; on a logarithmic X, dots
 	Ticks          []Tick  // of the X axis, instead of round numbers
 	Width, Height  float64 // in pixels, the height that of the data's area; 0 chooses
+	Bare           bool    // without its style, for a page that has [StyleSheet]: a strict content policy refuses it inside of a drawing
 }
 
 // Line is points in the order in which they are joined.
@@ -58,9 +59,9 @@ type Tick struct {
 
 // WriteSVG draws the chart.
 func (c Chart) WriteSVG(w io.Writer) error {
-	shapes, err := template.New("chart").Parse(source)
+	shapes, err := parse()
 	if err != nil {
-		return fmt.Errorf("parse the drawing of charts: %w", err)
+		return err
 	}
 	var out bytes.Buffer
 	if err = c.check(); err == nil {
@@ -71,6 +72,25 @@ func (c Chart) WriteSVG(w io.Writer) error {
 	}
 	_, err = w.Write(bytes.Map(inXML, out.Bytes()))
 	return err
+}
+
+// StyleSheet is the style of all charts.
+func StyleSheet() (string, error) {
+	shapes, err := parse()
+	if err != nil {
+		return "", err
+	}
+	var out bytes.Buffer
+	err = shapes.ExecuteTemplate(&out, "style", nil)
+	return out.String(), err
+}
+
+func parse() (*template.Template, error) {
+	shapes, err := template.New("chart").Parse(source)
+	if err != nil {
+		return nil, fmt.Errorf("parse the drawing of charts: %w", err)
+	}
+	return shapes, nil
 }
 
 // inXML replaces a control character: XML has no way to write most of them.
@@ -126,7 +146,17 @@ func (c Chart) Description() string {
 	}
 	for _, l := range c.Lines {
 		last := len(l.X) - 1
-		parts = append(parts, fmt.Sprintf("%s: %s at %s, %s at %s", l.Name, short(l.Y[0]), short(l.X[0]), short(l.Y[last]), short(l.X[last])))
+		parts = append(parts, fmt.Sprintf("%s: %s at %s, %s at %s", l.Name, short(l.Y[0]), c.at(l.X[0]), short(l.Y[last]), c.at(l.X[last])))
 	}
 	return fmt.Sprintf("%s by %s. %s", c.YLabel, c.XLabel, strings.Join(parts, "; "))
+}
+
+// at is a value of the X axis, by its name where it has one.
+func (c Chart) at(x float64) string {
+	for _, t := range c.Ticks {
+		if t.At == x {
+			return t.Name
+		}
+	}
+	return short(x)
 }

@@ -83,6 +83,23 @@ func TestWriteSVG(t *testing.T) {
 	}
 }
 
+// A page with a strict content policy has the style once, and drawings without it.
+func TestBare(t *testing.T) {
+	t.Parallel()
+	style, err := chart.StyleSheet()
+	require.NoError(t, err)
+	for name, c := range charts() {
+		var whole, bare bytes.Buffer
+		require.NoError(t, c.WriteSVG(&whole), name)
+		c.Bare = true
+		require.NoError(t, c.WriteSVG(&bare), name)
+		assert.Contains(t, whole.String(), style, name)
+		assert.NotContains(t, bare.String(), "style", name)
+	}
+	c := charts()["linear"]
+	assert.Contains(t, c.Description(), "size: 0 at 2024-01-01, 333 at 2024-01-04")
+}
+
 // textsOf are the texts of a drawing that is well formed.
 func textsOf(t *testing.T, svg []byte) (texts []string) {
 	t.Helper()
