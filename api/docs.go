@@ -55,6 +55,7 @@ func (s *service) mountConsole(mux *http.ServeMux) {
 		return
 	}
 	config := *s.Console
+	config.Summaries = s.Summaries
 	config.Viewer = func(r *http.Request) console.Viewer {
 		known := requestOf(r.Context())
 		return console.Viewer{Name: known.actor, Origin: known.origin, Operator: known.operator}

@@ -11,9 +11,11 @@ package console
 import (
 	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"time"
 
+	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -25,12 +27,17 @@ const (
 )
 
 // Config configures the console. All but Drop, Currency, Jobs and Stop is required; [api.New] sets
-// Viewer and Problem.
+// Summaries, Viewer and Problem.
 type Config struct {
-	Ledger  *ledger.Store
-	Changes Changes
-	Tonight func(context.Context) (ledger.Tonight, error)
-	Drop    *Drop // takes files from browsers; nil: the console does not
+	Ledger    *ledger.Store
+	Summaries Summaries
+	Changes   Changes
+	Tonight   func(context.Context) (ledger.Tonight, error)
+	// Receipt writes the receipt of a user's total, or returns [ErrNoReceipt].
+	Receipt func(ctx context.Context, w io.Writer, userID int32) error
+	// Report reports on the database; it takes up to a minute.
+	Report func(context.Context) (*report.Report, error)
+	Drop   *Drop // takes files from browsers; nil: the console does not
 	// Currency is of all amounts; "" means the one that loaded files have proven.
 	Currency string
 	Jobs     string          // where River UI is, such as /riverui
@@ -59,8 +66,9 @@ type Viewer struct {
 
 type console struct {
 	Config
-	pages   *Pages
-	streams chan struct{} // bounds live pages
+	pages    *Pages
+	reporter *reporter
+	streams  chan struct{} // bounds live pages
 }
 
 // register is every page and form of the console, by its pattern.
@@ -68,6 +76,15 @@ func (c *console) register(handle func(pattern string, do handler)) {
 	handle("GET /{$}", c.tonight)
 	handle("GET /console/nights", c.nights)
 	handle("GET /console/runs/{id}", c.run)
+	handle("GET "+usersPath, c.users)
+	handle("GET "+usersPath+"/{id}", c.user)
+	handle("GET "+usersPath+"/{id}/receipt", c.receipt)
+	handle("GET "+historyPath, c.history)
+	handle("GET "+totalsPath, c.totals)
+	handle("GET "+sourcesPath, c.sources)
+	handle("GET "+healthPath, c.health)
+	handle("GET "+healthPath+"/report", c.wholeReport)
+	handle("POST "+healthPath+"/report", c.makeReport)
 }
 
 // handler answers a request, or returns an error for the page that says so.
@@ -75,7 +92,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 
 // Mount adds the console to a router.
 func Mount(mux *http.ServeMux, pages *Pages, config Config) {
-	c := &console{Config: config, pages: pages, streams: make(chan struct{}, maxStreams)}
+	c := &console{Config: config, pages: pages, reporter: &reporter{Config: config}, streams: make(chan struct{}, maxStreams)}
 	protected := http.NewCrossOriginProtection() // also where requests are not authorized
 	c.register(func(pattern string, do handler) {
 		mux.Handle(pattern, protected.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

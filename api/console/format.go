@@ -14,7 +14,7 @@ import (
 
 // functions are those of reports, and of pages besides.
 func functions() template.FuncMap {
-	own := template.FuncMap{"time": timeElement, "took": took, "bar": newBar, "attributes": attributes, "plural": plural}
+	own := template.FuncMap{"time": timeElement, "took": took, "bar": newBar, "attributes": attributes, "plural": plural, "tone": tone}
 	all := report.Units()
 	maps.Copy(all, own)
 	return all

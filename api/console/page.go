@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/opentax/tally/internal/chart"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/report"
 )
@@ -65,6 +66,8 @@ func (p *Pages) Mount(mux *http.ServeMux) {
 				_, _ = io.WriteString(w, report.StyleSheet()) // a client that is gone needs no answer
 				own, _ := files.ReadFile("assets/" + name)
 				_, _ = w.Write(own)
+				charts, _ := chart.StyleSheet() // a constant, which its tests make
+				_, _ = io.WriteString(w, charts)
 				return
 			}
 			http.ServeFileFS(w, r, files, "assets/"+name)
@@ -111,11 +114,21 @@ func (Page) Menu() []Entry {
 	return []Entry{
 		{Root, "Tonight"},
 		{"/console/nights", "Nights"},
+		{usersPath, "Users"},
+		{totalsPath, "Totals"},
+		{sourcesPath, "Sources"},
+		{healthPath, "Health"},
 	}
 }
 
 // Entry is a page of the navigation.
 type Entry struct{ Path, Name string }
+
+// With is the frame of a part of the page, with data of its own.
+func (p Page) With(data any) Page {
+	p.Data = data
+	return p
+}
 
 // Money writes an amount with its currency.
 func (p Page) Money(amount money.Sum) string { return amountText(amount, p.Currency) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -15,8 +16,10 @@ import (
 	"github.com/opentax/tally/api"
 	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/replica"
+	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
+	"github.com/opentax/tally/pipeline/prove"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -133,7 +136,7 @@ func (a *application) newServer(config jobs.Config) error {
 		Logger:    a.logger,
 		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
 		Console: &console.Config{
-			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight,
+			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight, Receipt: a.receipt, Report: a.report,
 			Currency: a.currency, Jobs: riverPrefix, Stop: stop,
 		},
 	})
@@ -143,6 +146,30 @@ func (a *application) newServer(config jobs.Config) error {
 	a.server = api.NewServer(a.listener.Addr().String(), handler)
 	a.server.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) }))
 	return nil
+}
+
+// report reports on the database through the pool of requests.
+func (a *application) report(ctx context.Context) (*report.Report, error) {
+	pending, err := pendingMigrations(ctx, a.database)
+	if err != nil {
+		return nil, err
+	}
+	return report.Make(ctx, report.Config{
+		Pool: a.database.requests, Queries: queries, Rollups: rollups(), Pending: pending,
+		Machine: a.machineOf(a.database), Version: codeVersion(),
+	})
+}
+
+// receipt writes the receipt of a user's total.
+func (a *application) receipt(ctx context.Context, w io.Writer, userID int32) error {
+	r, err := prove.Make(ctx, a.database.requests, userID)
+	if errors.Is(err, prove.ErrRetired) {
+		return console.ErrNoReceipt
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, r)
 }
 
 func (a *application) onClose(close func() error) { a.closers = append(a.closers, close) }

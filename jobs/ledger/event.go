@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
 
+	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/postgres"
 )
 
@@ -85,6 +86,13 @@ type Export struct {
 	Worker       string    `bun:"worker"`
 	CodeVersion  string    `bun:"code_version"`
 	StartedAt    time.Time `bun:"started_at"`
+	FinishedAt   time.Time `bun:"finished_at,scanonly"`
+}
+
+// Sum is the total amount; zero where the ledger has none.
+func (e Export) Sum() money.Sum {
+	sum, _ := money.Parse(e.TotalAmount) // the database's own text of a number
+	return sum
 }
 
 // AddExport records an export.

@@ -74,6 +74,20 @@ func (s *Store) selectFile(id int64) *bun.SelectQuery {
 	return s.db.NewSelect().Model((*File)(nil)).ExcludeColumn("sha256").ColumnExpr("encode(sha256, 'hex') AS sha256").Where("id = ?", id)
 }
 
+// FilesByID are the ids, runs, sources and paths of files, by id, as far as the ledger has them.
+func (s *Store) FilesByID(ctx context.Context, ids []int64) (map[int64]File, error) {
+	files, err := list[File](ctx, s.selectFilesByID(ids), "files")
+	byID := map[int64]File{}
+	for _, f := range files {
+		byID[f.ID] = f
+	}
+	return byID, err
+}
+
+func (s *Store) selectFilesByID(ids []int64) *bun.SelectQuery {
+	return s.db.NewSelect().Model((*File)(nil)).Column("id", "run_id", "source", "path").Where("id IN (?)", bun.List(ids))
+}
+
 // RevertibleFiles are the files that a run loaded and that were not reverted.
 func (s *Store) RevertibleFiles(ctx context.Context, runID int64) ([]int64, error) {
 	return list[int64](ctx, s.selectRevertible(runID), "the loaded files of run %d", runID)

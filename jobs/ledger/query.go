@@ -13,7 +13,7 @@ import (
 
 // Queries are the statements of this package, with arguments from sample.
 func Queries(sample explain.Sample) []explain.Query {
-	return slices.Concat(lists(sample), tonight(sample), statistics(), changes(sample))
+	return slices.Concat(lists(sample), tonight(sample), health(), statistics(), changes(sample))
 }
 
 // unconnected only writes statements.
@@ -53,6 +53,7 @@ func lists(sample explain.Sample) []explain.Query {
 		query("rejects_by_id", "each change of a reject", s.selectByID(some), paged, "etl_rejects_pkey"),
 		query("stored_rows", "each page with conflicts", s.selectStored(sample.TransactionIDs), paged, "transaction_keys_pkey", "transactions_pkey"),
 		query("file", "each revert", s.selectFile(sample.FileID), 0, "etl_files_pkey"),
+		query("files_by_id", "each page of a user's transactions", s.selectFilesByID([]int64{sample.FileID}), 0, "etl_files_pkey"),
 		query("revertible_files", "each revert of a run", s.selectRevertible(sample.RunID), 0, "etl_files_run"),
 		{Name: "jobs/sources", Purpose: "each look at the sources", SQL: s.selectSources().String(),
 			Expect: explain.Expectation{Indexes: []string{"etl_files_source"}}},
@@ -89,6 +90,20 @@ func tonight(sample explain.Sample) []explain.Query {
 		nights[i].Purpose = "each month of nights"
 	}
 	return append(list, nights...)
+}
+
+// health are the statements of the page of that name.
+func health() []explain.Query {
+	s := unconnected()
+	list := []explain.Query{
+		{Name: "verifications", SQL: s.selectVerifications().String(), Expect: explain.Expectation{Indexes: []string{"etl_verifications_pkey"}}},
+		{Name: "exports", SQL: s.selectExports().String(), Expect: explain.Expectation{Indexes: []string{"etl_exports_pkey"}}},
+		{Name: "workers", SQL: s.selectWorkers().String(), Expect: explain.Expectation{Indexes: []string{"etl_attempts_pkey"}}},
+	}
+	for i := range list {
+		list[i].Name, list[i].Purpose = "jobs/"+list[i].Name, "each look at the health"
+	}
+	return list
 }
 
 // statistics count every run and file.

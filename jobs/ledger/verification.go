@@ -35,6 +35,7 @@ type Verification struct {
 	Worker      string          `bun:"worker"`
 	CodeVersion string          `bun:"code_version"`
 	StartedAt   time.Time       `bun:"started_at"`
+	FinishedAt  time.Time       `bun:"finished_at,scanonly"`
 }
 
 // AddVerification records a verification.
