@@ -25,7 +25,7 @@ const compareAllEvery = 500
 
 // Files are loaded, their rejects replayed, fixed, settled and discarded, and files reverted and
 // loaded again, at random: rows, keys, rollups, former rows, rejects, counts and chain are always
-// those of a simple model. Where nobody decides on rejects, the stored rows are those that the
+// those of a simple model. Where no one decides on rejects, the stored rows are those that the
 // files which are left say, as if the others had never been loaded.
 //
 //	go test ./pipeline/load -run TestHistories -operations 10000 -timeout 2h
@@ -169,7 +169,7 @@ func (h *history) loadNew(step int) {
 	h.loadFile(f, false)
 }
 
-// reload loads content again that was reverted. A night leaves it alone.
+// reload loads content again that was reverted. A night does not do that.
 func (h *history) reload(old *modelFile) {
 	h.t.Helper()
 	f := *old

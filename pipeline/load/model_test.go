@@ -275,7 +275,7 @@ func (m *model) selected(by func(*modelReject) bool) (ids []load.RejectID) {
 	return ids
 }
 
-// declared are the rows that the files which are left say, if nobody decided on rejects: of
+// declared are the rows that the files which are left say, if no one decided on rejects: of
 // each id that of the first file, or of the last one by logical date and file.
 func (m *model) declared() string {
 	want := map[string]modelRow{}
