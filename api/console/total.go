@@ -74,26 +74,11 @@ func (t totals) Link(start civil.Date) string {
 	}
 }
 
-// Charts draws the sums and the counts of periods. One without transactions has zero of both.
+// Charts draws the sums and the counts of periods, of the last [monthsShown] months at most.
 func (p Page) Charts(t totals) (charts []template.HTML, err error) {
-	sum, count := chart.Line{Name: "sum"}, chart.Line{Name: "transactions"}
-	first, last := t.Rows[len(t.Rows)-1].Start, t.Rows[0].Start
-	index := len(t.Rows) - 1
-	for start, i := first, 0.0; start <= last; start, i = t.next(start), i+1 {
-		amount, n := 0.0, 0.0
-		if row := t.Rows[index]; row.Start == start {
-			index--
-			n = float64(row.Transactions)
-			if amount, err = strconv.ParseFloat(row.Amount.String(), 64); err != nil {
-				return nil, err
-			}
-		}
-		sum.X, sum.Y = append(sum.X, i), append(sum.Y, amount)
-		count.X, count.Y = append(count.X, i), append(count.Y, n)
-	}
-	ticks := []chart.Tick{{At: 0, Name: t.Name(first)}}
-	if end := float64(len(sum.X) - 1); end > 0 {
-		ticks = append(ticks, chart.Tick{At: end, Name: t.Name(last)})
+	sum, count, ticks, err := t.lines()
+	if err != nil {
+		return nil, err
 	}
 	for _, c := range []chart.Chart{
 		{Title: "Sum by " + string(t.By), YLabel: p.Currency, Lines: []chart.Line{sum}},
@@ -107,6 +92,34 @@ func (p Page) Charts(t totals) (charts []template.HTML, err error) {
 		charts = append(charts, template.HTML(drawing.String())) //nolint:gosec // the chart escapes the texts in it
 	}
 	return charts, nil
+}
+
+// lines have zero where a period has no transactions.
+func (t totals) lines() (sum, count chart.Line, ticks []chart.Tick, err error) {
+	sum.Name, count.Name = "sum", "transactions"
+	first, last := t.Rows[len(t.Rows)-1].Start, t.Rows[0].Start
+	if t.By == summaries.Month {
+		first = max(first, (last.Month() - monthsShown + 1).First())
+	}
+	rows := map[civil.Date]summaries.Total{}
+	for _, row := range t.Rows {
+		rows[row.Start] = row
+	}
+	i := 0.0
+	for start := first; start <= last; start = t.next(start) {
+		amount, err := strconv.ParseFloat(rows[start].Amount.String(), 64)
+		if err != nil {
+			return sum, count, nil, err
+		}
+		sum.X, sum.Y = append(sum.X, i), append(sum.Y, amount)
+		count.X, count.Y = append(count.X, i), append(count.Y, float64(rows[start].Transactions))
+		i++
+	}
+	ticks = []chart.Tick{{At: 0, Name: t.Name(first)}}
+	if first < last {
+		ticks = append(ticks, chart.Tick{At: i - 1, Name: t.Name(last)})
+	}
+	return sum, count, ticks, nil
 }
 
 func (t totals) next(start civil.Date) civil.Date {

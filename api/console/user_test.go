@@ -67,6 +67,16 @@ func TestUser(t *testing.T) {
 	assert.Contains(t, text(history), "stored load 99,999,999,999.1234 EUR 2022-01-31 8")
 }
 
+// A user with transactions in years far apart.
+func TestUserOfManyYears(t *testing.T) {
+	t.Parallel()
+	h, _ := newConsole(t, data+`BEGIN; SET LOCAL tally.writer = 'tally';
+		INSERT INTO user_months SELECT 8, m, 1, -0.01 FROM generate_series(date '0001-01-01', '0020-12-01', '1 month') m; COMMIT`, nil)
+	page := get(t, h, http.StatusOK, "/console/users/8")
+	assert.Contains(t, text(page), "In figures, the newest first; 121 earlier are left out")
+	assert.Contains(t, text(page), "sum: 0 at 2012-02, 100G at 2022-01")
+}
+
 func TestReceipt(t *testing.T) {
 	t.Parallel()
 	retired := false
