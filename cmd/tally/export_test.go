@@ -141,7 +141,7 @@ func killExports(t *testing.T, lake string) {
 	p := newProgram(t)
 	load := func(seed int) {
 		var csv bytes.Buffer
-		require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "20000", "--users", "9000", "--seed", fmt.Sprint(seed)}, &csv, io.Discard))
+		require.Equal(t, exitDone, run(t.Context(), []string{"generate", "--rows", "5000", "--users", "2000", "--seed", fmt.Sprint(seed)}, &csv, io.Discard))
 		require.Equal(t, exitDone, first(p.run("run", p.write(fmt.Sprint(seed, ".csv"), csv.String()))))
 	}
 	stored := func() string {

@@ -257,7 +257,7 @@ func TestReplaysOfTwoProcesses(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	p.settings("")
-	p.must("run", p.write("inbox/a.csv", ambiguous(20_000)))
+	p.must("run", p.write("inbox/a.csv", ambiguous(6_000)))
 	p.settings("    slash: dmy\n")
 	first, _ := p.start("replay", "--json")
 	second, _ := p.start("replay", "--json")
@@ -266,8 +266,8 @@ func TestReplaysOfTwoProcesses(t *testing.T) {
 	var a, b ledger.ReplayResult
 	require.NoError(t, json.Unmarshal([]byte(stdout(first)), &a))
 	require.NoError(t, json.Unmarshal([]byte(stdout(second)), &b))
-	assert.Equal(t, int64(20_000), a.Loaded+b.Loaded)
-	assert.Equal(t, "20000", p.query("SELECT count(*) FROM transactions"))
+	assert.Equal(t, int64(6_000), a.Loaded+b.Loaded)
+	assert.Equal(t, "6000", p.query("SELECT count(*) FROM transactions"))
 	assert.Equal(t, "0", p.query("SELECT count(*) FROM etl_open_rejects"))
 	assert.Contains(t, p.must("verify"), "clean")
 	assert.Contains(t, p.must("audit", "verify"), "clean")
@@ -278,7 +278,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
 	p.settings("")
-	p.must("run", p.write("inbox/a.csv", ambiguous(100_000)))
+	p.must("run", p.write("inbox/a.csv", ambiguous(50_000)))
 	p.settings("    slash: dmy\n")
 	state := func() string {
 		return p.query(`SELECT concat_ws(' ', (SELECT count(*) FROM transactions), (SELECT count(*) FROM transaction_keys), (SELECT sum(total_transactions) FROM user_summary),
@@ -304,7 +304,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 	before := state()
 	kill("copy%", "replay")
 	assert.Equal(t, before, state())
-	assert.Equal(t, "read 100000: loaded 100000, duplicate 0, conflict 0, rejected 0\n", p.must("replay"))
+	assert.Equal(t, "read 50000: loaded 50000, duplicate 0, conflict 0, rejected 0\n", p.must("replay"))
 	before = state()
 	kill("delete from transaction%", "revert", p.at("%a"))
 	assert.Equal(t, before, state())

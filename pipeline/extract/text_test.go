@@ -81,18 +81,18 @@ func TestReaderCounts(t *testing.T) {
 
 func TestReaderCarriageReturns(t *testing.T) {
 	t.Parallel()
-	lines := strings.ReplaceAll(head+strings.Repeat("A,1,5,2024-01-02\n", 200_000), "\n", "\r")
+	lines := strings.ReplaceAll(head+strings.Repeat("A,1,5,2024-01-02\n", 130_000), "\n", "\r")
 	r := newTestReader(t, strings.NewReader(lines))
 	records, err := readAll(r)
 	require.NoError(t, err)
-	assert.Len(t, records, 200_000)
-	assert.Equal(t, "200001 A 1 5 2024-01-02", records[199_999])
+	assert.Len(t, records, 130_000)
+	assert.Equal(t, "130001 A 1 5 2024-01-02", records[129_999])
 	assert.Equal(t, "CR", r.LineEnds())
 
 	r = newTestReader(t, strings.NewReader(lines+"B\n"))
 	records, err = readAll(r)
-	require.EqualError(t, err, "line 200002: mixed_line_ends: the line ends with LF, and those before it with CR (save the file with one kind of line end)")
-	assert.Len(t, records, 200_000)
+	require.EqualError(t, err, "line 130002: mixed_line_ends: the line ends with LF, and those before it with CR (save the file with one kind of line end)")
+	assert.Len(t, records, 130_000)
 }
 
 // TestReaderOtherHeaders reads files in which the columns change their places.
@@ -101,7 +101,7 @@ func TestReaderOtherHeaders(t *testing.T) {
 	for content, want := range map[string]string{
 		head + "A,1,5,2024-01-02\nuser_id,transaction_id,amount,transaction_date\n2,7,6,2024-01-03\n":                    "line 3",
 		head + "\"A\n\",1,5,2024-01-02\nx,transaction_id,\"User-ID\",amount,y,transaction_date\n":                        "line 4",
-		head[:len(head)-1] + ",a,b\n" + strings.Repeat("A,1,5,2024-01-02,,\n", 50_000) + "amount,," + head[:len(head)-1]: "line 50002",
+		head[:len(head)-1] + ",a,b\n" + strings.Repeat("A,1,5,2024-01-02,,\n", 16_000) + "amount,," + head[:len(head)-1]: "line 16002",
 	} {
 		for _, text := range []io.Reader{strings.NewReader(content), iotest.OneByteReader(strings.NewReader(content))} {
 			r := newTestReader(t, text)

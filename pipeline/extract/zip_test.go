@@ -62,8 +62,8 @@ func TestZIPErrors(t *testing.T) {
 	checksum := bytes.Clone(whole)
 	checksum[bytes.Index(checksum, []byte("PK\x01\x02"))+16] ^= 1
 	var many []string
-	for range 25_000 {
-		many = append(many, "", "")
+	for range 1_200 { // the limit is of bytes
+		many = append(many, strings.Repeat("n", 1000), "")
 	}
 	for _, c := range []struct {
 		name, code, detail string

@@ -36,7 +36,7 @@ func (l *load) decide(ctx context.Context) error {
 		return l.decideAgainstStored(ctx, rows)
 	}
 	build := false
-	if l.valid.Len() >= keysBuiltFrom {
+	if l.valid.Len() >= l.loader.bulkFrom {
 		if build, err = postgres.LockTable(ctx, l.tx, "transaction_keys", 0); err != nil {
 			return err
 		}
@@ -58,10 +58,12 @@ func (l *load) decide(ctx context.Context) error {
 	return l.checkOrphans()
 }
 
-// keysBuiltFrom is how many rows a first load must have for its keys' index to be
-// built when they are there: that costs a third of growing it. Until the commit
-// no one can read the keys then; only tally verify does.
-const keysBuiltFrom = 50_000
+// bulkRows is how many rows a first load must have for its keys' index, and how many of
+// new months a load must have for their primary keys, to be built when the rows are
+// there: that costs a third of growing them. Readers pay for it: until the commit no one
+// can read the keys (only tally verify does), and attaching the months locks
+// transactions.
+const bulkRows = 50_000
 
 // each calls yield with every record up to io.EOF.
 func each(next func() ([]byte, error), yield func(packed) error) error {

@@ -8,3 +8,11 @@ func (l *Loader) WithLimits(limits extsort.Limits) *Loader {
 	other.limits = limits
 	return &other
 }
+
+// WithBulkFrom is the loader with another number of rows from which indexes are built
+// when the rows are there.
+func (l *Loader) WithBulkFrom(rows int64) *Loader {
+	other := *l
+	other.bulkFrom = rows
+	return &other
+}

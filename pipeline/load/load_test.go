@@ -626,7 +626,7 @@ func TestFileThatChangesWhileItIsRead(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var big bytes.Buffer
-	require.NoError(t, synthetic.Write(t.Context(), &big, synthetic.File{Rows: 100_000, Users: 50, Seed: 9}))
+	require.NoError(t, synthetic.Write(t.Context(), &big, synthetic.File{Rows: 30_000, Users: 50, Seed: 9}))
 	path := f.write("growing.csv", big.String())
 	req := f.request(path)
 	stop := make(chan struct{})
@@ -677,7 +677,7 @@ func TestAPartitionMadeByHandIsUsed(t *testing.T) {
 // their rows, and neither does a transaction that keeps its snapshot.
 func TestNobodySeesHalfALoad(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newBulkFixture(t)
 	stop := make(chan struct{})
 	var looking sync.WaitGroup
 	const both = `SELECT (SELECT coalesce(sum(total_amount), 0) FROM user_summary) = (SELECT coalesce(sum(total_amount), 0) FROM user_months)
@@ -713,7 +713,7 @@ func TestNobodySeesHalfALoad(t *testing.T) {
 	for i := range 14 {
 		rows := 200
 		if i > 11 {
-			rows = 50_000 // so many that new months are filled beside the table
+			rows = bulkFrom // so many that new months are filled beside the table
 		}
 		var content strings.Builder
 		content.WriteString(header)
@@ -745,8 +745,8 @@ func TestOverlappingFiles(t *testing.T) {
 		content := header
 		first, replaced := map[int]row{}, map[int]bool{}
 		var loaded, duplicate, conflict int64
-		for range 12_000 {
-			id := random.IntN(15_000)
+		for range 4_000 {
+			id := random.IntN(5_000)
 			r := row{random.IntN(50) + 1, random.IntN(3), random.IntN(28) + 1}
 			content += fmt.Sprintf("T%05d,%d,%d,2024-%02d-%02d\n", id, r.user, r.amount, id%12+1, r.day)
 			kept, again := first[id]
@@ -788,12 +788,11 @@ func TestOverlappingFiles(t *testing.T) {
 // same database, guarded.
 func TestMonthsFilledBesideTheTable(t *testing.T) {
 	t.Parallel()
-	var content bytes.Buffer
-	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: 80_000, Users: 500, Seed: 3}))
+	content := many(t)
 	var states []string
 	for _, read := range []bool{false, true} {
-		f := newFixture(t)
-		path := f.write("a.csv", content.String())
+		f := newBulkFixture(t)
+		path := f.write("a.csv", content)
 		f.load("before.csv", header+"T1,7,10.00,2024-05-05\nT2,7,1.00,1999-02-05\n")
 		reader, err := f.pool.Begin(t.Context())
 		require.NoError(t, err)
@@ -813,7 +812,7 @@ func TestMonthsFilledBesideTheTable(t *testing.T) {
 			_, err = f.pool.Exec(t.Context(), sql)
 			assert.Equal(t, "23000", postgres.State(err), sql)
 		}
-		again := f.load("after.csv", "\n"+content.String())
+		again := f.load("after.csv", "\n"+content)
 		assert.Equal(t, got.Loaded+got.Duplicate+got.Conflict, again.Duplicate+again.Conflict, "every id is known")
 		f.verify()
 	}
@@ -824,17 +823,16 @@ func TestMonthsFilledBesideTheTable(t *testing.T) {
 // keys; either way it is there, whole and enforced.
 func TestFirstLoadBuildsTheKeys(t *testing.T) {
 	t.Parallel()
-	var content bytes.Buffer
-	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: 70_000, Users: 500, Seed: 3}))
+	content := many(t)
 	for _, read := range []bool{false, true} {
-		f := newFixture(t)
+		f := newBulkFixture(t)
 		reader, err := f.pool.Begin(t.Context())
 		require.NoError(t, err)
 		if read {
 			_, err = reader.Exec(t.Context(), "SELECT count(*) FROM transaction_keys")
 			require.NoError(t, err)
 		}
-		got := f.load("a.csv", content.String())
+		got := f.load("a.csv", content)
 		require.NoError(t, reader.Rollback(t.Context()))
 		assert.Equal(t, got.Loaded, one[int64](f, "SELECT count(*) FROM transaction_keys"))
 		assert.Equal(t, "CREATE UNIQUE INDEX transaction_keys_pkey ON public.transaction_keys USING btree (transaction_id)",
@@ -871,7 +869,7 @@ func TestFileThatChangesBeforeItsRepeatsAreRead(t *testing.T) {
 // sorts at once. Not parallel: the number of cores is the process's.
 func TestResultDoesNotDependOnCoresOrChunks(t *testing.T) {
 	var content bytes.Buffer
-	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: 30_000, Users: 300, Seed: 3}))
+	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: 15_000, Users: 300, Seed: 3}))
 	quoted := strings.ReplaceAll(content.String(), ",$", ",\"$") // some rows become malformed on the way
 	quoted = strings.ReplaceAll(quoted, ".00,", ".00\",")
 	cores := runtime.GOMAXPROCS(0)
@@ -880,7 +878,7 @@ func TestResultDoesNotDependOnCoresOrChunks(t *testing.T) {
 	for i, c := range []struct {
 		cores  int
 		limits extsort.Limits
-	}{{cores: cores}, {cores: 1}, {cores: 7, limits: extsort.Limits{Chunk: 10_000, Memory: 1}}, {cores: 2, limits: extsort.Limits{Chunk: 300_000, Memory: 600_000}}} {
+	}{{cores: cores}, {cores: 1}, {cores: 7, limits: extsort.Limits{Chunk: 10_000, Memory: 1}}, {cores: 2, limits: extsort.Limits{Chunk: 150_000, Memory: 300_000}}} {
 		runtime.GOMAXPROCS(c.cores)
 		f := newFixture(t)
 		f.loader = f.loader.WithLimits(c.limits)

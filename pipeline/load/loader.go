@@ -75,6 +75,7 @@ type Loader struct {
 	stores     *bucket.Stores
 	turns      chan struct{}
 	limits     extsort.Limits // zero, but for a test
+	bulkFrom   int64          // bulkRows, but for a test
 }
 
 // connsPerLoad is what a load may hold of the pool: two connections of its own,
@@ -86,7 +87,7 @@ const connsPerLoad = 4
 // on at once that none waits for another one's.
 func New(pool *pgxpool.Pool, stores *bucket.Stores) *Loader {
 	turns := max(1, pool.Config().MaxConns/connsPerLoad)
-	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL + "\n" + retireSQL + "\n" + expireSQL), stores: cmp.Or(stores, &bucket.Stores{}), turns: make(chan struct{}, turns)}
+	return &Loader{pool: pool, statements: sqlfile.Parse(loadSQL + "\n" + retireSQL + "\n" + expireSQL), stores: cmp.Or(stores, &bucket.Stores{}), turns: make(chan struct{}, turns), bulkFrom: bulkRows}
 }
 
 // Load loads one file in one commit; see the package comment for what is

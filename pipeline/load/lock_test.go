@@ -30,12 +30,26 @@ const (
 	startsAgain = "starting again"
 )
 
-// many are rows of fourteen months, enough for new months to be filled beside the table.
-func many(t *testing.T, rows int64) string {
+// manyRows are enough for a loader with bulkFrom to fill new months beside the table.
+const (
+	bulkFrom = 4_000
+	manyRows = 6_000
+)
+
+// many are rows of fourteen months.
+func many(t *testing.T) string {
 	t.Helper()
 	var content bytes.Buffer
-	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: rows, Users: 500, Seed: 3}))
+	require.NoError(t, synthetic.Write(t.Context(), &content, synthetic.File{Rows: manyRows, Users: 500, Seed: 3}))
 	return content.String()
+}
+
+// newBulkFixture is a fixture whose loader takes few rows for many.
+func newBulkFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := newFixture(t)
+	f.loader = f.loader.WithBulkFrom(bulkFrom)
+	return f
 }
 
 // loadLogged loads a file and returns the log. at is called when a stage begins.
@@ -101,9 +115,9 @@ func (s *session) exec(sql string) {
 // whose lock must not keep the first from attaching.
 func TestRepeatsDoNotKeepMonthsFromBeingAttached(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newBulkFixture(t)
 	f.load("before.csv", header+"T1,7,10.00,2020-05-05\n")
-	log := f.loadLogged(many(t, 80_000)+"T1,7,10.00,2020-05-05\n", nil)
+	log := f.loadLogged(many(t)+"T1,7,10.00,2020-05-05\n", nil)
 	assert.NotContains(t, log, movesRows)
 	assert.Equal(t, int64(1), one[int64](f, "SELECT count(*) FROM etl_rejects WHERE kept_file_id = 1"))
 	f.verify()
@@ -127,8 +141,8 @@ func TestAttachingDoesNotReadTheRows(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	f.loader = load.New(pool, nil)
-	f.loadLogged(many(t, 80_000), nil)
+	f.loader = load.New(pool, nil).WithBulkFrom(bulkFrom)
+	f.loadLogged(many(t), nil)
 	months := one[int](f, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'transactions'::regclass")
 	assert.Positive(t, months)
 	assert.GreaterOrEqual(t, implied, months)
@@ -140,12 +154,12 @@ func TestAttachingDoesNotReadTheRows(t *testing.T) {
 // transactions; a verification reads them in another order.
 func TestVerifyDuringAFirstLoad(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newBulkFixture(t)
 	verified := make(chan error, 1)
 	verifier, err := pgxpool.NewWithConfig(t.Context(), f.pool.Config())
 	require.NoError(t, err)
 	t.Cleanup(verifier.Close)
-	f.loadLogged(many(t, 80_000), func(s string) {
+	f.loadLogged(many(t), func(s string) {
 		if s != pipeline.StageWrite {
 			return
 		}
@@ -164,9 +178,9 @@ func TestVerifyDuringAFirstLoad(t *testing.T) {
 // The same at any moment, and with exports.
 func TestReadersDuringFirstLoads(t *testing.T) {
 	t.Parallel()
-	content := many(t, 60_000)
+	content := many(t)
 	for range 4 {
-		f := newFixture(t)
+		f := newBulkFixture(t)
 		stop := make(chan struct{})
 		var reading sync.WaitGroup
 		repeat := func(do func(context.Context) error) {

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 func sheetOf(t *testing.T, seed uint64) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, synthetic.Write(t.Context(), &b, synthetic.File{Rows: 20_000, Users: 100, Seed: seed}))
+	require.NoError(t, synthetic.Write(t.Context(), &b, synthetic.File{Rows: 6_000, Users: 100, Seed: seed}))
 	return b.Bytes()
 }
 

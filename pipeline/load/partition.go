@@ -24,7 +24,6 @@ import (
 // are moved into partitions that were made empty.
 
 const (
-	stagedFrom  = 50_000          // rows of new months in a load; for fewer no reader is locked out
 	attachWait  = 5 * time.Second // for readers, in all
 	plannedWait = 5 * time.Second // for statements that were planned without a new partition
 	plannedPoll = 5 * time.Millisecond
@@ -125,7 +124,7 @@ func (l *load) partitions(ctx context.Context) (beside []civil.Month, err error)
 	for _, month := range missing {
 		fresh += l.months[month]
 	}
-	if fresh >= stagedFrom && !l.inChange {
+	if fresh >= l.loader.bulkFrom && !l.inChange {
 		return missing, nil
 	}
 	return nil, l.makePartitions(ctx, missing)

@@ -162,7 +162,7 @@ func TestDialects(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(14, 7))
 	path := filepath.Join(t.TempDir(), "table")
-	for range 1500 {
+	for range 500 {
 		d := dialects(random)
 		header, rows, rules := tableFor(d, random)
 		rules.Dialect = d.Dialect

@@ -189,7 +189,7 @@ func TestNotations(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(11, 12))
 	read, rejected := 0, 0
-	for range 2000 {
+	for range 600 {
 		n, rows := notations(random), exactRows(random)
 		rules := Rules{TwoDigitYears: 1970}
 		content := n.file(rows, random)
@@ -213,8 +213,8 @@ func TestNotations(t *testing.T) {
 		_, found := readFile(t, n.file(proven, random), rules, &Learned{})
 		requireAll(t, rows, content, rules, learnedFrom(found))
 	}
-	require.Greater(t, read, 10_000)
-	require.Greater(t, rejected, 1_500)
+	require.Greater(t, read, 3_000)
+	require.Greater(t, rejected, 450)
 }
 
 func requireAll(t *testing.T, rows []exactRow, content string, rules Rules, learned *Learned) {
