@@ -24,9 +24,12 @@ const describeSQL = `SELECT concat_ws(E'\n',
 		E'\n' ORDER BY to_change, transaction_id COLLATE "C", file_id, line) FROM transaction_versions WHERE $1::bigint IN (0, to_change)),
 	(SELECT string_agg(concat_ws(' ', 'reject', r.file_id || ':' || r.line, coalesce(s.state, 'open'), coalesce(s.outcome, r.outcome),
 			coalesce(s.kept_file_id, CASE WHEN s.state IS NULL THEN r.kept_file_id END, 0) || ':' || coalesce(s.kept_line, CASE WHEN s.state IS NULL THEN r.kept_line END, 0)),
-		E'\n' ORDER BY r.file_id, r.line) FROM etl_rejects r
-		LEFT JOIN LATERAL (SELECT * FROM etl_reject_states s WHERE s.file_id = r.file_id AND s.line = r.line ORDER BY change DESC LIMIT 1) s ON true
-		WHERE $1::bigint = 0 OR s.change = $1 OR s.change IS NULL AND r.file_id = (SELECT file_id FROM audit_chain WHERE number = $1 AND kind = 'load')),
+		E'\n' ORDER BY r.file_id, r.line) FROM (
+			SELECT file_id, line FROM etl_rejects WHERE $1 = 0
+			UNION SELECT file_id, line FROM etl_reject_states WHERE change = $1
+			UNION SELECT j.file_id, j.line FROM audit_chain c JOIN etl_rejects j ON j.file_id = c.file_id WHERE c.number = $1 AND c.kind = 'load'
+		) i JOIN etl_rejects r USING (file_id, line)
+		LEFT JOIN LATERAL (SELECT * FROM etl_reject_states s WHERE s.file_id = r.file_id AND s.line = r.line ORDER BY change DESC LIMIT 1) s ON true),
 	(SELECT string_agg(concat_ws(' ', 'entry', number, kind, entry::json->>'rows', trim_scale((entry::json->>'amount')::numeric)), E'\n' ORDER BY number) FROM audit_chain WHERE number >= $1))`
 
 func (f *fixture) describe(change int) string {
@@ -53,16 +56,17 @@ func (m *model) describe(change int) string {
 			write("version", v.modelRow, place(v.place.File, v.place.Line), v.from, v.to)
 		}
 	}
-	loadedFile := int64(0)
+	last := int64(0)
 	for id := range m.files {
-		loadedFile = max(loadedFile, id)
+		last = max(last, id)
 	}
-	for _, id := range m.sortedRejects() {
+	ofLoad := change > 0 && m.chain[change-1].kind == "load"
+	changed := m.selectedOfAll(func(id load.RejectID, r *modelReject) bool {
+		return change == 0 || r.change == change || ofLoad && r.change == 0 && id.File == last
+	})
+	for _, id := range changed {
 		r := m.rejects[id]
-		ofLoad := r.change == 0 && m.chain[max(0, change-1)].kind == "load" && id.File == loadedFile
-		if change == 0 || r.change == change || ofLoad {
-			write("reject", place(id.File, id.Line), r.state, r.outcome, place(r.kept.File, r.kept.Line))
-		}
+		write("reject", place(id.File, id.Line), r.state, r.outcome, place(r.kept.File, r.kept.Line))
 	}
 	for i, e := range m.chain {
 		if i+1 >= change {
@@ -91,10 +95,6 @@ func (m *model) sortedVersions() []modelVersion {
 	return slices.SortedFunc(slices.Values(m.versions), func(a, b modelVersion) int {
 		return cmp.Or(cmp.Compare(a.to, b.to), cmp.Compare(a.id, b.id), byPlace(a.place, b.place))
 	})
-}
-
-func (m *model) sortedRejects() []load.RejectID {
-	return slices.SortedFunc(maps.Keys(m.rejects), byPlace)
 }
 
 func byPlace(a, b load.RejectID) int {

@@ -265,9 +265,13 @@ func (m *model) open(outcome string) []load.RejectID {
 }
 
 // selected are rejects of files that are loaded, in their order.
-func (m *model) selected(by func(*modelReject) bool) (ids []load.RejectID) {
+func (m *model) selected(by func(*modelReject) bool) []load.RejectID {
+	return m.selectedOfAll(func(id load.RejectID, r *modelReject) bool { return !m.files[id.File].reverted && by(r) })
+}
+
+func (m *model) selectedOfAll(by func(load.RejectID, *modelReject) bool) (ids []load.RejectID) {
 	for id, r := range m.rejects {
-		if !m.files[id.File].reverted && by(r) {
+		if by(id, r) {
 			ids = append(ids, id)
 		}
 	}
