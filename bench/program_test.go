@@ -135,11 +135,11 @@ func (p *program) logTail() string {
 	return string(text[max(0, len(text)-2000):])
 }
 
-func freePort(b *testing.B) int {
-	b.Helper()
+func freePort(tb testing.TB) int {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port

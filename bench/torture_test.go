@@ -26,7 +26,7 @@ var (
 // operations of several processes interleave.
 func TestTorture(t *testing.T) {
 	h := newHistory(*tortureSeed, *tortureKills, *tortureCrashes)
-	arena := newArena(t, h.seed)
+	arena := newArena(t, h.seed, diskMiB)
 	calm, storm := arena.world("calm"), arena.world("storm")
 	for i, p := range h.phases {
 		for _, w := range []*world{calm, storm} {

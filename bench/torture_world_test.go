@@ -38,14 +38,14 @@ type arena struct {
 	server *testdb.Server
 }
 
-func newArena(t *testing.T, seed uint64) *arena {
+func newArena(t *testing.T, seed uint64, diskMiB int) *arena {
 	t.Helper()
 	a := &arena{t: t, seed: seed, dir: t.TempDir()}
 	a.binary = filepath.Join(a.dir, "tally")
 	if out, err := programs.Command("go", "build", "-o", a.binary, "../cmd/tally").CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
 	}
-	a.mount()
+	a.mount(diskMiB)
 	a.server = testdb.Own(t, map[string]string{
 		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on",
 		"max_wal_size": "64MB", "min_wal_size": "32MB", "shared_buffers": "32MB",
@@ -54,13 +54,13 @@ func newArena(t *testing.T, seed uint64) *arena {
 }
 
 // mount makes a small disk the place of the server's folder.
-func (a *arena) mount() {
+func (a *arena) mount(mib int) {
 	disk, err := os.MkdirTemp("", "tally-disk-")
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	a.t.Cleanup(func() { _ = os.Remove(disk) })
-	if out, err := programs.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm,mode=0777", diskMiB), "tmpfs", disk).CombinedOutput(); err != nil {
+	if out, err := programs.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm,mode=0777", mib), "tmpfs", disk).CombinedOutput(); err != nil {
 		a.t.Logf("the disk will not be full, since a small one cannot be mounted: %v %s", err, out)
 		return
 	}
