@@ -112,24 +112,23 @@ func (l *load) stands(ctx context.Context, db querier, e *entry) (same bool, err
 		return true, nil
 	}
 	displaced := e.replaced
-	if displaced {
-		if err := db.QueryRow(ctx, l.loader.statements.Get("displaced"), e.id, l.request.LogicalDate).Scan(&displaced); err != nil {
-			return false, fmt.Errorf("look up what became of the content's rows: %w", err)
-		}
-	}
-	switch {
-	case !displaced:
-		if e.path != l.path || e.source != l.request.Source {
-			// For the nights to come, and outside the transaction, which is rolled back here.
-			_, err = l.loader.pool.Exec(ctx, l.loader.statements.Get("copy"), l.identity.SHA256[:], l.path, l.request.Source)
-		}
-		return true, err
-	case l.request.Again:
-		return false, nil
-	default:
+	if displaced && !l.request.Again {
 		err = db.QueryRow(ctx, l.loader.statements.Get("same_file"), l.identity.SHA256[:], l.path, l.request.Source).Scan(&same)
-		return same, err
+		if same || err != nil {
+			return same, err
+		}
 	}
+	if displaced {
+		err = db.QueryRow(ctx, l.loader.statements.Get("displaced"), e.id, l.request.LogicalDate).Scan(&displaced)
+	}
+	if err != nil || displaced {
+		return false, err
+	}
+	if e.path != l.path || e.source != l.request.Source {
+		// For the nights to come, and outside the transaction, which is rolled back here.
+		_, err = l.loader.pool.Exec(ctx, l.loader.statements.Get("copy"), l.identity.SHA256[:], l.path, l.request.Source)
+	}
+	return true, err
 }
 
 // arrival is when a file came: entry of the ledger, and logical date. The later one wins
