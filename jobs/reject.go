@@ -211,6 +211,9 @@ func (s *Service) decided(ctx context.Context, id ledger.RejectID, err error, wa
 	switch {
 	case rejected:
 		return ledger.ListedReject{}, &ledger.StillRejectedError{ID: id, Faults: still.Faults}
+	case errors.Is(err, load.ErrRetired):
+		return ledger.ListedReject{}, &ledger.NotOpenError{What: "reject " + id.String(),
+			Why: "is in conflict with a row of a retired month, which cannot be replaced: tally settle " + id.String() + " keep closes it"}
 	case err != nil && !errors.Is(err, load.ErrNotOpen):
 		return ledger.ListedReject{}, err
 	}

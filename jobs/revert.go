@@ -40,6 +40,8 @@ func (s *Service) Revert(ctx context.Context, r ledger.RevertRequest) (ledger.Re
 		err = &ledger.NotOpenError{What: fileNames(files), Why: "was reverted already; tally run PATH loads its content again"}
 	case errors.Is(err, load.ErrNotLoaded):
 		err = &ledger.NotOpenError{What: fileNames(files), Why: "was not loaded: it failed, so there is nothing to revert"}
+	case errors.Is(err, load.ErrRetired):
+		err = &ledger.NotOpenError{What: fileNames(files), Why: "cannot be reverted: " + err.Error()}
 	}
 	if err != nil {
 		return ledger.RevertResult{}, err

@@ -111,8 +111,10 @@ func TestLoadOfRetiredIDs(t *testing.T) {
 
 			replayed := f.replay(f.rejects("rejected")...)
 			assert.Equal(t, replayed.Read, replayed.Rejected+replayed.Conflict)
+			states := f.states()
 			_, err := f.loader.Take(t.Context(), f.rejects("conflict")[0], f.settings, by())
-			require.NoError(t, err)
+			require.ErrorIs(t, err, load.ErrRetired)
+			assert.Equal(t, states, f.states(), "nothing is decided")
 			assert.Equal(t, "C 1 7 2024-02-01", strings.SplitN(f.transactions(), "\n", 2)[0], "a retired row stays")
 			f.sealed()
 		})

@@ -37,7 +37,7 @@ func (l *Loader) Fix(ctx context.Context, id RejectID, fix transform.Fix, settin
 }
 
 // Take decides a conflict for the row that was not loaded: it takes the place of the stored
-// one, which stays in the history.
+// one, which stays in the history. One of a retired month stays where it is: [ErrRetired].
 func (l *Loader) Take(ctx context.Context, id RejectID, settings Settings, by By) (ReplayResult, error) {
 	return l.decideOne(ctx, seal.Settle, id, by, replay{settings: settings, state: stateSettled, takes: true, from: []string{outcomeConflict}})
 }
@@ -58,6 +58,8 @@ func (l *Loader) decideOne(ctx context.Context, kind seal.Kind, id RejectID, by 
 			return false, errors.New(result.Warnings[0])
 		case result.Rejected > 0:
 			return false, &RejectedError{id, how.faults.Strings()}
+		case how.takes && result.Conflict > 0:
+			return false, fmt.Errorf("%s: the stored row: %w", id, ErrRetired)
 		}
 		return kind != seal.Fix || result.Conflict == 0 || !how.repeats, nil // a repeated fix is a conflict still
 	})
