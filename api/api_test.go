@@ -15,8 +15,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
 )
@@ -52,7 +54,7 @@ type fakeRuns struct {
 	sources func(context.Context) ([]ledger.Source, error)
 	alerts  func(context.Context, bool, int64, int) ([]ledger.Alert, error)
 	history func(context.Context, string) ([]ledger.Version, error)
-	head    func(context.Context) (ledger.Head, error)
+	head    func(context.Context) (audit.Head, error)
 }
 
 func (f fakeRuns) Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error) {
@@ -79,7 +81,7 @@ func (f fakeRuns) History(ctx context.Context, id string) ([]ledger.Version, err
 	return f.history(ctx, id)
 }
 
-func (f fakeRuns) Head(ctx context.Context) (ledger.Head, error) { return f.head(ctx) }
+func (f fakeRuns) Head(ctx context.Context) (audit.Head, error) { return f.head(ctx) }
 
 func (f fakeRuns) Logs(ctx context.Context, run, after int64, limit int) ([]ledger.LogLine, error) {
 	return f.logs(ctx, run, after, limit)
@@ -92,18 +94,18 @@ func (f fakeRuns) Alerts(ctx context.Context, afterOpen bool, afterID int64, lim
 // fakeChanges answers with its functions; one that is missing panics.
 type fakeChanges struct {
 	rejects func(context.Context, ledger.RejectFilter) ([]ledger.ListedReject, error)
-	replay  func(context.Context, ledger.ReplayRequest) (ledger.ReplayResult, error)
+	replay  func(context.Context, ledger.ReplayRequest) (reject.ReplayResult, error)
 	fix     func(context.Context, ledger.FixRequest) (ledger.ListedReject, error)
-	settle  func(context.Context, ledger.RejectID, bool, ledger.By) (ledger.ListedReject, error)
-	discard func(context.Context, ledger.RejectID, ledger.By) (ledger.ListedReject, error)
-	revert  func(context.Context, ledger.RevertRequest) (ledger.RevertResult, error)
+	settle  func(context.Context, reject.ID, bool, audit.By) (ledger.ListedReject, error)
+	discard func(context.Context, reject.ID, audit.By) (ledger.ListedReject, error)
+	revert  func(context.Context, ledger.RevertRequest) (reject.RevertResult, error)
 }
 
 func (f fakeChanges) Rejects(ctx context.Context, filter ledger.RejectFilter) ([]ledger.ListedReject, error) {
 	return f.rejects(ctx, filter)
 }
 
-func (f fakeChanges) Replay(ctx context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error) {
+func (f fakeChanges) Replay(ctx context.Context, r ledger.ReplayRequest) (reject.ReplayResult, error) {
 	return f.replay(ctx, r)
 }
 
@@ -111,15 +113,15 @@ func (f fakeChanges) Fix(ctx context.Context, r ledger.FixRequest) (ledger.Liste
 	return f.fix(ctx, r)
 }
 
-func (f fakeChanges) Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error) {
+func (f fakeChanges) Settle(ctx context.Context, id reject.ID, take bool, by audit.By) (ledger.ListedReject, error) {
 	return f.settle(ctx, id, take, by)
 }
 
-func (f fakeChanges) Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error) {
+func (f fakeChanges) Discard(ctx context.Context, id reject.ID, by audit.By) (ledger.ListedReject, error) {
 	return f.discard(ctx, id, by)
 }
 
-func (f fakeChanges) Revert(ctx context.Context, r ledger.RevertRequest) (ledger.RevertResult, error) {
+func (f fakeChanges) Revert(ctx context.Context, r ledger.RevertRequest) (reject.RevertResult, error) {
 	return f.revert(ctx, r)
 }
 

@@ -23,8 +23,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/migrations"
@@ -468,8 +470,8 @@ func sampleRuns() fakeRuns {
 			present.To, present.Cause = nil, "correction"
 			return []ledger.Version{v, present}, nil
 		},
-		head: func(context.Context) (ledger.Head, error) {
-			return ledger.Head{Number: 1, Hash: strings.Repeat("0f", 32), At: at}, nil
+		head: func(context.Context) (audit.Head, error) {
+			return audit.Head{Number: 1, Hash: strings.Repeat("0f", 32), At: at}, nil
 		},
 		sources: func(context.Context) ([]ledger.Source, error) {
 			return []ledger.Source{{Name: "inbox\xff", Settings: json.RawMessage("{}"), LastFileID: 1, LastAt: at, Conventions: []ledger.Convention{
@@ -532,7 +534,7 @@ func unreachableRuns() fakeRuns {
 		logs:    func(context.Context, int64, int64, int) ([]ledger.LogLine, error) { return nil, err },
 		sources: func(context.Context) ([]ledger.Source, error) { return nil, err },
 		history: func(context.Context, string) ([]ledger.Version, error) { return nil, err },
-		head:    func(context.Context) (ledger.Head, error) { return ledger.Head{}, err },
+		head:    func(context.Context) (audit.Head, error) { return audit.Head{}, err },
 		alerts:  func(context.Context, bool, int64, int) ([]ledger.Alert, error) { return nil, err },
 	}
 }
@@ -540,13 +542,13 @@ func unreachableRuns() fakeRuns {
 // sampleChanges know reject 7:7 and file 7, and of 7:8 and 8 that they are not open; they fail with an error, if there is one.
 func sampleChanges(failed error) fakeChanges {
 	sample := listed(7)
-	answer := func(id ledger.RejectID) (ledger.ListedReject, error) {
+	answer := func(id reject.ID) (ledger.ListedReject, error) {
 		switch {
 		case failed != nil:
 			return sample, failed
-		case id == ledger.RejectID{FileID: 7, Line: 8}:
+		case id == reject.ID{FileID: 7, Line: 8}:
 			return sample, &ledger.NotOpenError{What: "reject", Why: "is not open"}
-		case id != ledger.RejectID{FileID: 7, Line: 7}:
+		case id != reject.ID{FileID: 7, Line: 7}:
 			return sample, ledger.ErrRejectNotFound
 		}
 		return sample, nil
@@ -555,29 +557,29 @@ func sampleChanges(failed error) fakeChanges {
 		rejects: func(_ context.Context, f ledger.RejectFilter) ([]ledger.ListedReject, error) {
 			return []ledger.ListedReject{sample}[:min(1, f.Limit)], failed
 		},
-		replay: func(_ context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error) {
+		replay: func(_ context.Context, r ledger.ReplayRequest) (reject.ReplayResult, error) {
 			for _, id := range r.IDs {
 				if _, err := answer(id); err != nil {
-					return ledger.ReplayResult{}, err
+					return reject.ReplayResult{}, err
 				}
 			}
-			return ledger.ReplayResult{Warnings: []string{}}, failed
+			return reject.ReplayResult{Warnings: []string{}}, failed
 		},
 		fix: func(_ context.Context, r ledger.FixRequest) (ledger.ListedReject, error) { return answer(r.ID) },
-		settle: func(_ context.Context, id ledger.RejectID, _ bool, _ ledger.By) (ledger.ListedReject, error) {
+		settle: func(_ context.Context, id reject.ID, _ bool, _ audit.By) (ledger.ListedReject, error) {
 			return answer(id)
 		},
-		discard: func(_ context.Context, id ledger.RejectID, _ ledger.By) (ledger.ListedReject, error) {
+		discard: func(_ context.Context, id reject.ID, _ audit.By) (ledger.ListedReject, error) {
 			return answer(id)
 		},
-		revert: func(_ context.Context, r ledger.RevertRequest) (ledger.RevertResult, error) {
+		revert: func(_ context.Context, r ledger.RevertRequest) (reject.RevertResult, error) {
 			switch {
 			case failed == nil && r.Files[0] == 8:
-				return ledger.RevertResult{}, &ledger.NotOpenError{What: "file", Why: "was reverted already"}
+				return reject.RevertResult{}, &ledger.NotOpenError{What: "file", Why: "was reverted already"}
 			case failed == nil && r.Files[0] != 7:
-				return ledger.RevertResult{}, ledger.ErrFileNotFound
+				return reject.RevertResult{}, ledger.ErrFileNotFound
 			}
-			return ledger.RevertResult{Warnings: []string{}}, failed
+			return reject.RevertResult{Warnings: []string{}}, failed
 		},
 	}
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -16,7 +17,7 @@ type (
 		TransactionID string `path:"transaction_id" minLength:"1" maxLength:"50" example:"TXN186490" doc:"The source's id of the transaction, percent-encoded."`
 	}
 	historyOutput struct{ Body History }
-	headOutput    struct{ Body ledger.Head }
+	headOutput    struct{ Body audit.Head }
 )
 
 func (s *service) getHistory(ctx context.Context, in *historyInput) (*historyOutput, error) {

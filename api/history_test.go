@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/jobs/ledger"
@@ -36,8 +37,8 @@ func TestHistory(t *testing.T) {
 
 func TestAuditHead(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, Config{Runs: fakeRuns{head: func(context.Context) (ledger.Head, error) {
-		return ledger.Head{Number: 3, Hash: "0f", At: time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC)}, nil
+	h := newHandler(t, Config{Runs: fakeRuns{head: func(context.Context) (audit.Head, error) {
+		return audit.Head{Number: 3, Hash: "0f", At: time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC)}, nil
 	}}})
 	assert.Equal(t, `{"number":3,"hash":"0f","at":"2024-01-02T00:00:00Z"}`+"\n", ask(h, http.MethodGet, "/audit/head").Body.String())
 }

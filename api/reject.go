@@ -11,7 +11,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -23,11 +25,11 @@ const maxChange = 100_000
 // are those of [ledger].
 type Changes interface {
 	Rejects(ctx context.Context, f ledger.RejectFilter) ([]ledger.ListedReject, error)
-	Replay(ctx context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error)
+	Replay(ctx context.Context, r ledger.ReplayRequest) (reject.ReplayResult, error)
 	Fix(ctx context.Context, r ledger.FixRequest) (ledger.ListedReject, error)
-	Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error)
-	Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error)
-	Revert(ctx context.Context, r ledger.RevertRequest) (ledger.RevertResult, error)
+	Settle(ctx context.Context, id reject.ID, take bool, by audit.By) (ledger.ListedReject, error)
+	Discard(ctx context.Context, id reject.ID, by audit.By) (ledger.ListedReject, error)
+	Revert(ctx context.Context, r ledger.RevertRequest) (reject.RevertResult, error)
 }
 
 // RejectID is a reject's file and line.
@@ -41,8 +43,8 @@ func (RejectID) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Pattern: rejectIDPattern, MinLength: &shortest, MaxLength: &longest, Examples: []any{"3:42"}}
 }
 
-func (id RejectID) parse() (ledger.RejectID, error) {
-	parsed, err := ledger.ParseRejectID(string(id))
+func (id RejectID) parse() (reject.ID, error) {
+	parsed, err := reject.ParseID(string(id))
 	if err != nil {
 		return parsed, fmt.Errorf("%w: %w", ledger.ErrRejectNotFound, err)
 	}
@@ -158,7 +160,7 @@ type (
 		Body ListedRejects
 	}
 	replayInput  struct{ Body ReplayBody }
-	replayOutput struct{ Body ledger.ReplayResult }
+	replayOutput struct{ Body reject.ReplayResult }
 	fixInput     struct {
 		RejectPath
 		Body FixBody
@@ -176,7 +178,7 @@ type (
 		ID   int64       `path:"file_id" minimum:"1" example:"3" doc:"The file's id."`
 		Body *RevertBody // a pointer makes it optional
 	}
-	revertOutput struct{ Body ledger.RevertResult }
+	revertOutput struct{ Body reject.RevertResult }
 )
 
 func (s *service) listAllRejects(ctx context.Context, in *RejectQuery) (*listedRejectsOutput, error) {
@@ -190,7 +192,7 @@ func (s *service) listAllRejects(ctx context.Context, in *RejectQuery) (*listedR
 		return nil, err
 	}
 	rows, more, err := readSized(after, in.Limit, listedPosition, func(after position, limit int) ([]ledger.ListedReject, error) {
-		filter.After, filter.Limit = ledger.RejectID{FileID: after.first, Line: after.second}, limit
+		filter.After, filter.Limit = reject.ID{FileID: after.first, Line: after.second}, limit
 		return s.Changes.Rejects(ctx, filter)
 	}, func(r ledger.ListedReject) int { return len(r.Raw) + len(r.RawBytes) })
 	if err != nil {
@@ -203,8 +205,8 @@ func (s *service) listAllRejects(ctx context.Context, in *RejectQuery) (*listedR
 
 func listedPosition(r ledger.ListedReject) position { return position{r.FileID, r.Line} }
 
-func changedBy(ctx context.Context, reason string) ledger.By {
-	return ledger.By{Actor: Actor(ctx), Reason: reason}
+func changedBy(ctx context.Context, reason string) audit.By {
+	return audit.By{Actor: Actor(ctx), Reason: reason}
 }
 
 func (s *service) replayRejects(ctx context.Context, in *replayInput) (*replayOutput, error) {

@@ -11,8 +11,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -53,7 +55,7 @@ func TestListAllRejects(t *testing.T) {
 	assert.Equal(t, []int64{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, lines)
 	day := civil.MustParse("2024-01-31")
 	assert.Equal(t, ledger.RejectFilter{FileID: 3, Fault: "missing_amount", Source: "inbox", Date: &day, State: "open", Outcome: "rejected",
-		After: ledger.RejectID{FileID: 3, Line: 9}, Limit: 5}, seen)
+		After: reject.ID{FileID: 3, Line: 9}, Limit: 5}, seen)
 	for _, query := range []string{"state=gone", "file_id=0", "fault=A", "date=2024-02-30", "outcome=loaded", "cursor=x", "source="} {
 		requireProblem(t, ask(h, http.MethodGet, "/rejects?"+query), http.StatusUnprocessableEntity, "invalid-request")
 	}
@@ -85,29 +87,29 @@ func TestListAllRejectsAsCSV(t *testing.T) {
 
 func TestChanges(t *testing.T) {
 	t.Parallel()
-	id := ledger.RejectID{FileID: 3, Line: 42}
-	by := ledger.By{Actor: "anonymous", Reason: "so"}
+	id := reject.ID{FileID: 3, Line: 42}
+	by := audit.By{Actor: "anonymous", Reason: "so"}
 	h := newHandler(t, Config{Changes: fakeChanges{
-		replay: func(_ context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error) {
+		replay: func(_ context.Context, r ledger.ReplayRequest) (reject.ReplayResult, error) {
 			assert.Equal(t, maxChange, r.MaxRows)
-			return ledger.ReplayResult{Read: int64(len(r.IDs)), Loaded: int64(len(r.IDs)), Warnings: []string{fmt.Sprint(r.Filter.Fault, r.DryRun)}}, nil
+			return reject.ReplayResult{Read: int64(len(r.IDs)), Loaded: int64(len(r.IDs)), Warnings: []string{fmt.Sprint(r.Filter.Fault, r.DryRun)}}, nil
 		},
 		fix: func(_ context.Context, r ledger.FixRequest) (ledger.ListedReject, error) {
 			assert.Equal(t, ledger.FixRequest{ID: id, UserID: "7", Amount: "-1.5", By: by}, r)
 			return listed(42), nil
 		},
-		settle: func(_ context.Context, got ledger.RejectID, take bool, _ ledger.By) (ledger.ListedReject, error) {
+		settle: func(_ context.Context, got reject.ID, take bool, _ audit.By) (ledger.ListedReject, error) {
 			assert.Equal(t, id, got)
 			assert.True(t, take)
 			return listed(42), nil
 		},
-		discard: func(_ context.Context, _ ledger.RejectID, got ledger.By) (ledger.ListedReject, error) {
+		discard: func(_ context.Context, _ reject.ID, got audit.By) (ledger.ListedReject, error) {
 			assert.Equal(t, by, got)
 			return listed(42), nil
 		},
-		revert: func(_ context.Context, r ledger.RevertRequest) (ledger.RevertResult, error) {
+		revert: func(_ context.Context, r ledger.RevertRequest) (reject.RevertResult, error) {
 			assert.Equal(t, []int64{3}, r.Files)
-			return ledger.RevertResult{Rows: 2, TotalAmount: money.MustParse("6"), Warnings: []string{fmt.Sprint(r.DryRun)}}, nil
+			return reject.RevertResult{Rows: 2, TotalAmount: money.MustParse("6"), Warnings: []string{fmt.Sprint(r.DryRun)}}, nil
 		},
 	}})
 	reject, err := json.Marshal(listed(42))
@@ -150,7 +152,7 @@ func TestChangesThatAreRefused(t *testing.T) {
 		{&ledger.TooManyError{Max: maxChange}, http.StatusConflict, "too-many-rows"},
 		{fmt.Errorf("%w: 1.23456", ledger.ErrInvalidFix), http.StatusUnprocessableEntity, "invalid-request"},
 	} {
-		h := newHandler(t, Config{Changes: fakeChanges{discard: func(context.Context, ledger.RejectID, ledger.By) (ledger.ListedReject, error) {
+		h := newHandler(t, Config{Changes: fakeChanges{discard: func(context.Context, reject.ID, audit.By) (ledger.ListedReject, error) {
 			return ledger.ListedReject{}, fmt.Errorf("discard: %w", c.err)
 		}}})
 		p := requireProblem(t, post(h, "/rejects/3:42/discard", jsonContentType, `{"reason":"so"}`), c.status, c.name)

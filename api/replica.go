@@ -8,6 +8,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
@@ -186,8 +188,8 @@ func (r replicaRuns) History(ctx context.Context, transactionID string) ([]ledge
 	})
 }
 
-func (r replicaRuns) Head(ctx context.Context) (ledger.Head, error) {
-	return readOn(ctx, r.Replicas, replica.ReplicasFirst, func(ctx context.Context, b Backend) (ledger.Head, error) { return b.Runs.Head(ctx) })
+func (r replicaRuns) Head(ctx context.Context) (audit.Head, error) {
+	return readOn(ctx, r.Replicas, replica.ReplicasFirst, func(ctx context.Context, b Backend) (audit.Head, error) { return b.Runs.Head(ctx) })
 }
 
 // Changes lists rejects from the servers, and makes changes with next. The answer to a change
@@ -203,7 +205,7 @@ func (r replicaChanges) Rejects(ctx context.Context, f ledger.RejectFilter) ([]l
 	return readOn(ctx, r.replicas, replica.ReplicasFirst, func(ctx context.Context, b Backend) ([]ledger.ListedReject, error) { return b.Rejects(ctx, f) })
 }
 
-func (r replicaChanges) Replay(ctx context.Context, q ledger.ReplayRequest) (ledger.ReplayResult, error) {
+func (r replicaChanges) Replay(ctx context.Context, q ledger.ReplayRequest) (reject.ReplayResult, error) {
 	result, err := r.Changes.Replay(ctx, q)
 	return result, r.changed(ctx, err)
 }
@@ -213,17 +215,17 @@ func (r replicaChanges) Fix(ctx context.Context, q ledger.FixRequest) (ledger.Li
 	return fixed, r.changed(ctx, err)
 }
 
-func (r replicaChanges) Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error) {
+func (r replicaChanges) Settle(ctx context.Context, id reject.ID, take bool, by audit.By) (ledger.ListedReject, error) {
 	settled, err := r.Changes.Settle(ctx, id, take, by)
 	return settled, r.changed(ctx, err)
 }
 
-func (r replicaChanges) Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error) {
+func (r replicaChanges) Discard(ctx context.Context, id reject.ID, by audit.By) (ledger.ListedReject, error) {
 	discarded, err := r.Changes.Discard(ctx, id, by)
 	return discarded, r.changed(ctx, err)
 }
 
-func (r replicaChanges) Revert(ctx context.Context, q ledger.RevertRequest) (ledger.RevertResult, error) {
+func (r replicaChanges) Revert(ctx context.Context, q ledger.RevertRequest) (reject.RevertResult, error) {
 	result, err := r.Changes.Revert(ctx, q)
 	return result, r.changed(ctx, err)
 }

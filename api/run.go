@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -25,7 +26,7 @@ type RunReader interface {
 	Alerts(ctx context.Context, afterOpen bool, afterID int64, limit int) ([]ledger.Alert, error)
 	// History is every state of a transaction, oldest first, or [ledger.ErrTransactionNotFound].
 	History(ctx context.Context, transactionID string) ([]ledger.Version, error)
-	Head(ctx context.Context) (ledger.Head, error) // of the audit chain
+	Head(ctx context.Context) (audit.Head, error) // of the audit chain
 }
 
 // RunPath is the path of a run.

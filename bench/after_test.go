@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -42,13 +44,13 @@ func BenchmarkReplay(b *testing.B) {
 		if loaded.Loaded != n || rejected.Rejected != n {
 			b.Fatalf("loaded %d and rejected %d of %d rows", loaded.Loaded, rejected.Rejected, n)
 		}
-		ids := make([]load.RejectID, n)
+		ids := make([]reject.ID, n)
 		for line := range ids {
-			ids[line] = load.RejectID{File: rejected.FileID, Line: int64(line) + 2}
+			ids[line] = reject.ID{FileID: rejected.FileID, Line: int64(line) + 2}
 		}
 		settle(b, pool)
 		began := time.Now()
-		r, err := loader.Replay(b.Context(), ids, func(string, transform.Rules) (transform.Rules, bool) { return known, true }, load.By{Actor: "bench"}, false)
+		r, err := loader.Replay(b.Context(), ids, func(string, transform.Rules) (transform.Rules, bool) { return known, true }, audit.By{Actor: "bench"}, false)
 		replays = append(replays, time.Since(began).Seconds())
 		if err != nil || r.Loaded != n {
 			b.Fatal(r, err)
@@ -74,7 +76,7 @@ func BenchmarkRevert(b *testing.B) {
 		loads = append(loads, took.Seconds())
 		settle(b, pool)
 		began := time.Now()
-		back, err := loader.Revert(b.Context(), []int64{r.FileID}, func(_ string, loaded transform.Rules) (transform.Rules, bool) { return loaded, true }, load.By{Actor: "bench"}, false)
+		back, err := loader.Revert(b.Context(), []int64{r.FileID}, func(_ string, loaded transform.Rules) (transform.Rules, bool) { return loaded, true }, audit.By{Actor: "bench"}, false)
 		reverts = append(reverts, time.Since(began).Seconds())
 		if err != nil || back.Rows != r.Loaded {
 			b.Fatal(back, err)

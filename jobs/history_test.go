@@ -16,9 +16,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/seal"
@@ -68,16 +70,16 @@ func (p *past) load(content string) {
 // change makes one change at random: a load of rows of which some are ambiguous, a replay of
 // some of these, a fix, a settlement, a discard or a revert.
 func (p *past) change() error {
-	by := load.By{Actor: "test", Reason: "because"}
+	by := audit.By{Actor: "test", Reason: "because"}
 	settings := func(string, transform.Rules) (transform.Rules, bool) {
 		rules := p.rules
 		rules.Slash = "dmy"
 		return rules, false
 	}
-	one := func(outcome string) (load.RejectID, bool) {
+	one := func(outcome string) (reject.ID, bool) {
 		ids := p.open(outcome)
 		if len(ids) == 0 {
-			return load.RejectID{}, false
+			return reject.ID{}, false
 		}
 		return ids[p.random.IntN(len(ids))], true
 	}
@@ -121,13 +123,13 @@ func (p *past) change() error {
 }
 
 // open are the open rejects with an outcome.
-func (p *past) open(outcome string) []load.RejectID {
+func (p *past) open(outcome string) []reject.ID {
 	rows, err := p.pool.Query(p.t.Context(), `SELECT j.file_id, j.line FROM etl_rejects j
 		LEFT JOIN LATERAL (SELECT * FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1) s ON true
 		WHERE coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) = $1 AND j.file_id NOT IN (SELECT file_id FROM etl_reverts)
 		ORDER BY 1, 2`, outcome)
 	require.NoError(p.t, err)
-	ids, err := pgx.CollectRows(rows, pgx.RowToStructByPos[load.RejectID])
+	ids, err := pgx.CollectRows(rows, pgx.RowToStructByPos[reject.ID])
 	require.NoError(p.t, err)
 	return ids
 }
@@ -200,7 +202,7 @@ func TestThePastIsAsItWasSeen(t *testing.T) {
 					require.NoError(t, p.change())
 					p.remember()
 				}
-				v, err := seal.Verify(t.Context(), p.pool, seal.Head{})
+				v, err := seal.Verify(t.Context(), p.pool, audit.Head{})
 				require.NoError(t, err)
 				require.Nil(t, v.Broken)
 				p.compareHistories()

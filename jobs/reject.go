@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
@@ -33,7 +35,7 @@ func (s *Service) Rejects(ctx context.Context, f ledger.RejectFilter) ([]ledger.
 }
 
 // Reject is one reject, whatever became of it, or [ledger.ErrRejectNotFound].
-func (s *Service) Reject(ctx context.Context, id ledger.RejectID) (ledger.ListedReject, error) {
+func (s *Service) Reject(ctx context.Context, id reject.ID) (ledger.ListedReject, error) {
 	return s.decided(ctx, id, nil)
 }
 
@@ -42,7 +44,7 @@ func (s *Service) inspect(ctx context.Context, rejects []ledger.ListedReject) er
 	var texts []load.RejectText
 	var conflicts []string
 	for _, r := range rejects {
-		text := load.RejectText{ID: load.RejectID{File: r.FileID, Line: r.Line}, Raw: r.RawBytes, Length: r.RawLength, Change: r.LastChange}
+		text := load.RejectText{ID: reject.ID{FileID: r.FileID, Line: r.Line}, Raw: r.RawBytes, Length: r.RawLength, Change: r.LastChange}
 		if text.Raw == nil {
 			text.Raw = []byte(r.Raw)
 		}
@@ -63,7 +65,7 @@ func (s *Service) inspect(ctx context.Context, rejects []ledger.ListedReject) er
 		if found.Valid {
 			r.Values = &ledger.RowValues{TransactionID: found.ID, UserID: found.UserID, Amount: found.Amount, Date: found.Date}
 		}
-		if r.Outcome == ledger.OutcomeConflict && idOf(r) != "" {
+		if r.Outcome == reject.OutcomeConflict && idOf(r) != "" {
 			conflicts = append(conflicts, idOf(r))
 		}
 	}
@@ -88,7 +90,7 @@ func (s *Service) addStored(ctx context.Context, rejects []ledger.ListedReject, 
 		byID[stored[i].TransactionID] = &stored[i]
 	}
 	for i := range rejects {
-		if r := &rejects[i]; r.Outcome == ledger.OutcomeConflict {
+		if r := &rejects[i]; r.Outcome == reject.OutcomeConflict {
 			r.Stored = byID[idOf(r)]
 		}
 	}
@@ -101,42 +103,42 @@ const replayBatch = 100_000
 // Replay reads open rejected rows again under the settings of today, and loads those that
 // pass, in one commit. Ids that are not open are named in the warnings; if none is, that is
 // a [ledger.NotOpenError].
-func (s *Service) Replay(ctx context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error) {
+func (s *Service) Replay(ctx context.Context, r ledger.ReplayRequest) (reject.ReplayResult, error) {
 	warnings, ids := []string{}, r.IDs
 	var notOpen error
 	var err error
 	if len(ids) > 0 {
 		if warnings, notOpen, err = s.notReplayable(ctx, ids); err != nil {
-			return ledger.ReplayResult{}, err
+			return reject.ReplayResult{}, err
 		}
 	} else if ids, err = s.selected(ctx, r); err != nil {
-		return ledger.ReplayResult{}, err
+		return reject.ReplayResult{}, err
 	}
-	result, err := s.changes.Replay(ctx, rejectIDs(ids), s.settingsOf, load.By(r.By), r.DryRun)
+	result, err := s.changes.Replay(ctx, ids, s.settingsOf, r.By, r.DryRun)
 	if err == nil && result.Read == 0 {
 		err = notOpen
 	}
 	result.Warnings = append(warnings, result.Warnings...)
-	return ledger.ReplayResult(result), err
+	return result, err
 }
 
 // notReplayable finds ids that are no open rejected rows: unknown ones are an error.
-func (s *Service) notReplayable(ctx context.Context, ids []ledger.RejectID) (warnings []string, first, err error) {
+func (s *Service) notReplayable(ctx context.Context, ids []reject.ID) (warnings []string, first, err error) {
 	warnings = []string{}
 	rows, err := s.ledger.RejectsByID(ctx, ids)
 	if err != nil {
 		return nil, nil, err
 	}
-	known := map[ledger.RejectID]*ledger.ListedReject{}
+	known := map[reject.ID]*ledger.ListedReject{}
 	for i := range rows {
-		known[ledger.RejectID{FileID: rows[i].FileID, Line: rows[i].Line}] = &rows[i]
+		known[reject.ID{FileID: rows[i].FileID, Line: rows[i].Line}] = &rows[i]
 	}
 	for _, id := range ids {
 		row := known[id]
 		if row == nil {
 			return nil, nil, fmt.Errorf("reject %s: %w; tally rejects lists them", id, ledger.ErrRejectNotFound)
 		}
-		if e := stateError(row, ledger.OutcomeRejected); e != nil {
+		if e := stateError(row, reject.OutcomeRejected); e != nil {
 			first = e
 			warnings = append(warnings, e.Error())
 		}
@@ -145,9 +147,9 @@ func (s *Service) notReplayable(ctx context.Context, ids []ledger.RejectID) (war
 }
 
 // selected are the ids of a filter.
-func (s *Service) selected(ctx context.Context, r ledger.ReplayRequest) (ids []ledger.RejectID, err error) {
+func (s *Service) selected(ctx context.Context, r ledger.ReplayRequest) (ids []reject.ID, err error) {
 	f := r.Filter
-	f.State, f.Outcome, f.Limit = ledger.StateOpen, ledger.OutcomeRejected, replayBatch+1
+	f.State, f.Outcome, f.Limit = reject.StateOpen, reject.OutcomeRejected, replayBatch+1
 	for {
 		batch, err := s.ledger.RejectIDs(ctx, f)
 		if err != nil {
@@ -164,14 +166,6 @@ func (s *Service) selected(ctx context.Context, r ledger.ReplayRequest) (ids []l
 	}
 }
 
-func rejectIDs(ids []ledger.RejectID) []load.RejectID {
-	list := make([]load.RejectID, len(ids))
-	for i, id := range ids {
-		list[i] = load.RejectID{File: id.FileID, Line: id.Line}
-	}
-	return list
-}
-
 // Fix loads a reject with corrected values. The row may end as a duplicate, or as a conflict
 // that stays open.
 func (s *Service) Fix(ctx context.Context, r ledger.FixRequest) (ledger.ListedReject, error) {
@@ -179,34 +173,33 @@ func (s *Service) Fix(ctx context.Context, r ledger.FixRequest) (ledger.ListedRe
 	if err := fix.Check(); err != nil {
 		return ledger.ListedReject{}, fmt.Errorf("%w: %w", ledger.ErrInvalidFix, err)
 	}
-	_, err := s.changes.Fix(ctx, load.RejectID{File: r.ID.FileID, Line: r.ID.Line}, fix, s.settingsOf, load.By(r.By))
-	return s.decided(ctx, r.ID, err, ledger.OutcomeRejected, ledger.OutcomeConflict)
+	_, err := s.changes.Fix(ctx, r.ID, fix, s.settingsOf, r.By)
+	return s.decided(ctx, r.ID, err, reject.OutcomeRejected, reject.OutcomeConflict)
 }
 
 // Settle decides a conflict: for the row that was not loaded, which takes the place of the
 // stored one, or for the stored one.
-func (s *Service) Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error) {
-	row := load.RejectID{File: id.FileID, Line: id.Line}
+func (s *Service) Settle(ctx context.Context, id reject.ID, take bool, by audit.By) (ledger.ListedReject, error) {
 	var err error
 	if take {
-		_, err = s.changes.Take(ctx, row, s.settingsOf, load.By(by))
+		_, err = s.changes.Take(ctx, id, s.settingsOf, by)
 	} else {
-		err = s.changes.Keep(ctx, row, load.By(by))
+		err = s.changes.Keep(ctx, id, by)
 	}
-	return s.decided(ctx, id, err, ledger.OutcomeConflict)
+	return s.decided(ctx, id, err, reject.OutcomeConflict)
 }
 
 // Discard closes a reject without loading it.
-func (s *Service) Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error) {
-	n, err := s.changes.Discard(ctx, rejectIDs([]ledger.RejectID{id}), load.By(by))
+func (s *Service) Discard(ctx context.Context, id reject.ID, by audit.By) (ledger.ListedReject, error) {
+	n, err := s.changes.Discard(ctx, []reject.ID{id}, by)
 	if err == nil && n == 0 {
 		err = load.ErrNotOpen
 	}
-	return s.decided(ctx, id, err, ledger.OutcomeRejected, ledger.OutcomeConflict)
+	return s.decided(ctx, id, err, reject.OutcomeRejected, reject.OutcomeConflict)
 }
 
 // decided is a reject after a change, or says why that was not possible.
-func (s *Service) decided(ctx context.Context, id ledger.RejectID, err error, wanted ...string) (ledger.ListedReject, error) {
+func (s *Service) decided(ctx context.Context, id reject.ID, err error, wanted ...string) (ledger.ListedReject, error) {
 	still, rejected := errors.AsType[*load.RejectedError](err)
 	switch {
 	case rejected:
@@ -217,7 +210,7 @@ func (s *Service) decided(ctx context.Context, id ledger.RejectID, err error, wa
 	case err != nil && !errors.Is(err, load.ErrNotOpen):
 		return ledger.ListedReject{}, err
 	}
-	rows, findErr := s.ledger.RejectsByID(ctx, []ledger.RejectID{id})
+	rows, findErr := s.ledger.RejectsByID(ctx, []reject.ID{id})
 	switch {
 	case findErr != nil:
 		return ledger.ListedReject{}, findErr
@@ -240,13 +233,13 @@ func stateError(r *ledger.ListedReject, wanted ...string) error {
 		e.Why = "is of a file that failed: fix the file or its settings, and load it again"
 	case r.Reverted:
 		e.Why = "is of a file that was reverted: load the file again"
-	case r.State != ledger.StateOpen:
+	case r.State != reject.StateOpen:
 		e.Why = "is not open: it was " + r.State + ", with the outcome " + r.Outcome
 	case slices.Contains(wanted, r.Outcome):
 		return nil
-	case r.Outcome == ledger.OutcomeConflict:
+	case r.Outcome == reject.OutcomeConflict:
 		e.Why = "is a conflict: tally settle decides it"
-	case r.Outcome == ledger.OutcomeRejected:
+	case r.Outcome == reject.OutcomeRejected:
 		e.Why = "is rejected, not a conflict: tally replay reads it again, tally fix corrects it"
 	default:
 		e.Why = "is a " + r.Outcome + " of a stored row: nothing is to be done"

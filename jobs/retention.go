@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/pipeline/load"
 )
@@ -58,7 +59,7 @@ func (s *Service) Expire(ctx context.Context) (map[string]int64, error) {
 			continue
 		}
 		before := s.config.Clock.Now().AddDate(0, 0, -int(age))
-		n, err := loader.Expire(ctx, table, before, load.By{Actor: "schedule", Reason: fmt.Sprintf("older than %d days", age)})
+		n, err := loader.Expire(ctx, table, before, audit.By{Actor: "schedule", Reason: fmt.Sprintf("older than %d days", age)})
 		removed[table] = n
 		if err != nil {
 			errs = append(errs, fmt.Errorf("remove old %s: %w", table, err))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/pipeline"
@@ -18,7 +19,7 @@ import (
 // RetireRequest asks for old months to be taken out of transactions.
 type RetireRequest struct {
 	load.Retirement
-	By       load.By
+	By       audit.By
 	DryRun   bool
 	ExportTo bucket.Location         // exported to it first; the zero value means no export
 	Progress func(pipeline.Progress) // of the export; may be nil

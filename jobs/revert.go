@@ -5,36 +5,37 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline/load"
 )
 
 // Revert takes loaded files back out in one commit.
-func (s *Service) Revert(ctx context.Context, r ledger.RevertRequest) (ledger.RevertResult, error) {
+func (s *Service) Revert(ctx context.Context, r ledger.RevertRequest) (reject.RevertResult, error) {
 	files := r.Files
 	if r.RunID != 0 {
 		if _, err := s.ledger.Run(ctx, r.RunID); err != nil {
-			return ledger.RevertResult{}, err
+			return reject.RevertResult{}, err
 		}
 		ofRun, err := s.ledger.RevertibleFiles(ctx, r.RunID)
 		if err != nil {
-			return ledger.RevertResult{}, err
+			return reject.RevertResult{}, err
 		}
 		if files = append(files, ofRun...); len(files) == 0 {
-			return ledger.RevertResult{}, &ledger.NotOpenError{What: fmt.Sprintf("run %d", r.RunID), Why: "has no loaded file that is not reverted yet"}
+			return reject.RevertResult{}, &ledger.NotOpenError{What: fmt.Sprintf("run %d", r.RunID), Why: "has no loaded file that is not reverted yet"}
 		}
 	}
 	rows := int64(0)
 	for _, id := range files {
 		f, err := s.ledger.File(ctx, id)
 		if err != nil {
-			return ledger.RevertResult{}, err
+			return reject.RevertResult{}, err
 		}
 		if rows += f.Loaded; r.MaxRows > 0 && rows > int64(r.MaxRows) {
-			return ledger.RevertResult{}, &ledger.TooManyError{Max: r.MaxRows}
+			return reject.RevertResult{}, &ledger.TooManyError{Max: r.MaxRows}
 		}
 	}
-	result, err := s.changes.Revert(ctx, files, s.settingsOf, load.By(r.By), r.DryRun)
+	result, err := s.changes.Revert(ctx, files, s.settingsOf, r.By, r.DryRun)
 	switch {
 	case errors.Is(err, load.ErrReverted):
 		err = &ledger.NotOpenError{What: fileNames(files), Why: "was reverted already; tally run PATH loads its content again"}
@@ -43,11 +44,7 @@ func (s *Service) Revert(ctx context.Context, r ledger.RevertRequest) (ledger.Re
 	case errors.Is(err, load.ErrRetired):
 		err = &ledger.NotOpenError{What: fileNames(files), Why: "cannot be reverted: " + err.Error()}
 	}
-	if err != nil {
-		return ledger.RevertResult{}, err
-	}
-	changed := ledger.RevertResult{Rows: result.Rows, Restored: result.Restored, Replayed: result.Replayed, Users: result.Users, Warnings: result.Warnings}
-	return changed, errors.Join(changed.TotalAmount.Scan(result.TotalAmount.String()), changed.Change.Scan(result.Change.String()))
+	return result, err
 }
 
 func fileNames(files []int64) string {

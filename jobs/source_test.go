@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/jobs/ledger"
@@ -143,7 +144,7 @@ func TestKnownFilesThatWereReverted(t *testing.T) {
 	pool, source := newPool(t), newSource(t, rows(3))
 	s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
 	first := runOf(t, s, "2024-05-01")
-	_, err := load.New(pool, nil).Revert(t.Context(), []int64{first.Files[0].FileID}, nil, load.By{Actor: "test", Reason: "a wrong file"}, false)
+	_, err := load.New(pool, nil).Revert(t.Context(), []int64{first.Files[0].FileID}, nil, audit.By{Actor: "test", Reason: "a wrong file"}, false)
 	require.NoError(t, err)
 	disguise(t, source.Path.Join("a.csv"))
 	second := runOf(t, s, "2024-05-02")

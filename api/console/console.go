@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -48,13 +50,13 @@ type Config struct {
 
 // Changes lists and changes what was not loaded, as jobs.Service does.
 type Changes interface {
-	Reject(ctx context.Context, id ledger.RejectID) (ledger.ListedReject, error)
+	Reject(ctx context.Context, id reject.ID) (ledger.ListedReject, error)
 	Rejects(ctx context.Context, f ledger.RejectFilter) ([]ledger.ListedReject, error)
-	Replay(ctx context.Context, r ledger.ReplayRequest) (ledger.ReplayResult, error)
+	Replay(ctx context.Context, r ledger.ReplayRequest) (reject.ReplayResult, error)
 	Fix(ctx context.Context, r ledger.FixRequest) (ledger.ListedReject, error)
-	Settle(ctx context.Context, id ledger.RejectID, take bool, by ledger.By) (ledger.ListedReject, error)
-	Discard(ctx context.Context, id ledger.RejectID, by ledger.By) (ledger.ListedReject, error)
-	Revert(ctx context.Context, r ledger.RevertRequest) (ledger.RevertResult, error)
+	Settle(ctx context.Context, id reject.ID, take bool, by audit.By) (ledger.ListedReject, error)
+	Discard(ctx context.Context, id reject.ID, by audit.By) (ledger.ListedReject, error)
+	Revert(ctx context.Context, r ledger.RevertRequest) (reject.RevertResult, error)
 }
 
 // Viewer is who looks.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/summaries"
@@ -21,7 +22,7 @@ const (
 // healthPage is the state of the database and of the work on it.
 type healthPage struct {
 	ledger.Health
-	Head       ledger.Head
+	Head       audit.Head
 	Report     reportState
 	Drifts     []summaries.Drift  // the first of the last verification
 	Partitions []ledger.Partition // the newest first

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/pipeline/seal"
 )
 
@@ -18,10 +19,10 @@ type auditVerifyCmd struct {
 }
 
 func (cmd auditVerifyCmd) Run(ctx context.Context, env *environment) error {
-	var noted seal.Head
+	var noted audit.Head
 	if cmd.Head != "" {
 		var err error
-		if noted, err = seal.ParseHead(cmd.Head); err != nil {
+		if noted, err = audit.ParseHead(cmd.Head); err != nil {
 			return usageError{err}
 		}
 	}

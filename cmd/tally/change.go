@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -23,8 +25,8 @@ func (env *environment) change(ctx context.Context, do func(*jobs.Service) error
 	})
 }
 
-func by(reason string) ledger.By {
-	return ledger.By{Actor: requestedBy(), Reason: strings.TrimSpace(reason)}
+func by(reason string) audit.By {
+	return audit.By{Actor: requestedBy(), Reason: strings.TrimSpace(reason)}
 }
 
 // reasonFlag is why a person decides, for the audit chain.
@@ -49,7 +51,7 @@ type replayCmd struct {
 func (cmd replayCmd) Run(ctx context.Context, env *environment) error {
 	r := ledger.ReplayRequest{Filter: cmd.filter(), DryRun: cmd.DryRun, By: by("")}
 	for _, text := range cmd.IDs {
-		id, err := ledger.ParseRejectID(text)
+		id, err := reject.ParseID(text)
 		if err != nil {
 			return usageError{err}
 		}
@@ -93,8 +95,8 @@ type rejectArg struct {
 }
 
 // decide changes one reject, and prints it.
-func (a rejectArg) decide(ctx context.Context, env *environment, do func(*jobs.Service, ledger.RejectID) (ledger.ListedReject, error)) error {
-	id, err := ledger.ParseRejectID(a.ID)
+func (a rejectArg) decide(ctx context.Context, env *environment, do func(*jobs.Service, reject.ID) (ledger.ListedReject, error)) error {
+	id, err := reject.ParseID(a.ID)
 	if err != nil {
 		return usageError{err}
 	}
@@ -108,7 +110,7 @@ func (a rejectArg) decide(ctx context.Context, env *environment, do func(*jobs.S
 		}
 		var b strings.Builder
 		env.terminal.writeReject(&b, &r)
-		if r.State == ledger.StateOpen && r.Outcome == ledger.OutcomeConflict {
+		if r.State == reject.StateOpen && r.Outcome == reject.OutcomeConflict {
 			fmt.Fprintf(&b, "a stored row has its id and other values: tally settle %s keep|take decides\n", r.ID)
 		}
 		_, err = fmt.Fprint(env.stdout, b.String())
@@ -129,7 +131,7 @@ func (cmd fixCmd) Run(ctx context.Context, env *environment) error {
 	if cmd.Amount+cmd.Date+cmd.UserID+cmd.TransactionID == "" {
 		return usageError{errors.New("give a corrected value: --amount, --date, --user-id or --transaction-id")}
 	}
-	return cmd.decide(ctx, env, func(service *jobs.Service, id ledger.RejectID) (ledger.ListedReject, error) {
+	return cmd.decide(ctx, env, func(service *jobs.Service, id reject.ID) (ledger.ListedReject, error) {
 		return service.Fix(ctx, ledger.FixRequest{
 			ID: id, TransactionID: cmd.TransactionID, UserID: cmd.UserID, Amount: cmd.Amount, Date: cmd.Date, By: by(cmd.Reason),
 		})
@@ -143,7 +145,7 @@ type settleCmd struct {
 }
 
 func (cmd settleCmd) Run(ctx context.Context, env *environment) error {
-	return cmd.decide(ctx, env, func(service *jobs.Service, id ledger.RejectID) (ledger.ListedReject, error) {
+	return cmd.decide(ctx, env, func(service *jobs.Service, id reject.ID) (ledger.ListedReject, error) {
 		return service.Settle(ctx, id, cmd.Decision == "take", by(cmd.Reason))
 	})
 }
@@ -154,7 +156,7 @@ type discardCmd struct {
 }
 
 func (cmd discardCmd) Run(ctx context.Context, env *environment) error {
-	return cmd.decide(ctx, env, func(service *jobs.Service, id ledger.RejectID) (ledger.ListedReject, error) {
+	return cmd.decide(ctx, env, func(service *jobs.Service, id reject.ID) (ledger.ListedReject, error) {
 		return service.Discard(ctx, id, by(cmd.Reason))
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs"
@@ -93,7 +94,7 @@ func (cmd partitionsRetireCmd) Run(ctx context.Context, env *environment) error 
 	if err != nil {
 		return usageError{fmt.Errorf("--export-to: %w", err)}
 	}
-	req := jobs.RetireRequest{ExportTo: to, By: load.By{Actor: requestedBy(), Reason: cmd.Reason}, DryRun: cmd.DryRun}
+	req := jobs.RetireRequest{ExportTo: to, By: audit.By{Actor: requestedBy(), Reason: cmd.Reason}, DryRun: cmd.DryRun}
 	req.Before, req.KeepTotals, req.KeepTables = first.Month(), cmd.KeepTotals, cmd.KeepTables
 	return env.withService(ctx, func(service *jobs.Service) error {
 		bar := newProgress(env.stderr)

@@ -7,8 +7,8 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/pipeline/prove"
-	"github.com/opentax/tally/pipeline/seal"
 )
 
 type proveCmd struct {
@@ -48,13 +48,13 @@ func (cmd proveCmd) Run(ctx context.Context, env *environment) error {
 }
 
 func (cmd proveCmd) check(ctx context.Context, env *environment) error {
-	var noted seal.Head
+	var noted audit.Head
 	var err error
 	if cmd.Out != "" {
 		return usageError{errors.New("prove: --out does not go with --check")}
 	}
 	if cmd.Head != "" {
-		if noted, err = seal.ParseHead(cmd.Head); err != nil {
+		if noted, err = audit.ParseHead(cmd.Head); err != nil {
 			return usageError{err}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -57,7 +58,7 @@ func (cmd rejectsCmd) Run(ctx context.Context, env *environment) error {
 	}
 	if cmd.After != "" {
 		var err error
-		if f.After, err = ledger.ParseRejectID(cmd.After); err != nil {
+		if f.After, err = reject.ParseID(cmd.After); err != nil {
 			return usageError{fmt.Errorf("--after: %w", err)}
 		}
 	}
@@ -116,7 +117,7 @@ func eachReject(ctx context.Context, service *jobs.Service, f ledger.RejectFilte
 		if left -= len(batch); limit > 0 && left == 0 {
 			return last.ID, nil
 		}
-		f.After = ledger.RejectID{FileID: last.FileID, Line: last.Line}
+		f.After = reject.ID{FileID: last.FileID, Line: last.Line}
 	}
 }
 
@@ -148,7 +149,7 @@ func (cmd rejectsCmd) print(ctx context.Context, env *environment, service *jobs
 
 func (t terminal) writeReject(b *strings.Builder, r *ledger.ListedReject) {
 	state := r.Outcome
-	if r.State != ledger.StateOpen {
+	if r.State != reject.StateOpen {
 		state = r.State + ", " + r.Outcome
 	}
 	if len(r.Faults) > 0 {
@@ -161,7 +162,7 @@ func (t terminal) writeReject(b *strings.Builder, r *ledger.ListedReject) {
 	if s := r.Stored; s != nil {
 		fmt.Fprintf(b, rejectIndent+"stored: %s, of line %d of %s (file %d)\n", valuesText(&s.RowValues), s.Line, printable(s.Path), s.FileID)
 	}
-	if v := r.Values; v != nil && r.Outcome == ledger.OutcomeConflict {
+	if v := r.Values; v != nil && r.Outcome == reject.OutcomeConflict {
 		fmt.Fprintf(b, rejectIndent+"this:   %s\n", valuesText(v))
 	}
 	for _, hint := range r.Hints {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -263,7 +264,7 @@ func TestReplaysOfTwoProcesses(t *testing.T) {
 	second, _ := p.start("replay", "--json")
 	require.NoError(t, first.Wait())
 	require.NoError(t, second.Wait())
-	var a, b ledger.ReplayResult
+	var a, b reject.ReplayResult
 	require.NoError(t, json.Unmarshal([]byte(stdout(first)), &a))
 	require.NoError(t, json.Unmarshal([]byte(stdout(second)), &b))
 	assert.Equal(t, int64(6_000), a.Loaded+b.Loaded)

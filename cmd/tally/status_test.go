@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/jobs/ledger"
 )
@@ -48,7 +49,7 @@ func TestStatusIsShort(t *testing.T) {
 	now := ledger.Tonight{
 		TimeZone: "UTC", Date: civil.Of(time.Date(2024, 2, 28, 0, 0, 0, 0, time.UTC)), Verdict: ledger.NightFailed, Run: &ledger.Run{ID: 7, Status: "failed"},
 		Counts: ledger.Counts{Files: 1, Failed: 1, Read: 10, Loaded: 5, Duplicate: 1, Conflict: 1, Rejected: 3},
-		Data:   ledger.Head{Number: 3}, Verified: ledger.Verified{Status: "clean"}, Needs: []ledger.Need{need, need, need, need},
+		Data:   audit.Head{Number: 3}, Verified: ledger.Verified{Status: "clean"}, Needs: []ledger.Need{need, need, need, need},
 	}
 	var out strings.Builder
 	require.NoError(t, terminal{}.printStatus(&out, now))

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/reject"
 )
 
 // Errors of changes after the load.
@@ -26,7 +27,7 @@ func (e *NotOpenError) Error() string { return e.What + " " + e.Why }
 
 // StillRejectedError reports the faults that a reject has by the settings of today.
 type StillRejectedError struct {
-	ID     RejectID
+	ID     reject.ID
 	Faults []string
 }
 
@@ -41,36 +42,22 @@ func (e *TooManyError) Error() string {
 	return fmt.Sprintf("more than %d rows: use the command line, or a narrower filter", e.Max)
 }
 
-// By says who changes loaded data, and why, for the audit chain.
-type By struct{ Actor, Reason string }
-
 // ReplayRequest asks to read open rejected rows again: those named, or without any those of
 // a filter.
 type ReplayRequest struct {
-	IDs     []RejectID
+	IDs     []reject.ID
 	Filter  RejectFilter
 	DryRun  bool
 	MaxRows int // 0: any number
-	By      By
-}
-
-// ReplayResult is what became of rejects that were read again: read = loaded + duplicate +
-// conflict + rejected.
-type ReplayResult struct {
-	Read      int64    `json:"read" minimum:"0" example:"206" doc:"Open rejected rows that were read again."`
-	Loaded    int64    `json:"loaded" minimum:"0" example:"199" doc:"Those that are loaded now."`
-	Duplicate int64    `json:"duplicate" minimum:"0" example:"2" doc:"Those that repeat a stored row, with the same values."`
-	Conflict  int64    `json:"conflict" minimum:"0" example:"1" doc:"Those with the id of a stored row, and other values; they stay open."`
-	Rejected  int64    `json:"rejected" minimum:"0" example:"4" doc:"Those that still have a fault; they stay open."`
-	Warnings  []string `json:"warnings" nullable:"false" example:"[]" doc:"Rejects that could not be read again, and why."`
+	By      audit.By
 }
 
 // FixRequest asks to load a reject with values that a person has corrected; those that are
 // empty are as an earlier fix, or else the row, has them.
 type FixRequest struct {
-	ID                                  RejectID
+	ID                                  reject.ID
 	TransactionID, UserID, Amount, Date string
-	By                                  By
+	By                                  audit.By
 }
 
 // RevertRequest asks to take loaded files back out: those named, and with a run those that
@@ -80,16 +67,5 @@ type RevertRequest struct {
 	RunID   int64
 	DryRun  bool
 	MaxRows int // 0: any number
-	By      By
-}
-
-// RevertResult is what taking files back out changes.
-type RevertResult struct {
-	Rows        int64     `json:"rows" minimum:"0" example:"784" doc:"Rows taken out."`
-	Restored    int64     `json:"restored" minimum:"0" example:"0" doc:"Rows that had been replaced by them, and are stored again."`
-	Replayed    int64     `json:"replayed" minimum:"0" example:"0" doc:"Rows of other files that had lost against them, and are loaded now."`
-	Users       int64     `json:"users" minimum:"0" example:"97" doc:"Users whose rows were taken out."`
-	TotalAmount money.Sum `json:"total_amount" doc:"The exact sum of the rows taken out."`
-	Change      money.Sum `json:"change" doc:"By how much the exact sum of all transactions changes."`
-	Warnings    []string  `json:"warnings" nullable:"false" example:"[]" doc:"Rows that could not be read again, and why."`
+	By      audit.By
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -57,21 +58,12 @@ func (s *Store) selectHistory(transactionID string) *bun.RawQuery {
 	return s.db.NewRaw(sqlfile.Parse(historySQL).Get("history"), transactionID)
 }
 
-// Head is the last entry of the audit chain: its number and hash fix all entries up to it.
-type Head struct {
-	bun.BaseModel `bun:"table:audit_chain,alias:head"`
-
-	Number int64     `bun:"number" json:"number" minimum:"0" example:"17" doc:"The entry's number; 0: the chain is empty."`
-	Hash   string    `bun:"hash" json:"hash" pattern:"^([0-9a-f]{64})?$" doc:"The entry's hash, in hexadecimal."`
-	At     time.Time `bun:"at" json:"at,omitzero" doc:"When its change was made."`
-}
-
 // Head is the audit chain's.
-func (s *Store) Head(ctx context.Context) (Head, error) {
-	heads, err := list[Head](ctx, s.selectHead(), "the head of the audit chain")
-	return append(heads, Head{})[0], err
+func (s *Store) Head(ctx context.Context) (audit.Head, error) {
+	heads, err := list[audit.Head](ctx, s.selectHead(), "the head of the audit chain")
+	return append(heads, audit.Head{})[0], err
 }
 
 func (s *Store) selectHead() *bun.SelectQuery {
-	return s.db.NewSelect().Model((*Head)(nil)).ColumnExpr("number, encode(hash, 'hex') AS hash, at").OrderExpr("number DESC").Limit(1)
+	return s.db.NewSelect().TableExpr("audit_chain").ColumnExpr("number, encode(hash, 'hex') AS hash, at").OrderExpr("number DESC").Limit(1)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/opentax/tally/internal/explain"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -31,11 +32,11 @@ func lists(sample explain.Sample) []explain.Query {
 	conflicts := ofRun
 	conflicts.Outcome = "conflict"
 	const few = rows / 2 // a reject costs more pages than other rows: those of its file, run and state
-	open := RejectFilter{After: RejectID{1, 5}, Limit: few}
+	open := RejectFilter{After: reject.ID{FileID: 1, Line: 5}, Limit: few}
 	fixed, duplicates, narrow := open, open, open
-	fixed.State, duplicates.Outcome = StateFixed, OutcomeDuplicate
+	fixed.State, duplicates.Outcome = reject.StateFixed, reject.OutcomeDuplicate
 	narrow.Source, narrow.Date, narrow.Fault, narrow.FileID = "nights", &day, "missing_amount", sample.FileID
-	some := []RejectID{{sample.FileID, 2}, {sample.FileID, 3}}
+	some := []reject.ID{{FileID: sample.FileID, Line: 2}, {FileID: sample.FileID, Line: 3}}
 	const paged = 10 * rows // pages of the table for each row, and the path to it
 	return []explain.Query{
 		query("runs", "each page of runs", s.selectRuns(0, rows), 0, run...),

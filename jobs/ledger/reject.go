@@ -3,56 +3,16 @@ package ledger
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/uptrace/bun"
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
-)
-
-// States of a reject.
-const (
-	StateOpen      = "open"
-	StateReplayed  = "replayed"
-	StateFixed     = "fixed"
-	StateSettled   = "settled"
-	StateDiscarded = "discarded"
-)
-
-// Outcomes of rows that were not loaded.
-const (
-	OutcomeRejected  = "rejected"
-	OutcomeDuplicate = "duplicate"
-	OutcomeConflict  = "conflict"
+	"github.com/opentax/tally/internal/reject"
 )
 
 // ErrRejectNotFound reports that the ledger has no such reject.
 var ErrRejectNotFound = errors.New("no such reject")
-
-// RejectID names a row that was not loaded: its file in the ledger and its line.
-type RejectID struct {
-	FileID int64 `bun:"file_id"`
-	Line   int64 `bun:"line"`
-}
-
-// String has the form FILE:LINE.
-func (id RejectID) String() string { return fmt.Sprintf("%d:%d", id.FileID, id.Line) }
-
-// ParseRejectID reads FILE:LINE.
-func ParseRejectID(text string) (id RejectID, err error) {
-	file, line, _ := strings.Cut(text, ":")
-	id.FileID, err = strconv.ParseInt(file, 10, 64)
-	if err == nil {
-		id.Line, err = strconv.ParseInt(line, 10, 64)
-	}
-	if err != nil || id.FileID < 1 || id.Line < 1 || id.String() != text {
-		return RejectID{}, fmt.Errorf("%q is no id of a reject: want FILE:LINE, as tally rejects prints it", text)
-	}
-	return id, nil
-}
 
 // ListedReject is a row that was not loaded by the load of its file, and what became of it
 // since.
@@ -115,7 +75,7 @@ type RejectFilter struct {
 	Date    *civil.Date // the logical date of its file's run
 	State   string      // "": open
 	Outcome string      // ""; of open ones: rejected or conflict
-	After   RejectID    // in order of file and line; the zero value: from the first
+	After   reject.ID   // in order of file and line; the zero value: from the first
 	Limit   int
 }
 
@@ -126,8 +86,8 @@ func (s *Store) FilteredRejects(ctx context.Context, f RejectFilter) ([]ListedRe
 
 // RejectIDs are the ids of the rejects that a filter selects, in the same order, at most as
 // many as its limit says.
-func (s *Store) RejectIDs(ctx context.Context, f RejectFilter) ([]RejectID, error) {
-	return list[RejectID](ctx, s.selectIDs(f), "the ids of the rejects")
+func (s *Store) RejectIDs(ctx context.Context, f RejectFilter) ([]reject.ID, error) {
+	return list[reject.ID](ctx, s.selectIDs(f), "the ids of the rejects")
 }
 
 func (s *Store) selectIDs(f RejectFilter) *bun.SelectQuery {
@@ -136,11 +96,11 @@ func (s *Store) selectIDs(f RejectFilter) *bun.SelectQuery {
 
 // RejectsByID are the rejects of these ids, whatever became of them and of their files. Ids
 // that the ledger does not have are missing.
-func (s *Store) RejectsByID(ctx context.Context, ids []RejectID) ([]ListedReject, error) {
+func (s *Store) RejectsByID(ctx context.Context, ids []reject.ID) ([]ListedReject, error) {
 	return list[ListedReject](ctx, s.selectByID(ids), "rejects")
 }
 
-func (s *Store) selectByID(ids []RejectID) *bun.SelectQuery {
+func (s *Store) selectByID(ids []reject.ID) *bun.SelectQuery {
 	keys := make([]bun.TupleValues, len(ids))
 	for i, id := range ids {
 		keys[i] = bun.Tuple([]int64{id.FileID, id.Line})
@@ -174,9 +134,9 @@ const openBits = 12
 // key: most rejects are closed one day, and are not to be read for each page.
 func (s *Store) selectListed(f RejectFilter, limit int) *bun.SelectQuery {
 	switch {
-	case f.State != "" && f.State != StateOpen:
+	case f.State != "" && f.State != reject.StateOpen:
 		return s.selectClosed(f)
-	case f.Outcome == OutcomeDuplicate:
+	case f.Outcome == reject.OutcomeDuplicate:
 		return s.selectDuplicates(f, limit)
 	}
 	inPart := s.selectInFile(f, limit).Where("coalesce(last.state, 'open') = 'open'").

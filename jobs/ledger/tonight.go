@@ -11,8 +11,10 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -44,10 +46,10 @@ type Tonight struct {
 	Counts   Counts     `json:"counts"`       // of the run's files
 	// Data is the last change of the data: the summaries have it since the same commit. Its
 	// number is 0 before the first one.
-	Data     Head     `json:"data"`
-	Next     Next     `json:"next"`
-	Verified Verified `json:"verified"`
-	Needs    []Need   `json:"needs"`
+	Data     audit.Head `json:"data"`
+	Next     Next       `json:"next"`
+	Verified Verified   `json:"verified"`
+	Needs    []Need     `json:"needs"`
 }
 
 // Counts add up: read = loaded + duplicate + conflict + rejected.
@@ -201,7 +203,7 @@ func (s *Store) addNeeds(ctx context.Context, t *Tonight) error {
 // need names the setting that decides, where one does.
 func (g OpenGroup) need() Need {
 	n := Need{Cause: CauseRejects, Source: g.Source, Fault: g.Fault}
-	if g.Fault == OutcomeConflict {
+	if g.Fault == reject.OutcomeConflict {
 		n.What = fmt.Sprintf("%s of source %s: their ids are stored with other values", g.count("conflict"), g.Source)
 		n.NextStep = fmt.Sprintf("See both versions: tally rejects --source '%s' --outcome conflict. Decide each: tally settle ID keep|take", g.Source)
 		return n

@@ -7,18 +7,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/pgcopy"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/summaries"
 )
-
-// By says who changes loaded data, and why. Both are in the audit chain.
-type By struct {
-	Actor  string
-	Reason string
-}
 
 // change is a commit that changes what was loaded: one transaction under the load lock,
 // which several files may have a part in.
@@ -34,7 +30,7 @@ type change struct {
 
 // change begins one, does it, and seals and commits it unless it is a dry run or do says
 // that there is nothing to commit.
-func (l *Loader) change(ctx context.Context, kind seal.Kind, by By, dryRun bool, do func(*change) (bool, error)) (err error) {
+func (l *Loader) change(ctx context.Context, kind seal.Kind, by audit.By, dryRun bool, do func(*change) (bool, error)) (err error) {
 	c := &change{loader: l, entry: seal.Entry{Kind: kind, Actor: by.Actor, Reason: by.Reason}, digest: seal.NewRejectsDigest()}
 	defer func() {
 		if err != nil {
@@ -139,17 +135,6 @@ type rejectState struct {
 	keptFile, keptLine int64 // 0: none
 }
 
-// States of a reject after its load.
-const (
-	stateOpen      = "open"
-	stateReplayed  = "replayed"
-	stateFixed     = "fixed"
-	stateSettled   = "settled"
-	stateDiscarded = "discarded"
-
-	outcomeLoaded = "loaded"
-)
-
 // note records what became of rejects, and where rows of transactions come from that are
 // loaded now.
 func (c *change) note(ctx context.Context, states []rejectState) error {
@@ -186,7 +171,7 @@ func (c *change) note(ctx context.Context, states []rejectState) error {
 	}
 	_, err = pgcopy.Copy(ctx, c.tx.Conn(), "transaction_origins", []string{"file_id", "line", "change"}, func(w *pgcopy.Writer) error {
 		for _, s := range states {
-			if s.outcome != outcomeLoaded {
+			if s.outcome != reject.OutcomeLoaded {
 				continue
 			}
 			if err := w.Row(3); err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/internal/reject"
 )
 
 // describeSQL is the content of a database as one text: all rows, keys and rollups, and of what
@@ -43,7 +43,7 @@ func (m *model) describe(change int) string {
 	write := func(words ...any) { fmt.Fprintln(&b, words...) }
 	ids := slices.Sorted(maps.Keys(m.stored))
 	for _, id := range ids {
-		write("row", m.stored[id], place(m.stored[id].place.File, m.stored[id].place.Line))
+		write("row", m.stored[id], place(m.stored[id].place.FileID, m.stored[id].place.Line))
 	}
 	for _, id := range ids {
 		write("key", id, m.stored[id].user, m.stored[id].date)
@@ -53,7 +53,7 @@ func (m *model) describe(change int) string {
 	m.sums(write, "day", func(r modelRow) string { return r.date })
 	for _, v := range m.sortedVersions() {
 		if change == 0 || v.to == change {
-			write("version", v.modelRow, place(v.place.File, v.place.Line), v.from, v.to)
+			write("version", v.modelRow, place(v.place.FileID, v.place.Line), v.from, v.to)
 		}
 	}
 	last := int64(0)
@@ -61,12 +61,12 @@ func (m *model) describe(change int) string {
 		last = max(last, id)
 	}
 	ofLoad := change > 0 && m.chain[change-1].kind == "load"
-	changed := m.selectedOfAll(func(id load.RejectID, r *modelReject) bool {
-		return change == 0 || r.change == change || ofLoad && r.change == 0 && id.File == last
+	changed := m.selectedOfAll(func(id reject.ID, r *modelReject) bool {
+		return change == 0 || r.change == change || ofLoad && r.change == 0 && id.FileID == last
 	})
 	for _, id := range changed {
 		r := m.rejects[id]
-		write("reject", place(id.File, id.Line), r.state, r.outcome, place(r.kept.File, r.kept.Line))
+		write("reject", place(id.FileID, id.Line), r.state, r.outcome, place(r.kept.FileID, r.kept.Line))
 	}
 	for i, e := range m.chain {
 		if i+1 >= change {
@@ -97,6 +97,6 @@ func (m *model) sortedVersions() []modelVersion {
 	})
 }
 
-func byPlace(a, b load.RejectID) int {
-	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+func byPlace(a, b reject.ID) int {
+	return cmp.Or(cmp.Compare(a.FileID, b.FileID), cmp.Compare(a.Line, b.Line))
 }

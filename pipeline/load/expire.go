@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/pipeline/seal"
 )
 
@@ -43,7 +44,7 @@ const asExpirer = "SET LOCAL tally.writer = 'expire'"
 
 // Expire removes records that are older than a moment, in commits of some ten thousand each, and
 // counts them. Each has an entry in the audit chain with a digest of what it removed.
-func (l *Loader) Expire(ctx context.Context, records string, before time.Time, by By) (removed int64, err error) {
+func (l *Loader) Expire(ctx context.Context, records string, before time.Time, by audit.By) (removed int64, err error) {
 	e := expiry{loader: l, table: records, before: before.UTC()}
 	batch := e.rows
 	switch records {

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/seal"
 )
@@ -40,7 +41,7 @@ func TestExpireRejects(t *testing.T) {
 	f.sealed()
 
 	broken := func() string {
-		v, err := seal.Verify(t.Context(), f.pool, seal.Head{})
+		v, err := seal.Verify(t.Context(), f.pool, audit.Head{})
 		require.NoError(t, err)
 		require.NotNil(t, v.Broken)
 		return v.Broken.Reason

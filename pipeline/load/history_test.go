@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -114,7 +115,7 @@ func (h *history) operate(step int) string {
 		h.model.close("settle", "settled", id)
 	case kind == "discard" && len(open)+len(conflicts) > 0:
 		id := pick(h, append(open, conflicts...))
-		_, err = h.loader.Discard(ctx, []load.RejectID{id}, by())
+		_, err = h.loader.Discard(ctx, []reject.ID{id}, by())
 		h.model.close("discard", "discarded", id)
 	default:
 		kind = "load"
@@ -192,7 +193,7 @@ func (h *history) loadFile(f *modelFile, again bool) {
 	h.model.load(f)
 	counts := map[string]int64{}
 	for _, row := range f.rows {
-		if reject := h.model.rejects[load.RejectID{File: f.id, Line: row.place.Line}]; reject != nil {
+		if reject := h.model.rejects[reject.ID{FileID: f.id, Line: row.place.Line}]; reject != nil {
 			counts[reject.outcome]++
 		} else {
 			counts[loaded]++

@@ -11,6 +11,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
@@ -18,7 +19,7 @@ import (
 
 // RejectText is a reject to be shown: its text, and the fault that counts, if there is one.
 type RejectText struct {
-	ID     RejectID
+	ID     reject.ID
 	Raw    []byte
 	Length int64 // of the text in the file; a cut one cannot be read
 	Fault  string
@@ -37,12 +38,12 @@ type Inspected struct {
 
 // Inspect reads rejects again and changes nothing. Rows that cannot be read, as those of
 // reverted files, are missing in the result.
-func (l *Loader) Inspect(ctx context.Context, texts []RejectText, settings Settings) (seen map[RejectID]Inspected, err error) {
+func (l *Loader) Inspect(ctx context.Context, texts []RejectText, settings Settings) (seen map[reject.ID]Inspected, err error) {
 	byFile := map[int64][]RejectText{}
 	for _, text := range texts {
-		byFile[text.ID.File] = append(byFile[text.ID.File], text)
+		byFile[text.ID.FileID] = append(byFile[text.ID.FileID], text)
 	}
-	seen = map[RejectID]Inspected{}
+	seen = map[reject.ID]Inspected{}
 	if len(texts) == 0 {
 		return seen, nil
 	}
@@ -72,7 +73,7 @@ func (l *Loader) Inspect(ctx context.Context, texts []RejectText, settings Setti
 	return seen, nil
 }
 
-func (r *replay) inspect(ctx context.Context, f *reread, texts []RejectText, seen map[RejectID]Inspected) error {
+func (r *replay) inspect(ctx context.Context, f *reread, texts []RejectText, seen map[reject.ID]Inspected) error {
 	if err := r.prepare(ctx, f); err != nil {
 		return err
 	}

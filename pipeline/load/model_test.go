@@ -9,7 +9,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/transform"
 )
 
@@ -20,7 +20,7 @@ type model struct {
 	files    map[int64]*modelFile
 	stored   map[string]modelRow // by transaction id
 	versions []modelVersion
-	rejects  map[load.RejectID]*modelReject
+	rejects  map[reject.ID]*modelReject
 	chain    []modelEntry
 }
 
@@ -39,10 +39,10 @@ type modelRow struct {
 	user      int
 	amount    decimal.Decimal
 	date      string
-	place     load.RejectID // file and line
-	ambiguous bool          // its date, until a setting decides
-	blank     bool          // it has no amount
-	from      int           // the entry of the chain that stored it
+	place     reject.ID // file and line
+	ambiguous bool      // its date, until a setting decides
+	blank     bool      // it has no amount
+	from      int       // the entry of the chain that stored it
 }
 
 func (r modelRow) same(as modelRow) bool {
@@ -59,7 +59,7 @@ type modelVersion struct {
 type modelReject struct {
 	modelRow
 	state, outcome string
-	kept           load.RejectID
+	kept           reject.ID
 	change         int // the last one
 }
 
@@ -77,7 +77,7 @@ const (
 )
 
 func newModel(corrections string) *model {
-	return &model{replace: corrections == transform.CorrectionsReplace, files: map[int64]*modelFile{}, stored: map[string]modelRow{}, rejects: map[load.RejectID]*modelReject{}}
+	return &model{replace: corrections == transform.CorrectionsReplace, files: map[int64]*modelFile{}, stored: map[string]modelRow{}, rejects: map[reject.ID]*modelReject{}}
 }
 
 // commit does something as the next entry of the chain.
@@ -101,7 +101,7 @@ func (m *model) load(f *modelFile) {
 	m.commit("load", func(change int) {
 		var valid []modelRow
 		for _, row := range f.rows {
-			if row.place.File = f.id; row.ambiguous || row.blank {
+			if row.place.FileID = f.id; row.ambiguous || row.blank {
 				m.rejects[row.place] = &modelReject{modelRow: row, state: "open", outcome: rejected}
 			} else {
 				valid = append(valid, row)
@@ -119,12 +119,12 @@ func (m *model) load(f *modelFile) {
 type fate struct {
 	row     modelRow
 	outcome string
-	kept    load.RejectID
+	kept    reject.ID
 }
 
 // store decides on valid rows of a file, and stores those that are accepted.
-func (m *model) store(f *modelFile, rows []modelRow, change int, takes bool) map[load.RejectID]fate {
-	fates, first := map[load.RejectID]fate{}, map[string]modelRow{}
+func (m *model) store(f *modelFile, rows []modelRow, change int, takes bool) map[reject.ID]fate {
+	fates, first := map[reject.ID]fate{}, map[string]modelRow{}
 	for _, row := range rows {
 		row.from = change
 		before, known := m.stored[row.id]
@@ -152,15 +152,15 @@ func (m *model) store(f *modelFile, rows []modelRow, change int, takes bool) map
 
 // arrivesLater reports whether a file came no earlier than a stored row.
 func (m *model) arrivesLater(f *modelFile, stored modelRow) bool {
-	of := m.files[stored.place.File]
+	of := m.files[stored.place.FileID]
 	return cmp.Or(cmp.Compare(of.date, f.date), cmp.Compare(of.id, f.id)) <= 0
 }
 
 // again reads rejects again, which pass now, and gives them a state. Those of several files
 // go in the order of the files.
-func (m *model) again(ids []load.RejectID, state string, change int, takes bool) {
+func (m *model) again(ids []reject.ID, state string, change int, takes bool) {
 	for len(ids) > 0 {
-		n := slices.IndexFunc(ids, func(id load.RejectID) bool { return id.File != ids[0].File })
+		n := slices.IndexFunc(ids, func(id reject.ID) bool { return id.FileID != ids[0].FileID })
 		if n < 0 {
 			n = len(ids)
 		}
@@ -168,7 +168,7 @@ func (m *model) again(ids []load.RejectID, state string, change int, takes bool)
 		for _, id := range ids[:n] {
 			rows = append(rows, m.rejects[id].modelRow)
 		}
-		for place, fate := range m.store(m.files[ids[0].File], rows, change, takes) {
+		for place, fate := range m.store(m.files[ids[0].FileID], rows, change, takes) {
 			r := m.rejects[place]
 			r.outcome, r.kept, r.change, r.state = fate.outcome, fate.kept, change, state
 			if fate.outcome == conflict {
@@ -180,37 +180,37 @@ func (m *model) again(ids []load.RejectID, state string, change int, takes bool)
 }
 
 // replay reads rejects again; those without an amount do not pass.
-func (m *model) replay(ids []load.RejectID) {
-	ids = slices.DeleteFunc(ids, func(id load.RejectID) bool { return m.rejects[id].blank })
+func (m *model) replay(ids []reject.ID) {
+	ids = slices.DeleteFunc(ids, func(id reject.ID) bool { return m.rejects[id].blank })
 	if len(ids) > 0 {
 		m.commit("replay", func(change int) { m.again(ids, "replayed", change, false) })
 	}
 }
 
 // fix corrects amount and date, and loads the row.
-func (m *model) fix(id load.RejectID, amount, date string) {
+func (m *model) fix(id reject.ID, amount, date string) {
 	r := m.rejects[id]
 	before := r.modelRow
 	r.amount, r.date, r.blank, r.ambiguous = decimal.RequireFromString(amount), date, false, false
 	if r.change > 0 && r.same(before) && r.outcome == conflict && m.stillConflicts(r) {
 		return // it was fixed so before
 	}
-	m.commit("fix", func(change int) { m.again([]load.RejectID{id}, "fixed", change, false) })
+	m.commit("fix", func(change int) { m.again([]reject.ID{id}, "fixed", change, false) })
 }
 
 // stillConflicts reports whether a row would not be stored if it were decided on now.
 func (m *model) stillConflicts(r *modelReject) bool {
 	before, known := m.stored[r.id]
-	replaces := known && m.replace && m.arrivesLater(m.files[r.place.File], before)
+	replaces := known && m.replace && m.arrivesLater(m.files[r.place.FileID], before)
 	return known && !replaces && !r.same(before)
 }
 
-func (m *model) take(id load.RejectID) {
-	m.commit("settle", func(change int) { m.again([]load.RejectID{id}, "settled", change, true) })
+func (m *model) take(id reject.ID) {
+	m.commit("settle", func(change int) { m.again([]reject.ID{id}, "settled", change, true) })
 }
 
 // close closes rejects without loading them.
-func (m *model) close(kind, state string, ids ...load.RejectID) {
+func (m *model) close(kind, state string, ids ...reject.ID) {
 	m.commit(kind, func(change int) {
 		for _, id := range ids {
 			m.rejects[id].state, m.rejects[id].change = state, change
@@ -226,7 +226,7 @@ func (m *model) revert(files ...int64) {
 		}
 		for _, id := range slices.Sorted(maps.Keys(m.stored)) {
 			row := m.stored[id]
-			if !slices.Contains(files, row.place.File) {
+			if !slices.Contains(files, row.place.FileID) {
 				continue
 			}
 			m.versions = append(m.versions, modelVersion{row, change})
@@ -244,8 +244,8 @@ func (m *model) revert(files ...int64) {
 func (m *model) former(id string) (row modelRow, found bool) {
 	newest := modelVersion{}
 	for _, v := range m.versions {
-		order := cmp.Or(cmp.Compare(v.to, newest.to), cmp.Compare(v.place.File, newest.place.File), cmp.Compare(v.place.Line, newest.place.Line))
-		if v.id == id && !m.files[v.place.File].reverted && order > 0 {
+		order := cmp.Or(cmp.Compare(v.to, newest.to), cmp.Compare(v.place.FileID, newest.place.FileID), cmp.Compare(v.place.Line, newest.place.Line))
+		if v.id == id && !m.files[v.place.FileID].reverted && order > 0 {
 			newest, found = v, true
 		}
 	}
@@ -253,23 +253,23 @@ func (m *model) former(id string) (row modelRow, found bool) {
 }
 
 // losers are the rows of other files that had lost against those of files.
-func (m *model) losers(files []int64) []load.RejectID {
+func (m *model) losers(files []int64) []reject.ID {
 	return m.selected(func(r *modelReject) bool {
-		return slices.Contains(files, r.kept.File) && (r.outcome == duplicate || r.outcome == conflict) && r.state != "settled" && r.state != "discarded"
+		return slices.Contains(files, r.kept.FileID) && (r.outcome == duplicate || r.outcome == conflict) && r.state != "settled" && r.state != "discarded"
 	})
 }
 
 // open are the open rejects with an outcome.
-func (m *model) open(outcome string) []load.RejectID {
+func (m *model) open(outcome string) []reject.ID {
 	return m.selected(func(r *modelReject) bool { return r.state == "open" && r.outcome == outcome })
 }
 
 // selected are rejects of files that are loaded, in their order.
-func (m *model) selected(by func(*modelReject) bool) []load.RejectID {
-	return m.selectedOfAll(func(id load.RejectID, r *modelReject) bool { return !m.files[id.File].reverted && by(r) })
+func (m *model) selected(by func(*modelReject) bool) []reject.ID {
+	return m.selectedOfAll(func(id reject.ID, r *modelReject) bool { return !m.files[id.FileID].reverted && by(r) })
 }
 
-func (m *model) selectedOfAll(by func(load.RejectID, *modelReject) bool) (ids []load.RejectID) {
+func (m *model) selectedOfAll(by func(reject.ID, *modelReject) bool) (ids []reject.ID) {
 	for id, r := range m.rejects {
 		if by(id, r) {
 			ids = append(ids, id)
@@ -287,7 +287,7 @@ func (m *model) declared() string {
 		f := m.files[id]
 		own := map[string]bool{}
 		for _, row := range f.rows {
-			row.place.File = id
+			row.place.FileID = id
 			if f.reverted || row.ambiguous || row.blank || own[row.id] {
 				continue
 			}

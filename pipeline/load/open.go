@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"slices"
+
+	"github.com/opentax/tally/internal/reject"
 )
 
 // openBits is the size of a part of a file in etl_open_rejects: 2^openBits lines.
@@ -35,7 +37,7 @@ func (c *change) noteOpen(ctx context.Context, states []rejectState) error {
 	type part struct{ file, block int64 }
 	open, closed := map[part]bool{}, map[part]bool{}
 	for _, s := range states {
-		if p := (part{s.file, s.line >> openBits}); s.state == stateOpen {
+		if p := (part{s.file, s.line >> openBits}); s.state == reject.StateOpen {
 			open[p] = true
 		} else {
 			closed[p] = true

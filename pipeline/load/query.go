@@ -8,6 +8,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 
 	"github.com/opentax/tally/internal/explain"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -58,11 +59,11 @@ func loadReads(statements sqlfile.Statements, s explain.Sample) []explain.Query 
 		},
 		{Name: "learned", Purpose: "each file, twice", Before: lookUp[:1], Args: []any{""}},
 		{Name: "open_rejects", Purpose: "each replay", Before: lookUp[:1], Args: []any{[]int64{s.FileID}}},
-		{Name: "open_rows", Purpose: "each file of a replay", Before: lookUp[:1], Args: []any{s.FileID, []int64{2}, []string{outcomeRejected}, false}, Expect: uses("etl_rejects_pkey")},
+		{Name: "open_rows", Purpose: "each file of a replay", Before: lookUp[:1], Args: []any{s.FileID, []int64{2}, []string{reject.OutcomeRejected}, false}, Expect: uses("etl_rejects_pkey")},
 		{Name: "fixes", Purpose: "each file of a replay whose rows were read again before", Before: lookUp[:1], Args: []any{[]int64{1}}, Expect: uses("audit_chain_pkey")},
 		{
 			Name: "open_states", Purpose: "each decision about rejects", Before: lookUp[:1],
-			Args: []any{[]int64{s.FileID}, []int64{2}, []string{outcomeRejected}}, Expect: uses("etl_rejects_pkey"),
+			Args: []any{[]int64{s.FileID}, []int64{2}, []string{reject.OutcomeRejected}}, Expect: uses("etl_rejects_pkey"),
 		},
 		{Name: "fence", Purpose: "each load, right before its commit", Before: lookUp[:1], Args: []any{s.RunID}, Writes: true, Expect: uses("etl_runs_pkey", "etl_attempts_pkey")},
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/opentax/tally/internal/extsort"
 	"github.com/opentax/tally/internal/pgcopy"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -22,19 +23,12 @@ func rejectColumns() []string {
 
 const rejectColumnCount = 11
 
-// Outcomes of rows that are not loaded.
-const (
-	outcomeRejected  = "rejected"
-	outcomeDuplicate = "duplicate"
-	outcomeConflict  = "conflict"
-)
-
 // appendRejected encodes a row that has faults.
 func appendRejected(f *pgcopy.Fields, fileID int64, r *transform.Row) {
 	f.Row(rejectColumnCount)
 	f.Int64(fileID)
 	f.Int64(r.Line)
-	f.Text(outcomeRejected)
+	f.Text(reject.OutcomeRejected)
 	f.Texts(r.Faults.Strings())
 	switch {
 	case len(r.ID) == 0:
@@ -150,7 +144,7 @@ func (l *load) keepDuplicate(w *pgcopy.Writer, reader *extract.Reader, d []byte)
 	f.Int64(l.fileID)
 	f.Int64(line)
 	outcome, id := d[duplicateOutcome], d[duplicateID:]
-	f.Text([...]string{outcomeDuplicate, outcomeConflict, outcomeRejected, outcomeRejected}[outcome])
+	f.Text([...]string{reject.OutcomeDuplicate, reject.OutcomeConflict, reject.OutcomeRejected, reject.OutcomeRejected}[outcome])
 	if outcome != isDuplicate {
 		l.openIn.add(line)
 	}

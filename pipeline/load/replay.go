@@ -13,42 +13,26 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/extract"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
 )
 
-// RejectID names a row that was not loaded: its file in the ledger and its line.
-type RejectID struct{ File, Line int64 }
-
-// String has the form FILE:LINE.
-func (id RejectID) String() string { return fmt.Sprintf("%d:%d", id.File, id.Line) }
-
 // Settings are the present settings of a file's source, and whether its files have
 // conventions in common. The file was loaded under the given ones.
 type Settings func(source string, loaded transform.Rules) (rules transform.Rules, learns bool)
 
-// ReplayResult is what became of rejects that were read again. Read = Loaded + Duplicate +
-// Conflict + Rejected.
-type ReplayResult struct {
-	Read      int64 `json:"read"`
-	Loaded    int64 `json:"loaded"`
-	Duplicate int64 `json:"duplicate"`
-	Conflict  int64 `json:"conflict"`
-	Rejected  int64 `json:"rejected"`
-	// Warnings say why the rejects of some files could not be read.
-	Warnings []string `json:"warnings"`
-}
-
 // Replay reads rejected rows again, by the settings of today and what is known of their
 // source by now, and loads those that pass, in one commit. Rows that are no longer open are
 // left out, so a replay that is repeated changes nothing more.
-func (l *Loader) Replay(ctx context.Context, ids []RejectID, settings Settings, by By, dryRun bool) (ReplayResult, error) {
-	result := ReplayResult{Warnings: []string{}}
+func (l *Loader) Replay(ctx context.Context, ids []reject.ID, settings Settings, by audit.By, dryRun bool) (reject.ReplayResult, error) {
+	result := reject.ReplayResult{Warnings: []string{}}
 	err := l.change(ctx, seal.Replay, by, dryRun, func(c *change) (bool, error) {
-		r := replay{change: c, settings: settings, result: &result, state: stateReplayed, from: []string{outcomeRejected}}
+		r := replay{change: c, settings: settings, result: &result, state: reject.StateReplayed, from: []string{reject.OutcomeRejected}}
 		err := r.run(ctx, ids)
 		return r.noted > 0, err
 	})
@@ -59,7 +43,7 @@ func (l *Loader) Replay(ctx context.Context, ids []RejectID, settings Settings, 
 type replay struct {
 	*change
 	settings Settings
-	result   *ReplayResult
+	result   *reject.ReplayResult
 	state    string   // of the rows that are loaded or repeat others
 	from     []string // outcomes of the rows that are read
 	takes    bool     // they take the place of stored rows
@@ -93,7 +77,7 @@ type openRow struct {
 	fix          transform.Fix // that a person gave it, now or in an earlier change
 }
 
-func (r *replay) run(ctx context.Context, ids []RejectID) error {
+func (r *replay) run(ctx context.Context, ids []reject.ID) error {
 	lines := map[int64][]int64{}
 	files, all := split(ids)
 	for i, file := range files {
@@ -190,7 +174,7 @@ func (r *replay) open(ctx context.Context, f *reread) error {
 	fixes, err := r.fixes(ctx, changes)
 	for i := range f.rows {
 		o := &f.rows[i]
-		before := fixes[RejectID{f.id, o.line}]
+		before := fixes[reject.ID{FileID: f.id, Line: o.line}]
 		o.fix = r.fix.Over(before)
 		r.repeats = o.fix == before
 	}
@@ -199,16 +183,16 @@ func (r *replay) open(ctx context.Context, f *reread) error {
 
 // fixes are the values that persons gave rows which changes have read. Each change that reads
 // a row again seals them again, so those of the row's last change hold.
-func (c *change) fixes(ctx context.Context, changes []int64) (map[RejectID]transform.Fix, error) {
+func (c *change) fixes(ctx context.Context, changes []int64) (map[reject.ID]transform.Fix, error) {
 	slices.Sort(changes)
 	if changes = slices.Compact(changes); len(changes) == 0 {
 		return nil, nil
 	}
 	rows, _ := c.tx.Query(ctx, c.loader.statements.Get("fixes"), changes) // ForEachRow returns its error
-	fixes := map[RejectID]transform.Fix{}
-	var id RejectID
+	fixes := map[reject.ID]transform.Fix{}
+	var id reject.ID
 	var text []byte
-	_, err := pgx.ForEachRow(rows, []any{&id.File, &id.Line, &text}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&id.FileID, &id.Line, &text}, func() error {
 		var fix transform.Fix
 		err := json.Unmarshal(text, &fix)
 		fixes[id] = fix
@@ -327,12 +311,12 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 			return nil, err
 		}
 		at := func(i int) int64 { return int64(binary.LittleEndian.Uint64(d[i:])) }
-		s := rejectState{state: r.state, outcome: outcomeDuplicate, keptFile: at(duplicateFile), keptLine: at(duplicateKept)}
+		s := rejectState{state: r.state, outcome: reject.OutcomeDuplicate, keptFile: at(duplicateFile), keptLine: at(duplicateKept)}
 		switch d[duplicateOutcome] {
 		case isConflict:
-			s.state, s.outcome = stateOpen, outcomeConflict
+			s.state, s.outcome = reject.StateOpen, reject.OutcomeConflict
 		case isOrphan, isRetired:
-			s.state, s.outcome = stateOpen, outcomeRejected
+			s.state, s.outcome = reject.StateOpen, reject.OutcomeRejected
 			fault, _ := f.part.faultOf(d[duplicateOutcome], nil)
 			r.faults = transform.Faults(0).With(fault)
 		}
@@ -341,12 +325,12 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 	states := make([]rejectState, 0, len(valid))
 	for _, line := range valid {
 		s, ok := lost[line]
-		if s.outcome == outcomeRejected { // it stays as it was
+		if s.outcome == reject.OutcomeRejected { // it stays as it was
 			r.result.Rejected++
 			continue
 		}
 		if !ok {
-			s = rejectState{state: r.state, outcome: outcomeLoaded}
+			s = rejectState{state: r.state, outcome: reject.OutcomeLoaded}
 		}
 		s.file, s.line, s.change = f.id, line, r.entry.Number
 		r.count(s.outcome)
@@ -360,7 +344,7 @@ func (r *replay) states(f *reread, valid []int64) ([]rejectState, error) {
 func (r *replay) reopen(f *reread, valid []int64, states []rejectState) []rejectState {
 	for _, o := range f.rows {
 		if _, passed := slices.BinarySearch(valid, o.line); !passed {
-			states = append(states, rejectState{file: f.id, line: o.line, change: r.entry.Number, state: stateOpen, outcome: outcomeRejected})
+			states = append(states, rejectState{file: f.id, line: o.line, change: r.entry.Number, state: reject.StateOpen, outcome: reject.OutcomeRejected})
 		}
 	}
 	slices.SortFunc(states, func(a, b rejectState) int { return cmp.Compare(a.line, b.line) })
@@ -369,9 +353,9 @@ func (r *replay) reopen(f *reread, valid []int64, states []rejectState) []reject
 
 func (r *replay) count(outcome string) {
 	switch outcome {
-	case outcomeLoaded:
+	case reject.OutcomeLoaded:
 		r.result.Loaded++
-	case outcomeDuplicate:
+	case reject.OutcomeDuplicate:
 		r.result.Duplicate++
 	default:
 		r.result.Conflict++

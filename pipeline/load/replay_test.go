@@ -10,31 +10,33 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
 )
 
-func by() load.By { return load.By{Actor: "test", Reason: "because"} }
+func by() audit.By { return audit.By{Actor: "test", Reason: "because"} }
 
 // settings are the present settings of every source.
 func (f *fixture) settings(string, transform.Rules) (transform.Rules, bool) { return f.rules, true }
 
 // rejects are the ids of the rows that were not loaded, in order.
-func (f *fixture) rejects(outcomes ...string) (ids []load.RejectID) {
+func (f *fixture) rejects(outcomes ...string) (ids []reject.ID) {
 	f.t.Helper()
 	rows, err := f.pool.Query(f.t.Context(), "SELECT file_id, line FROM etl_rejects WHERE outcome = ANY($1) ORDER BY file_id, line", outcomes)
 	require.NoError(f.t, err)
 	defer rows.Close()
 	for rows.Next() {
-		var id load.RejectID
-		require.NoError(f.t, rows.Scan(&id.File, &id.Line))
+		var id reject.ID
+		require.NoError(f.t, rows.Scan(&id.FileID, &id.Line))
 		ids = append(ids, id)
 	}
 	return ids
 }
 
-func (f *fixture) replay(ids ...load.RejectID) load.ReplayResult {
+func (f *fixture) replay(ids ...reject.ID) reject.ReplayResult {
 	f.t.Helper()
 	result, err := f.loader.Replay(f.t.Context(), ids, f.settings, by(), false)
 	require.NoError(f.t, err)
@@ -52,13 +54,13 @@ func (f *fixture) states() string {
 func (f *fixture) holds() {
 	f.t.Helper()
 	f.verify()
-	v, err := seal.Verify(f.t.Context(), f.pool, seal.Head{})
+	v, err := seal.Verify(f.t.Context(), f.pool, audit.Head{})
 	require.NoError(f.t, err)
 	assert.Nil(f.t, v.Broken)
 }
 
-func counts(read, loaded, duplicate, conflict, rejected int64) load.ReplayResult {
-	return load.ReplayResult{Read: read, Loaded: loaded, Duplicate: duplicate, Conflict: conflict, Rejected: rejected, Warnings: []string{}}
+func counts(read, loaded, duplicate, conflict, rejected int64) reject.ReplayResult {
+	return reject.ReplayResult{Read: read, Loaded: loaded, Duplicate: duplicate, Conflict: conflict, Rejected: rejected, Warnings: []string{}}
 }
 
 // Rows that were ambiguous are loaded once a setting decides, as if they had been read so
@@ -142,7 +144,7 @@ func TestFix(t *testing.T) {
 	r := f.load("a.csv", header+"A,1,,2024-01-01\nB,x,5,2024-01-01\nC,1\nD,1,5,2024-01-01\n")
 	require.Equal(t, int64(3), r.Rejected)
 	ids := f.rejects("rejected")
-	fix := func(i int, fix transform.Fix) (load.ReplayResult, error) {
+	fix := func(i int, fix transform.Fix) (reject.ReplayResult, error) {
 		return f.loader.Fix(t.Context(), ids[i], fix, f.settings, by())
 	}
 	got, err := fix(0, transform.Fix{Amount: "-12.50"})
@@ -178,7 +180,7 @@ func TestFixIsKept(t *testing.T) {
 	stored := f.load("a.csv", header+"A,1,5,2024-01-01\nB,1,5,2024-01-01\n")
 	f.load("b.csv", header+"A,1,,01/02/2024\nB,1,,01/02/2024\nB,1,,2024-01-01\n")
 	ids := f.rejects("rejected")
-	fix := func(i int, fix transform.Fix, want load.ReplayResult) {
+	fix := func(i int, fix transform.Fix, want reject.ReplayResult) {
 		t.Helper()
 		got, err := f.loader.Fix(t.Context(), ids[i], fix, f.settings, by())
 		require.NoError(t, err)

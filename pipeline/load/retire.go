@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/pipeline/seal"
@@ -60,7 +61,7 @@ type RetireResultMonth struct {
 // Retire takes the partitions of old months out of transactions, in one commit with the keys,
 // the rollups and the audit chain. The ids stay known. Readers of transactions wait only for the
 // moment of the commit: all that takes time comes before the lock that they wait for.
-func (l *Loader) Retire(ctx context.Context, q Retirement, by By, dryRun bool) (RetireResult, error) {
+func (l *Loader) Retire(ctx context.Context, q Retirement, by audit.By, dryRun bool) (RetireResult, error) {
 	result := RetireResult{Months: []RetireResultMonth{}, TotalAmount: "0"}
 	err := l.change(ctx, seal.Retire, by, dryRun, func(c *change) (bool, error) {
 		r, err := summaries.NewRetirement(ctx, c.tx, q.Before)

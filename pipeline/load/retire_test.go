@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/pipeline/load"
@@ -161,7 +162,7 @@ func TestRetiredTotalsAreVerified(t *testing.T) {
 	assert.Empty(t, drifts("UPDATE user_months SET total_amount = 5 WHERE user_id = 1 AND month = '2024-01-01'"))
 	assert.Equal(t, "etl_retired month 2024-01-01;", drifts("DELETE FROM transaction_keys WHERE transaction_id = 'A'"))
 	f.exec("ALTER TABLE etl_retired_files DISABLE TRIGGER ALL; UPDATE etl_retired_files SET rows = 1")
-	v, err := seal.Verify(t.Context(), f.pool, seal.Head{})
+	v, err := seal.Verify(t.Context(), f.pool, audit.Head{})
 	require.NoError(t, err)
 	require.NotNil(t, v.Broken)
 	assert.Equal(t, "entry 2: the months that it has retired were changed in etl_retired or etl_retired_files", v.Broken.String())

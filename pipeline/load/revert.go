@@ -10,8 +10,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/summaries"
 )
@@ -22,23 +24,12 @@ var (
 	ErrReverted  = errors.New("it was reverted already")
 )
 
-// RevertResult is what taking files back out changes.
-type RevertResult struct {
-	Rows        int64       `json:"rows"`         // taken out
-	Restored    int64       `json:"restored"`     // that had been replaced by them, and are stored again
-	Replayed    int64       `json:"replayed"`     // of other files that had lost against them, and are loaded now
-	Users       int64       `json:"users"`        // whose rows were taken out
-	TotalAmount json.Number `json:"total_amount"` // of the rows taken out
-	Change      json.Number `json:"change"`       // of the total of all transactions
-	Warnings    []string    `json:"warnings"`
-}
-
 // Revert takes loaded files back out in one commit. Their rows leave transactions, and stay
 // in the history. Rows that they had replaced are stored again as they were, and rows of
 // other files that had lost against theirs are read again by the settings of today. What
 // other files did to the same ids since stays.
-func (l *Loader) Revert(ctx context.Context, files []int64, settings Settings, by By, dryRun bool) (RevertResult, error) {
-	result := RevertResult{TotalAmount: "0", Change: "0", Warnings: []string{}}
+func (l *Loader) Revert(ctx context.Context, files []int64, settings Settings, by audit.By, dryRun bool) (reject.RevertResult, error) {
+	result := reject.RevertResult{Warnings: []string{}}
 	err := l.change(ctx, seal.Revert, by, dryRun, func(c *change) (bool, error) {
 		r := revert{change: c, files: files, result: &result}
 		if err := r.run(ctx); err != nil {
@@ -53,7 +44,7 @@ func (l *Loader) Revert(ctx context.Context, files []int64, settings Settings, b
 type revert struct {
 	*change
 	files  []int64
-	result *RevertResult
+	result *reject.RevertResult
 	deltas *summaries.Deltas
 }
 
@@ -75,7 +66,7 @@ func (r *revert) run(ctx context.Context) error {
 		return err
 	}
 	_, removed := r.deltas.Net()
-	r.result.TotalAmount = json.Number(removed.Neg().String())
+	r.result.TotalAmount = removed.Neg()
 	for _, name := range []string{"keep_reverted", "delete_reverted", "delete_keys"} {
 		if err := r.exec(ctx, statements.Get(name)); err != nil {
 			return fmt.Errorf("take the rows out: %w", err)
@@ -187,19 +178,19 @@ func (r *revert) each(ctx context.Context, statement string, change func(int32, 
 // taken out.
 func (r *revert) replayLosers(ctx context.Context, settings Settings) error {
 	rows, _ := r.tx.Query(ctx, r.loader.statements.Get("losers"), r.files) // CollectRows returns its error
-	ids, err := pgx.CollectRows(rows, pgx.RowToStructByPos[RejectID])
+	ids, err := pgx.CollectRows(rows, pgx.RowToStructByPos[reject.ID])
 	if err != nil {
 		return fmt.Errorf("look up the rows that had lost: %w", err)
 	}
-	again := ReplayResult{Warnings: []string{}}
+	again := reject.ReplayResult{Warnings: []string{}}
 	if len(ids) > 0 {
-		p := replay{change: r.change, settings: settings, result: &again, state: stateReplayed, from: []string{outcomeDuplicate, outcomeConflict}, losers: true}
+		p := replay{change: r.change, settings: settings, result: &again, state: reject.StateReplayed, from: []string{reject.OutcomeDuplicate, reject.OutcomeConflict}, losers: true}
 		if err := p.run(ctx, ids); err != nil {
 			return err
 		}
 	}
 	r.result.Replayed, r.result.Warnings = again.Loaded, again.Warnings
-	r.result.Change = json.Number(r.entry.Amount.String())
+	r.result.Change = r.entry.Amount
 	return nil
 }
 

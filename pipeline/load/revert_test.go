@@ -7,11 +7,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/transform"
 )
 
-func (f *fixture) revert(files ...int64) load.RevertResult {
+func (f *fixture) revert(files ...int64) reject.RevertResult {
 	f.t.Helper()
 	result, err := f.loader.Revert(f.t.Context(), files, f.settings, by(), false)
 	require.NoError(f.t, err)
@@ -32,7 +34,7 @@ func TestRevert(t *testing.T) {
 
 	preview, err := f.loader.Revert(t.Context(), []int64{b.FileID}, f.settings, by(), true)
 	require.NoError(t, err)
-	want := load.RevertResult{Rows: 2, Users: 2, TotalAmount: "6", Change: "-6", Warnings: []string{}}
+	want := reject.RevertResult{Rows: 2, Users: 2, TotalAmount: money.NewSum(6, 0), Change: money.NewSum(-6, 0), Warnings: []string{}}
 	assert.Equal(t, want, preview)
 	assert.Equal(t, int64(4), one[int64](f, "SELECT count(*) FROM transactions"), "a preview changes nothing")
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
 )
@@ -19,7 +21,7 @@ var ErrNotOpen = errors.New("it is no open reject")
 
 // RejectedError says why a row that a person has dealt with cannot be loaded.
 type RejectedError struct {
-	ID     RejectID
+	ID     reject.ID
 	Faults []string
 }
 
@@ -29,26 +31,26 @@ func (e *RejectedError) Error() string {
 
 // Fix loads a rejected row or a conflict with values that a person has corrected. It may end
 // as a duplicate or a conflict, and keeps them; a row that still has faults is a [RejectedError].
-func (l *Loader) Fix(ctx context.Context, id RejectID, fix transform.Fix, settings Settings, by By) (ReplayResult, error) {
+func (l *Loader) Fix(ctx context.Context, id reject.ID, fix transform.Fix, settings Settings, by audit.By) (reject.ReplayResult, error) {
 	if err := fix.Check(); err != nil {
-		return ReplayResult{}, err
+		return reject.ReplayResult{}, err
 	}
-	return l.decideOne(ctx, seal.Fix, id, by, replay{settings: settings, state: stateFixed, fix: fix, from: []string{outcomeRejected, outcomeConflict}})
+	return l.decideOne(ctx, seal.Fix, id, by, replay{settings: settings, state: reject.StateFixed, fix: fix, from: []string{reject.OutcomeRejected, reject.OutcomeConflict}})
 }
 
 // Take decides a conflict for the row that was not loaded: it takes the place of the stored
 // one, which stays in the history. One of a retired month stays where it is: [ErrRetired].
-func (l *Loader) Take(ctx context.Context, id RejectID, settings Settings, by By) (ReplayResult, error) {
-	return l.decideOne(ctx, seal.Settle, id, by, replay{settings: settings, state: stateSettled, takes: true, from: []string{outcomeConflict}})
+func (l *Loader) Take(ctx context.Context, id reject.ID, settings Settings, by audit.By) (reject.ReplayResult, error) {
+	return l.decideOne(ctx, seal.Settle, id, by, replay{settings: settings, state: reject.StateSettled, takes: true, from: []string{reject.OutcomeConflict}})
 }
 
 // decideOne reads one row again, as how says.
-func (l *Loader) decideOne(ctx context.Context, kind seal.Kind, id RejectID, by By, how replay) (ReplayResult, error) {
-	result := ReplayResult{Warnings: []string{}}
+func (l *Loader) decideOne(ctx context.Context, kind seal.Kind, id reject.ID, by audit.By, how replay) (reject.ReplayResult, error) {
+	result := reject.ReplayResult{Warnings: []string{}}
 	err := l.change(ctx, kind, by, false, func(c *change) (bool, error) {
 		how.change, how.result = c, &result
-		c.entry.FileID = id.File
-		if err := how.run(ctx, []RejectID{id}); err != nil {
+		c.entry.FileID = id.FileID
+		if err := how.run(ctx, []reject.ID{id}); err != nil {
 			return false, err
 		}
 		switch {
@@ -67,8 +69,8 @@ func (l *Loader) decideOne(ctx context.Context, kind seal.Kind, id RejectID, by 
 }
 
 // Keep decides a conflict for the stored row.
-func (l *Loader) Keep(ctx context.Context, id RejectID, by By) error {
-	n, err := l.closeRejects(ctx, seal.Settle, []RejectID{id}, by, stateSettled, outcomeConflict)
+func (l *Loader) Keep(ctx context.Context, id reject.ID, by audit.By) error {
+	n, err := l.closeRejects(ctx, seal.Settle, []reject.ID{id}, by, reject.StateSettled, reject.OutcomeConflict)
 	if err == nil && n == 0 {
 		err = fmt.Errorf("settle: %s: %w", id, ErrNotOpen)
 	}
@@ -77,12 +79,12 @@ func (l *Loader) Keep(ctx context.Context, id RejectID, by By) error {
 
 // Discard closes rejected rows and conflicts without loading them, and counts those that
 // were open.
-func (l *Loader) Discard(ctx context.Context, ids []RejectID, by By) (int64, error) {
-	return l.closeRejects(ctx, seal.Discard, ids, by, stateDiscarded, outcomeRejected, outcomeConflict)
+func (l *Loader) Discard(ctx context.Context, ids []reject.ID, by audit.By) (int64, error) {
+	return l.closeRejects(ctx, seal.Discard, ids, by, reject.StateDiscarded, reject.OutcomeRejected, reject.OutcomeConflict)
 }
 
 // closeRejects gives the open ones of some outcomes a state, and loads nothing.
-func (l *Loader) closeRejects(ctx context.Context, kind seal.Kind, ids []RejectID, by By, state string, outcomes ...string) (closed int64, err error) {
+func (l *Loader) closeRejects(ctx context.Context, kind seal.Kind, ids []reject.ID, by audit.By, state string, outcomes ...string) (closed int64, err error) {
 	files, lines := split(ids)
 	err = l.change(ctx, kind, by, false, func(c *change) (bool, error) {
 		rows, _ := c.tx.Query(ctx, l.statements.Get("open_states"), files, lines, outcomes) // CollectRows returns its error
@@ -100,10 +102,10 @@ func (l *Loader) closeRejects(ctx context.Context, kind seal.Kind, ids []RejectI
 }
 
 // split gives the two halves of ids, each id once.
-func split(ids []RejectID) (files, lines []int64) {
-	ids = slices.SortedFunc(slices.Values(ids), func(a, b RejectID) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+func split(ids []reject.ID) (files, lines []int64) {
+	ids = slices.SortedFunc(slices.Values(ids), func(a, b reject.ID) int { return cmp.Or(cmp.Compare(a.FileID, b.FileID), cmp.Compare(a.Line, b.Line)) })
 	for _, id := range slices.Compact(ids) {
-		files, lines = append(files, id.File), append(lines, id.Line)
+		files, lines = append(files, id.FileID), append(lines, id.Line)
 	}
 	return files, lines
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
@@ -46,7 +47,7 @@ func Decode(content []byte) (*Receipt, error) {
 // Check verifies a receipt with the contents of its files, compressed or not. A head that was
 // noted elsewhere (zero: none) must be on the receipt's part of the chain. A [Fault] names the
 // first thing that does not hold. The result is how many rows of the user are not counted.
-func (r *Receipt) Check(ctx context.Context, noted seal.Head, files []string) (uncounted int, err error) {
+func (r *Receipt) Check(ctx context.Context, noted audit.Head, files []string) (uncounted int, err error) {
 	if err := r.checkChain(noted); err != nil {
 		return 0, err
 	}
@@ -79,7 +80,7 @@ func (r *Receipt) Check(ctx context.Context, noted seal.Head, files []string) (u
 }
 
 // checkChain goes along the links up to the head.
-func (r *Receipt) checkChain(noted seal.Head) error {
+func (r *Receipt) checkChain(noted audit.Head) error {
 	hash, err := hex.DecodeString(r.Chain.Previous)
 	if err != nil || r.Chain.First < 1 || r.Chain.First == 1 && slices.ContainsFunc(hash, func(b byte) bool { return b != 0 }) {
 		return fault("the chain does not begin with the hash of an entry")

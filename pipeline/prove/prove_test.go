@@ -16,9 +16,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
@@ -43,7 +45,7 @@ func newProven(t *testing.T) *proven {
 	_, err := p.pool.Exec(t.Context(), `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('manual', '2024-01-31', 'test');
 		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES (1, 1, 'test', 'test')`, pgx.QueryExecModeSimpleProtocol)
 	require.NoError(t, err)
-	loader, by := load.New(p.pool, nil), load.By{Actor: "test", Reason: "because"}
+	loader, by := load.New(p.pool, nil), audit.By{Actor: "test", Reason: "because"}
 	rules := transform.Rules{Corrections: transform.CorrectionsReplace, RejectLimit: "100%"}
 	add := func(content string) int64 {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.csv", len(p.files)))
@@ -61,9 +63,9 @@ func newProven(t *testing.T) *proven {
 	reverted := add(header + "D,1,100,2024-01-05\n")
 	add(header + "F,2,8,2024-01-03\n")
 	settings := func(string, transform.Rules) (transform.Rules, bool) { r := rules; r.Slash = "dmy"; return r, false }
-	_, err = loader.Replay(t.Context(), []load.RejectID{{File: first, Line: 5}}, settings, by, false)
+	_, err = loader.Replay(t.Context(), []reject.ID{{FileID: first, Line: 5}}, settings, by, false)
 	require.NoError(t, err)
-	_, err = loader.Fix(t.Context(), load.RejectID{File: first, Line: 6}, transform.Fix{Amount: "0.1"}, settings, by)
+	_, err = loader.Fix(t.Context(), reject.ID{FileID: first, Line: 6}, transform.Fix{Amount: "0.1"}, settings, by)
 	require.NoError(t, err)
 	_, err = loader.Revert(t.Context(), []int64{reverted}, settings, by, false)
 	require.NoError(t, err)
@@ -119,7 +121,7 @@ func TestReceiptHolds(t *testing.T) {
 	require.NoError(t, errors.Join(err, w.Close()))
 	path := filepath.Join(t.TempDir(), "other.name")
 	require.NoError(t, os.WriteFile(path, packed.Bytes(), 0o600))
-	_, err = r.Check(t.Context(), seal.Head{}, []string{p.files[1], path})
+	_, err = r.Check(t.Context(), audit.Head{}, []string{p.files[1], path})
 	require.NoError(t, err, "compressed, and under another name")
 
 	_, err = prove.Make(t.Context(), p.pool, 77)
@@ -152,7 +154,7 @@ func TestEachChangeOfAReceiptIsFound(t *testing.T) {
 		changes(v, func(changed any) { v = changed }, func(string) {}, n)
 		r, err := again(t, v)
 		if err == nil {
-			_, err = r.Check(t.Context(), seal.Head{}, p.files)
+			_, err = r.Check(t.Context(), audit.Head{}, p.files)
 		}
 		requireFault(t, err, name)
 	}
@@ -233,7 +235,7 @@ func TestForgeriesAreFound(t *testing.T) {
 	} {
 		r := p.receipt()
 		forge(r)
-		_, err := r.Check(t.Context(), seal.Head{}, p.files)
+		_, err := r.Check(t.Context(), audit.Head{}, p.files)
 		requireFault(t, err, name)
 	}
 }
@@ -250,13 +252,13 @@ func TestEachByteOfAFileCounts(t *testing.T) {
 		changed := bytes.Clone(content)
 		changed[i] ^= 1
 		require.NoError(t, os.WriteFile(path, changed, 0o600))
-		_, err := r.Check(t.Context(), seal.Head{}, []string{path, p.files[1]})
+		_, err := r.Check(t.Context(), audit.Head{}, []string{path, p.files[1]})
 		requireFault(t, err, fmt.Sprint("byte ", i))
 	}
-	_, err = r.Check(t.Context(), seal.Head{}, p.files[:1])
+	_, err = r.Check(t.Context(), audit.Head{}, p.files[:1])
 	requireFault(t, err, "a file is missing")
 	require.NoError(t, os.WriteFile(path, []byte(header), 0o600))
-	_, err = r.Check(t.Context(), seal.Head{}, append(p.files, path))
+	_, err = r.Check(t.Context(), audit.Head{}, append(p.files, path))
 	requireFault(t, err, "a file is none of them")
 }
 
@@ -266,7 +268,7 @@ func TestNoReceiptOfRetiredMonths(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		p := newProven(t)
 		before := civil.MustParse("2024-02-01").Month()
-		_, err := load.New(p.pool, nil).Retire(t.Context(), load.Retirement{Before: before, KeepTotals: keep}, load.By{Actor: "test"}, false)
+		_, err := load.New(p.pool, nil).Retire(t.Context(), load.Retirement{Before: before, KeepTotals: keep}, audit.By{Actor: "test"}, false)
 		require.NoError(t, err)
 		_, err = prove.Make(t.Context(), p.pool, 1)
 		require.ErrorIs(t, err, prove.ErrRetired)

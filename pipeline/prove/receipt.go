@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -48,10 +49,10 @@ type Receipt struct {
 	Rows         []Row     `json:"rows"`
 	// Uncounted are rows of the files that may be valid rows of the user, and are not counted,
 	// by the database's word: their ids are other users' by now, or they could not be loaded.
-	Uncounted []Place   `json:"uncounted"`
-	Entries   []Entry   `json:"entries"` // of the audit chain, that the rows name
-	Chain     Chain     `json:"chain"`
-	Head      seal.Head `json:"head"`
+	Uncounted []Place    `json:"uncounted"`
+	Entries   []Entry    `json:"entries"` // of the audit chain, that the rows name
+	Chain     Chain      `json:"chain"`
+	Head      audit.Head `json:"head"`
 }
 
 // Place is a line of a file.
@@ -167,7 +168,7 @@ func (m *maker) chain(ctx context.Context, named map[int64]bool) error {
 		if named[number] {
 			r.Entries = append(r.Entries, Entry{number, text})
 		}
-		r.Head = seal.Head{Number: number, Hash: hex.EncodeToString(hash)}
+		r.Head = audit.Head{Number: number, Hash: hex.EncodeToString(hash)}
 		return nil
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -19,17 +20,17 @@ var sealSQL string
 
 // Append seals what tx changes, and returns the head that its commit makes; it sets the
 // entry's number and time. The caller holds the load lock, so no two commits append at once.
-func Append(ctx context.Context, tx pgx.Tx, e Entry) (Head, error) {
+func Append(ctx context.Context, tx pgx.Tx, e Entry) (audit.Head, error) {
 	statements := sqlfile.Parse(sealSQL)
 	var previous []byte
 	var last int64
 	if err := tx.QueryRow(ctx, statements.Get("last")).Scan(&last, &previous, &e.At); err != nil {
-		return Head{}, fmt.Errorf("read the head of the audit chain: %w", err)
+		return audit.Head{}, fmt.Errorf("read the head of the audit chain: %w", err)
 	}
 	e.Number, e.At = last+1, e.At.UTC()
 	text, err := json.Marshal(e)
 	if err != nil {
-		return Head{}, fmt.Errorf("seal: %w", err)
+		return audit.Head{}, fmt.Errorf("seal: %w", err)
 	}
 	hash := link(previous, string(text))
 	var file *int64
@@ -37,9 +38,9 @@ func Append(ctx context.Context, tx pgx.Tx, e Entry) (Head, error) {
 		file = &e.FileID
 	}
 	if _, err := tx.Exec(ctx, statements.Get("append"), e.Number, e.At, string(e.Kind), file, string(text), hash[:]); err != nil {
-		return Head{}, fmt.Errorf("append to the audit chain: %w", err)
+		return audit.Head{}, fmt.Errorf("append to the audit chain: %w", err)
 	}
-	return Head{Number: e.Number, Hash: hex.EncodeToString(hash[:]), At: e.At}, nil
+	return audit.Head{Number: e.Number, Hash: hex.EncodeToString(hash[:]), At: e.At}, nil
 }
 
 // Next is the number of the entry that comes next, for a caller that holds the load lock.
@@ -68,16 +69,16 @@ type Querier interface {
 }
 
 // ReadHead returns the chain's head.
-func ReadHead(ctx context.Context, db Querier) (Head, error) {
-	var h Head
+func ReadHead(ctx context.Context, db Querier) (audit.Head, error) {
+	var h audit.Head
 	var hash []byte
 	var at time.Time
 	err := db.QueryRow(ctx, sqlfile.Parse(sealSQL).Get("head")).Scan(&h.Number, &at, &hash)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Head{}, nil
+		return audit.Head{}, nil
 	}
 	if err != nil {
-		return Head{}, fmt.Errorf("read the head of the audit chain: %w", err)
+		return audit.Head{}, fmt.Errorf("read the head of the audit chain: %w", err)
 	}
 	h.Hash, h.At = hex.EncodeToString(hash), at.UTC()
 	return h, nil

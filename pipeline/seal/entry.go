@@ -10,7 +10,6 @@ package seal
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -107,25 +106,6 @@ type ExpiredFile struct {
 	FileID int64  `json:"file_id"`
 	Rows   int64  `json:"rows"`
 	Digest string `json:"digest"`
-}
-
-// Head is the last entry of a chain: its number and hash fix all entries up to it. The
-// zero value is an empty chain's.
-type Head struct {
-	Number int64     `json:"number"`
-	Hash   string    `json:"hash"` // hexadecimal
-	At     time.Time `json:"at,omitzero"`
-}
-
-// String has the form that [ParseHead] reads: number and hash, with a colon in between.
-func (h Head) String() string { return fmt.Sprintf("%d:%s", h.Number, h.Hash) }
-
-// ParseHead reads the number and hash of a head.
-func ParseHead(text string) (h Head, err error) {
-	if _, err = fmt.Sscanf(text, "%d:%64s", &h.Number, &h.Hash); err != nil || h.String() != text || len(h.Hash) != 2*sha256.Size {
-		return Head{}, fmt.Errorf("head %q: want NUMBER:HASH, as tally audit head prints it", text)
-	}
-	return h, nil
 }
 
 // link is the hash of an entry with that text behind another entry's.

@@ -10,8 +10,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
@@ -51,7 +53,7 @@ func loadFile(t *testing.T, loader *load.Loader, name, content string) load.Resu
 func TestVerifyHolds(t *testing.T) {
 	t.Parallel()
 	pool := loaded(t)
-	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	v, err := seal.Verify(t.Context(), pool, audit.Head{})
 	require.NoError(t, err)
 	assert.Nil(t, v.Broken)
 	assert.Equal(t, int64(3), v.Entries, "a file of which nothing was loaded has no entry")
@@ -59,7 +61,7 @@ func TestVerifyHolds(t *testing.T) {
 	head, err := seal.ReadHead(t.Context(), pool)
 	require.NoError(t, err)
 	assert.Equal(t, head, v.Head)
-	parsed, err := seal.ParseHead(head.String())
+	parsed, err := audit.ParseHead(head.String())
 	require.NoError(t, err)
 	v, err = seal.Verify(t.Context(), pool, parsed)
 	require.NoError(t, err)
@@ -69,9 +71,9 @@ func TestVerifyHolds(t *testing.T) {
 func TestVerifyOfAnEmptyChain(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t, migrations.Schema{})
-	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	v, err := seal.Verify(t.Context(), pool, audit.Head{})
 	require.NoError(t, err)
-	assert.Equal(t, seal.Verification{}, v)
+	assert.Equal(t, audit.Verification{}, v)
 }
 
 // What a person with all rights on the database changes is noticed, and the first entry
@@ -117,7 +119,7 @@ func TestVerifyNoticesChanges(t *testing.T) {
 			require.NoError(t, err)
 			_, err = pool.Exec(t.Context(), "BEGIN; SET LOCAL session_replication_role = replica;"+c.sql+"; COMMIT", pgx.QueryExecModeSimpleProtocol)
 			require.NoError(t, err)
-			v, err := seal.Verify(t.Context(), pool, seal.Head{})
+			v, err := seal.Verify(t.Context(), pool, audit.Head{})
 			require.NoError(t, err)
 			require.NotNil(t, v.Broken)
 			assert.Equal(t, c.entry, v.Broken.Number, v.Broken.Reason)
@@ -140,22 +142,22 @@ func TestVerifyNoticesChanges(t *testing.T) {
 func changed(t *testing.T) *pgxpool.Pool {
 	t.Helper()
 	pool := loaded(t)
-	loader, by := load.New(pool, nil), load.By{Actor: "test", Reason: "because"}
+	loader, by := load.New(pool, nil), audit.By{Actor: "test", Reason: "because"}
 	settings := func(string, transform.Rules) (transform.Rules, bool) { return transform.Rules{Slash: "dmy"}, false }
 	file := loadFile(t, loader, "5.csv", "K,1,1,03/04/2024\nL,1,2,2024-01-01\nM,1,,2024-01-01\nN,1,,2024-01-01\nA,1,10.25,05/06/2024\nL,1,3,2024-01-01\nQ,1,1,2024-01-01\n").FileID
 	require.Equal(t, load.StatusLoaded, loadFile(t, loader, "6.csv", "L,1,7,2024-01-01\nP,1,1,2024-01-01\n").Status)
-	at := func(line int64) load.RejectID { return load.RejectID{File: file, Line: line} }
-	_, err := loader.Replay(t.Context(), []load.RejectID{at(2), at(6)}, settings, by, false)
+	at := func(line int64) reject.ID { return reject.ID{FileID: file, Line: line} }
+	_, err := loader.Replay(t.Context(), []reject.ID{at(2), at(6)}, settings, by, false)
 	require.NoError(t, err)
 	_, err = loader.Fix(t.Context(), at(4), transform.Fix{Amount: "5"}, settings, by)
 	require.NoError(t, err)
-	_, err = loader.Discard(t.Context(), []load.RejectID{at(5)}, by)
+	_, err = loader.Discard(t.Context(), []reject.ID{at(5)}, by)
 	require.NoError(t, err)
 	_, err = loader.Take(t.Context(), at(7), settings, by)
 	require.NoError(t, err)
 	_, err = loader.Revert(t.Context(), []int64{1, 2}, settings, by, false)
 	require.NoError(t, err)
-	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	v, err := seal.Verify(t.Context(), pool, audit.Head{})
 	require.NoError(t, err)
 	require.Nil(t, v.Broken)
 	require.Equal(t, int64(10), v.Entries)
@@ -190,7 +192,7 @@ func TestVerifyNoticesChangesOfChanges(t *testing.T) {
 			pool := changed(t)
 			_, err := pool.Exec(t.Context(), "BEGIN; SET LOCAL session_replication_role = replica;"+c.sql+"; COMMIT", pgx.QueryExecModeSimpleProtocol)
 			require.NoError(t, err)
-			v, err := seal.Verify(t.Context(), pool, seal.Head{})
+			v, err := seal.Verify(t.Context(), pool, audit.Head{})
 			require.NoError(t, err)
 			require.NotNil(t, v.Broken)
 			assert.Equal(t, c.entry, v.Broken.Number, v.Broken.Reason)
@@ -209,7 +211,7 @@ func TestVerifyAgainstANotedHead(t *testing.T) {
 		DELETE FROM audit_chain WHERE number = 3; DELETE FROM etl_files WHERE id = (SELECT max(id) FROM etl_files);
 		UPDATE daily_totals SET total_transactions = 1, total_amount = 1.5 WHERE transaction_date = '2024-01-01'; COMMIT`, pgx.QueryExecModeSimpleProtocol)
 	require.NoError(t, err)
-	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	v, err := seal.Verify(t.Context(), pool, audit.Head{})
 	require.NoError(t, err)
 	assert.Nil(t, v.Broken)
 	v, err = seal.Verify(t.Context(), pool, head)
@@ -233,7 +235,7 @@ func TestFilesLoadedBeforeTheChain(t *testing.T) {
 	applied, err := migrations.Up(t.Context(), pool)
 	require.NoError(t, err)
 	assert.Contains(t, applied, "0016_seal")
-	v, err := seal.Verify(t.Context(), pool, seal.Head{})
+	v, err := seal.Verify(t.Context(), pool, audit.Head{})
 	require.NoError(t, err)
 	assert.Nil(t, v.Broken)
 	assert.Equal(t, int64(3), v.Entries)
@@ -251,7 +253,7 @@ func TestFilesLoadedBeforeTheChain(t *testing.T) {
 func TestParseHead(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "1", "1:", "x:00", "1:abc", "1 :" + string(make([]byte, 64))} {
-		_, err := seal.ParseHead(text)
+		_, err := audit.ParseHead(text)
 		assert.ErrorContains(t, err, "want NUMBER:HASH", text)
 	}
 }

@@ -10,17 +10,18 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/money"
 )
 
 // compareTables compares what the whole chain says with the tables, and returns the fault of
 // the first entry that does not hold. The totals, which show only that some entry does not,
 // come last.
-func (r *replay) compareTables(ctx context.Context) (first *Fault, err error) {
+func (r *replay) compareTables(ctx context.Context) (first *audit.Fault, err error) {
 	if r.noted.Number > r.entries {
-		return &Fault{r.noted.Number, fmt.Sprintf("it was noted elsewhere, and the chain ends with entry %d", r.entries)}, nil
+		return &audit.Fault{Number: r.noted.Number, Reason: fmt.Sprintf("it was noted elsewhere, and the chain ends with entry %d", r.entries)}, nil
 	}
-	for _, compare := range []func(context.Context) (*Fault, error){r.unsealed, r.retirements, r.rejects, r.states, r.reverts, r.foreign, r.changes} {
+	for _, compare := range []func(context.Context) (*audit.Fault, error){r.unsealed, r.retirements, r.rejects, r.states, r.reverts, r.foreign, r.changes} {
 		fault, err := compare(ctx)
 		if err != nil {
 			return nil, err
@@ -36,9 +37,9 @@ func (r *replay) compareTables(ctx context.Context) (first *Fault, err error) {
 }
 
 // at is an entry by its number; a fault if there is none.
-func (r *replay) at(number int64, table string) (*sealed, *Fault) {
+func (r *replay) at(number int64, table string) (*sealed, *audit.Fault) {
 	if number < 1 || number > r.entries {
-		return nil, &Fault{number, "there is no such entry, and a row of " + table + " names it"}
+		return nil, &audit.Fault{Number: number, Reason: "there is no such entry, and a row of " + table + " names it"}
 	}
 	return &r.sealed[number-1], nil
 }
@@ -49,18 +50,18 @@ func (k Kind) changesRejects() bool {
 }
 
 // unsealed looks for loaded files without an entry.
-func (r *replay) unsealed(ctx context.Context) (*Fault, error) {
+func (r *replay) unsealed(ctx context.Context) (*audit.Fault, error) {
 	var file int64
 	var path string
 	err := r.tx.QueryRow(ctx, r.statements.Get("unsealed")).Scan(&file, &path)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no fault
 	}
-	return &Fault{r.entries + 1, fmt.Sprintf("it is missing: file %d (%s) is loaded and has no entry", file, path)}, err
+	return &audit.Fault{Number: r.entries + 1, Reason: fmt.Sprintf("it is missing: file %d (%s) is loaded and has no entry", file, path)}, err
 }
 
 // rejects compares the rejects of loads.
-func (r *replay) rejects(ctx context.Context) (*Fault, error) {
+func (r *replay) rejects(ctx context.Context) (*audit.Fault, error) {
 	for i, s := range r.sealed {
 		if s.kind != Load || s.digest == "" {
 			continue
@@ -73,21 +74,21 @@ func (r *replay) rejects(ctx context.Context) (*Fault, error) {
 			s.digest = NewRejectsDigest().String() // there are none
 		}
 		if now != s.digest {
-			return &Fault{int64(i + 1), fmt.Sprintf("rows of file %d that were not loaded were changed in etl_rejects", s.file)}, nil
+			return &audit.Fault{Number: int64(i + 1), Reason: fmt.Sprintf("rows of file %d that were not loaded were changed in etl_rejects", s.file)}, nil
 		}
 	}
 	return nil, nil //nolint:nilnil // no fault
 }
 
 // retirements compares the months that the entries have retired with the tables.
-func (r *replay) retirements(ctx context.Context) (*Fault, error) {
+func (r *replay) retirements(ctx context.Context) (*audit.Fault, error) {
 	for _, e := range r.retired {
 		now, err := RetiredDetail(ctx, r.tx, e.Number)
 		if err != nil {
 			return nil, err
 		}
 		if !bytes.Equal(now, e.Detail) {
-			return &Fault{e.Number, "the months that it has retired were changed in etl_retired or etl_retired_files"}, nil
+			return &audit.Fault{Number: e.Number, Reason: "the months that it has retired were changed in etl_retired or etl_retired_files"}, nil
 		}
 	}
 	var month string
@@ -95,11 +96,11 @@ func (r *replay) retirements(ctx context.Context) (*Fault, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no fault
 	}
-	return &Fault{r.entries + 1, fmt.Sprintf("it is missing: month %s is retired and has no entry", month)}, err
+	return &audit.Fault{Number: r.entries + 1, Reason: fmt.Sprintf("it is missing: month %s is retired and has no entry", month)}, err
 }
 
 // states compares what became of rejects with the digests of the changes.
-func (r *replay) states(ctx context.Context) (*Fault, error) {
+func (r *replay) states(ctx context.Context) (*audit.Fault, error) {
 	rows, err := r.tx.Query(ctx, r.statements.Get("states"), pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.BinaryFormatCode})
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (r *replay) states(ctx context.Context) (*Fault, error) {
 		values := rows.RawValues()
 		change := int64(binary.BigEndian.Uint64(values[2]))
 		if s, fault := r.at(change, "etl_reject_states"); fault != nil || !s.kind.changesRejects() {
-			return &Fault{change, "a row of etl_reject_states names it, and it is no change of rejects"}, nil
+			return &audit.Fault{Number: change, Reason: "a row of etl_reject_states names it, and it is no change of rejects"}, nil
 		}
 		if _, ok := now[change]; !ok {
 			now[change] = NewRejectsDigest()
@@ -123,14 +124,14 @@ func (r *replay) states(ctx context.Context) (*Fault, error) {
 			d = NewRejectsDigest()
 		}
 		if s.kind.changesRejects() && d.String() != s.digest {
-			return &Fault{int64(i + 1), "what it made of rejects was changed in etl_reject_states"}, rows.Err()
+			return &audit.Fault{Number: int64(i + 1), Reason: "what it made of rejects was changed in etl_reject_states"}, rows.Err()
 		}
 	}
 	return nil, rows.Err()
 }
 
 // reverts compares the reverted files.
-func (r *replay) reverts(ctx context.Context) (*Fault, error) {
+func (r *replay) reverts(ctx context.Context) (*audit.Fault, error) {
 	rows, err := r.tx.Query(ctx, r.statements.Get("reverts"))
 	if err != nil {
 		return nil, err
@@ -145,11 +146,11 @@ func (r *replay) reverts(ctx context.Context) (*Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	var first *Fault
+	var first *audit.Fault
 	for i, s := range r.sealed {
 		number := int64(i + 1)
 		if first == nil && !slices.Equal(now[number], s.reverted) {
-			first = &Fault{number, fmt.Sprintf("it reverted the files %v, and etl_reverts has %v", s.reverted, now[number])}
+			first = &audit.Fault{Number: number, Reason: fmt.Sprintf("it reverted the files %v, and etl_reverts has %v", s.reverted, now[number])}
 		}
 		delete(now, number)
 	}
@@ -162,13 +163,13 @@ func (r *replay) reverts(ctx context.Context) (*Fault, error) {
 }
 
 // foreign looks for former rows that began with a load of another file.
-func (r *replay) foreign(ctx context.Context) (*Fault, error) {
+func (r *replay) foreign(ctx context.Context) (*audit.Fault, error) {
 	var number int64
 	err := r.tx.QueryRow(ctx, r.statements.Get("foreign")).Scan(&number)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no fault
 	}
-	return &Fault{number, "a row of transaction_versions names it, and it loaded another file"}, err
+	return &audit.Fault{Number: number, Reason: "a row of transaction_versions names it, and it loaded another file"}, err
 }
 
 // moved is what transaction_origins and transaction_versions say of a change.
@@ -180,7 +181,7 @@ type moved struct {
 
 // changes compares the rows that each change brought and ended. Rows of months that were
 // retired are no longer found.
-func (r *replay) changes(ctx context.Context) (*Fault, error) {
+func (r *replay) changes(ctx context.Context) (*audit.Fault, error) {
 	rows, err := r.tx.Query(ctx, r.statements.Get("changes"))
 	if err != nil {
 		return nil, err
@@ -196,11 +197,11 @@ func (r *replay) changes(ctx context.Context) (*Fault, error) {
 		return nil, err
 	}
 	retired := slices.ContainsFunc(r.sealed, func(s sealed) bool { return s.kind == Retire })
-	var first *Fault
+	var first *audit.Fault
 	for i := range r.sealed {
 		number := int64(i + 1)
 		if reason := r.sealed[i].compareRows(now[number], retired); reason != "" && first == nil {
-			first = &Fault{number, reason}
+			first = &audit.Fault{Number: number, Reason: reason}
 		}
 		delete(now, number)
 	}
@@ -236,14 +237,14 @@ func (s *sealed) compareRows(m moved, retired bool) string {
 }
 
 // totals compares the sums of all entries with those of the days.
-func (r *replay) totals(ctx context.Context) (*Fault, error) {
+func (r *replay) totals(ctx context.Context) (*audit.Fault, error) {
 	var rows int64
 	var amount money.Sum
 	if err := r.tx.QueryRow(ctx, r.statements.Get("totals")).Scan(&rows, &amount); err != nil {
 		return nil, err
 	}
 	if rows != r.rows || amount != r.amount {
-		return &Fault{r.entries, fmt.Sprintf("up to it %d rows of %s were sealed; %d rows of %s are stored", r.rows, r.amount, rows, amount)}, nil
+		return &audit.Fault{Number: r.entries, Reason: fmt.Sprintf("up to it %d rows of %s were sealed; %d rows of %s are stored", r.rows, r.amount, rows, amount)}, nil
 	}
 	return nil, nil //nolint:nilnil // no fault
 }

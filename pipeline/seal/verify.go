@@ -12,24 +12,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/sqlfile"
 )
-
-// Verification is the result of [Verify].
-type Verification struct {
-	Head    Head   `json:"head"`
-	Entries int64  `json:"entries"` // that hold
-	Broken  *Fault `json:"broken,omitempty"`
-}
-
-// Fault is the first entry that does not hold, and why.
-type Fault struct {
-	Number int64  `json:"number"`
-	Reason string `json:"reason"`
-}
-
-func (f *Fault) String() string { return fmt.Sprintf("entry %d: %s", f.Number, f.Reason) }
 
 // Verify replays the chain against the tables, in one snapshot. Each entry must continue
 // the chain and say what the tables say of it: the ledger of its file and of the rows that
@@ -38,7 +24,7 @@ func (f *Fault) String() string { return fmt.Sprintf("entry %d: %s", f.Number, f
 // that does not exist, and the rows and amounts of all entries must add up to those that are
 // stored. A head that was noted elsewhere (zero: none) must be part of the
 // chain.
-func Verify(ctx context.Context, pool *pgxpool.Pool, noted Head) (v Verification, err error) {
+func Verify(ctx context.Context, pool *pgxpool.Pool, noted audit.Head) (v audit.Verification, err error) {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return v, fmt.Errorf("verify the audit chain: %w", err)
@@ -52,16 +38,16 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, noted Head) (v Verification
 	if r.entries > 0 {
 		r.head.Hash = hex.EncodeToString(r.hash)
 	}
-	return Verification{Head: r.head, Entries: r.entries, Broken: fault}, nil
+	return audit.Verification{Head: r.head, Entries: r.entries, Broken: fault}, nil
 }
 
 // replay is a walk along the chain.
 type replay struct {
 	tx         pgx.Tx
 	statements sqlfile.Statements
-	noted      Head
+	noted      audit.Head
 
-	head    Head
+	head    audit.Head
 	hash    []byte
 	entries int64
 	rows    int64
@@ -92,13 +78,13 @@ type stored struct {
 	ledger       Entry // what the ledger says of it
 }
 
-func (r *replay) run(ctx context.Context) (*Fault, error) {
+func (r *replay) run(ctx context.Context) (*audit.Fault, error) {
 	rows, err := r.tx.Query(ctx, r.statements.Get("entries"))
 	if err != nil {
 		return nil, err
 	}
 	var s stored
-	var fault *Fault
+	var fault *audit.Fault
 	f := &s.ledger
 	_, err = pgx.ForEachRow(rows, []any{&s.number, &s.at, &s.kind, &s.file, &s.text, &s.hash, &s.known, &f.Path, &f.SHA256,
 		&f.Read, &f.Loaded, &f.Duplicate, &f.Conflict, &f.Rejected, &f.Replaced, &f.Amount}, func() error {
@@ -106,7 +92,7 @@ func (r *replay) run(ctx context.Context) (*Fault, error) {
 			return nil
 		}
 		if reason := r.step(&s); reason != "" {
-			fault = &Fault{s.number, reason}
+			fault = &audit.Fault{Number: s.number, Reason: reason}
 		}
 		return nil
 	})
@@ -137,7 +123,7 @@ func (r *replay) step(s *stored) string {
 		return fmt.Sprintf("its hash is %x, and the head that was noted is %s: the chain was written anew", s.hash, r.noted.Hash)
 	}
 	r.entries, r.hash = s.number, bytes.Clone(s.hash)
-	r.head = Head{Number: s.number, At: s.at.UTC()}
+	r.head = audit.Head{Number: s.number, At: s.at.UTC()}
 	r.rows, r.amount = r.rows+e.Rows, r.amount.Plus(e.Amount)
 	reverted, err := e.reverted()
 	if err != nil {
