@@ -11,26 +11,17 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/testdb"
 )
-
-// bouncer starts pgbouncer for the server, or skips the benchmark if it is not
-// installed.
-func (s *connectionStudy) bouncer(b *testing.B) *bouncer {
-	b.Helper()
-	if bouncerPath() == "" {
-		b.Skip("pgbouncer is not installed")
-	}
-	return newBouncer(b, serverOwner(b, s.admin), s.url, bouncerPool)
-}
 
 // supportsPrepared returns 1 if prepared statements work through pgbouncer. It returns 0
 // if the server reports that a statement does not exist or exists already, because
 // another client uses the same server connection.
-func (s *connectionStudy) supportsPrepared(b *testing.B, through *bouncer) float64 {
+func (s *connectionStudy) supportsPrepared(b *testing.B, through *testdb.Bouncer) float64 {
 	b.Helper()
 	group := newClientGroup(b, s.users)
 	for range connections {
-		conn, err := pgx.Connect(b.Context(), through.url)
+		conn, err := pgx.Connect(b.Context(), through.URL)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -49,7 +40,7 @@ func (s *connectionStudy) supportsPrepared(b *testing.B, through *bouncer) float
 		if state := postgres.State(err); state != unknown && state != duplicate {
 			b.Fatal(err)
 		}
-		b.Logf("through pgbouncer %v: %v", through.version(), err)
+		b.Logf("through pgbouncer %v: %v", through.Version, err)
 		return 0
 	}
 	return 1
@@ -61,9 +52,9 @@ func (s *connectionStudy) supportsPrepared(b *testing.B, through *bouncer) float
 // their backends and of pgbouncer; KiB-per-backend.
 func (s *connectionStudy) many(b *testing.B, clients int) {
 	targets := []*clientTarget{{name: "direct", url: s.url}}
-	if path := bouncerPath(); path != "" {
-		through := newBouncer(b, serverOwner(b, s.admin), s.url, bouncerPool)
-		targets = append(targets, &clientTarget{name: "pgbouncer", url: through.url, pooler: through.program})
+	if testdb.BouncerPath() != "" {
+		through := testdb.NewBouncer(b, s.url, bouncerPool)
+		targets = append(targets, &clientTarget{name: "pgbouncer", url: through.URL, pooler: through.PID})
 	} else {
 		b.Log("pgbouncer is not installed: the clients only connect directly")
 	}
@@ -89,7 +80,7 @@ func (s *connectionStudy) many(b *testing.B, clients int) {
 // clientTarget is an address that many clients connect to, and the results.
 type clientTarget struct {
 	name, url string
-	pooler    *program // nil: none
+	pooler    int // process id; 0: none
 
 	connect, rates, ms []float64
 	mib, backend       []float64 // empty if the memory cannot be measured
@@ -181,8 +172,8 @@ func (s *connectionStudy) measureMemory(b *testing.B, t *clientTarget) {
 		total += kib
 	}
 	t.backend = append(t.backend, total/float64(len(pids)))
-	if t.pooler != nil {
-		kib, ok := memoryKiB(t.pooler.pid)
+	if t.pooler != 0 {
+		kib, ok := memoryKiB(t.pooler)
 		if !ok {
 			return
 		}

@@ -50,14 +50,14 @@ func BenchmarkConnections(b *testing.B) {
 		s.alternate(b, methods)
 	})
 	b.Run("pgbouncer", func(b *testing.B) {
-		through := s.bouncer(b)
-		pool := s.pool(b, through.url, connections)
+		through := testdb.NewBouncer(b, s.url, bouncerPool)
+		pool := s.pool(b, through.URL, connections)
 		methods := []*lookupMethod{
 			s.prepared(),
 			{name: "exec", lookup: pooled(s.direct, pgx.QueryExecModeExec)},
 			{name: "pgbouncer-exec", lookup: pooled(pool, pgx.QueryExecModeExec)},
 			{name: "pgbouncer-describe", lookup: pooled(pool, pgx.QueryExecModeCacheDescribe)},
-			{name: "pgbouncer-connect-each", lookup: connectEach(b, through.url), divisor: connectCost},
+			{name: "pgbouncer-connect-each", lookup: connectEach(b, through.URL), divisor: connectCost},
 		}
 		supported := s.supportsPrepared(b, through)
 		if supported == 1 {
@@ -65,7 +65,7 @@ func BenchmarkConnections(b *testing.B) {
 		}
 		s.alternate(b, methods)
 		b.ReportMetric(supported, "prepared-works/pgbouncer")
-		b.ReportMetric(through.version(), "pgbouncer-version")
+		b.ReportMetric(through.Version, "pgbouncer-version")
 	})
 	clients := int(min(1000, n/200))
 	b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { s.many(b, clients) })

@@ -49,18 +49,6 @@ func (o owner) dir(b *testing.B) string {
 	return dir
 }
 
-// write writes a file that only the owner can read.
-func (o owner) write(b *testing.B, path, text string) {
-	b.Helper()
-	err := os.WriteFile(path, []byte(text), 0o600)
-	if err == nil {
-		err = os.Chown(path, o.uid, o.gid)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-}
-
 func (o owner) command(path string, args ...string) *programs.Cmd {
 	command := programs.Command(path, args...)
 	command.Dir = "/"

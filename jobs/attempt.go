@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attemp
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockRun(ctx, s.pool, runID)
+	lock, err := lockRun(ctx, cmp.Or(s.config.Sessions, s.pool), runID)
 	if err != nil {
 		leave()
 		return nil, err

@@ -1,7 +1,5 @@
 package jobs
 
-import "github.com/jackc/pgx/v5/pgxpool"
-
 // The connections of workers.
 const (
 	// ListenerConns is River's for notifications, which it takes out of the pool for good.
@@ -27,7 +25,10 @@ func (c Config) PoolConns() int32 {
 	return n
 }
 
+// SessionConns is the number of connections past a pooler that the workers need on such a pool.
+func (c Config) SessionConns(pool int32) int32 { return c.runsAtOnce(pool) + ListenerConns }
+
 // runsAtOnce is the number of runs that a pool has connections for, beside all else.
-func (c Config) runsAtOnce(pool *pgxpool.Pool) int32 {
-	return 1 + max(0, pool.Config().MaxConns-c.PoolConns())/runConns
+func (c Config) runsAtOnce(pool int32) int32 {
+	return 1 + max(0, pool-c.PoolConns())/runConns
 }

@@ -68,7 +68,7 @@ func testRunsLeaveConnections(t *testing.T, pool *pgxpool.Pool) {
 			assert.NoError(t, err)
 		})
 	}
-	for range (Config{}).runsAtOnce(pool) {
+	for range (Config{}).runsAtOnce(pool.Config().MaxConns) {
 		select {
 		case <-started:
 		case <-time.After(patience):

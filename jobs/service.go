@@ -15,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -65,10 +64,13 @@ type Config struct {
 	Worker       string         // the name of this process in the ledger; "" means host:pid
 	// Actor names the sender of a request through River UI; nil means anonymous.
 	Actor  func(*http.Request) string
-	Loader Loader               // nil means load.New
-	Tracer trace.TracerProvider // of each job's insertion and of each attempt, in the same trace; nil means none
-	Clock  Clock                // of the schedule; nil means the system's
-	Logger *slog.Logger         // gets every log line, those of the ledger too; nil means none
+	Loader Loader // nil means load.New
+	// Sessions is a way past a pooler, for the runs' locks and River's notifications: at least
+	// [Config.SessionConns] connections. nil means the service's pool.
+	Sessions *pgxpool.Pool
+	Tracer   trace.TracerProvider // of each job's insertion and of each attempt, in the same trace; nil means none
+	Clock    Clock                // of the schedule; nil means the system's
+	Logger   *slog.Logger         // gets every log line, those of the ledger too; nil means none
 }
 
 // Check names the field that is wrong.
@@ -161,7 +163,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 		config: c, pool: pool, ledger: ledger.NewStore(pool), sql: sqlfile.Parse(jobsSQL), logger: c.Logger, orphanedAfter: orphanedAfter, runTries: jobAttempts,
 		databaseTime: func(t time.Time) time.Time { return t },
 		alerts:       sqlfile.Parse(alertSQL), channels: channels, alertQuiet: alertQuiet,
-		turns:        make(chan struct{}, c.runsAtOnce(pool)),
+		turns:        make(chan struct{}, c.runsAtOnce(pool.Config().MaxConns)),
 		growingAfter: growingAfter,
 	}
 	s.logs = newLogSink(s.ledger, c.Logger)
@@ -170,7 +172,7 @@ func New(pool *pgxpool.Pool, c Config) (*Service, error) {
 	} else {
 		s.changes = load.New(pool, c.Stores)
 	}
-	client, err := river.NewClient(riverpgxv5.New(pool), s.riverConfig())
+	client, err := river.NewClient[pgx.Tx](newDriver(pool, c.Sessions), s.riverConfig())
 	if err != nil {
 		return nil, fmt.Errorf("make the River client: %w", err)
 	}
@@ -197,7 +199,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if n, want := s.pool.Config().MaxConns, s.config.PoolConns(); n < want {
 		return fmt.Errorf("start the workers: the pool has room for %d connections, want at least %d", n, want)
 	}
-	if err := s.pool.Ping(ctx); err != nil {
+	if err := s.checkSessions(ctx); err != nil {
 		return fmt.Errorf("start the workers: %w", err)
 	}
 	// River takes the end of its context as an order to stop at once.

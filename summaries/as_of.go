@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/opentax/tally/internal/money"
 )
 
@@ -62,7 +60,7 @@ func (p Past) Average() money.Sum { return p.Total.Average(p.Transactions) }
 // [ErrFuture], [ErrRetiredSince], or a [RetiredError] as of Range. The cost grows with the user's rows in those days, present and former.
 func (s *Store) AsOf(ctx context.Context, userID int32, moment time.Time, days Days) (Past, error) {
 	p, future, since, r := Past{UserID: userID}, false, false, retired{}
-	err := s.pool.QueryRow(ctx, asOfQuery, pgx.QueryExecModeCacheStatement, userID, moment, days.From, days.To).
+	err := s.pool.QueryRow(ctx, asOfQuery, s.prepared, userID, moment, days.From, days.To).
 		Scan(&future, &p.Change, &p.Transactions, &p.Total, &since, &r.before, &r.dropped)
 	parts := days.split()
 	switch {

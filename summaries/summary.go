@@ -43,9 +43,10 @@ func (s Summary) Average() money.Sum { return s.Total.Average(s.Transactions) }
 
 // Store reads the rollups.
 type Store struct {
-	pool *pgxpool.Pool
-	db   *bun.DB
-	runs *otter.Cache[int64, int64] // by file
+	pool     *pgxpool.Pool
+	prepared pgx.QueryExecMode
+	db       *bun.DB
+	runs     *otter.Cache[int64, int64] // by file
 	turns
 }
 
@@ -53,7 +54,7 @@ type Store struct {
 // by key use half of its connections at most; beyond that they fail with [ErrBusy].
 func NewStore(pool *pgxpool.Pool) *Store {
 	return &Store{
-		pool: pool, db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns}),
+		pool: pool, prepared: postgres.Prepared(pool), db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns}),
 		turns: make(turns, max(1, pool.Config().MaxConns/2)),
 	}
 }
@@ -78,7 +79,7 @@ func (s *Store) Get(ctx context.Context, userID int32) (Summary, error) {
 // one reads a summary, and further columns.
 func (s *Store) one(ctx context.Context, doing string, userID int32, further []any, query string, args ...any) (Summary, error) {
 	sum := Summary{UserID: userID}
-	err := s.pool.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheStatement}, args...)...).
+	err := s.pool.QueryRow(ctx, query, append([]any{s.prepared}, args...)...).
 		Scan(append([]any{&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt}, further...)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Summary{}, ErrNotFound
@@ -95,7 +96,7 @@ func (s *Store) one(ctx context.Context, doing string, userID int32, further []a
 func (s *Store) Read(ctx context.Context, userID int32) (r Reading, err error) {
 	sum := &r.Summary
 	sum.UserID = userID
-	err = s.pool.QueryRow(ctx, readingQuery, pgx.QueryExecModeCacheStatement, userID).
+	err = s.pool.QueryRow(ctx, readingQuery, s.prepared, userID).
 		Scan(&sum.Transactions, &sum.Total, &sum.Version, &sum.FileID, &sum.UpdatedAt, &r.Epoch)
 	if err != nil {
 		return r, fmt.Errorf("look up a summary: %w", err)
@@ -112,7 +113,7 @@ func (s *Store) runOf(ctx context.Context, fileID int64) (run int64, err error) 
 	if run, ok := s.runs.GetIfPresent(fileID); ok {
 		return run, nil
 	}
-	err = s.pool.QueryRow(ctx, runQuery, pgx.QueryExecModeCacheStatement, fileID).Scan(&run)
+	err = s.pool.QueryRow(ctx, runQuery, s.prepared, fileID).Scan(&run)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}

@@ -135,7 +135,7 @@ func (s *Store) refuseRetired(ctx context.Context, q TotalsQuery) error {
 		return nil
 	}
 	var r retired
-	err := s.pool.QueryRow(ctx, retiredQuery, pgx.QueryExecModeCacheStatement, q.Days.From, q.Days.To).Scan(&r.before, &r.dropped)
+	err := s.pool.QueryRow(ctx, retiredQuery, s.prepared, q.Days.From, q.Days.To).Scan(&r.before, &r.dropped)
 	if err != nil {
 		return fmt.Errorf("look up the retired months: %w", err)
 	}
@@ -144,7 +144,7 @@ func (s *Store) refuseRetired(ctx context.Context, q TotalsQuery) error {
 
 // collect returns a prepared statement's rows, whose columns are in the order of T's fields.
 func collect[T any](ctx context.Context, s *Store, sql string, args ...any) ([]T, error) {
-	rows, err := s.pool.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheStatement}, args...)...)
+	rows, err := s.pool.Query(ctx, sql, append([]any{s.prepared}, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -56,8 +56,13 @@ type parts struct {
 	work        bool // schedule and workers
 	sample      bool
 	workerConns int32 // of the pool, for workers
-	looks       bool  // at the primary, since replicas serve reads
+	// sessionConns are those past a pooler that workers need with a pool of a size.
+	sessionConns func(pool int32) int32
+	looks        bool // at the primary, since replicas serve reads
 }
+
+// lasts reports whether the process serves or works, and does not end by itself.
+func (p parts) lasts() bool { return p.work || p.Listen != "" }
 
 // openApplication opens all that a process needs, and starts only the database and River UI.
 func (env *environment) openApplication(ctx context.Context, p parts) (a *application, err error) {
@@ -75,7 +80,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	if err != nil {
 		return a, err
 	}
-	a.workerConns, a.looks = settings.jobs.PoolConns(), env.ReadURL != ""
+	a.workerConns, a.sessionConns, a.looks = settings.jobs.PoolConns(), settings.jobs.SessionConns, env.ReadURL != ""
 	if a.database, err = env.open(ctx, a.parts); err != nil {
 		return a, err
 	}
@@ -87,6 +92,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	config := settings.jobs
 	config.Logger, config.Tracer, config.Stores = env.logger, env.tracer, env.stores
 	a.currency = config.Currency
+	config.Sessions = a.database.direct
 	config.Actor = func(r *http.Request) string { return api.Actor(r.Context()) }
 	if a.jobs, err = jobs.New(a.database.pool, config); err != nil {
 		return a, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type database struct {
 	url      string
 	pool     *pgxpool.Pool
 	requests *pgxpool.Pool    // of the API; nil without one
+	direct   *pgxpool.Pool    // past a pooler; nil without DATABASE_DIRECT_URL
 	server   *embedded.Server // nil where DATABASE_URL names another
 }
 
@@ -35,6 +37,9 @@ const requestTimeout = 15 * time.Second
 func (env *environment) locate(ctx context.Context) (*database, error) {
 	if env.DatabaseURL != "" {
 		return &database{url: env.DatabaseURL}, nil
+	}
+	if env.DirectURL != "" {
+		return nil, usageError{errors.New("DATABASE_DIRECT_URL needs DATABASE_URL, which leads to the same database through a pooler")}
 	}
 	dir, err := env.dataDir()
 	if err != nil {
@@ -56,6 +61,9 @@ func (env *environment) connect(ctx context.Context, p parts) (*database, error)
 	if err != nil {
 		return nil, err
 	}
+	if env.DirectURL != "" && !p.lasts() { // a command of a few connections has no use for a pooler
+		db.url = env.DirectURL
+	}
 	if err := env.openPools(ctx, db, p); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -68,6 +76,16 @@ func (env *environment) openPools(ctx context.Context, db *database, p parts) er
 		return err
 	}
 	config := postgres.Config{URL: db.url, MaxConns: s.service, Tracer: env.tracer}
+	if env.DirectURL != "" && p.lasts() {
+		direct := config
+		direct.URL, direct.MaxConns = env.DirectURL, 1
+		if p.work {
+			direct.MaxConns = p.sessionConns(s.service)
+		}
+		if db.direct, err = postgres.Open(ctx, direct); err != nil {
+			return fmt.Errorf("DATABASE_DIRECT_URL: %w", err)
+		}
+	}
 	if db.pool, err = postgres.Open(ctx, config); err != nil || s.requests == 0 {
 		return err
 	}
@@ -129,7 +147,7 @@ func pendingNames(steps []migrations.Migration) (pending []string) {
 // migrate migrates the schema and then records it in the audit trail, which is a part of
 // the schema.
 func migrate(ctx context.Context, db *database) (applied []string, err error) {
-	applied, err = migrations.Up(ctx, db.pool)
+	applied, err = migrations.Up(ctx, cmp.Or(db.direct, db.pool))
 	if err != nil || len(applied) == 0 {
 		return applied, err
 	}
@@ -140,14 +158,14 @@ func migrate(ctx context.Context, db *database) (applied []string, err error) {
 	})
 }
 
-// dial opens a connection outside the pool.
+// dial opens a connection outside the pools, past a pooler if there is a way.
 func (d *database) dial(ctx context.Context) (*pgx.Conn, error) {
-	return pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
+	return pgx.ConnectConfig(ctx, cmp.Or(d.direct, d.pool).Config().ConnConfig)
 }
 
 // Close closes the pools and releases the embedded server, which stops with its last user.
 func (d *database) Close() error {
-	for _, pool := range []*pgxpool.Pool{d.requests, d.pool} {
+	for _, pool := range []*pgxpool.Pool{d.requests, d.pool, d.direct} {
 		if pool != nil {
 			pool.Close()
 		}

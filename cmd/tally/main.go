@@ -44,6 +44,7 @@ func (e usageError) Unwrap() error { return e.err }
 type cli struct {
 	Data        string `placeholder:"DIR" env:"TALLY_DATA" help:"Data folder: the embedded database and the inbox. Default: a folder tally below the user's data folder, or /var/lib/tally as root."`
 	DatabaseURL string `name:"database-url" placeholder:"URL" env:"DATABASE_URL" help:"The database; default: the embedded PostgreSQL."`
+	DirectURL   string `name:"database-direct-url" placeholder:"URL" env:"DATABASE_DIRECT_URL" help:"The database past a pooler in transaction mode that the database's URL leads to: for locks and notifications."`
 	ReadURL     string `name:"database-read-url" placeholder:"URL" env:"DATABASE_READ_URL" help:"Streaming replicas for the reads of the API, with their hosts as in any PostgreSQL URL: postgres://…@host1,host2/…"`
 	PostgresBin string `placeholder:"DIR" env:"TALLY_POSTGRES_BIN" help:"Folder with the programs postgres and initdb (15 to 18) for the embedded database; default: look for installed ones."`
 	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources, export, notifications, rate limit. Default: tally.yaml in the data folder, if there."`

@@ -241,10 +241,11 @@ func (c *cluster) loseThePrimary() {
 	var lost atomic.Bool
 	clients.Go(func() { c.loadOn(ctx, w, &lost) })
 
-	time.Sleep(*replicasFor / 3)
+	away := min(*replicasFor/3, staleness/3)
+	time.Sleep((*replicasFor - away) / 2)
 	lost.Store(true)
 	c.primary.Kill()
-	time.Sleep(min(*replicasFor/3, staleness/3)) // reads go on from the first standby
+	time.Sleep(away) // reads go on from the first standby
 	post, err := c.client.Post("http://"+c.address+"/runs", "application/json", strings.NewReader("{}"))
 	require.NoError(t, err)
 	require.NoError(t, post.Body.Close())
@@ -254,7 +255,7 @@ func (c *cluster) loseThePrimary() {
 	assert.Contains(t, ready.body, `"primary"`, "what is degraded")
 	execOn(t, c.first, "SELECT pg_promote()")
 	lost.Store(false)
-	time.Sleep(*replicasFor / 3)
+	time.Sleep((*replicasFor - away) / 2)
 	stop()
 	clients.Wait()
 

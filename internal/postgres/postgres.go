@@ -4,8 +4,7 @@
 // A pool's default query mode is exec: each statement is sent unnamed, so that
 // bun, which writes its arguments into the statement's text, does not fill the
 // server with one prepared statement for each argument. A hot look-up that binds
-// $1 asks for a prepared statement itself, with [pgx.QueryExecModeCacheStatement]
-// as its first argument.
+// $1 asks for a prepared statement itself, with [Prepared] as its first argument.
 package postgres
 
 import (
@@ -61,11 +60,35 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
+	pooled, err := Pooled(ctx, pool)
+	if err == nil && !pooled {
+		return pool, nil
+	}
+	pool.Close()
+	if err != nil {
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
-	return pool, nil
+	config = config.Copy()
+	config.ConnConfig.StatementCacheCapacity = 0
+	return c.open(ctx, config)
+}
+
+// Pooled reports whether the connections of a pool lead through a pooler, such as pgbouncer, whose servers'
+// sessions are shared: the server has another process id than the one that the client was told.
+func Pooled(ctx context.Context, pool *pgxpool.Pool) (pooled bool, err error) {
+	err = pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, "SELECT pg_backend_pid() <> $1::bigint", int64(conn.Conn().PgConn().PID())).Scan(&pooled)
+	})
+	return pooled, err
+}
+
+// Prepared is the mode of a hot look-up: a prepared statement for each connection. Through a pooler, it is
+// a statement whose types are known from the last time, since older poolers lose prepared ones.
+func Prepared(pool *pgxpool.Pool) pgx.QueryExecMode {
+	if pool.Config().ConnConfig.StatementCacheCapacity == 0 {
+		return pgx.QueryExecModeCacheDescribe
+	}
+	return pgx.QueryExecModeCacheStatement
 }
 
 // OpenEach makes a pool for each host of the URL, by host and port, each once, without reaching it. Each pool has
@@ -143,14 +166,14 @@ func timesInUTC(conn *pgx.Conn) {
 	conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
 }
 
-// limitStatements sets the timeout of a session. Where the process id is not the one that the
+// limitStatements sets the timeout of a session. Where the process id, for which poolers use all 32 bits, is not the one that the
 // connection was given, the session is a pooler's.
 func limitStatements(ctx context.Context, conn *pgx.Conn, limit time.Duration) error {
 	if limit == 0 {
 		return nil
 	}
 	_, err := conn.Exec(ctx, `SELECT set_config('statement_timeout', $1, false)
-WHERE pg_backend_pid() = $2 AND current_setting('statement_timeout') = '0'`,
+WHERE pg_backend_pid() = $2::bigint AND current_setting('statement_timeout') = '0'`,
 		strconv.FormatInt(limit.Milliseconds(), 10), int64(conn.PgConn().PID()))
 	if err != nil {
 		return fmt.Errorf("limit the time of statements: %w", err)
