@@ -20,10 +20,7 @@ import (
 // many rows, and compares the replay with a load of as many rows of the same form.
 func BenchmarkReplay(b *testing.B) {
 	n := min(*maxRows, 100_000)
-	s := newServer(b)
-	pool, runID := s.tally(b)
-	loadFile(b, pool, runID, dirtyFile(b, 10*n, 1, n))
-	exec(b, pool, "VACUUM ANALYZE")
+	pool, runID := newServer(b).loaded(b, 10*n)
 	loader := load.New(pool, nil)
 	unknown, known := transform.Rules{RejectLimit: "100%"}, transform.Rules{RejectLimit: "100%", Slash: "dmy"}
 	read := func(name string, i int, rules transform.Rules) (load.Result, time.Duration) {
@@ -63,10 +60,7 @@ func BenchmarkReplay(b *testing.B) {
 // compares the revert with the file's load.
 func BenchmarkRevert(b *testing.B) {
 	n := *maxRows
-	s := newServer(b)
-	pool, runID := s.tally(b)
-	loadFile(b, pool, runID, dirtyFile(b, 10*n, 1, n))
-	exec(b, pool, "VACUUM ANALYZE")
+	pool, runID := newServer(b).loaded(b, 10*n)
 	loader := load.New(pool, nil)
 	var reverts, loads []float64
 	for i := range b.N {

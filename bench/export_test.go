@@ -19,10 +19,7 @@ import (
 func BenchmarkExport(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
-			s := newServer(b)
-			pool, runID := s.tally(b)
-			loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
-			exec(b, pool, "VACUUM (ANALYZE)")
+			pool, runID := newServer(b).loaded(b, n)
 			var export, all, transactions, unchanged, night []float64
 			var maxMiB float64
 			var csv map[string]int64

@@ -13,11 +13,7 @@ import (
 func BenchmarkRebuild(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
-			s := newServer(b)
-			pool, runID := s.tally(b)
-			loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
-			exec(b, pool, "VACUUM (ANALYZE)")
-			settle(b, pool)
+			pool, _ := newServer(b).loaded(b, n)
 			for range b.N {
 				for name, sql := range map[string]string{
 					"few":     "UPDATE user_summary SET total_amount = total_amount + 1 WHERE user_id IN (SELECT user_id FROM user_summary LIMIT 3)",

@@ -86,6 +86,16 @@ func (s *server) tally(b *testing.B) (*pgxpool.Pool, int64) {
 	return pool, newRun(b, pool)
 }
 
+// loaded creates a database with n rows of a generated file, vacuumed and settled.
+func (s *server) loaded(b *testing.B, n int64) (*pgxpool.Pool, int64) {
+	b.Helper()
+	pool, runID := s.tally(b)
+	loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
+	exec(b, pool, "VACUUM (ANALYZE)")
+	settle(b, pool)
+	return pool, runID
+}
+
 // yardstick creates an empty database with the required schema.
 func (s *server) yardstick(b *testing.B) *pgxpool.Pool {
 	b.Helper()

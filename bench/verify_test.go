@@ -15,11 +15,7 @@ import (
 func BenchmarkVerify(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
-			s := newServer(b)
-			pool, runID := s.tally(b)
-			loadFile(b, pool, runID, dirtyFile(b, n, 1, n/10))
-			exec(b, pool, "VACUUM (ANALYZE)")
-			settle(b, pool)
+			pool, _ := newServer(b).loaded(b, n)
 			var sums, verify []float64
 			for range b.N {
 				began := time.Now()

@@ -30,13 +30,12 @@ const (
 	startsAgain = "starting again"
 )
 
-// manyRows are enough for a loader with bulkFrom to fill new months beside the table.
 const (
 	bulkFrom = 4_000
-	manyRows = 6_000
+	manyRows = 6_000 // enough for a loader with bulkFrom to fill new months beside the table
 )
 
-// many are rows of fourteen months.
+// many returns the rows of fourteen months.
 func many(t *testing.T) string {
 	t.Helper()
 	var content bytes.Buffer
@@ -73,6 +72,24 @@ func (f *fixture) loadLogged(content string, at func(stage string)) string {
 	return log.String()
 }
 
+// loadWhile loads a file and returns the log. do is called once, when the load has
+// written the keys and is about to write the rows.
+func (f *fixture) loadWhile(content string, do func()) string {
+	f.t.Helper()
+	var once sync.Once
+	return f.loadLogged(content, func(stage string) {
+		if stage == pipeline.StageWrite {
+			once.Do(do)
+		}
+	})
+}
+
+// eventually waits until a query answers with true.
+func (f *fixture) eventually(sql string, args ...any) {
+	f.t.Helper()
+	assert.Eventually(f.t, func() bool { return one[bool](f, sql, args...) }, 20*time.Second, 5*time.Millisecond, sql)
+}
+
 // session is a connection of someone else, at work in the background.
 type session struct {
 	f    *fixture
@@ -88,21 +105,24 @@ func (f *fixture) session() *session {
 	return &session{f: f, conn: conn, done: make(chan error, 1)}
 }
 
-// start executes statements, and returns when PostgreSQL waits for the event.
-func (s *session) start(event, sql string) {
-	s.f.t.Helper()
+// begin executes statements in the background.
+func (s *session) begin(sql string) {
 	go func() {
 		_, err := s.conn.Exec(context.WithoutCancel(s.f.t.Context()), sql, pgx.QueryExecModeSimpleProtocol)
 		s.done <- err
 	}()
+}
+
+// start executes statements in the background, and returns when they wait for the event.
+func (s *session) start(event, sql string) {
+	s.f.t.Helper()
+	s.begin(sql)
 	s.waits(event)
 }
 
 func (s *session) waits(event string) {
 	s.f.t.Helper()
-	require.Eventually(s.f.t, func() bool {
-		return one[bool](s.f, "SELECT coalesce(wait_event, '') = $1 FROM pg_stat_activity WHERE pid = $2", event, int32(s.conn.PgConn().PID()))
-	}, 20*time.Second, 5*time.Millisecond, event)
+	s.f.eventually("SELECT coalesce(wait_event, '') = $1 FROM pg_stat_activity WHERE pid = $2", event, int32(s.conn.PgConn().PID()))
 }
 
 func (s *session) exec(sql string) {
@@ -159,17 +179,12 @@ func TestVerifyDuringAFirstLoad(t *testing.T) {
 	verifier, err := pgxpool.NewWithConfig(t.Context(), f.pool.Config())
 	require.NoError(t, err)
 	t.Cleanup(verifier.Close)
-	f.loadLogged(many(t), func(s string) {
-		if s != pipeline.StageWrite {
-			return
-		}
+	f.loadWhile(many(t), func() {
 		go func() {
 			_, err := summaries.Verify(context.WithoutCancel(t.Context()), verifier, summaries.VerifyOptions{}, func(d summaries.Drift) { t.Error(d) })
 			verified <- err
 		}()
-		require.Eventually(t, func() bool {
-			return one[bool](f, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'transaction_keys'::regclass AND NOT granted)")
-		}, 20*time.Second, 5*time.Millisecond)
+		f.eventually("SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'transaction_keys'::regclass AND NOT granted)")
 	})
 	require.NoError(t, <-verified)
 	f.verify()
@@ -225,13 +240,8 @@ func TestASessionBetweenTheTwoConnections(t *testing.T) {
 	f := newFixture(t)
 	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
 	third := f.session()
-	var once sync.Once
-	log := f.loadLogged(header+"T2,7,1.00,2024-06-05\n", func(s string) {
-		if s == pipeline.StageWrite { // the load has written the keys, and needs a partition
-			once.Do(func() {
-				third.start("relation", "BEGIN; LOCK TABLE transactions, transaction_keys IN ACCESS EXCLUSIVE MODE; COMMIT")
-			})
-		}
+	log := f.loadWhile(header+"T2,7,1.00,2024-06-05\n", func() { // the load needs a partition
+		third.start("relation", "BEGIN; LOCK TABLE transactions, transaction_keys IN ACCESS EXCLUSIVE MODE; COMMIT")
 	})
 	require.NoError(t, <-third.done)
 	assert.Contains(t, log, startsAgain)
@@ -247,20 +257,13 @@ func TestAlterTableBetweenTheTwoConnections(t *testing.T) {
 	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
 	holder, third := f.session(), f.session()
 	holder.exec("BEGIN; SELECT FROM transaction_keys WHERE transaction_id = 'T1' FOR UPDATE")
-	var once sync.Once
 	var altering sync.WaitGroup
-	log := f.loadLogged(header+"T1,7,11.00,2024-05-05\nT2,7,1.00,2024-06-05\n", func(s string) {
-		if s != pipeline.StageWrite {
-			return
-		}
-		once.Do(func() {
-			altering.Go(func() {
-				assert.Eventually(t, func() bool { // the load waits for the key of T1
-					return one[bool](f, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database())")
-				}, 20*time.Second, 5*time.Millisecond)
-				third.start("relation", "ALTER TABLE transactions ALTER COLUMN line SET NOT NULL")
-				holder.exec("COMMIT")
-			})
+	log := f.loadWhile(header+"T1,7,11.00,2024-05-05\nT2,7,1.00,2024-06-05\n", func() {
+		altering.Go(func() {
+			// The load waits for the key of T1.
+			f.eventually("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid' AND datname = current_database())")
+			third.start("relation", "ALTER TABLE transactions ALTER COLUMN line SET NOT NULL")
+			holder.exec("COMMIT")
 		})
 	})
 	altering.Wait()
@@ -276,17 +279,9 @@ func TestAlterTableBehindTheLookUps(t *testing.T) {
 	f := newFixture(t)
 	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
 	third := f.session()
-	var once sync.Once
-	log := f.loadLogged(header+"T1,7,10.00,2024-05-05\nT2,7,1.00,2024-05-06\n", func(s string) {
-		if s == pipeline.StageWrite {
-			once.Do(func() {
-				go func() {
-					_, err := third.conn.Exec(context.WithoutCancel(t.Context()), "ALTER TABLE transactions ALTER COLUMN line SET NOT NULL")
-					third.done <- err
-				}()
-				time.Sleep(100 * time.Millisecond)
-			})
-		}
+	log := f.loadWhile(header+"T1,7,10.00,2024-05-05\nT2,7,1.00,2024-05-06\n", func() {
+		third.begin("ALTER TABLE transactions ALTER COLUMN line SET NOT NULL")
+		time.Sleep(100 * time.Millisecond)
 	})
 	require.NoError(t, <-third.done)
 	assert.NotContains(t, log, startsAgain)
