@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,8 @@ func (p *program) stored() string {
 }
 
 // A row's life: rejected as ambiguous, replayed under a setting, in conflict with a row of
-// another file, settled, reverted, and loaded again.
+// another file, settled, reverted, and loaded again. Its history tells it, and a receipt proves
+// what is stored.
 func TestLifeOfARow(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t)
@@ -102,16 +104,44 @@ func TestLifeOfARow(t *testing.T) {
 	p.must("revert", "--run", "1")
 	assert.Equal(t, "A 1 6 2024-04-03", p.stored())
 	assert.Empty(t, p.rejects("--state", "fixed"), "of a reverted file nothing is listed")
+	told := p.at("6.00 load %b:2, 5.00 settle %a:2, 6.00 revert %b:2")
 	p.must("run", a)
 	assert.Equal(t, []string{p.at("%a:2"), p.at("%a:3")}, idsOf(p.rejects()))
 	p.must("discard", p.at("%a:3"), "--reason", "an empty row")
 	p.must("settle", p.at("%a:2"), "keep")
 	assert.Empty(t, p.rejects())
+	assert.Equal(t, told, p.history("A"))
+	receipt := filepath.Join(p.dir, "receipt.json")
+	p.must("prove", "1", "--out", receipt)
+	assert.Contains(t, p.must("prove", "--check", receipt, b), "holds: user 1, 1 transactions, total 6\n")
+	p.write("inbox/b.csv", head+"A,1,7.00,2024-04-03\n")
+	code, _, stderr := p.run("prove", "--check", receipt, b)
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "does not hold")
 
 	assert.Contains(t, p.must("verify"), "clean")
 	assert.Contains(t, p.must("audit", "verify"), "clean")
 	assert.Equal(t, "load load replay settle fix revert load discard settle", p.query("SELECT string_agg(kind, ' ' ORDER BY number) FROM audit_chain"))
 	assert.Equal(t, requestedBy()+" asked the shop", p.query("SELECT concat_ws(' ', entry::json->>'actor', entry::json->>'reason') FROM audit_chain WHERE kind = 'fix'"))
+}
+
+// history are the states of a transaction: amount, cause, file and line.
+func (p *program) history(id string) string {
+	p.t.Helper()
+	var h struct {
+		Versions []struct {
+			Amount json.Number
+			Cause  string
+			FileID int64 `json:"file_id"`
+			Line   int64
+		}
+	}
+	require.NoError(p.t, json.Unmarshal([]byte(p.must("history", id, "--json")), &h))
+	var states []string
+	for _, v := range h.Versions {
+		states = append(states, fmt.Sprintf("%s %s %d:%d", v.Amount, v.Cause, v.FileID, v.Line))
+	}
+	return strings.Join(states, ", ")
 }
 
 func idsOf(list []ledger.ListedReject) []string {

@@ -206,6 +206,33 @@ func (s *Server) Standby() *Server {
 	return r
 }
 
+// Restore starts another server, for the same test, from a cluster that backup writes to a folder.
+func (s *Server) Restore(backup func(dir string)) *Server {
+	s.tb.Helper()
+	owner, err := os.Stat(filepath.Join(s.config.Dir, "pgdata"))
+	r := &Server{tb: s.tb, config: s.config}
+	if err == nil {
+		r.config.Dir, err = os.MkdirTemp("", "tally-own-")
+	}
+	if err != nil {
+		s.tb.Fatalf("restore the test's server: %v", err)
+	}
+	s.tb.Cleanup(r.remove)
+	dir := filepath.Join(r.config.Dir, "pgdata")
+	backup(dir)
+	by := owner.Sys().(*syscall.Stat_t)
+	for _, args := range [][]string{
+		{"cp", "-a", filepath.Join(s.config.Dir, "password"), r.config.Dir},
+		{"chown", "-R", fmt.Sprintf("%d:%d", by.Uid, by.Gid), r.config.Dir},
+	} {
+		if out, err := exec.CommandContext(context.Background(), args[0], args[1:]...).CombinedOutput(); err != nil {
+			s.tb.Fatalf("restore the test's server: %v: %s", err, out)
+		}
+	}
+	r.Start()
+	return r
+}
+
 // Name is the server's name for synchronous_standby_names.
 func (s *Server) Name() string { return filepath.Base(s.config.Dir) }
 
