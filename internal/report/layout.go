@@ -26,7 +26,7 @@ func layOut(r *Report) (document, error) {
 		},
 		"growth":   func() string { return d.add(r.growth()...) },
 		"calendar": func() string { return d.add(block{Table: r.calendar()}) },
-		"machine":  Machine.text, "state": Index.state, "hot": Table.hot, "hits": Table.hits, "summed": r.summed,
+		"machine":  Machine.text, "rung": Server.rung, "state": Index.state, "hot": Table.hot, "hits": Table.hits, "summed": r.summed,
 		"outcome": Query.outcome, "planning": Query.planning, "execution": Query.time, "pages": Query.pages, "named": named,
 		"missing": func() cell { return badge(toneWarning, "missing") },
 		"code":    func(sql string, maxRunes int) cell { return named(oneLine(sql, maxRunes)) },

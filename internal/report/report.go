@@ -8,6 +8,7 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -41,6 +42,21 @@ type Server struct {
 	Since      time.Time  `json:"since" db:"since"`             // the server's start
 	StatsSince *time.Time `json:"stats_since" db:"stats_since"` // counters count from here; nil: from the cluster's beginning
 	Replica    bool       `json:"replica" db:"replica"`
+	Standbys   int        `json:"standbys" db:"standbys"` // that are connected to it
+	Embedded   bool       `json:"embedded" db:"embedded"` // Tally's own server
+}
+
+// rung is where the database stands on the ladder of docs/operations.md.
+func (s Server) rung() string {
+	switch {
+	case s.Replica:
+		return "3, a server with replicas (this is one)"
+	case s.Standbys > 0:
+		return fmt.Sprintf("3, a server with replicas (%d connected)", s.Standbys)
+	case s.Embedded:
+		return "1, one machine with Tally's own server; next: a server of its own"
+	}
+	return "2, a server of its own; next: replicas"
 }
 
 // Machine has the resources of the database; 0 is not known, as for a database on another machine.

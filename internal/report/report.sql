@@ -4,6 +4,8 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
        pg_postmaster_start_time() AS since,
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()) AS stats_since,
        pg_is_in_recovery() AS replica,
+       (SELECT count(*) FROM pg_stat_replication) AS standbys,
+       current_setting('cluster_name') = 'tally' AS embedded,
        -- Of other roles' sessions all but their existence is hidden from others.
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_sessions,
        ARRAY(SELECT extname::text FROM pg_extension) AS extensions;
