@@ -52,7 +52,13 @@ require (
 	riverqueue.com/riverui v0.22.0
 )
 
-require github.com/wneessen/go-mail v0.8.1
+require (
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
+	github.com/wneessen/go-mail v0.8.1
+)
+
+require github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 
 require (
 	cel.dev/expr v0.25.3 // indirect

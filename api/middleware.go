@@ -121,11 +121,12 @@ func probe(route string) bool { return route == livezPath || route == readyzPath
 
 // precheck returns the problem of a request that does not reach the router, otherwise nil.
 func (m *middleware) precheck(answer *response, r *http.Request) (p *Problem) {
-	if p := oversized(r); p != nil {
+	limit := max(maxBodyBytes, m.Console.MaxBody(r))
+	if p := oversized(r, limit); p != nil {
 		return p
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(answer.ResponseWriter, r.Body, maxBodyBytes)
+		r.Body = http.MaxBytesReader(answer.ResponseWriter, r.Body, limit)
 	}
 	if m.Access != nil {
 		answer.known.actor, answer.known.operator, p = m.Access.admit(r)

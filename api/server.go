@@ -36,7 +36,7 @@ func NewServer(addr string, handler http.Handler) *http.Server {
 
 // oversized returns the problem of a request that is too large according to its headers. A
 // body of unknown length is cut off by its reader.
-func oversized(r *http.Request) *Problem {
+func oversized(r *http.Request, maxBody int64) *Problem {
 	size := len(r.RequestURI) + len(r.Host)
 	for name, values := range r.Header {
 		for _, value := range values {
@@ -46,7 +46,7 @@ func oversized(r *http.Request) *Problem {
 	if size > maxHeaderBytes {
 		return kindHeadersTooLarge.problem()
 	}
-	if r.ContentLength > maxBodyBytes {
+	if r.ContentLength > maxBody {
 		return kindContentTooLarge.problem()
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 // statusFenced is not a status of a run: a later attempt has recorded this one as lost.
@@ -45,6 +46,8 @@ type attempt struct {
 	leave    func() // gives up the turn
 	logger   *slog.Logger
 
+	source   string           // as which the paths are read; "" means the one that covers each
+	rules    *transform.Rules // in place of the source's own; nil leaves them
 	sources  []pipeline.Source
 	known    knownScope
 	waiting  waiting     // sources that are left out

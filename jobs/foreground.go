@@ -30,6 +30,7 @@ type RunRequest struct {
 	Paths       []bucket.Location
 	Source      string                  // the configured source whose settings apply to Paths; "" means the one that covers a path
 	Change      func(*pipeline.Source)  // changes the settings for Paths; nil leaves them
+	Rules       *transform.Rules        // in place of the source's own, for Paths; nil leaves them
 	Full        bool                    // read files also that are known by size and time
 	Date        *civil.Date             // the logical date; nil means the last day that ended
 	RequestedBy string                  // for the ledger; "" means "cli"
@@ -124,6 +125,9 @@ func (s *Service) sourcesOf(ctx context.Context, req RunRequest) ([]pipeline.Sou
 			return nil, fmt.Errorf("run: %w", err)
 		}
 		for _, source := range ofPath {
+			if req.Rules != nil {
+				source.Rules = *req.Rules
+			}
 			if req.Change != nil {
 				req.Change(&source)
 			}
@@ -190,11 +194,16 @@ type Queued struct{ RunID, JobID int64 }
 // that cover them. Any worker of the database may take it, so all of them need access to
 // the paths. Like any manual run it is not requeued when its worker crashes.
 func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requestedBy string) (Queued, error) {
-	date, err := s.dateOf(ctx, nil)
+	return s.EnqueueRun(ctx, RunRequest{Paths: paths, RequestedBy: requestedBy})
+}
+
+// EnqueueRun is Enqueue with a source, rules or a date.
+func (s *Service) EnqueueRun(ctx context.Context, req RunRequest) (Queued, error) {
+	date, err := s.dateOf(ctx, req.Date)
 	if err != nil {
 		return Queued{}, fmt.Errorf("enqueue: %w", err)
 	}
-	req := RunRequest{Paths: paths, RequestedBy: requestedBy, Date: &date}
+	req.Date = &date
 	if _, err := s.sourcesOf(ctx, req); err != nil {
 		return Queued{}, err
 	}
@@ -212,7 +221,7 @@ func (s *Service) queuedSources(ctx context.Context, a *attempt) ([]pipeline.Sou
 			paths[i] = bucket.Path(path) // reading it reports the error
 		}
 	}
-	return s.sourcesOf(ctx, RunRequest{Paths: paths, Date: &a.date})
+	return s.sourcesOf(ctx, RunRequest{Paths: paths, Source: a.source, Rules: a.rules, Date: &a.date})
 }
 
 // Await waits until a queued run is finished. As with [Service.Run], the error is nil if

@@ -79,7 +79,7 @@ func (s *Service) requeue(ctx context.Context, tx pgx.Tx) (requeued []int64, err
 		case cancelled:
 			err = s.recordCancelled(ctx, tx, o)
 		default:
-			_, err = s.insertJob(ctx, tx, o.ID, o.Date)
+			_, err = s.insertJob(ctx, tx, runArgs{RunID: o.ID, LogicalDate: o.Date.String()})
 			requeued = append(requeued, o.ID)
 		}
 		if err != nil {

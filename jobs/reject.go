@@ -60,7 +60,7 @@ func (s *Service) inspect(ctx context.Context, rejects []ledger.ListedReject) er
 	for i := range rejects {
 		r, found := &rejects[i], seen[texts[i].ID]
 		if found.Column != "" {
-			r.Cell = &ledger.FaultyCell{Column: found.Column, Text: found.Cell}
+			r.Cell = &ledger.FaultyCell{Column: found.Column, Text: found.Cell, Offset: found.Offset}
 		}
 		if found.Valid {
 			r.Values = &ledger.RowValues{TransactionID: found.ID, UserID: found.UserID, Amount: found.Amount, Date: found.Date}

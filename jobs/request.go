@@ -135,7 +135,7 @@ func (s *Service) createManual(ctx context.Context, req RunRequest, enqueue bool
 			return err
 		}
 		if enqueue {
-			if q.JobID, err = s.insertJob(ctx, tx, q.RunID, date); err != nil {
+			if q.JobID, err = s.insertJob(ctx, tx, runArgs{q.RunID, date.String(), req.Source, req.Rules}); err != nil {
 				return err
 			}
 		}
@@ -175,7 +175,7 @@ func (s *Service) createRuns(ctx context.Context, tx pgx.Tx, n newRuns) ([]ledge
 	}
 	for _, r := range runs {
 		if n.enqueue {
-			if _, err := s.insertJob(ctx, tx, r.ID, r.LogicalDate); err != nil {
+			if _, err := s.insertJob(ctx, tx, runArgs{RunID: r.ID, LogicalDate: r.LogicalDate.String()}); err != nil {
 				return nil, err
 			}
 		}
@@ -194,10 +194,10 @@ func (n newRuns) record(ctx context.Context, tx pgx.Tx, runID int64, date civil.
 }
 
 // insertJob gives a run to River, in the transaction that creates or requeues it.
-func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, runID int64, date civil.Date) (jobID int64, err error) {
-	inserted, err := s.river.InsertTx(ctx, tx, runArgs{RunID: runID, LogicalDate: date.String()}, nil)
+func (s *Service) insertJob(ctx context.Context, tx pgx.Tx, args runArgs) (jobID int64, err error) {
+	inserted, err := s.river.InsertTx(ctx, tx, args, nil)
 	if err != nil {
-		return 0, fmt.Errorf("insert the job of run %d: %w", runID, err)
+		return 0, fmt.Errorf("insert the job of run %d: %w", args.RunID, err)
 	}
 	return inserted.Job.ID, nil
 }

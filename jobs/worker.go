@@ -12,6 +12,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/opentax/tally/jobs/ledger"
+	"github.com/opentax/tally/pipeline/transform"
 )
 
 const (
@@ -31,6 +32,9 @@ const (
 type runArgs struct {
 	RunID       int64  `json:"run_id"`
 	LogicalDate string `json:"logical_date"`
+	// Of a manual run: the source as which its paths are read, and the rules in place of its own.
+	Source string           `json:"source,omitempty"`
+	Rules  *transform.Rules `json:"rules,omitempty"`
 }
 
 func (runArgs) Kind() string { return jobKind }
@@ -163,6 +167,7 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	}
 	a.logger = withRiverLog(ctx, a.logger)
 	a.known, a.waiting, a.last = knownToJob(a), left, job.Attempt%s.runTries == 0
+	a.source, a.rules = job.Args.Source, job.Args.Rules
 	result, out := s.attempt(ctx, a)
 	recordOutput(ctx, a.logger, result)
 	return out.jobError()

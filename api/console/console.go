@@ -11,8 +11,10 @@ package console
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/opentax/tally/internal/audit"
@@ -39,7 +41,9 @@ type Config struct {
 	Receipt func(ctx context.Context, w io.Writer, userID int32) error
 	// Report reports on the database; it takes up to a minute.
 	Report func(context.Context) (*report.Report, error)
-	Drop   *Drop // takes files from browsers; nil: the console does not
+	// TimeZone is that of the midnights.
+	TimeZone *time.Location
+	Drop     *Drop // takes files from browsers; nil: the console does not
 	// Currency is of all amounts; "" means the one that loaded files have proven.
 	Currency string
 	Jobs     string          // where River UI is, such as /riverui
@@ -87,6 +91,16 @@ func (c *console) register(handle func(pattern string, do handler)) {
 	handle("GET "+healthPath, c.health)
 	handle("GET "+healthPath+"/report", c.wholeReport)
 	handle("POST "+healthPath+"/report", c.makeReport)
+	handle("GET "+DropPath, c.dropForm)
+	handle("POST "+DropPath, c.upload)
+	handle("GET "+DropPath+"/{id}", c.dropped)
+	handle("POST "+DropPath+"/{id}/load", c.loadDropped)
+	handle("GET /console/files/{id}", c.file)
+	handle("POST /console/files/{id}/revert", c.revert)
+	handle("GET /console/rejects", c.rejects)
+	handle("POST /console/rejects/replay", c.replay)
+	handle("GET /console/rejects/{id}", c.reject)
+	handle("POST /console/rejects/{id}/{change}", c.decide)
 }
 
 // handler answers a request, or returns an error for the page that says so.
@@ -98,16 +112,52 @@ func Mount(mux *http.ServeMux, pages *Pages, config Config) {
 	protected := http.NewCrossOriginProtection() // also where requests are not authorized
 	c.register(func(pattern string, do handler) {
 		mux.Handle(pattern, protected.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+			ctx, cancel := context.WithTimeout(r.Context(), limitOf(r))
 			defer cancel()
 			r = r.WithContext(ctx)
 			if err := do(w, r); err != nil {
-				c.pages.WriteProblem(w, c.Problem(ctx, err))
+				c.pages.WriteProblem(w, c.problem(ctx, err))
 			}
 		})))
 	})
 	mux.HandleFunc("GET /console/runs/{id}/events", c.events)
 	mux.Handle("GET "+Prefix+"{$}", http.RedirectHandler(Root, http.StatusSeeOther))
+}
+
+// limitOf is the time for a request: files take longer than pages.
+func limitOf(r *http.Request) time.Duration {
+	switch {
+	case r.URL.Path == DropPath && r.Method == http.MethodPost:
+		return uploadLimit
+	case strings.HasPrefix(r.URL.Path, DropPath+"/"):
+		return checkLimit
+	default:
+		return pageLimit
+	}
+}
+
+// MaxBody is the size of a request's body where it may be a file, or 0.
+func (c *Config) MaxBody(r *http.Request) int64 {
+	if c == nil || c.Drop == nil || r.URL.Path != DropPath || r.Method != http.MethodPost {
+		return 0
+	}
+	const form = 64 << 10 // around the file
+	return c.Drop.MaxBytes + form
+}
+
+// invalidError is a form that cannot be carried out, and why.
+type invalidError struct{ detail string }
+
+func (e *invalidError) Error() string { return e.detail }
+
+func (c *console) problem(ctx context.Context, err error) Problem {
+	if invalid, ok := errors.AsType[*invalidError](err); ok {
+		return Problem{Status: http.StatusUnprocessableEntity, Title: "The form cannot be carried out", Detail: invalid.detail}
+	}
+	if gone, ok := dropProblem(err); ok {
+		return gone
+	}
+	return c.Problem(ctx, err)
 }
 
 // page is the frame of a page.

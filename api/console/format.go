@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 
 // functions are those of reports, and of pages besides.
 func functions() template.FuncMap {
-	own := template.FuncMap{"time": timeElement, "took": took, "bar": newBar, "attributes": attributes, "plural": plural, "tone": tone}
+	own := template.FuncMap{"time": timeElement, "took": took, "bar": newBar, "attributes": attributes, "plural": plural, "tone": tone,
+		"list": func(words ...string) []string { return words }}
 	all := report.Units()
 	maps.Copy(all, own)
 	return all
@@ -56,8 +58,10 @@ func plural(n int64, noun string) string {
 	if n != 1 {
 		noun += "s"
 	}
-	return report.Grouped(fmt.Sprint(n)) + " " + noun
+	return grouped(n) + " " + noun
 }
+
+func grouped(n int64) string { return report.Grouped(strconv.FormatInt(n, 10)) }
 
 // bar is a bar of what became of rows; its segments add up to the rows read.
 type bar struct {

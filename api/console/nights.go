@@ -3,12 +3,10 @@ package console
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/opentax/tally/internal/civil"
-	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -56,11 +54,8 @@ var ( //nolint:gochecknoglobals // constants of a struct type
 )
 
 func (c *console) nights(w http.ResponseWriter, r *http.Request) error {
-	t, err := c.Tonight(r.Context())
-	if err != nil {
-		return err
-	}
-	month, _ := t.Date.Split()
+	last := civil.Of(time.Now().In(c.TimeZone)) - 1
+	month, _ := last.Split()
 	if asked, err := time.Parse("2006-01", r.FormValue("month")); err == nil {
 		month, _ = civil.Of(asked).Split()
 	}
@@ -68,7 +63,7 @@ func (c *console) nights(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	g := newGrid(nights, month, t.Date, r.FormValue("after"))
+	g := newGrid(nights, month, last, r.FormValue("after"))
 	return c.show(w, r, "nights.html", "Nights of "+month.First().Time().Format("January 2006"), "/console/nights", g)
 }
 
@@ -169,7 +164,7 @@ func label(d civil.Date, source string, m mark, n ledger.Night) string {
 		}
 	}
 	if n.Read > 0 {
-		facts = append(facts, fmt.Sprintf("%s of %s loaded", report.Grouped(strconv.FormatInt(n.Loaded, 10)), plural(n.Read, "row")))
+		facts = append(facts, fmt.Sprintf("%s of %s loaded", grouped(n.Loaded), plural(n.Read, "row")))
 	}
 	add(n.Rejected, "reject")
 	add(n.Replaced, "replaced row")

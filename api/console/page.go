@@ -114,10 +114,12 @@ func (Page) Menu() []Entry {
 	return []Entry{
 		{Root, "Tonight"},
 		{"/console/nights", "Nights"},
+		{"/console/rejects", "Rejects"},
 		{usersPath, "Users"},
 		{totalsPath, "Totals"},
 		{sourcesPath, "Sources"},
 		{healthPath, "Health"},
+		{DropPath, "Drop a file"},
 	}
 }
 

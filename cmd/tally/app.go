@@ -44,7 +44,7 @@ type application struct {
 	cache    *summaries.Cache
 	replicas *replica.Set // nil without DATABASE_READ_URL
 	server   *http.Server
-	currency string    // of the settings
+	settings settings
 	started  time.Time // of serving
 	closers  []func() error
 }
@@ -91,7 +91,7 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 	a.onClose(func() error { a.access.Close(); return nil })
 	config := settings.jobs
 	config.Logger, config.Tracer, config.Stores = env.logger, env.tracer, env.stores
-	a.currency = config.Currency
+	a.settings = settings
 	config.Sessions = a.database.direct
 	config.Actor = func(r *http.Request) string { return api.Actor(r.Context()) }
 	if a.jobs, err = jobs.New(a.database.pool, config); err != nil {
@@ -124,6 +124,10 @@ func (a *application) newServer(config jobs.Config) error {
 	if err != nil {
 		return err
 	}
+	drop, err := a.newDrop()
+	if err != nil {
+		return err
+	}
 	stop := make(chan struct{}) // live pages
 	handler, err := api.New(api.Config{
 		Summaries: reads.summaries,
@@ -143,7 +147,7 @@ func (a *application) newServer(config jobs.Config) error {
 		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
 		Console: &console.Config{
 			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight, Receipt: a.receipt, Report: a.report,
-			Currency: a.currency, Jobs: riverPrefix, Stop: stop,
+			Drop: drop, TimeZone: a.settings.jobs.TimeZone, Currency: a.settings.jobs.Currency, Jobs: riverPrefix, Stop: stop,
 		},
 	})
 	if err != nil {

@@ -68,29 +68,44 @@ func (cmd checkCmd) propose(ctx context.Context, env *environment, source pipeli
 	if err != nil {
 		return err
 	}
-	path := cmp.Or(source.Path, cmd.Path)
+	text, err := proposal(cmp.Or(source.Name, nameOf(cmd.Path)), cmp.Or(source.Path, cmd.Path), rules, profile)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(env.stdout, text)
+	_, err = fmt.Fprintf(env.stderr, "with these settings %d of %d rows are valid\n", profile.Valid, profile.Read)
+	return err
+}
+
+// nameOf is a name for the source of a file.
+func nameOf(path bucket.Location) string {
 	_, name := path.Split()
 	name, _, _ = strings.Cut(name, ".")
-	text, err := yaml.Marshal(struct {
+	return name
+}
+
+// proposal is a source for tally.yaml; what its file leaves open stands in comments.
+func proposal(name string, path bucket.Location, rules transform.Rules, profile *transform.Profile) (string, error) {
+	settings, err := yaml.Marshal(struct {
 		Name            string `yaml:"name"`
 		Path            string `yaml:"path"`
 		transform.Rules `yaml:",inline"`
-	}{cmp.Or(source.Name, name), path.String(), rules})
+	}{name, path.String(), rules})
 	if err != nil {
-		return fmt.Errorf("write the settings: %w", err)
+		return "", fmt.Errorf("write the settings: %w", err)
 	}
+	var text strings.Builder
 	if rules.Currency != "" {
-		fmt.Fprintln(env.stdout, "currency:", rules.Currency)
+		fmt.Fprintln(&text, "currency:", rules.Currency)
 	}
-	fmt.Fprintln(env.stdout, "sources:")
+	fmt.Fprintln(&text, "sources:")
 	indent := "  - "
-	for line := range strings.Lines(string(text)) {
-		fmt.Fprint(env.stdout, indent, line)
+	for line := range strings.Lines(string(settings)) {
+		fmt.Fprint(&text, indent, line)
 		indent = "    "
 	}
 	for _, open := range slices.Concat(profile.Hints, profile.Warnings) {
-		fmt.Fprintln(env.stdout, "    #", open)
+		fmt.Fprintln(&text, "    #", open)
 	}
-	_, err = fmt.Fprintf(env.stderr, "with these settings %d of %d rows are valid\n", profile.Valid, profile.Read)
-	return err
+	return text.String(), nil
 }

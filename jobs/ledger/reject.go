@@ -48,6 +48,7 @@ type ListedReject struct {
 type FaultyCell struct {
 	Column string `json:"column" example:"amount" doc:"The required column."`
 	Text   string `json:"text" example:"1,250" doc:"What the cell says."`
+	Offset int    `json:"-"` // in the row's text, in bytes; -1 where that cannot be told
 }
 
 // RowValues are the values of a row.

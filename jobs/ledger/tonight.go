@@ -138,8 +138,8 @@ func (s *Store) addNight(ctx context.Context, t *Tonight) error {
 		return err
 	}
 	if len(runs) == 0 {
-		decided, err := list[civil.Date](ctx, s.selectScheduleDate(), "the schedule's date")
-		if len(decided) > 0 {
+		any, err := list[int64](ctx, s.selectAnyNight(), "a run of a date")
+		if len(any) > 0 {
 			t.Verdict = NightMissing
 		}
 		return err
@@ -157,8 +157,8 @@ func (s *Store) addNight(ctx context.Context, t *Tonight) error {
 	return err
 }
 
-func (s *Store) selectScheduleDate() *bun.SelectQuery {
-	return s.db.NewSelect().TableExpr("etl_schedule").Column("last_date")
+func (s *Store) selectAnyNight() *bun.SelectQuery {
+	return s.db.NewSelect().TableExpr("etl_runs").Column("id").Where("kind <> ?", KindManual).Limit(1)
 }
 
 // RunCounts sums the counts of a run's files.
@@ -215,7 +215,10 @@ func (g OpenGroup) need() Need {
 	}
 	filter := fmt.Sprintf("--source '%s' --fault %s", g.Source, g.Fault)
 	n.NextStep = fmt.Sprintf("See them: tally rejects %s. Correct one: tally fix ID", filter)
-	if setting != "" {
+	switch {
+	case setting != "" && g.Source == SourceManual:
+		n.NextStep = fmt.Sprintf("Read the file again with the setting: tally run --%s VALUE PATH", setting)
+	case setting != "":
 		n.NextStep = fmt.Sprintf("Set %s for source %s in tally.yaml, then: tally replay %s", setting, g.Source, filter)
 	}
 	return n

@@ -31,10 +31,11 @@ WITH file AS MATERIALIZED (
 ), found AS (
     SELECT source, fault, sum(rows)::bigint AS rows, max(id) AS last_file_id FROM counted WHERE fault <> 'duplicate'
     GROUP BY source, fault HAVING sum(rows) > 0
+    ORDER BY rows DESC, source, fault LIMIT 200 -- before the hints, which cost more
 )
 SELECT found.source, found.fault, found.rows, (SELECT count(*) FROM change) > ?0 AS at_most, coalesce(hint.text, '') AS hint
 FROM found LEFT JOIN LATERAL (
     SELECT h AS text FROM file CROSS JOIN LATERAL unnest(file.hints) AS h
     WHERE file.source = found.source AND h LIKE '%with ' || found.fault || ',%' ORDER BY file.id DESC LIMIT 1
 ) hint ON true
-ORDER BY found.rows DESC, found.source, found.fault LIMIT 200;
+ORDER BY found.rows DESC, found.source, found.fault;

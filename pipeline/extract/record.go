@@ -61,6 +61,15 @@ func (rec *Record) Cell(i int) []byte {
 	return rec.unescape(f)
 }
 
+// Offset is where a cell begins in the record's text; -1 if its text had to be unescaped.
+func (rec *Record) Offset(cell []byte) int {
+	at := cap(rec.raw) - cap(cell)
+	if at < 0 || at+len(cell) > len(rec.raw) || len(cell) > 0 && &rec.raw[at] != &cell[0] {
+		return -1
+	}
+	return at
+}
+
 // Raw is the record's text without its line end, at most MaxRaw bytes of it.
 func (rec *Record) Raw() []byte {
 	if len(rec.raw) <= MaxRaw {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type RejectText struct {
 // Inspected is what is seen in the text of a reject by the settings of today.
 type Inspected struct {
 	Column, Cell string // that its fault is about; "" if that cannot be told
+	Offset       int    // of the cell in the text; -1 if that cannot be told
 	Valid        bool   // it has no fault, and these values:
 	ID           string
 	UserID       int32
@@ -102,7 +104,10 @@ func (r *replay) inspect(ctx context.Context, f *reread, texts []RejectText, see
 			return err
 		}
 		column, cell := cleaner.FaultyCell(record, text.Fault)
-		i := Inspected{Column: column, Cell: postgres.Text(string(cell))}
+		i := Inspected{Column: column, Cell: postgres.Text(string(cell)), Offset: -1}
+		if column != "" && bytes.HasPrefix(text.Raw, record.Raw()) { // not where it had to be decoded
+			i.Offset = record.Offset(cell)
+		}
 		if cleaner.CleanFixed(record, &row, fixes[text.ID]); row.Faults == 0 {
 			i.Valid, i.ID, i.UserID, i.Amount, i.Date = true, string(row.ID), row.UserID, row.Amount.Sum(), row.Date
 		}
