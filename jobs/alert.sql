@@ -121,10 +121,10 @@ WHERE a.closed_at IS NULL AND a.gone_at IS NOT NULL
   AND a.cause = found.cause AND md5(a.subject) = md5(found.subject);
 
 -- name: close_alerts
--- Of the open alerts, those that are gone since $3 seconds are closed, and others that are gone
--- are marked.
+-- Of the open alerts, those that are gone since $3 seconds, or since a moment of the future (the
+-- clock was ahead), are closed, and others that are gone are marked.
 UPDATE alerts a SET closed_at = CASE WHEN a.gone_at IS NOT NULL THEN now() END, gone_at = coalesce(a.gone_at, now())
-WHERE a.closed_at IS NULL AND (a.gone_at IS NULL OR a.gone_at <= now() - make_interval(secs => $3))
+WHERE a.closed_at IS NULL AND (a.gone_at IS NULL OR a.gone_at NOT BETWEEN now() - make_interval(secs => $3) AND now())
   AND NOT EXISTS (
       SELECT FROM unnest($1::text[], $2::text[]) AS found (cause, subject)
       WHERE found.cause = a.cause AND found.subject = a.subject)
@@ -167,7 +167,7 @@ WHERE m.delivered_at IS NULL AND m.failed_at IS NULL AND m.channel = ANY ($1::te
       SELECT FROM river_job j
       WHERE j.kind = $2 AND j.args @> jsonb_build_object('message_id', m.id)
         AND (j.state IN ('available', 'scheduled', 'retryable', 'pending', 'cancelled')
-             OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $3)))
+             OR j.state = 'running' AND j.attempted_at BETWEEN now() - make_interval(secs => $3) AND now() + make_interval(secs => $3)))
 ORDER BY m.created_at, m.id;
 
 -- name: message

@@ -97,12 +97,13 @@ ORDER BY id DESC;
 -- name: orphaned_runs
 -- Runs of dates that are not finished, are not locked by a process, have not changed for
 -- the grace ($2), and have no River job ($3) that will be worked on. A running job counts
--- while it may not have acquired the lock yet.
+-- while it may not have acquired the lock yet. A time of the future is one of a clock that
+-- was ahead, here and below: nothing is known of when that was.
 SELECT r.id, r.logical_date, r.attempt, r.status
 FROM etl_run_status r
 WHERE r.kind <> 'manual'
   AND r.status NOT IN ('succeeded', 'failed')
-  AND coalesce(r.finished_at, r.started_at, r.created_at) < now() - make_interval(secs => $2)
+  AND coalesce(r.finished_at, r.started_at, r.created_at) NOT BETWEEN now() - make_interval(secs => $2) AND now() + make_interval(secs => $2)
   AND NOT EXISTS (
       SELECT FROM pg_locks l
       WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
@@ -112,7 +113,7 @@ WHERE r.kind <> 'manual'
       SELECT FROM river_job j
       WHERE j.kind = $3 AND j.args @> jsonb_build_object('run_id', r.id)
         AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
-             OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $2)))
+             OR j.state = 'running' AND j.attempted_at BETWEEN now() - make_interval(secs => $2) AND now() + make_interval(secs => $2)))
 ORDER BY r.logical_date;
 
 -- name: cancelled_by_operator
@@ -131,7 +132,7 @@ ORDER BY j.id DESC LIMIT 1;
 INSERT INTO etl_outcomes (run_id, attempt, status, error)
 SELECT r.id, r.attempt, 'lost', 'the process crashed; run it again'
 FROM etl_run_status r
-WHERE r.kind = 'manual' AND r.status = 'running' AND r.started_at < now() - make_interval(secs => $2)
+WHERE r.kind = 'manual' AND r.status = 'running' AND r.started_at NOT BETWEEN now() - make_interval(secs => $2) AND now() + make_interval(secs => $2)
   AND NOT EXISTS (
       SELECT FROM pg_locks l
       WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
@@ -158,7 +159,7 @@ WHERE o.status IN ('succeeded', 'failed') AND o.finished_at < now() - make_inter
       SELECT FROM river_job j
       WHERE j.kind = $4
         AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
-             OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $3)))
+             OR j.state = 'running' AND j.attempted_at BETWEEN now() - make_interval(secs => $3) AND now() + make_interval(secs => $3)))
 ORDER BY o.finished_at DESC LIMIT 1;
 
 -- name: due_verification
@@ -181,14 +182,14 @@ WHERE n.logical_date IS NOT NULL
       SELECT FROM river_job j
       WHERE j.kind = $3
         AND (j.state IN ('available', 'scheduled', 'retryable', 'pending')
-             OR j.state = 'running' AND j.attempted_at > now() - make_interval(secs => $4)));
+             OR j.state = 'running' AND j.attempted_at BETWEEN now() - make_interval(secs => $4) AND now() + make_interval(secs => $4)));
 
 -- name: orphaned_expiry
 -- The logical date of the last job ($1) that removes old records, if its worker crashed: the job has
 -- been running for longer than the grace ($3), and no process has the lock of removals ($2).
 SELECT (j.args ->> 'logical_date')::date
 FROM (SELECT * FROM river_job WHERE kind = $1 ORDER BY id DESC LIMIT 1) j
-WHERE j.state = 'running' AND j.attempted_at < now() - make_interval(secs => $3)
+WHERE j.state = 'running' AND j.attempted_at NOT BETWEEN now() - make_interval(secs => $3) AND now() + make_interval(secs => $3)
   AND NOT EXISTS (
       SELECT FROM pg_locks l
       WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted

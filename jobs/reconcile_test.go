@@ -75,6 +75,22 @@ func TestOrphanedRunIsRequeuedOnce(t *testing.T) {
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM etl_attempts"))
 }
 
+// The database's clock was ahead for a moment, in which a worker took a run and was killed.
+func TestOrphanOfAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	s := newService(t, pool, Config{})
+	run := dueRun(t, s, "2024-05-10")
+	execute(t, pool, "UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now() + interval '40 days', attempted_by = '{gone}'")
+	execute(t, pool, `INSERT INTO etl_attempts (run_id, attempt, job_id, worker, code_version, started_at)
+		SELECT $1, 1, id, 'gone', 'test', attempted_at FROM river_job`, run.ID)
+	for _, want := range [][]int64{{run.ID}, nil} {
+		given, err := s.Reconcile(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, given)
+	}
+}
+
 func TestReconcileLeavesAloneWhatIsAttended(t *testing.T) {
 	t.Parallel()
 	ctx, pool := context.Background(), newPool(t)
