@@ -49,7 +49,11 @@ func (g *gate) url() string {
 }
 
 // arm calls fire once, behind that many bytes, before anything else passes.
-func (g *gate) arm(at int64, fire func()) { g.at, g.fire = at, fire }
+func (g *gate) arm(at int64, fire func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.at, g.fire = at, fire
+}
 
 func (g *gate) bytes() int64 {
 	g.mu.Lock()
