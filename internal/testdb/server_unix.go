@@ -220,7 +220,10 @@ func (s *Server) Restore(backup func(dir string)) *Server {
 	s.tb.Cleanup(r.remove)
 	dir := filepath.Join(r.config.Dir, "pgdata")
 	backup(dir)
-	by := owner.Sys().(*syscall.Stat_t)
+	by, ok := owner.Sys().(*syscall.Stat_t)
+	if !ok {
+		s.tb.Fatal("restore the test's server: its owner is unknown")
+	}
 	for _, args := range [][]string{
 		{"cp", "-a", filepath.Join(s.config.Dir, "password"), r.config.Dir},
 		{"chown", "-R", fmt.Sprintf("%d:%d", by.Uid, by.Gid), r.config.Dir},
