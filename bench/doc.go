@@ -4,5 +4,6 @@
 //
 //	go test ./bench -run '^$' -bench . -rows 1000000
 //
-// [TestTorture] compares a history under faults with the same one undisturbed.
+// [TestTorture] compares a history under faults with the same one undisturbed; [TestSoak] runs
+// the program for an hour of nights under trouble.
 package bench

@@ -37,12 +37,14 @@ type fault struct {
 	struck atomic.Bool
 }
 
+// planFaults plans some more kills and crashes than asked for, since some of the last ones will
+// find nothing to disturb.
 func planFaults(random *rand.Rand, kills, crashes int) (all []*fault) {
 	jumps := []time.Duration{-40 * 24 * time.Hour, -time.Hour, time.Hour, 40 * 24 * time.Hour}
 	for _, of := range []struct {
 		kind faultKind
 		n    int
-	}{{kill, kills}, {crash, crashes}, {cut, (kills + 3) / 4}, {full, (crashes + 3) / 4}, {jump, (crashes + 3) / 4}} {
+	}{{kill, kills + kills/25}, {crash, crashes + crashes/25}, {cut, (kills + 3) / 4}, {full, (crashes + 3) / 4}, {jump, (crashes + 3) / 4}} {
 		for range of.n {
 			all = append(all, &fault{kind: of.kind, at: random.Float64(), size: random.IntN(4), jump: jumps[random.IntN(len(jumps))]})
 		}

@@ -20,3 +20,21 @@ func Own(tb testing.TB, _ map[string]string) *Server {
 
 // URL returns no URL.
 func (*Server) URL() string { return "" }
+
+// Bouncer is not available on this system.
+type Bouncer struct {
+	URL      string
+	PID      int
+	Prepared bool
+	Version  float64
+}
+
+// NewBouncer skips the test.
+func NewBouncer(tb testing.TB, _ string, _ int) *Bouncer {
+	tb.Helper()
+	tb.Skip(embedded.ErrUnsupported)
+	return nil
+}
+
+// BouncerPath returns no path.
+func BouncerPath() string { return "" }

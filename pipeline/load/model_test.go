@@ -60,7 +60,8 @@ type modelReject struct {
 	modelRow
 	state, outcome string
 	kept           reject.ID
-	change         int // the last one
+	change         int       // the last one
+	fixed          [2]string // amount and date, by hand
 }
 
 type modelEntry struct {
@@ -190,9 +191,10 @@ func (m *model) replay(ids []reject.ID) {
 // fix corrects amount and date, and loads the row.
 func (m *model) fix(id reject.ID, amount, date string) {
 	r := m.rejects[id]
-	before := r.modelRow
+	repeats := r.fixed == [2]string{amount, date}
+	r.fixed = [2]string{amount, date}
 	r.amount, r.date, r.blank, r.ambiguous = decimal.RequireFromString(amount), date, false, false
-	if r.change > 0 && r.same(before) && r.outcome == conflict && m.stillConflicts(r) {
+	if repeats && m.stillConflicts(r) {
 		return // it was fixed so before
 	}
 	m.commit("fix", func(change int) { m.again([]reject.ID{id}, "fixed", change, false) })
