@@ -17,7 +17,7 @@ func TestComplete(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
 		"rep":                           "replay report",
-		"run --da":                      "--data --database-url --date --dash",
+		"run --da":                      "--data --database-url --database-direct-url --database-read-url --date --dash",
 		"--log-format ":                 "text json",
 		"run --log-format js":           "json",
 		"run --log-format=js":           "--log-format=json",
