@@ -1,15 +1,12 @@
 # Builds a static binary and copies it into an image that runs it as an unprivileged
 # user. Without VERSION, the version is the commit of the build, which the ledger
 # records with every file. So .dockerignore must not exclude tracked files.
-FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
+FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=
-# The image's platform; Go compiles for it on the builder's, without emulation.
-ARG TARGETOS TARGETARCH
-ENV GOOS=$TARGETOS GOARCH=$TARGETARCH
 RUN CGO_ENABLED=0 go build -trimpath -tags allstores,disable_grpc_modules -ldflags "-s -w -X main.version=${VERSION}" -o /out/tally ./cmd/tally
 RUN mkdir /out/tmp
 
