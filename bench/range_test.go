@@ -153,7 +153,7 @@ func rangeMethods(b *testing.B, pool *pgxpool.Pool) []*rangeMethod {
 			arguments: func(user int32, _ int) string { return fmt.Sprint(user) },
 		},
 		{
-			name: "whole-months", conn: conn, statement: "month BETWEEN $2 AND $3)", query: ranged(time.January, 1),
+			name: "whole-months", conn: conn, statement: "month BETWEEN $2 AND $3) part", query: ranged(time.January, 1),
 			arguments: func(user int32, year int) string { return fmt.Sprintf("%d, '%d-01-01', '%d-12-01'", user, year, year) },
 		},
 		{
