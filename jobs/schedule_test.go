@@ -86,7 +86,7 @@ func TestFiveMissedNightsAndThreeWorkers(t *testing.T) {
 			everywhere(t, workers, moment(t, "2024-05-15T12:00:00Z"))
 			assert.Equal(t, want, dates(t, pool))
 			runs := count(t, pool, "SELECT count(*) FROM etl_runs")
-			assert.Equal(t, runs, count(t, pool, "SELECT count(*) FROM river_job"))
+			assert.Equal(t, runs, count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'etl_run'"))
 			assert.Equal(t, runs, count(t, pool, "SELECT count(*) FROM audit_events WHERE action = 'run.requested'"))
 			assert.Equal(t, 5-runs, count(t, pool,
 				"SELECT coalesce(sum(jsonb_array_length(detail -> 'dates')), 0)::int FROM audit_events WHERE action = 'run.skipped'"))
@@ -170,7 +170,7 @@ func TestBackfilledDateIsNotRunAgain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, runs, 2)
 	assert.Equal(t, "05-10 05-11 05-12", dates(t, pool))
-	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM river_job"))
+	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'etl_run'"))
 }
 
 // The database refuses for 5 seconds around midnight, once the ledger's insert
@@ -198,7 +198,7 @@ func TestRefusedInsertsLoseNoMidnight(t *testing.T) {
 			clock.advance(clock.awaitSleeper(t))
 			clock.awaitSleeper(t)
 			assert.Equal(t, "05-10", dates(t, pool))
-			assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM river_job"))
+			assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'etl_run'"))
 		})
 	}
 }

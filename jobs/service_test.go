@@ -148,7 +148,7 @@ func TestStopGivesTheJobBack(t *testing.T) {
 	defer cancel()
 	require.NoError(t, first.Stop(soft))
 
-	assert.Equal(t, "available 0", text(t, pool, "SELECT state || ' ' || attempt FROM river_job"), "no attempt is used up")
+	assert.Equal(t, "available 0", text(t, pool, "SELECT state || ' ' || attempt FROM river_job WHERE kind = 'etl_run'"), "no attempt is used up")
 	assert.Equal(t, ledger.StatusInterrupted, status(t, first, run.ID))
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_logs WHERE message = 'run ended'"), "the last line is written")
@@ -183,7 +183,7 @@ func TestStopLetsALoadFinish(t *testing.T) {
 	require.NoError(t, s.Stop(soft))
 	assert.True(t, finished.Load())
 	assert.Equal(t, ledger.StatusSucceeded, status(t, s, run.ID))
-	assert.Equal(t, "completed", text(t, pool, "SELECT state::text FROM river_job"))
+	assert.Equal(t, "completed", text(t, pool, "SELECT state::text FROM river_job WHERE kind = 'etl_run'"))
 	require.NoError(t, s.Stop(soft), "a second stop does nothing")
 	require.ErrorIs(t, s.Start(ctx), errStopped)
 }

@@ -39,7 +39,7 @@ func TestUIShowsOutputAndLog(t *testing.T) {
 	index := uiRequest(t, ui, http.MethodGet, "/riverui/", "", "cross-site")
 	assert.Equal(t, http.StatusOK, index.Code)
 	assert.Contains(t, index.Body.String(), "/riverui/assets/")
-	job := count(t, pool, "SELECT id::int FROM river_job")
+	job := count(t, pool, "SELECT id::int FROM river_job WHERE kind = 'etl_run'")
 	require.Eventually(t, func() bool {
 		body := uiRequest(t, ui, http.MethodGet, fmt.Sprintf("/riverui/api/jobs/%d", job), "", "").Body.String()
 		return strings.Contains(body, `"state":"completed"`) && strings.Contains(body, "file loaded") && strings.Contains(body, `"loaded":3`)
