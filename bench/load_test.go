@@ -3,11 +3,11 @@ package bench
 import (
 	"fmt"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/pipeline/load"
@@ -104,8 +104,8 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkSideBySide loads four files concurrently, and the same files sequentially.
-// Concurrent loads clean in parallel and write one after the other.
+// BenchmarkSideBySide loads four files with one, two and four loads at a time. Concurrent
+// loads clean in parallel and write one after the other. speedup is relative to one at a time.
 func BenchmarkSideBySide(b *testing.B) {
 	const files = 4
 	n := min(*maxRows, 250_000)
@@ -114,33 +114,29 @@ func BenchmarkSideBySide(b *testing.B) {
 	for i := range dirty {
 		dirty[i] = dirtyFile(b, n, uint64(i), n/10)
 	}
-	var concurrent, sequential time.Duration
+	took := map[int]time.Duration{}
 	for range b.N {
-		for _, parallel := range []bool{true, false} {
+		for _, loaders := range []int{files, 2, 1} {
 			pool, runID := s.tally(b)
 			settle(b, pool)
 			loader := load.New(pool, nil)
 			began := time.Now()
-			var loads sync.WaitGroup
+			var loads errgroup.Group
+			loads.SetLimit(loaders)
 			for _, path := range dirty {
-				one := func() { loadWith(b, loader, runID, path) }
-				if parallel {
-					loads.Go(one)
-				} else {
-					one()
-				}
+				loads.Go(func() error {
+					loadWith(b, loader, runID, path)
+					return nil
+				})
 			}
-			loads.Wait()
-			if parallel {
-				concurrent += time.Since(began)
-			} else {
-				sequential += time.Since(began)
-			}
+			_ = loads.Wait() // a load that fails ends the benchmark
+			took[loaders] += time.Since(began)
 			s.drop(b, pool)
 		}
 	}
-	report(b, files*n, concurrent)
-	b.ReportMetric(sequential.Seconds()/concurrent.Seconds(), "speedup")
+	report(b, files*n, took[files])
+	b.ReportMetric(took[1].Seconds()/took[files].Seconds(), "speedup")
+	b.ReportMetric(took[1].Seconds()/took[2].Seconds(), "speedup/loaders=2")
 }
 
 // BenchmarkLeastCommit loads a file of one row: the fixed cost of every load.
