@@ -75,7 +75,10 @@ func (s *Server) Start() {
 	if err != nil {
 		s.tb.Fatalf("start the test's server: %v", err)
 	}
-	s.server, s.url = server, server.URL()
+	s.server = server
+	if s.url == "" { // others may read it while the server restarts
+		s.url = server.URL()
+	}
 }
 
 // Stop stops the server with a fast shutdown, which disconnects all clients.
