@@ -31,7 +31,7 @@ type server struct {
 func newServer(b *testing.B) *server {
 	b.Helper()
 	return &server{Server: testdb.Own(b, map[string]string{
-		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "off", // its schedule would favor later variants
+		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "wal_init_zero": "on", "autovacuum": "off", // its schedule would favor later variants
 	})}
 }
 

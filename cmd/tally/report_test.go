@@ -290,7 +290,7 @@ func TestReportPutsUnsafeSettingsFirst(t *testing.T) {
 func TestReportFindsWhatCannotBeUndone(t *testing.T) {
 	t.Parallel()
 	r := newReported(t, map[string]string{"shared_buffers": "1MB", "work_mem": "1GB"})
-	r.load(t, 250_000, 1)
+	r.load(t, 60_000, 1)
 	r.exec(t, "VACUUM (ANALYZE)")
 	scanKeys(t, r)
 	path := filepath.Join(t.TempDir(), "old.csv")
