@@ -3,9 +3,11 @@ package bench
 import (
 	"context"
 	_ "embed"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,6 +23,8 @@ import (
 //go:embed yardstick.sql
 var yardstickSQL string
 
+var syncs = flag.Bool("sync", true, "whether the server syncs its writes; without, the figures are not those of production")
+
 // server is a server with PostgreSQL's default settings, in particular with crash-safe
 // commits, so that its figures are those of production.
 type server struct {
@@ -31,7 +35,7 @@ type server struct {
 func newServer(b *testing.B) *server {
 	b.Helper()
 	return &server{Server: testdb.Own(b, map[string]string{
-		"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "wal_init_zero": "on", "autovacuum": "off", // its schedule would favor later variants
+		"fsync": strconv.FormatBool(*syncs), "full_page_writes": "on", "synchronous_commit": "on", "wal_init_zero": "on", "autovacuum": "off", // its schedule would favor later variants
 	})}
 }
 
