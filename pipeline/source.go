@@ -76,15 +76,20 @@ func (s Source) Check() error {
 // Due is the last logical date of which a file should be loaded at now, which is in the
 // schedule's time zone. Without ExpectedBy the second result is false.
 func (s Source) Due(now time.Time) (date civil.Date, ok bool) {
+	yesterday := civil.Of(now) - 1
+	by, ok := s.DueAt(yesterday, now.Location())
+	if ok && now.Before(by) {
+		return yesterday - 1, true
+	}
+	return yesterday, ok
+}
+
+// DueAt is when a file of a logical date is to be loaded, in the schedule's time zone. Without
+// ExpectedBy the second result is false.
+func (s Source) DueAt(date civil.Date, zone *time.Location) (at time.Time, ok bool) {
 	by, err := time.Parse(timeOfDay, s.ExpectedBy)
-	if err != nil {
-		return 0, false
-	}
-	y, m, d := now.Date()
-	if now.Before(time.Date(y, m, d, by.Hour(), by.Minute(), 0, 0, now.Location())) {
-		return civil.Of(now) - 2, true
-	}
-	return civil.Of(now) - 1, true
+	y, m, d := (date + 1).Time().Date()
+	return time.Date(y, m, d, by.Hour(), by.Minute(), 0, 0, zone), err == nil
 }
 
 // CheckSources checks each source, and that no two have one name.

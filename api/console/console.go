@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs/ledger"
@@ -37,6 +38,8 @@ type Config struct {
 	Summaries Summaries
 	Changes   Changes
 	Tonight   func(context.Context) (ledger.Tonight, error)
+	// DueAt is when a file of a source is to be loaded for a logical date, if it has a time for it.
+	DueAt func(source string, date civil.Date) (at time.Time, ok bool)
 	// Receipt writes the receipt of a user's total, or returns [ErrNoReceipt].
 	Receipt func(ctx context.Context, w io.Writer, userID int32) error
 	// Report reports on the database; it takes up to a minute.

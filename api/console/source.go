@@ -13,7 +13,10 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 )
 
-const sourcesPath = "/console/sources"
+const (
+	sourcesPath  = "/console/sources"
+	sourcesShown = 25
+)
 
 // sourcesPage is the sources of which files were read, by name.
 type sourcesPage struct {

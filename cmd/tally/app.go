@@ -146,7 +146,7 @@ func (a *application) newServer(config jobs.Config) error {
 		Logger:    a.logger,
 		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
 		Console: &console.Config{
-			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight, Receipt: a.receipt, Report: a.report,
+			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight, DueAt: a.requests.DueAt, Receipt: a.receipt, Report: a.report,
 			Drop: drop, TimeZone: a.settings.jobs.TimeZone, Currency: a.settings.jobs.Currency, Jobs: riverPrefix, Stop: stop,
 		},
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // for night.sql
 	"fmt"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -25,17 +26,16 @@ type Night struct {
 	Failed   int64      `bun:"failed"` // files that were not loaded since
 	Read     int64      `bun:"read"`   // rows
 	Loaded   int64      `bun:"loaded"`
-	Rejected int64      `bun:"rejected"` // rows, with the conflicts
-	Replaced int64      `bun:"replaced"` // rows that took a stored row's place
-	Reverted int64      `bun:"reverted"` // files
-	Late     bool       `bun:"late"`     // more than a day after the date had ended
+	Rejected int64      `bun:"rejected"`  // rows, with the conflicts
+	Replaced int64      `bun:"replaced"`  // rows that took a stored row's place
+	Reverted int64      `bun:"reverted"`  // files
+	LoadedAt time.Time  `bun:"loaded_at"` // when the nightly run had loaded the first of them; else zero
 }
 
 // Nights are the nights of a range of logical dates.
 type Nights struct {
-	Sources []FirstNight // by name
-	Runs    []Run        // of dates, by date
-	Nights  []Night      // with files, by date and source
+	Runs   []Run   // of dates, by date
+	Nights []Night // with files, by date and source
 }
 
 // FirstNight is the first logical date of which a source has a file.
@@ -48,9 +48,6 @@ type FirstNight struct {
 
 // Nights reads the nights of the logical dates from … to, both included.
 func (s *Store) Nights(ctx context.Context, from, to civil.Date) (n Nights, err error) {
-	if err := s.selectFirstNights().Scan(ctx, &n.Sources); err != nil {
-		return n, fmt.Errorf("read the sources' first nights: %w", err)
-	}
 	if n.Runs, err = s.RunsOfDates(ctx, from, to); err != nil {
 		return n, err
 	}
@@ -58,6 +55,24 @@ func (s *Store) Nights(ctx context.Context, from, to civil.Date) (n Nights, err 
 		return n, fmt.Errorf("read the nights of %s to %s: %w", from, to, err)
 	}
 	return n, nil
+}
+
+// FirstNights are the sources by name, and the first logical date of all.
+func (s *Store) FirstNights(ctx context.Context) (sources []FirstNight, first civil.Date, err error) {
+	if err := s.selectFirstNights().Scan(ctx, &sources); err != nil {
+		return nil, 0, fmt.Errorf("read the sources' first nights: %w", err)
+	}
+	if err := s.selectFirstDate().Scan(ctx, &first); err != nil {
+		return nil, 0, fmt.Errorf("read the first night: %w", err)
+	}
+	for _, source := range sources {
+		first = min(first, source.Date)
+	}
+	return sources, first, nil
+}
+
+func (s *Store) selectFirstDate() *bun.RawQuery {
+	return s.db.NewRaw(sqlfile.Parse(nightSQL).Get("first_date"))
 }
 
 func (s *Store) selectFirstNights() *bun.RawQuery {

@@ -7,7 +7,7 @@ SELECT r.logical_date, f.source, coalesce(max(r.id) FILTER (WHERE r.kind <> 'man
            SELECT FROM etl_files later WHERE later.path = f.path AND later.id > f.id AND later.status = 'loaded')) AS failed,
        sum(f.read)::bigint AS read, sum(f.loaded)::bigint AS loaded, sum(f.rejected + f.conflict)::bigint AS rejected,
        sum(f.replaced)::bigint AS replaced, count(v.file_id) AS reverted,
-       coalesce(min(f.finished_at) FILTER (WHERE f.status = 'loaded' AND r.kind = 'nightly') > r.logical_date + interval '2 days', false) AS late
+       min(f.finished_at) FILTER (WHERE f.status = 'loaded' AND r.kind = 'nightly') AS loaded_at
 FROM etl_runs r JOIN etl_files f ON f.run_id = r.id LEFT JOIN etl_reverts v ON v.file_id = f.id
 WHERE r.logical_date BETWEEN ?0 AND ?1
 GROUP BY r.logical_date, f.source ORDER BY r.logical_date, f.source;
@@ -24,3 +24,7 @@ FROM names
 CROSS JOIN LATERAL (SELECT run_id FROM etl_files WHERE source = name ORDER BY id LIMIT 1) f
 JOIN etl_runs r ON r.id = f.run_id
 ORDER BY name LIMIT 1000;
+
+-- name: first_date
+-- The first logical date of a run of dates; a backfill may be before the first file of a source.
+SELECT coalesce(min(logical_date), current_date) FROM etl_runs WHERE kind <> 'manual';

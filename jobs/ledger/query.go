@@ -85,6 +85,7 @@ func tonight(sample explain.Sample) []explain.Query {
 	}
 	nights := []explain.Query{
 		{Name: "jobs/nights", SQL: s.selectNights(sample.Date-15, sample.Date+15).String(), Expect: explain.Expectation{Indexes: []string{"etl_files_run"}}},
+		{Name: "jobs/first_date", SQL: s.selectFirstDate().String(), Expect: explain.Expectation{Indexes: []string{"etl_runs_one_a_date"}}},
 		{Name: "jobs/first_nights", SQL: s.selectFirstNights().String(), Expect: explain.Expectation{Indexes: []string{"etl_files_source"}}},
 	}
 	for i := range nights {

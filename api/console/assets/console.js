@@ -30,3 +30,27 @@ if (state) {
     location.reload();
   });
 }
+
+// Nights: the months before are appended when the link to them comes into view. Without this script it is a link.
+const months = document.getElementById("months");
+let earlier = document.getElementById("earlier");
+if (months && earlier) {
+  const end = new IntersectionObserver(async (entries) => {
+    if (!earlier || !entries.some((entry) => entry.isIntersecting)) {
+      return;
+    }
+    end.disconnect();
+    const response = await fetch(earlier.href);
+    if (!response.ok) {
+      return; // the link shows why
+    }
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    months.append(...page.getElementById("months").children);
+    earlier.parentElement.replaceWith(page.querySelector("#months + nav"));
+    earlier = document.getElementById("earlier");
+    if (earlier) {
+      end.observe(earlier);
+    }
+  }, { rootMargin: "400px" });
+  end.observe(earlier);
+}
