@@ -21,8 +21,8 @@ type filePage struct {
 }
 
 type faultCount struct {
-	Fault, Query string
-	Rows         int64
+	Fault, Link string
+	Rows        int64
 }
 
 type convention struct{ Name, Choice, Origin string }
@@ -50,7 +50,7 @@ func (c *console) file(w http.ResponseWriter, r *http.Request) error {
 		faults[conflictWord] = f.Conflict
 	}
 	for _, fault := range slices.Sorted(maps.Keys(faults)) {
-		p.Faults = append(p.Faults, faultCount{fault, rejectFilter{File: f.ID, Fault: fault}.values().Encode(), faults[fault]})
+		p.Faults = append(p.Faults, faultCount{fault, rejectFilter{File: f.ID, Fault: fault}.path(), faults[fault]})
 	}
 	var held map[string]struct{ Choice, Origin string }
 	if err := json.Unmarshal(f.Conventions, &held); err != nil {

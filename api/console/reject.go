@@ -28,13 +28,13 @@ type rejectsPage struct {
 	Groups  []rejectGroup
 	Filter  rejectFilter
 	Rejects []shownReject
-	Next    string // the filter of the next page, if there is one
+	Next    string // the path of the next page, if there is one
 }
 
 type rejectGroup struct {
 	ledger.OpenGroup
 	Setting, Advice string
-	Query           string
+	Link            string
 }
 
 // rejectFilter is what a page shows, as a query.
@@ -55,6 +55,9 @@ func (f rejectFilter) values() url.Values {
 	}
 	return v
 }
+
+// path is that of the page. A template would escape a query that it is given without its path.
+func (f rejectFilter) path() string { return rejectsPath + "?" + f.values().Encode() }
 
 // Set reports whether the filter selects less than everything that is open.
 func (f rejectFilter) Set() bool { return f != rejectFilter{} }
@@ -107,6 +110,18 @@ func (s shownReject) IsOpen() bool {
 	return s.State == reject.StateOpen && s.Outcome != reject.OutcomeDuplicate && s.FileStatus != "failed" && !s.Reverted
 }
 
+// LoadedID is the id of the transaction that the row was loaded as, if it was.
+func (s shownReject) LoadedID() string {
+	switch {
+	case s.Outcome != reject.OutcomeLoaded:
+		return ""
+	case s.Values != nil:
+		return s.Values.TransactionID
+	default:
+		return s.TransactionID
+	}
+}
+
 // Compared are the values of a conflict, each in both versions.
 func (s shownReject) Compared() []comparedValue {
 	if s.Values == nil || s.Stored == nil {
@@ -151,7 +166,7 @@ func (c *console) rejects(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, g := range groups {
 		setting, advice := g.Advice()
-		p.Groups = append(p.Groups, rejectGroup{g, setting, advice, rejectFilter{Source: g.Source, Fault: g.Fault}.values().Encode()})
+		p.Groups = append(p.Groups, rejectGroup{g, setting, advice, rejectFilter{Source: g.Source, Fault: g.Fault}.path()})
 	}
 	if err := c.readRejects(r.Context(), &p, r.FormValue("after")); err != nil {
 		return err
@@ -168,7 +183,7 @@ func (c *console) readRejects(ctx context.Context, p *rejectsPage, after string)
 		if i == rejectsShown {
 			next := p.Filter.values()
 			next.Set("after", rejects[i-1].ID)
-			p.Next = next.Encode()
+			p.Next = rejectsPath + "?" + next.Encode()
 			break
 		}
 		p.Rejects = append(p.Rejects, newShownReject(reject))
@@ -243,6 +258,7 @@ type replayPage struct {
 	Result reject.ReplayResult
 	Done   bool
 	Back   string
+	Loaded string // the path to the rows that were loaded
 }
 
 // Counts is the result as those of a bar.
@@ -254,7 +270,7 @@ func (p replayPage) Counts() ledger.Counts {
 // replay shows what a replay would do; a second form carries it out.
 func (c *console) replay(w http.ResponseWriter, r *http.Request) error {
 	p := replayPage{Filter: readFilter(r), ID: text(r, "id", 40), Done: r.FormValue("confirm") == "yes"}
-	p.Back = rejectsPath + "?" + p.Filter.values().Encode()
+	p.Back = p.Filter.path()
 	request := ledger.ReplayRequest{Filter: p.Filter.of(), DryRun: !p.Done, MaxRows: maxChange, By: c.by(r)}
 	if p.ID != "" {
 		id, err := reject.ParseID(p.ID)
@@ -264,6 +280,9 @@ func (c *console) replay(w http.ResponseWriter, r *http.Request) error {
 		request.IDs, request.Filter = []reject.ID{id}, ledger.RejectFilter{}
 		p.Back = rejectsPath + "/" + p.ID
 	}
+	loaded := p.Filter
+	loaded.State = reject.StateReplayed
+	p.Loaded = loaded.path()
 	var err error
 	if p.Result, err = c.Changes.Replay(r.Context(), request); err != nil {
 		return err

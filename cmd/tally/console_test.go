@@ -1,373 +1,342 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-const (
-	axeVariable        = "TALLY_TEST_AXE"         // axe.min.js of axe-core
-	screenshotVariable = "TALLY_TEST_SCREENSHOTS" // a folder; none are taken without it
-	patience           = time.Minute
-	pageBytes          = 150_000
-)
+// consoleTest is a service with a browser on it. Its tests share both, in order.
+type consoleTest struct {
+	*browser
+	p *program
 
-// browser is a page of Chromium that notes what goes wrong on it.
-type browser struct {
-	t    *testing.T
-	ctx  context.Context
-	base string
-	axe  string
-
-	mu       sync.Mutex
-	problems []string
+	settings string // the file
+	service  *exec.Cmd
 }
 
-// newBrowser starts Chromium, and skips the test where there is none.
-func newBrowser(t *testing.T, base string) *browser {
-	t.Helper()
-	program := ""
-	for _, name := range []string{"chromium", "google-chrome", "chromium-browser"} {
-		if path, err := exec.LookPath(name); err == nil && program == "" {
-			program = path
-		}
-	}
-	if program == "" {
-		t.Skip("no Chromium is installed, so the console's pages are not tested in a browser")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox)
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	b := &browser{t: t, ctx: ctx, base: base}
-	if path := os.Getenv(axeVariable); path != "" {
-		script, err := os.ReadFile(path)
-		require.NoError(t, err)
-		b.axe = string(script)
-	} else {
-		t.Logf("%s names no axe.min.js, so accessibility is not tested", axeVariable)
-	}
-	require.NoError(t, chromedp.Do(ctx)) // starts the browser
-	require.NoError(t, chromedp.Listen(ctx, b.note))
-	return b
-}
-
-// note keeps errors of scripts and policies, and requests to other hosts.
-func (b *browser) note(event any) {
-	problem := ""
-	switch e := event.(type) {
-	case *runtime.EventExceptionThrown:
-		problem = "exception: " + e.ExceptionDetails.Text
-	case *log.EventEntryAdded:
-		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
-			problem = "console: " + e.Entry.Text + " " + e.Entry.URL
-		}
-	case *network.EventRequestWillBeSent:
-		if !strings.HasPrefix(e.Request.URL, b.base) && !strings.HasPrefix(e.Request.URL, "data:") {
-			problem = "request to " + e.Request.URL
-		}
-	}
-	if problem != "" {
-		b.mu.Lock()
-		b.problems = append(b.problems, problem)
-		b.mu.Unlock()
-	}
-}
-
-func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	limited, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	require.NoError(b.t, chromedp.Do(limited, steps...))
-}
-
-// read is the result of an action.
-func read[T any](b *browser, action chromedp.Action[T]) T {
-	b.t.Helper()
-	limited, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	result, err := chromedp.Run(limited, action)
-	require.NoError(b.t, err)
-	return result
-}
-
-// open goes to a page and checks it.
-func (b *browser) open(path string) {
-	b.t.Helper()
-	b.do(chromedp.Navigate(b.base + path))
-	b.check(path)
-}
-
-// check is what holds for every page.
-func (b *browser) check(what string) {
-	b.t.Helper()
-	b.mu.Lock()
-	problems := b.problems
-	b.problems = nil
-	b.mu.Unlock()
-	assert.Empty(b.t, problems, what)
-	for _, width := range []int64{360, 1280} {
-		b.do(chromedp.EmulateViewport(width, 900))
-		assert.False(b.t, read(b, chromedp.Evaluate[bool]("document.documentElement.scrollWidth > document.documentElement.clientWidth")),
-			"%s is wider than its window of %d pixels", what, width)
-	}
-	assert.Less(b.t, read(b, chromedp.Evaluate[int]("document.documentElement.outerHTML.length")), pageBytes, what)
-	b.checkAccessibility(what)
-	b.shoot(what)
-}
-
-func (b *browser) checkAccessibility(what string) {
-	b.t.Helper()
-	if b.axe == "" {
-		return
-	}
-	const run = `axe.run({exclude: ["#swagger-ui"]}, {runOnly: %s})
-		.then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join(" | ")))`
-	b.do(chromedp.Evaluate[chromedp.Void](b.axe))
-	for scheme, rules := range map[string]string{ // colors are all that differs in the dark
-		"light": `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`, "dark": `{type: "rule", values: ["color-contrast"]}`,
+// TestConsole uses the console as people do: first without data, then as a newcomer with the
+// sample, then as an operator, and as a reader at last.
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	c := &consoleTest{browser: newBrowser(t), p: newProgram(t)}
+	c.settings = c.p.write("tally.yaml", fmt.Sprintf("sources:\n  - {name: shop, path: %q, settle: 0s, expected_by: \"06:30\"}\n", filepath.Join(c.p.dir, "shop", "*.csv")))
+	for _, part := range []struct {
+		name string
+		test func()
+	}{
+		{"WithoutData", c.withoutData}, {"Newcomer", c.newcomer}, {"Drop", c.dropFiles}, {"Live", c.live},
+		{"Decide", c.decide}, {"Replay", c.replay}, {"Revert", c.revert}, {"Health", c.health}, {"Nights", c.nights}, {"Pages", c.pages}, {"Reader", c.reader},
 	} {
-		b.scheme(scheme)
-		assert.Empty(b.t, read(b, chromedp.Evaluate[[]string](fmt.Sprintf(run, rules), chromedp.EvalAwaitPromise)), "%s, %s", what, scheme)
-	}
-	b.scheme("light")
-}
-
-func (b *browser) scheme(name string) {
-	b.t.Helper()
-	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
-	})
-	require.NoError(b.t, err)
-}
-
-// shoot takes screenshots for people: wide and narrow, light and dark.
-func (b *browser) shoot(what string) {
-	b.t.Helper()
-	dir := os.Getenv(screenshotVariable)
-	if dir == "" {
-		return
-	}
-	name := strings.Trim(strings.NewReplacer("/", "-", "?", "-", "=", "-", ":", "-", "&", "-", " ", "-").Replace(what), "-")
-	for _, width := range []int64{1600, 360} {
-		for _, scheme := range []string{"light", "dark"} {
-			b.scheme(scheme)
-			b.do(chromedp.EmulateViewport(width, 900))
-			image := read(b, chromedp.FullScreenshot(100))
-			require.NoError(b.t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%s-%d-%s.png", b.t.Name(), name, width, scheme)), image, 0o600))
+		if !t.Run(part.name, func(t *testing.T) { c.t = t; part.test() }) {
+			return // what follows needs it
 		}
 	}
-	b.scheme("light")
-	b.do(chromedp.EmulateViewport(1280, 900))
 }
 
-// text is that of the page.
-func (b *browser) text() string {
-	b.t.Helper()
-	return read(b, chromedp.Text(chromedp.CSS("main")))
-}
-
-// press clicks on what a selector finds and waits for the next page.
-func (b *browser) press(selector string) {
-	b.t.Helper()
-	limited, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	response, err := chromedp.RunResponse(limited, chromedp.Click(chromedp.CSS(selector)))
-	require.NoError(b.t, err, selector)
-	require.Equal(b.t, int64(http.StatusOK), response.Status, selector)
-}
-
-func (b *browser) fill(selector, value string) {
-	b.t.Helper()
-	b.do(chromedp.SetValue(chromedp.CSS(selector), value))
-}
-
-// at is the path of the page.
-func (b *browser) at() string {
-	b.t.Helper()
-	return read(b, chromedp.Evaluate[string]("location.pathname"))
-}
-
-// await waits until the page says something. It may reload meanwhile.
-func (b *browser) await(words string) {
-	b.t.Helper()
-	for until := time.Now().Add(2 * patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
-		limited, cancel := context.WithTimeout(b.ctx, patience)
-		text, err := chromedp.Run(limited, chromedp.Text(chromedp.CSS("main")))
-		cancel()
-		if err == nil && strings.Contains(text, words) {
-			return
-		}
-	}
-	require.Fail(b.t, "the page does not say: "+words)
-}
-
-// serveConsole starts the program with sources, and returns its address.
-func serveConsole(t *testing.T, p *program) string {
+// serve starts the program, after an end of the one before.
+func (c *consoleTest) serve(args ...string) {
+	t := c.t
 	t.Helper()
+	if c.service != nil {
+		require.NoError(t, c.service.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, c.service.Wait())
+	}
 	listen := freeAddress(t)
-	settings := p.write("tally.yaml", "sources:\n  - name: shop\n    path: "+filepath.Join(p.dir, "shop", "*.csv")+"\n    settle: 0s\n")
-	p.start("up", "--listen", listen, "--config", settings)
-	base := "http://" + listen
+	c.service, _ = c.p.start(append([]string{"up", "--listen", listen, "--config", c.settings}, args...)...)
+	c.base = "http://" + listen
 	require.Eventually(t, func() bool {
-		response, err := http.Get(base + "/readyz")
+		response, err := http.Get(c.base + "/readyz")
 		if err != nil {
 			return false
 		}
 		defer response.Body.Close()
 		return response.StatusCode == http.StatusOK
 	}, time.Minute, 50*time.Millisecond)
-	return base
 }
 
-// Every page without data: nothing is missing, and each says how to begin.
-func TestConsoleWithoutData(t *testing.T) {
-	t.Parallel()
-	p := newProgram(t)
-	b := newBrowser(t, serveConsole(t, p))
+// says checks that the page has words.
+func (c *consoleTest) says(words ...string) {
+	c.t.Helper()
+	text := c.text()
+	for _, w := range words {
+		assert.Contains(c.t, text, w, c.at())
+	}
+}
+
+// Nothing is missing on a page without data, and each says how to begin.
+func (c *consoleTest) withoutData() {
+	c.serve()
 	for path, words := range map[string]string{
 		"/": "What needs a person", "/console/nights": "No source has had a file yet", "/console/rejects": "None: every row",
-		"/console/users": "User", "/console/totals": "", "/console/sources": "", "/console/health": "",
-		"/console/drop": "It is checked first", "/docs": "", "/problems/": "Types of problem", "/problems/not-found": "Not found",
+		"/console/users?by=total_amount": "No user has transactions yet", "/console/totals": "Nothing is loaded yet", "/console/sources": "No source has had a file yet",
+		"/console/health": "Not verified yet", "/console/drop": "It is checked first",
 	} {
-		b.open(path)
-		assert.Contains(t, b.text(), words, path)
+		c.open(path)
+		c.says(words)
 	}
 }
 
-// A newcomer drops a file, sees it load, fixes a row, replays rows after a setting, decides a
-// conflict, discards a row and takes the file back out, all in the browser.
-func TestConsole(t *testing.T) {
-	t.Parallel()
-	p := newProgram(t)
-	old := p.write("shop/old.csv", "transaction_id,user_id,amount,transaction_date\nT9,7,1.50,2024-01-05\n")
-	base := serveConsole(t, p)
-	code, _, stderr := p.run("run", old)
+// A newcomer comes from the sample to a corrected and loaded row by what the pages offer.
+func (c *consoleTest) newcomer() {
+	c.serve("--sample")
+	require.Eventually(c.t, func() bool { return c.p.query("SELECT count(*) FROM etl_outcomes") == "1" }, patience, 50*time.Millisecond)
+	c.do(chromedp.Navigate(c.base + "/"))
+	c.press("Show the rows: 1900 rows of source manual with missing_amount")
+	c.says("Open rows with missing_amount of manual")
+	c.press(filepath.Join(c.p.dir, "sample.csv") + ", line ")
+	c.fill("input[name=amount]", "5.25")
+	c.fill("form[action$=fix] input[name=reason]", "the sender says so")
+	c.press("Load the corrected row")
+	c.check("fixed")
+	c.says("The row was loaded with the corrected values.")
+	c.press("transaction TXN")
+	c.check("history of a fixed row")
+	c.says("fix", "5.25", "stored")
+	assert.Equal(c.t, "the sender says so anonymous",
+		c.p.query("SELECT entry::json->>'reason' || ' ' || (entry::json->>'actor') FROM audit_chain WHERE kind = 'fix'"))
+}
+
+const dropped = "transaction_id,user_id,amount,transaction_date\n" +
+	"T1,7,10.50,2024-01-05\nT2,7,,2024-01-06\nT3,8,20,03/04/2024\nT4,x,1,2024-01-06\nT8,7,2.50,2024-01-05\nT9,7,2.50,2024-01-05\n" +
+	"T5,8,1,2024-02-01\nT6,8,1,2024-02-01\nT7,8,1,2024-02-01\n"
+
+// drop has a file checked.
+func (c *consoleTest) drop(path string) {
+	c.t.Helper()
+	c.open("/console/drop")
+	c.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{path}))
+	c.press("Check it")
+}
+
+// A file is dropped, checked, read as a source's, and loaded.
+func (c *consoleTest) dropFiles() {
+	t := c.t
+	const header = "transaction_id,user_id,amount,transaction_date\n"
+	code, _, stderr := c.p.run("run", c.p.write("shop/old.csv", header+"T8,7,1.50,2024-01-05\nT9,7,1.50,2024-01-05\n"), c.p.write("shop/retired.csv", header+"T0,6,3,2019-01-05\n"))
 	require.Zero(t, code, stderr)
-	b := newBrowser(t, base)
-	dropped := p.write("new.csv", "transaction_id,user_id,amount,transaction_date\n"+
-		"T1,7,10.50,2024-01-05\nT2,7,,2024-01-06\nT3,8,20,03/04/2024\nT4,x,1,2024-01-06\nT9,7,2.50,2024-01-05\n"+
-		"T5,8,1,2024-02-01\nT6,8,1,2024-02-01\nT7,8,1,2024-02-01\n")
-	b.open("/console/drop")
-	b.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{dropped}))
-	b.press("form button.main")
-	b.check("dropped")
-	assert.Contains(t, b.text(), "5 of 8 rows would load")
-	assert.Contains(t, b.text(), "03/04/2024 is 2024-03-04 under slash: mdy")
-	b.press("form[method=post] button.main")
-	b.await("run of")
-	b.await("succeeded")
-	b.check("run")
-	assert.Regexp(t, `4\s+loaded`, b.text())
-	run := b.at()
+	file := c.p.write("new.csv", dropped)
+	c.drop(file)
+	c.check("dropped")
+	c.says("6 of 9 rows would load", "03/04/2024 is 2024-03-04 under slash: mdy")
+	c.fill("select[name=source]", "shop")
+	c.press("Check again")
+	c.press("Load 6 rows")
+	c.awaitEnd()
+	assert.Regexp(t, `4\s+loaded`, c.text())
+	c.press(filepath.Join(c.p.dir, "dropped"))
+	c.says("ambiguous_date", "missing_amount", "conflict")
+	c.press("missing_amount")
+	c.says("Open rows with missing_amount of file")
 
-	for path, words := range map[string]string{"/console/users/7": "", "/console/totals": "2024-01", "/console/sources": "shop", "/console/health": "",
-		"/console/history?id=T1": "T1"} {
-		b.open(path)
-		assert.Contains(t, b.text(), words, path)
+	c.drop(file) // once more, under a setting
+	c.fill("select[name=slash]", "dmy")
+	c.press("Check again")
+	c.says("7 of 9 rows would load")
+}
+
+// awaitEnd waits until the page of a run, which it follows, is that of a finished one.
+func (c *consoleTest) awaitEnd() {
+	c.t.Helper()
+	c.await("succeeded")
+	require.Eventually(c.t, func() bool {
+		return read(c.browser, chromedp.Evaluate[bool](`document.readyState == "complete" && !document.querySelector("[data-events]")`))
+	}, patience, 10*time.Millisecond)
+}
+
+// A page follows its run while that waits for a lock.
+func (c *consoleTest) live() {
+	t := c.t
+	conn, err := pgx.Connect(t.Context(), c.p.url)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "LOCK TABLE transactions IN SHARE MODE")
+	require.NoError(t, err)
+	c.drop(c.p.write("live.csv", "transaction_id,user_id,amount,transaction_date\nL1,9,1,2024-01-05\n"))
+	c.press("Load 1 row")
+	c.await("running")
+	c.await("run started") // a line of the log
+	c.check("live run")
+	require.NoError(t, tx.Commit(t.Context()))
+	c.awaitEnd()
+}
+
+// Conflicts are decided for either version, and a row is discarded.
+func (c *consoleTest) decide() {
+	t := c.t
+	for button, words := range map[string]string{"Keep the stored row": "The stored row stays.", "Take this row instead": "This row has taken the stored row's place."} {
+		c.do(chromedp.Navigate(c.base + "/console/rejects"))
+		c.press("conflict of shop")
+		c.press(filepath.Join(c.p.dir, "dropped"))
+		c.says("Both versions of T")
+		c.press(button)
+		c.says(words)
 	}
-	b.open("/")
-	assert.Contains(t, b.text(), "tally run --slash VALUE PATH")
-	b.open("/console/nights")
-	b.press("table.nights a.rejected")
-	assert.Equal(t, run, b.at())
+	assert.Equal(t, "1.5 2.5", c.p.query("SELECT string_agg(amount::text, ' ' ORDER BY amount) FROM transactions WHERE transaction_id IN ('T8', 'T9')"))
+	c.press("Open rejects")
+	c.press("invalid_user_id of shop")
+	c.press(filepath.Join(c.p.dir, "dropped"))
+	c.fill("form[action$=discard] input[name=reason]", "a test row")
+	c.press("Discard the row")
+	c.says("closed without loading")
+}
 
-	b.press("th.path a")
-	b.check("file")
-	file := b.at()
-	b.open("/console/rejects")
-	assert.Contains(t, b.text(), "missing_amount")
-	b.open("/console/rejects?fault=missing_amount")
-	b.press("article h3 a")
-	b.check("reject")
-	b.fill("input[name=amount]", "5.25")
-	b.fill("form[action$=fix] input[name=reason]", "the sender says so")
-	b.press("form[action$=fix] button")
-	b.check("fixed")
-	assert.Contains(t, b.text(), "The row was loaded with the corrected values.")
+// A row is replayed once a later file has shown how its source writes dates.
+func (c *consoleTest) replay() {
+	t := c.t
+	c.do(chromedp.Navigate(c.base + "/"))
+	c.says("Set slash for source shop in tally.yaml")
+	c.press("Show the rows: 1 row of source shop with ambiguous_date")
+	c.press("Replay these: preview")
+	c.says("A preview: nothing is changed yet. 0 rows would be loaded.")
+	code, _, stderr := c.p.run("run", c.p.write("shop/later.csv", "transaction_id,user_id,amount,transaction_date\nT10,8,1,13/04/2024\n"))
+	require.Zero(t, code, stderr)
+	c.press("Back")
+	c.press("Replay these: preview")
+	c.check("replay preview")
+	c.says("1 row would be loaded.")
+	c.press("Replay 1 row")
+	c.check("replayed")
+	c.says("Done: 1 row loaded.")
+	c.press("Show the loaded rows")
+	c.press(filepath.Join(c.p.dir, "dropped"))
+	c.press("transaction T3")
+	c.says("replay", "2024-04-03", "stored")
+	c.press("8")
+	assert.Equal(t, "/console/users/8", c.at())
+}
 
-	b.open("/console/rejects?fault=conflict")
-	b.press("article h3 a")
-	b.check("conflict")
-	assert.Contains(t, b.text(), "Both versions of T9")
-	b.press("button[formaction$=take]")
-	assert.Contains(t, b.text(), "This row has taken the stored row's place.")
+// A file is taken back out.
+func (c *consoleTest) revert() {
+	c.do(chromedp.Navigate(c.base + "/console/files/" + c.p.query("SELECT max(id) FROM etl_files WHERE path LIKE '%live.csv'")))
+	c.fill("form[action$=revert] input[name=reason]", "sent by mistake")
+	c.press("Take the file back out: preview")
+	c.check("revert")
+	c.says("A preview")
+	c.press("Take 1 row back out")
+	c.says("The file was taken back out.")
+	assert.Equal(c.t, "sent by mistake", c.p.query("SELECT entry::json->>'reason' FROM audit_chain WHERE kind = 'revert'"))
+}
 
-	b.open("/console/rejects?fault=invalid_user_id")
-	b.press("article h3 a")
-	b.fill("form[action$=discard] input[name=reason]", "a test row")
-	b.press("form[action$=discard] button")
-	assert.Contains(t, b.text(), "closed without loading")
+// Verifications, exports, a retired month and a report are on the page of the health.
+func (c *consoleTest) health() {
+	t := c.t
+	for _, args := range [][]string{{"verify"}, {"export", "--to", filepath.Join(c.p.dir, "lake")}, {"partitions", "retire", "--before", "2020-01", "--keep-totals", "--drop"}} {
+		code, out, stderr := c.p.run(args...)
+		require.Zero(t, code, out+stderr)
+	}
+	c.do(chromedp.Navigate(c.base + "/console/health"))
+	c.press("Make a report")
+	require.Eventually(t, func() bool {
+		c.do(chromedp.Navigate(c.base + "/console/health"))
+		return strings.Contains(c.text(), "Download the whole report")
+	}, patience, 50*time.Millisecond)
+	c.says("every rollup equals the transactions", "retired, totals kept", "lake")
+	assert.Contains(t, c.download("a[href$=report]"), "<title>Tally")
+}
 
-	b.open("/console/rejects")
-	b.press("form[action$=replay] button")
-	b.check("replay")
-	assert.Contains(t, b.text(), "A preview: nothing is changed yet. 0 rows would be loaded.")
+// download is the file that a link leads to.
+func (c *consoleTest) download(selector string) string {
+	c.t.Helper()
+	return read(c.browser, chromedp.Evaluate[string](fmt.Sprintf("fetch(document.querySelector(%q).href).then(r => r.text())", selector), chromedp.EvalAwaitPromise))
+}
 
-	b.open(file)
-	b.press("form[action$=revert] button")
-	b.check("revert")
-	assert.Contains(t, b.text(), "A preview")
-	b.press("form[action$=revert] button")
-	assert.Contains(t, b.text(), "The file was taken back out.")
-	assert.Equal(t, "1.50", p.query("SELECT sum(total_amount) FROM user_summary WHERE user_id = 7"))
-	assert.Equal(t, "the sender says so anonymous", p.query("SELECT entry::json->>'reason' || ' ' || (entry::json->>'actor') FROM audit_chain WHERE kind = 'fix'"))
+// nightsOfMonths are a night of the source in each of the last twenty months, loaded at noon.
+const nightsOfMonths = `
+	INSERT INTO etl_runs (kind, logical_date, requested_by) SELECT 'nightly', current_date - 40 * n, 'schedule' FROM generate_series(1, 20) n;
+	INSERT INTO etl_attempts (run_id, attempt, worker, code_version) SELECT id, 1, 'a:1', '1.0.0' FROM etl_runs WHERE requested_by = 'schedule';
+	INSERT INTO etl_outcomes (run_id, attempt, status) SELECT id, 1, 'succeeded' FROM etl_runs WHERE requested_by = 'schedule';
+	INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at, finished_at)
+	SELECT id, 1, 'shop', 'night.csv', 1, 'loaded', 0, 0, 0, 0, 0, '{}', '1.0.0', now(), logical_date + interval '36 hours' FROM etl_runs WHERE requested_by = 'schedule'`
 
-	// Once more, as a file of a source and with what the file leaves open.
-	b.open("/console/drop")
-	b.do(chromedp.SetUploadFiles(chromedp.CSS("input[type=file]"), []string{dropped}))
-	b.press("form button.main")
-	b.fill("select[name=source]", "shop")
-	b.fill("select[name=slash]", "dmy")
-	b.press("form[method=get] button")
-	assert.Contains(t, b.text(), "6 of 8 rows would load")
-	b.press("form[method=post] button.main")
-	b.await("succeeded")
-	assert.Equal(t, "shop dmy", p.query("SELECT source || ' ' || (rules->>'slash') FROM etl_files ORDER BY id DESC LIMIT 1"))
+// Earlier months follow when a person scrolls to the end, or by a link; a night leads to its run.
+func (c *consoleTest) nights() {
+	c.p.exec(nightsOfMonths)
+	c.do(chromedp.Navigate(c.base + "/console/nights"))
+	months := func() int {
+		return read(c.browser, chromedp.Evaluate[int](`document.querySelectorAll("#months > section").length`))
+	}
+	shown := months()
+	assert.Equal(c.t, 12, shown)
+	require.Eventually(c.t, func() bool {
+		c.do(chromedp.Evaluate[chromedp.Void]("scrollTo(0, document.body.scrollHeight)"))
+		return months() > shown && strings.Contains(c.text(), "There are none before.")
+	}, patience, 50*time.Millisecond)
+	c.check("many nights")
+	c.do(chromedp.Navigate(c.base + "/console/nights?month=2020-01"))
+	c.says("No nights.")
+	c.press("Newest")
+	c.press(c.p.query("SELECT current_date - 40") + ", shop: late")
+	assert.Equal(c.t, "/console/runs/"+c.p.query("SELECT id FROM etl_runs WHERE logical_date = current_date - 40 AND kind = 'nightly'"), c.at())
+}
+
+type consolePage struct{ path, words string }
+
+// consolePages are all pages of the console, with what the tests before have made.
+func consolePages() []consolePage {
+	return []consolePage{
+		{"/", "What needs a person"}, {"/console/nights", "shop"}, {"/console/runs/1", "sample.csv"}, {"/console/files/1", "Not loaded"},
+		{"/console/rejects", "conflict"}, {"/console/rejects?state=fixed", "Closed rows"}, {"/console/rejects/1:13", "Fix by hand"}, {"/console/rejects/1:5", "Nothing is to be done"},
+		{"/console/users", ""}, {"/console/users?by=total_amount", "Average"}, {"/console/users/7", "receipt"}, {"/console/users/6", "their months are retired"}, {"/console/history?id=T9", "shop/old.csv"},
+		{"/console/totals", "2024-02"}, {"/console/totals?by=day", "2024-12"}, {"/console/sources", "slash: dmy"}, {"/console/health", "Partitions"}, {"/console/drop", ""},
+	}
+}
+
+func (c *consoleTest) pages() {
+	others := []consolePage{{"/docs", ""}, {"/problems/", "Types of problem"}, {"/problems/not-found", "Not found"}}
+	for _, page := range slices.Concat(consolePages(), others) {
+		c.open(page.path)
+		c.says(page.words)
+	}
+	c.openProblem("/console/runs/99999", http.StatusNotFound)
+	c.openProblem("/console/users/9", http.StatusNotFound)
+	c.openProblem("/console/users/6/receipt", http.StatusConflict)
+	c.openProblem("/console/users?user=x", http.StatusUnprocessableEntity)
+	c.openProblem("/console/totals?from=x", http.StatusUnprocessableEntity)
+	c.open("/console/users/7")
+	assert.Contains(c.t, c.download("a[href$=receipt]"), `"user_id": 7`)
 }
 
 // A reader sees every page, without a form that makes a change.
-func TestConsoleAsReader(t *testing.T) {
-	t.Parallel()
-	p := newProgram(t)
-	path := p.write("a.csv", sheet)
-	code, _, stderr := p.run("run", path)
+func (c *consoleTest) reader() {
+	t := c.t
+	code, secret, stderr := c.p.run("token", "add", "ann", "--role", "reader")
 	require.Zero(t, code, stderr)
-	code, secret, stderr := p.run("token", "add", "ann", "--role", "reader")
-	require.Zero(t, code, stderr)
-	base := serveConsole(t, p)
-	b := newBrowser(t, base)
-	_, err := chromedp.Call(b.ctx, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{
-		Headers: network.Headers{"Authorization": "Bearer " + strings.TrimSpace(secret)},
-	})
+	bearer := "Bearer " + strings.TrimSpace(secret)
+	_, err := chromedp.Call(c.ctx, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Authorization": bearer}})
 	require.NoError(t, err)
-	for _, path := range []string{"/", "/console/nights", "/console/runs/1", "/console/files/1", "/console/rejects", "/console/rejects/1:4",
-		"/console/users", "/console/users/7", "/console/totals", "/console/sources", "/console/health", "/console/drop"} {
-		b.open(path)
-		assert.Contains(t, read(b, chromedp.Text(chromedp.CSS(".viewer"))), "token:ann (reader)")
-		assert.Zero(t, read(b, chromedp.Evaluate[int]("document.querySelectorAll('form[method=post]').length")), path)
+	require.Eventually(t, func() bool { // the service learns of tokens once a second
+		status, _ := get(t, c.base+"/console/nights")
+		return status == http.StatusUnauthorized
+	}, patience, 50*time.Millisecond)
+	axe := c.axe
+	for _, page := range consolePages() {
+		c.axe = ""
+		if slices.Contains([]string{"/", "/console/files/1", "/console/rejects/1:13", "/console/health", "/console/drop"}, page.path) {
+			c.axe = axe // it says other things to a reader
+		}
+		c.open(page.path)
+		assert.Contains(t, read(c.browser, chromedp.Text(chromedp.CSS(".viewer"))), "token:ann (reader)", page.path)
+		assert.Zero(t, read(c.browser, chromedp.Evaluate[int]("document.querySelectorAll('form[method=post]').length")), page.path)
 	}
-	for _, path := range []string{"/console/drop", "/console/rejects/1:4/discard", "/console/rejects/replay", "/console/files/1/revert"} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+path, strings.NewReader("reason=x"))
+	for _, path := range []string{"/console/drop", "/console/rejects/1:13/discard", "/console/rejects/replay", "/console/files/1/revert", "/console/health/report"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base+path, strings.NewReader("reason=x"))
 		require.NoError(t, err)
-		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(secret))
+		request.Header.Set("Authorization", bearer)
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		response, err := http.DefaultClient.Do(request)
 		require.NoError(t, err)
