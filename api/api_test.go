@@ -53,8 +53,9 @@ type fakeRuns struct {
 	logs    func(context.Context, int64, int64, int) ([]ledger.LogLine, error)
 	sources func(context.Context) ([]ledger.Source, error)
 	alerts  func(context.Context, bool, int64, int) ([]ledger.Alert, error)
-	history func(context.Context, string) ([]ledger.Version, error)
+	history func(context.Context, string) (ledger.History, error)
 	head    func(context.Context) (audit.Head, error)
+	months  func(context.Context) ([]ledger.Partition, error)
 }
 
 func (f fakeRuns) Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error) {
@@ -77,9 +78,11 @@ func (f fakeRuns) Rejects(ctx context.Context, q ledger.RejectQuery) ([]ledger.R
 
 func (f fakeRuns) Sources(ctx context.Context) ([]ledger.Source, error) { return f.sources(ctx) }
 
-func (f fakeRuns) History(ctx context.Context, id string) ([]ledger.Version, error) {
+func (f fakeRuns) History(ctx context.Context, id string) (ledger.History, error) {
 	return f.history(ctx, id)
 }
+
+func (f fakeRuns) Partitions(ctx context.Context) ([]ledger.Partition, error) { return f.months(ctx) }
 
 func (f fakeRuns) Head(ctx context.Context) (audit.Head, error) { return f.head(ctx) }
 

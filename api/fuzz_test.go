@@ -48,7 +48,7 @@ var unreachable = map[string]string{
 	"getLiveness 500": "nothing in it can fail; a fault of the server itself would be one",
 	"requestRun 408":  "the bodies here are there at once",
 
-	"replayRejects 408": "as above", "fixReject 408": "as above", "settleReject 408": "as above", "discardReject 408": "as above", "revertFile 408": "as above",
+	"replayRejects 408": "as above", "fixReject 408": "as above", "settleReject 408": "as above", "discardReject 408": "as above", "revertFile 408": "as above", "revertRun 408": "as above",
 }
 
 // malformedOnly says of an operation without a body that only what is no request at all is
@@ -344,6 +344,7 @@ var changeSeeds = map[string][]string{
 	"settleReject":  {`{"decision":"take"}`, "["},
 	"discardReject": {`{"reason":"x"}`, "["},
 	"revertFile":    {`{"dry_run":true}`, "["},
+	"revertRun":     {`{"dry_run":true}`, "["},
 }
 
 // changes ask those operations about what is there, what was dealt with, and what is not there.
@@ -461,14 +462,20 @@ func sampleRuns() fakeRuns {
 				return afterID == 0 || a.Open() == afterOpen && a.ID < afterID || afterOpen && !a.Open()
 			}), nil
 		},
-		history: func(_ context.Context, id string) ([]ledger.Version, error) {
+		months: func(context.Context) ([]ledger.Partition, error) {
+			return []ledger.Partition{{Month: "2020-01", State: "retired", Totals: "dropped", KeptTable: "\xff"}, {Month: "2024-01", ChangedAt: &at, State: "stored", Bytes: math.MaxInt64}}, nil
+		},
+		history: func(_ context.Context, id string) (ledger.History, error) {
 			if len(id)%2 == 0 {
-				return nil, ledger.ErrTransactionNotFound
+				return ledger.History{}, ledger.ErrTransactionNotFound
+			}
+			if len(id)%3 == 0 {
+				return ledger.History{Versions: []ledger.Version{}, Retired: &ledger.RetiredTransaction{Month: "2020-01", UserID: 1, At: at, Totals: "kept", Exported: "\xff"}}, nil
 			}
 			v := ledger.Version{UserID: math.MaxInt32, Amount: money.NewSum(-1, 4), Date: civil.Of(at), FileID: 1, Line: 2, Path: "\xff", From: at, To: &at, Cause: "load"}
 			present := v
 			present.To, present.Cause = nil, "correction"
-			return []ledger.Version{v, present}, nil
+			return ledger.History{Versions: []ledger.Version{v, present}}, nil
 		},
 		head: func(context.Context) (audit.Head, error) {
 			return audit.Head{Number: 1, Hash: strings.Repeat("0f", 32), At: at}, nil
@@ -533,7 +540,8 @@ func unreachableRuns() fakeRuns {
 		rejects: func(context.Context, ledger.RejectQuery) ([]ledger.Reject, error) { return nil, err },
 		logs:    func(context.Context, int64, int64, int) ([]ledger.LogLine, error) { return nil, err },
 		sources: func(context.Context) ([]ledger.Source, error) { return nil, err },
-		history: func(context.Context, string) ([]ledger.Version, error) { return nil, err },
+		history: func(context.Context, string) (ledger.History, error) { return ledger.History{}, err },
+		months:  func(context.Context) ([]ledger.Partition, error) { return nil, err },
 		head:    func(context.Context) (audit.Head, error) { return audit.Head{}, err },
 		alerts:  func(context.Context, bool, int64, int) ([]ledger.Alert, error) { return nil, err },
 	}
@@ -573,10 +581,13 @@ func sampleChanges(failed error) fakeChanges {
 			return answer(id)
 		},
 		revert: func(_ context.Context, r ledger.RevertRequest) (reject.RevertResult, error) {
+			id := append(r.Files, r.RunID)[0]
 			switch {
-			case failed == nil && r.Files[0] == 8:
+			case failed == nil && id == 8:
 				return reject.RevertResult{}, &ledger.NotOpenError{What: "file", Why: "was reverted already"}
-			case failed == nil && r.Files[0] != 7:
+			case failed == nil && id != 7 && r.RunID != 0:
+				return reject.RevertResult{}, ledger.ErrRunNotFound
+			case failed == nil && id != 7:
 				return reject.RevertResult{}, ledger.ErrFileNotFound
 			}
 			return reject.RevertResult{Warnings: []string{}}, failed

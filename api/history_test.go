@@ -19,19 +19,26 @@ import (
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	first, second := time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC), time.Date(2024, 1, 3, 0, 0, 0, 1000, time.UTC)
-	h := newHandler(t, Config{Runs: fakeRuns{history: func(_ context.Context, id string) ([]ledger.Version, error) {
-		if id != "A/1" {
-			return nil, ledger.ErrTransactionNotFound
+	h := newHandler(t, Config{Runs: fakeRuns{history: func(_ context.Context, id string) (ledger.History, error) {
+		switch id {
+		case "A/1":
+		case "R":
+			return ledger.History{Versions: []ledger.Version{}, Retired: &ledger.RetiredTransaction{
+				Month: "2020-01", UserID: 7, Date: civil.MustParse("2020-01-05"), At: first, Totals: "kept", KeptTable: "transactions_2020_01"}}, nil
+		default:
+			return ledger.History{}, ledger.ErrTransactionNotFound
 		}
 		v := ledger.Version{Amount: money.NewSum(5, 0), Date: civil.MustParse("2024-01-01"), UserID: 7, FileID: 1, Path: "a.csv", Line: 2, From: first, To: &second, Cause: "load"}
 		present := v
 		present.From, present.To, present.Cause = second, nil, "correction"
-		return []ledger.Version{v, present}, nil
+		return ledger.History{Versions: []ledger.Version{v, present}}, nil
 	}}})
 	assert.Equal(t, `{"versions":[{"amount":5.00,"transaction_date":"2024-01-01","user_id":7,"file_id":1,"path":"a.csv","line":2,`+
 		`"from":"2024-01-02T00:00:00Z","to":"2024-01-03T00:00:00.000001Z","cause":"load"},`+
 		`{"amount":5.00,"transaction_date":"2024-01-01","user_id":7,"file_id":1,"path":"a.csv","line":2,`+
 		`"from":"2024-01-03T00:00:00.000001Z","to":null,"cause":"correction"}]}`+"\n", ask(h, http.MethodGet, "/history/A%2F1").Body.String())
+	assert.Equal(t, `{"versions":[],"retired":{"month":"2020-01","user_id":7,"transaction_date":"2020-01-05","at":"2024-01-02T00:00:00Z",`+
+		`"totals":"kept","kept_table":"transactions_2020_01"}}`+"\n", ask(h, http.MethodGet, "/history/R").Body.String())
 	requireProblem(t, ask(h, http.MethodGet, "/history/B"), http.StatusNotFound, "transaction-not-found")
 }
 

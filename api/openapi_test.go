@@ -144,7 +144,7 @@ func TestBodiesAreStrict(t *testing.T) {
 			assertStrict(t, registry, path, schema)
 			for name := range resolved(registry, schema).Properties {
 				bodies++
-				address := strings.NewReplacer("{reject_id}", "3:42", "{file_id}", "3").Replace(path)
+				address := strings.NewReplacer("{reject_id}", "3:42", "{file_id}", "3", "{id}", "7").Replace(path)
 				w := post(newHandler(t, Config{}), address, jsonContentType, `{"`+name+`":null}`)
 				p := requireProblem(t, w, http.StatusUnprocessableEntity, "invalid-request")
 				var wrong []string // others may be missing

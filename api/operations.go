@@ -20,6 +20,7 @@ func (s *service) register(api huma.API) {
 	s.registerTransactions(api)
 	s.registerRuns(api)
 	s.registerRejects(api)
+	s.registerLedger(api)
 	s.registerHealth(api)
 }
 
@@ -46,7 +47,7 @@ func (s *service) registerTransactions(api huma.API) {
 		"A page of transactions.", kindNoTransactions, kindUnavailable))
 	addOperation(s, api, s.getHistory, get(tagTransactions, "getTransactionHistory", "/history/{transaction_id}", "Get a transaction's history",
 		"Every state of a transaction, oldest first: its values, the file and line of the row, when it was stored, and which change brought it. "+
-			"A transaction that is no longer stored has a history, too.", "The states.", kindTransactionNotFound, kindUnavailable))
+			"A transaction that is no longer stored has a history, too, and one in a retired month at least its key.", "The states.", kindTransactionNotFound, kindUnavailable))
 	addOperation(s, api, s.listTotals, get(tagTransactions, "listTotals", "/totals", "Sum all transactions by day or month",
 		"Count and exact sum of all users' transactions by day or month, in chronological order, in pages. Periods without transactions "+
 			"are omitted.", "A page of totals.", kindUnavailable))
@@ -77,9 +78,6 @@ func (s *service) registerRuns(api huma.API) {
 	addOperation(s, api, s.listAlerts, get(tagRuns, "listAlerts", "/alerts", "List the alerts",
 		"Conditions that need action, each from its beginning to its end: the open ones, then those that are over, each newest first, in pages.",
 		"A page of alerts.", kindUnavailable))
-	addOperation(s, api, s.getAuditHead, get(tagRuns, "getAuditHead", "/audit/head", "Get the head of the audit chain",
-		"Number and hash of the last entry of the audit chain, which has an entry for each change of the data. The hash covers all entries: "+
-			"noted elsewhere, it lets tally audit verify --head find a chain that was written anew.", "The head.", kindUnavailable))
 	addOperation(s, api, s.requestRun, requestRunOperation(api.OpenAPI().Components.Schemas))
 }
 
@@ -97,6 +95,15 @@ func requestRunOperation(schemas huma.Registry) huma.Operation {
 		r.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[ledger.Run](), true, "Run")
 	}
 	return op
+}
+
+// registerLedger adds what is kept of the data as a whole: its months and the audit chain.
+func (s *service) registerLedger(api huma.API) {
+	addOperation(s, api, s.listPartitions, get(tagRuns, "listPartitions", "/partitions", "List the months",
+		"The months of transactions, and those that were retired, each with its rows, sum and size.", "The months.", kindUnavailable))
+	addOperation(s, api, s.getAuditHead, get(tagRuns, "getAuditHead", "/audit/head", "Get the head of the audit chain",
+		"Number and hash of the last entry of the audit chain, which has an entry for each change of the data. The hash covers all entries: "+
+			"noted elsewhere, it lets tally audit verify --head find a chain that was written anew.", "The head.", kindUnavailable))
 }
 
 func (s *service) registerHealth(api huma.API) {

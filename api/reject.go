@@ -148,7 +148,7 @@ type DiscardBody struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"1000" doc:"Why, for the audit chain."`
 }
 
-// RevertBody is how a file is reverted.
+// RevertBody is how a file, or those of a run, are reverted.
 type RevertBody struct {
 	DryRun bool   `json:"dry_run,omitempty" doc:"Answer what would change, and change nothing."`
 	Reason string `json:"reason,omitempty" maxLength:"1000" doc:"Why, for the audit chain."`
@@ -177,6 +177,10 @@ type (
 	revertInput  struct {
 		ID   int64       `path:"file_id" minimum:"1" example:"3" doc:"The file's id."`
 		Body *RevertBody // a pointer makes it optional
+	}
+	revertRunInput struct {
+		RunPath
+		Body *RevertBody
 	}
 	revertOutput struct{ Body reject.RevertResult }
 )
@@ -267,9 +271,17 @@ func (s *service) discardReject(ctx context.Context, in *discardInput) (*rejectO
 }
 
 func (s *service) revertFile(ctx context.Context, in *revertInput) (*revertOutput, error) {
-	r := ledger.RevertRequest{Files: []int64{in.ID}, MaxRows: maxChange}
-	if in.Body != nil {
-		r.DryRun, r.By.Reason = in.Body.DryRun, in.Body.Reason
+	return s.revert(ctx, ledger.RevertRequest{Files: []int64{in.ID}}, in.Body)
+}
+
+func (s *service) revertRun(ctx context.Context, in *revertRunInput) (*revertOutput, error) {
+	return s.revert(ctx, ledger.RevertRequest{RunID: in.ID}, in.Body)
+}
+
+func (s *service) revert(ctx context.Context, r ledger.RevertRequest, body *RevertBody) (*revertOutput, error) {
+	r.MaxRows = maxChange
+	if body != nil {
+		r.DryRun, r.By.Reason = body.DryRun, body.Reason
 	}
 	r.By.Actor = Actor(ctx)
 	result, err := s.Changes.Revert(ctx, r)
@@ -299,6 +311,8 @@ func (s *service) registerRejects(api huma.API) {
 	addOperation(s, api, s.revertFile, change[RevertBody](api, "revertFile", "/files/{file_id}/revert", "Revert a file",
 		"Takes the rows of a loaded file back out in one commit. Rows that they had replaced are stored again, and rows of other files that had "+
 			"lost against them are read again."+limits, "What changed.", kindFileNotFound))
+	addOperation(s, api, s.revertRun, change[RevertBody](api, "revertRun", "/runs/{id}/revert", "Revert a run's files",
+		"Does the same with all files that a run loaded and that are not reverted yet, in one commit."+limits, "What changed.", kindRunNotFound))
 }
 
 // change returns a POST operation with a body, for operators.

@@ -108,7 +108,13 @@ func TestChanges(t *testing.T) {
 			return listed(42), nil
 		},
 		revert: func(_ context.Context, r ledger.RevertRequest) (reject.RevertResult, error) {
-			assert.Equal(t, []int64{3}, r.Files)
+			assert.Equal(t, maxChange, r.MaxRows)
+			assert.Equal(t, "anonymous", r.By.Actor)
+			if r.RunID == 0 {
+				assert.Equal(t, []int64{3}, r.Files)
+			} else {
+				assert.Equal(t, ledger.RevertRequest{RunID: 4, DryRun: r.DryRun, MaxRows: maxChange, By: by}, r)
+			}
 			return reject.RevertResult{Rows: 2, TotalAmount: money.MustParse("6"), Warnings: []string{fmt.Sprint(r.DryRun)}}, nil
 		},
 	}})
@@ -121,6 +127,7 @@ func TestChanges(t *testing.T) {
 		{"/rejects/3:42/settle", `{"decision":"take"}`, string(reject)},
 		{"/rejects/3:42/discard", `{"reason":"so"}`, string(reject)},
 		{"/files/3/revert", `{"dry_run":true}`, `{"rows":2,"restored":0,"replayed":0,"users":0,"total_amount":6.00,"change":0.00,"warnings":["true"]}`},
+		{"/runs/4/revert", `{"dry_run":true,"reason":"so"}`, `{"rows":2,"restored":0,"replayed":0,"users":0,"total_amount":6.00,"change":0.00,"warnings":["true"]}`},
 		{"/files/3/revert", ``, `{"rows":2,"restored":0,"replayed":0,"users":0,"total_amount":6.00,"change":0.00,"warnings":["false"]}`},
 	} {
 		w := post(h, c.target, jsonContentType, c.body)
@@ -131,7 +138,7 @@ func TestChanges(t *testing.T) {
 		{"/rejects/replay", `{"ids":[]}`}, {"/rejects/replay", `{"ids":["3"]}`}, {"/rejects/replay", `{"ids":["3:42"],"fault":"x"}`},
 		{"/rejects/replay", `{"date":"2024-02-30"}`}, {"/rejects/replay", ``}, {"/rejects/3/fix", `{"amount":"1","reason":"so"}`},
 		{"/rejects/3:042/fix", `{"amount":"1","reason":"so"}`}, {"/rejects/3:42/fix", `{"reason":"so"}`}, {"/rejects/3:42/fix", `{"amount":"1"}`},
-		{"/rejects/3:42/fix", `{"amount":"1e5","reason":"so"}`}, {"/rejects/3:42/settle", `{"decision":"drop"}`}, {"/files/0/revert", `{}`},
+		{"/rejects/3:42/fix", `{"amount":"1e5","reason":"so"}`}, {"/rejects/3:42/settle", `{"decision":"drop"}`}, {"/files/0/revert", `{}`}, {"/runs/0/revert", `{}`},
 	} {
 		w := post(h, c[0], jsonContentType, c[1])
 		assert.Contains(t, []int{http.StatusUnprocessableEntity, http.StatusBadRequest}, w.Code, "%s %s: %s", c[0], c[1], w.Body)

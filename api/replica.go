@@ -182,10 +182,14 @@ func (r replicaRuns) Alerts(ctx context.Context, afterOpen bool, afterID int64, 
 	})
 }
 
-func (r replicaRuns) History(ctx context.Context, transactionID string) ([]ledger.Version, error) {
-	return readOn(ctx, r.Replicas, replica.ReplicasFirst, func(ctx context.Context, b Backend) ([]ledger.Version, error) {
+func (r replicaRuns) History(ctx context.Context, transactionID string) (ledger.History, error) {
+	return readOn(ctx, r.Replicas, replica.ReplicasFirst, func(ctx context.Context, b Backend) (ledger.History, error) {
 		return b.Runs.History(ctx, transactionID)
 	})
+}
+
+func (r replicaRuns) Partitions(ctx context.Context) ([]ledger.Partition, error) {
+	return readOn(ctx, r.Replicas, replica.PrimaryFirst, func(ctx context.Context, b Backend) ([]ledger.Partition, error) { return b.Runs.Partitions(ctx) })
 }
 
 func (r replicaRuns) Head(ctx context.Context) (audit.Head, error) {

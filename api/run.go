@@ -25,8 +25,9 @@ type RunReader interface {
 	// Alerts are the open ones, then the closed ones, each newest first (after id 0: from the first).
 	Alerts(ctx context.Context, afterOpen bool, afterID int64, limit int) ([]ledger.Alert, error)
 	// History is every state of a transaction, oldest first, or [ledger.ErrTransactionNotFound].
-	History(ctx context.Context, transactionID string) ([]ledger.Version, error)
-	Head(ctx context.Context) (audit.Head, error) // of the audit chain
+	History(ctx context.Context, transactionID string) (ledger.History, error)
+	Head(ctx context.Context) (audit.Head, error)               // of the audit chain
+	Partitions(ctx context.Context) ([]ledger.Partition, error) // oldest first
 }
 
 // RunPath is the path of a run.

@@ -218,12 +218,14 @@ func (p *past) compareHistories() {
 	for c := range 8 {
 		id := string(rune('A' + c))
 		want := p.history(id)
-		got, err := store.History(p.t.Context(), id)
+		history, err := store.History(p.t.Context(), id)
 		if len(want) == 0 {
 			require.ErrorIs(p.t, err, ledger.ErrTransactionNotFound)
 			continue
 		}
 		require.NoError(p.t, err)
+		assert.Nil(p.t, history.Retired)
+		got := history.Versions
 		for i := range got {
 			assert.NotEmpty(p.t, got[i].Path)
 			got[i].Path = ""

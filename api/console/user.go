@@ -67,13 +67,10 @@ func (p userPage) Provable() bool { return p.Summary.Transactions <= maxReceiptR
 
 // historyPage is every state of a transaction, the latest [versionsShown] of them.
 type historyPage struct {
-	ID       string
-	Versions []ledger.Version
-	Earlier  int64 // states before
+	ID string
+	ledger.History
+	Earlier int64 // states before
 }
-
-// Gone reports whether the transaction is no longer stored.
-func (p historyPage) Gone() bool { return p.Versions[len(p.Versions)-1].To != nil }
 
 func userPath(id int32) string { return fmt.Sprint(usersPath, "/", id) }
 
@@ -221,14 +218,15 @@ func attach(w http.ResponseWriter, contentType, name string, body io.WriterTo) {
 // history has the id in its query: in a path, a browser would resolve an id such as "..".
 func (c *console) history(w http.ResponseWriter, r *http.Request) error {
 	p := historyPage{ID: strings.TrimSpace(r.FormValue("id"))}
-	versions, err := c.Ledger.History(r.Context(), p.ID)
+	var err error
+	p.History, err = c.Ledger.History(r.Context(), p.ID)
 	if errors.Is(err, ledger.ErrTransactionNotFound) {
 		return c.lookUp(w, r, http.StatusNotFound, usersPage{Problem: noTransactionID})
 	}
 	if err != nil {
 		return err
 	}
-	p.Earlier = int64(max(0, len(versions)-versionsShown))
-	p.Versions = versions[p.Earlier:]
+	p.Earlier = int64(max(0, len(p.Versions)-versionsShown))
+	p.Versions = p.Versions[p.Earlier:]
 	return c.show(w, r, "history.html", "History of "+p.ID, usersPath, p)
 }

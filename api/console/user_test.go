@@ -100,3 +100,22 @@ func TestReceipt(t *testing.T) {
 	assert.Contains(t, text(get(t, h, http.StatusUnprocessableEntity, "/console/users/7/receipt")), "tally prove 7 --out receipt.json")
 	assert.Contains(t, text(get(t, h, http.StatusOK, "/console/users/7")), "tally prove 7 --out receipt.json")
 }
+
+// The page of a transaction in a retired month tells that, and its former states.
+func TestHistoryOfARetiredMonth(t *testing.T) {
+	t.Parallel()
+	h, _ := newConsole(t, data+`BEGIN; SET LOCAL tally.writer = 'tally';
+		INSERT INTO transaction_keys (transaction_id, user_id, transaction_date) VALUES ('gone', 7, '2021-05-02'), ('moved', 7, '2021-05-03'), ('orphan', 7, '2022-05-03');
+		INSERT INTO audit_chain (number, at, kind, entry, hash) VALUES (1000, '2024-07-29', 'revert', '{}', sha256('')), (1001, '2024-07-30', 'retire', '{}', sha256(''));
+		INSERT INTO transaction_versions (transaction_id, user_id, amount, transaction_date, file_id, line, from_change, to_change) VALUES ('moved', 7, 5, '2021-05-02', 1, 2, 999, 1000);
+		INSERT INTO etl_retired (month, before, totals, rows, amount, keys_hash, months_hash, days_hash, change, kept_table) VALUES ('2021-05-01', '2022-01-01', 'kept', 2, 1, 0, 0, 0, 1001, 'transactions_2021_05');
+		COMMIT`, nil)
+	gone := text(get(t, h, http.StatusOK, "/console/history?id=gone"))
+	assert.Contains(t, gone, "Its month 2021-05 was retired at 2024-07-30 00:00:00 UTC . Its key is still known, for user 7 and 2021-05-02; its row is in the table transactions_2021_05. The totals still count it.")
+	assert.NotContains(t, gone, "Its states")
+	moved := text(get(t, h, http.StatusOK, "/console/history?id=moved"))
+	assert.Contains(t, moved, "Its month 2021-05 was retired")
+	assert.Contains(t, moved, "Its states")
+	assert.NotContains(t, moved, "It is no longer stored.")
+	assert.Contains(t, text(get(t, h, http.StatusNotFound, "/console/history?id=orphan")), "No transaction with this id has been loaded.")
+}

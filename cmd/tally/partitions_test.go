@@ -47,6 +47,19 @@ func TestPartitions(t *testing.T) {
 	code, out, _ = p.run("partitions", "list")
 	assert.Equal(t, exitDone, code)
 	assert.Contains(t, out, "retired, totals kept")
+
+	code, out, stderr = p.run("history", "A", "--json")
+	require.Equal(t, exitDone, code, stderr)
+	var history ledger.History
+	require.NoError(t, json.Unmarshal([]byte(out), &history))
+	assert.Empty(t, history.Versions)
+	require.NotNil(t, history.Retired)
+	assert.Equal(t, [4]any{"2024-01", int32(1), "2024-01-01", "kept"}, [4]any{history.Retired.Month, history.Retired.UserID, history.Retired.Date.String(), history.Retired.Totals})
+	code, out, _ = p.run("history", "A")
+	assert.Equal(t, exitDone, code)
+	assert.Regexp(t, `^retired: its month 2024-01 was retired on \d{4}-\d\d-\d\d, with totals kept; its key is known, for user 1 and 2024-01-01; its row is no longer in the database\n$`, out)
+	_, out, _ = p.run("history", "C")
+	assert.NotContains(t, out, "retired")
 	assert.Equal(t, exitDone, first(p.run("verify")))
 	assert.Equal(t, exitDone, first(p.run("audit", "verify")))
 }
@@ -72,6 +85,8 @@ func TestRetireExports(t *testing.T) {
 		require.Equal(t, exitDone, first(p.run("run", p.write("b.csv", "transaction_id,user_id,amount,transaction_date\nE,1,1,2024-04-01\n"))))
 		code, out, stderr = p.run("export", "--to", lake)
 		require.Equal(t, exitDone, code, out+stderr)
+		_, out, _ = p.run("history", "A")
+		assert.Contains(t, out, "and in "+lake+"/transactions/month=2024-01-01/part-")
 		code, out, stderr = p.run("export", "--to", t.TempDir())
 		require.Equal(t, exitDone, code, out+stderr, "also one that never had the month")
 		assert.Equal(t, exitDone, first(p.run("verify")))

@@ -39,23 +39,63 @@ type Version struct {
 	Cause  string     `bun:"cause" json:"cause" enum:"load,correction,replay,fix,settle,revert" doc:"The change that brought it. load: its file was loaded; correction: its file was loaded, and its row replaced another one's; replay: the row had been rejected and was read again; fix: it was corrected by a person; settle: a person decided a conflict for it; revert: another file was taken back out, and the row is stored again or instead."`
 }
 
-// History is every state of a transaction, oldest first, a thousand at most, or
-// [ErrTransactionNotFound].
-func (s *Store) History(ctx context.Context, transactionID string) ([]Version, error) {
-	versions := []Version{}
-	if utf8.ValidString(transactionID) && !strings.ContainsRune(transactionID, 0) { // as all ids are
-		if err := s.selectHistory(transactionID).Scan(ctx, &versions); err != nil {
-			return nil, fmt.Errorf("read the history of a transaction: %w", err)
-		}
+// History is every state of a transaction.
+type History struct {
+	Versions []Version           `json:"versions" nullable:"false" doc:"The states, oldest first, at most 1000. If the last one has ended, or there is none, the transaction is no longer stored."`
+	Retired  *RetiredTransaction `json:"retired,omitempty" doc:"If the transaction's month was retired: its last state is known by its key only."`
+}
+
+// Stored reports whether the last state is the present one.
+func (h History) Stored() bool {
+	return len(h.Versions) > 0 && h.Versions[len(h.Versions)-1].To == nil
+}
+
+// RetiredTransaction is what is known of a transaction in a retired month: its key, and what became
+// of its row.
+type RetiredTransaction struct {
+	bun.BaseModel `bun:"table:etl_retired,alias:retired"`
+
+	Month     string     `bun:"month" json:"month" example:"2020-01" doc:"The month that was retired."`
+	UserID    int32      `bun:"user_id" json:"user_id" minimum:"1" example:"123" doc:"The user's id."`
+	Date      civil.Date `bun:"transaction_date" json:"transaction_date" doc:"The date of the transaction."`
+	At        time.Time  `bun:"at" json:"at" doc:"When the month was retired."`
+	Totals    string     `bun:"totals" json:"totals" enum:"kept,dropped" doc:"Whether the rollups still count the month."`
+	KeptTable string     `bun:"kept_table" json:"kept_table,omitempty" example:"transactions_2020_01" doc:"The table that has the row; omitted if it was dropped."`
+	Exported  string     `bun:"exported" json:"exported,omitempty" doc:"The file that has the row, in the export of that time."`
+}
+
+// History is every state of a transaction, a thousand at most, or [ErrTransactionNotFound] if no row
+// with the id was ever stored.
+func (s *Store) History(ctx context.Context, transactionID string) (h History, err error) {
+	if !utf8.ValidString(transactionID) || strings.ContainsRune(transactionID, 0) { // as no id is
+		return h, ErrTransactionNotFound
 	}
-	if len(versions) == 0 {
-		return nil, ErrTransactionNotFound
+	h.Versions = []Version{}
+	if err := s.selectHistory(transactionID).Scan(ctx, &h.Versions); err != nil {
+		return h, fmt.Errorf("read the history of a transaction: %w", err)
 	}
-	return versions, nil
+	if h.Stored() {
+		return h, nil
+	}
+	var retired []RetiredTransaction
+	if err := s.selectRetired(transactionID).Scan(ctx, &retired); err != nil {
+		return h, fmt.Errorf("read the retired key of a transaction: %w", err)
+	}
+	if len(retired) > 0 {
+		h.Retired = &retired[0]
+	}
+	if len(h.Versions) == 0 && h.Retired == nil {
+		return h, ErrTransactionNotFound
+	}
+	return h, nil
 }
 
 func (s *Store) selectHistory(transactionID string) *bun.RawQuery {
 	return s.db.NewRaw(sqlfile.Parse(historySQL).Get("history"), transactionID)
+}
+
+func (s *Store) selectRetired(transactionID string) *bun.RawQuery {
+	return s.db.NewRaw(sqlfile.Parse(historySQL).Get("retired"), transactionID)
 }
 
 // Head is the audit chain's.

@@ -24,3 +24,12 @@ LEFT JOIN etl_files f ON f.id = s.file_id
 WHERE s.from_change IS DISTINCT FROM s.to_change
 ORDER BY s.from_change
 LIMIT 1000;
+
+-- name: retired
+-- A key whose row is in a retired month, and what became of the row.
+SELECT to_char(r.month, 'YYYY-MM') AS month, k.user_id, k.transaction_date, c.at, r.totals, coalesce(r.kept_table, '') AS kept_table,
+       coalesce(rtrim(r.exported_to, '/') || '/' || r.exported_path, '') AS exported
+FROM transaction_keys k
+JOIN etl_retired r ON r.month = date_trunc('month', k.transaction_date)::date
+JOIN audit_chain c ON c.number = r.change
+WHERE k.transaction_id = ?0;

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// client sends requests with a token.
+type client struct {
+	t            *testing.T
+	base, secret string
+}
+
+// send returns the answer, as JSON; a problem's name is in its type.
+func (c client) send(method, path, body string) (status int, answer map[string]any) {
+	c.t.Helper()
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, strings.NewReader(body))
+	require.NoError(c.t, err)
+	request.Header.Set("Authorization", "Bearer "+c.secret)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(c.t, err)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	require.NoError(c.t, err)
+	require.NoError(c.t, json.Unmarshal(content, &answer), string(content))
+	return response.StatusCode, answer
+}
+
+// require compares the status, and for a problem its type; the answer is returned.
+func (c client) require(status int, problem, method, path, body string) map[string]any {
+	c.t.Helper()
+	got, answer := c.send(method, path, body)
+	require.Equal(c.t, status, got, "%s %s: %v", method, path, answer)
+	if problem != "" {
+		assert.Equal(c.t, "/problems/"+problem, answer["type"], path)
+	}
+	return answer
+}
+
+// serveTwins has a program with workers, and an operator and a reader of it.
+func serveTwins(t *testing.T, p *program) (operator, reader client) {
+	t.Helper()
+	operator.secret, reader.secret = p.addToken("otto", "operator"), p.addToken("rita", "reader")
+	address := freeAddress(t)
+	p.start("up", "--listen", address)
+	operator.base, reader.base, operator.t, reader.t = "http://"+address, "http://"+address, t, t
+	status, body := get(t, operator.base+"/readyz")
+	require.Equal(t, http.StatusOK, status, body)
+	return operator, reader
+}
+
+// printed is the JSON of a command.
+func (p *program) printed(args ...string) (answer map[string]any) {
+	p.t.Helper()
+	code, out, stderr := p.run(append(args, "--json")...)
+	require.Equal(p.t, exitDone, code, stderr)
+	require.NoError(p.t, json.Unmarshal([]byte(out), &answer))
+	return answer
+}
+
+// What operators do on the command line they can do over the API, with the same answers.
+func TestOperationsOfCommands(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	for _, rows := range []string{months, "transaction_id,user_id,amount,transaction_date\nE,4,9,2024-04-01\n"} {
+		require.Equal(t, exitDone, first(p.run("run", p.write("a.csv", rows))))
+	}
+	operator, reader := serveTwins(t, p)
+
+	listed := reader.require(http.StatusOK, "", http.MethodGet, "/partitions", "")
+	assert.Equal(t, p.printed("partitions", "list"), listed)
+
+	reader.require(http.StatusForbidden, "forbidden", http.MethodPost, "/runs/2/revert", "")
+	operator.require(http.StatusNotFound, "run-not-found", http.MethodPost, "/runs/99/revert", "")
+	operator.require(http.StatusUnprocessableEntity, "invalid-request", http.MethodPost, "/runs/2/revert", `{"dry":true}`)
+	preview := operator.require(http.StatusOK, "", http.MethodPost, "/runs/2/revert", `{"dry_run":true}`)
+	assert.Equal(t, [2]any{1.0, 9.0}, [2]any{preview["rows"], preview["total_amount"]})
+	assert.Equal(t, "5", p.query("SELECT count(*) FROM transactions"), "a preview changes nothing")
+	reverted := operator.require(http.StatusOK, "", http.MethodPost, "/runs/2/revert", `{"reason":"test"}`)
+	assert.Equal(t, preview, reverted)
+	operator.require(http.StatusConflict, "not-open", http.MethodPost, "/runs/2/revert", "")
+	assert.Equal(t, "4", p.query("SELECT count(*) FROM transactions"))
+	assert.Equal(t, "token:otto test", p.query("SELECT string_agg((entry::json->>'actor') || ' ' || (entry::json->>'reason'), ',') FROM audit_chain WHERE kind = 'revert'"))
+}
