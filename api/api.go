@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/opentax/tally/api/console"
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs/ledger"
@@ -21,8 +23,8 @@ import (
 
 const defaultRequestTimeout = 10 * time.Second
 
-// Config configures the API. Summaries, Runs, Request and Changes are required; the zero value of the
-// rest works.
+// Config configures the API. Summaries, Runs, Request, Changes and Proofs are required; the zero
+// value of the rest works.
 type Config struct {
 	Summaries Summaries
 	Runs      RunReader
@@ -32,6 +34,7 @@ type Config struct {
 	Request func(ctx context.Context, date *civil.Date, by, origin string) (ledger.Run, error)
 	// Changes lists rejects, and changes loaded data. jobs.Service is one.
 	Changes Changes
+	Proofs  Proofs
 	// Ready reports whether the service is ready; nil means always. It names the missing parts
 	// with [NotReady], joined if there are several; any other error counts as the part "service".
 	// It is called at most once a second, and never twice at a time.
@@ -64,6 +67,8 @@ func (c Config) check() error {
 		return errors.New("api: Config.Request is missing")
 	case c.Changes == nil:
 		return errors.New("api: Config.Changes is missing")
+	case c.Proofs == nil:
+		return errors.New("api: Config.Proofs is missing")
 	case c.RequestTimeout < 0:
 		return errors.New("api: Config.RequestTimeout is negative")
 	}
@@ -78,8 +83,18 @@ func (c Config) check() error {
 	return nil
 }
 
+// Proofs proves what is stored.
+type Proofs interface {
+	// Receipt writes the receipt of a user's total as JSON, or returns [console.ErrNoReceipt].
+	Receipt(ctx context.Context, w io.Writer, userID int32) error
+	// VerifyChain replays the audit chain against the tables; a head that was noted elsewhere, unless
+	// it is zero, must be part of the chain. The API calls it once at a time.
+	VerifyChain(ctx context.Context, noted audit.Head) (audit.Verification, error)
+}
+
 type service struct {
 	Config
+	chain chain
 	ready look[struct{}]
 	pages *console.Pages
 }
@@ -91,7 +106,7 @@ func newService(c Config) *service {
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.AccessLog = cmp.Or(c.AccessLog, c.Logger)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, defaultRequestTimeout)
-	return &service{Config: c, ready: look[struct{}]{
+	return &service{Config: c, chain: chain{verify: c.Proofs}, ready: look[struct{}]{
 		read:  func(ctx context.Context) (struct{}, error) { return struct{}{}, c.Ready(ctx) },
 		limit: readyTimeout,
 	}}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
@@ -128,6 +130,22 @@ func (f fakeChanges) Revert(ctx context.Context, r ledger.RevertRequest) (reject
 	return f.revert(ctx, r)
 }
 
+// fakeProofs answers with its functions; one that is missing panics.
+type fakeProofs struct {
+	receipt func(context.Context, io.Writer, int32) error
+	verify  func(context.Context, audit.Head) (audit.Verification, error)
+}
+
+func (f fakeProofs) Receipt(ctx context.Context, w io.Writer, userID int32) error {
+	return f.receipt(ctx, w, userID)
+}
+
+func (f fakeProofs) VerifyChain(ctx context.Context, noted audit.Head) (audit.Verification, error) {
+	return f.verify(ctx, noted)
+}
+
+func noReceipt(context.Context, io.Writer, int32) error { return console.ErrNoReceipt }
+
 // contractSummary is the example of the contract.
 func contractSummary(_ context.Context, userID int32) (summaries.Summary, error) {
 	if userID != 123 {
@@ -138,7 +156,7 @@ func contractSummary(_ context.Context, userID int32) (summaries.Summary, error)
 
 // withSummaries is a config whose only store is get.
 func withSummaries(get func(context.Context, int32) (summaries.Summary, error)) Config {
-	return Config{Summaries: fakeSummaries{get: get}, Runs: fakeRuns{}, Request: fakeRuns{}.requests, Changes: fakeChanges{}}
+	return Config{Summaries: fakeSummaries{get: get}, Runs: fakeRuns{}, Request: fakeRuns{}.requests, Changes: fakeChanges{}, Proofs: fakeProofs{receipt: noReceipt}}
 }
 
 func newHandler(tb testing.TB, c Config) http.Handler {
@@ -154,6 +172,9 @@ func newHandler(tb testing.TB, c Config) http.Handler {
 	}
 	if c.Changes == nil {
 		c.Changes = fakeChanges{}
+	}
+	if c.Proofs == nil {
+		c.Proofs = fakeProofs{receipt: noReceipt}
 	}
 	h, err := New(c)
 	require.NoError(tb, err)
@@ -217,7 +238,7 @@ func newLog() (*logBuffer, *slog.Logger) {
 
 func TestNewNamesTheWrongField(t *testing.T) {
 	t.Parallel()
-	full := Config{Summaries: fakeSummaries{}, Runs: fakeRuns{}, Request: fakeRuns{}.requests, Changes: fakeChanges{}}
+	full := Config{Summaries: fakeSummaries{}, Runs: fakeRuns{}, Request: fakeRuns{}.requests, Changes: fakeChanges{}, Proofs: fakeProofs{receipt: noReceipt}}
 	for _, tc := range []struct {
 		field  string
 		change func(*Config)
@@ -226,6 +247,7 @@ func TestNewNamesTheWrongField(t *testing.T) {
 		{"Runs", func(c *Config) { c.Runs = nil }},
 		{"Request", func(c *Config) { c.Request = nil }},
 		{"Changes", func(c *Config) { c.Changes = nil }},
+		{"Proofs", func(c *Config) { c.Proofs = nil }},
 		{"RequestTimeout", func(c *Config) { c.RequestTimeout = -1 }},
 		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/": http.NotFoundHandler()} }},
 		{"Mounts", func(c *Config) { c.Mounts = map[string]http.Handler{"/ui": http.NotFoundHandler()} }},

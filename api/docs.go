@@ -55,7 +55,7 @@ func (s *service) mountConsole(mux *http.ServeMux) {
 		return
 	}
 	config := *s.Console
-	config.Summaries = s.Summaries
+	config.Summaries, config.Receipt = s.Summaries, s.Proofs.Receipt
 	config.Viewer = func(r *http.Request) console.Viewer {
 		known := requestOf(r.Context())
 		return console.Viewer{Name: known.actor, Origin: known.origin, Operator: known.operator}

@@ -44,13 +44,16 @@ type runs struct{ api.RunReader }
 // changes stands for a jobs.Service.
 type changes struct{ api.Changes }
 
+// proofs stands for pipeline/prove and pipeline/seal.
+type proofs struct{ api.Proofs }
+
 // request stands for the Request of a jobs.Service.
 func request(context.Context, *civil.Date, string, string) (ledger.Run, error) {
 	return ledger.Run{}, errors.New("no workers here")
 }
 
 func ExampleNew() {
-	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: runs{}, Request: request, Changes: changes{}})
+	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: runs{}, Request: request, Changes: changes{}, Proofs: proofs{}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -74,7 +77,7 @@ func get(server *httptest.Server, path string, into any) error {
 
 // A client reads a summary. Amounts are exact: decode them as json.Number, not as floats.
 func ExampleSummary() {
-	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: runs{}, Request: request, Changes: changes{}})
+	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: runs{}, Request: request, Changes: changes{}, Proofs: proofs{}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -101,7 +104,7 @@ func ExampleSummary() {
 // A client reads all transactions of a user, two at a time: next_cursor leads to the next page,
 // and the last page has none.
 func ExamplePage() {
-	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: runs{}, Request: request, Changes: changes{}})
+	handler, err := api.New(api.Config{Summaries: rollups{}, Runs: runs{}, Request: request, Changes: changes{}, Proofs: proofs{}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/jackc/pgerrcode"
 
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/jobs/ledger"
@@ -41,12 +42,16 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 		return kindRunNotFound.problem()
 	case errors.Is(err, summaries.ErrBusy):
 		return kindBusy.problem()
+	case errors.Is(err, errVerifying):
+		return kindVerifying.problem()
 	case errors.Is(err, ledger.ErrRejectNotFound):
 		return kindRejectNotFound.problem()
 	case errors.Is(err, ledger.ErrFileNotFound):
 		return kindFileNotFound.problem()
 	case errors.Is(err, ledger.ErrInvalidFix):
 		return invalid(ProblemError{Location: "body", Message: "has a value that cannot be stored"})
+	case errors.Is(err, console.ErrNoReceipt):
+		return kindNoReceipt.problem()
 	case changeProblem(err) != nil:
 		return changeProblem(err)
 	case errors.Is(err, ledger.ErrTransactionNotFound):
@@ -148,6 +153,8 @@ func expected(schema *huma.Schema) string {
 		return cursorMessage
 	case schema.Pattern == rejectIDPattern:
 		return "must be FILE:LINE, two integers from 1 on"
+	case schema.Pattern == notedPattern:
+		return notedMessage
 	case schema.Pattern == momentPattern:
 		return asOfMessage
 	case len(schema.Enum) > 0:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -23,6 +24,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
@@ -103,10 +105,10 @@ func newTarget(tb testing.TB) *target {
 	require.NoError(tb, err)
 	tb.Cleanup(nowhere.Close)
 	t := &target{answered: map[string]bool{}, cursors: cursors(), handlers: [worlds]http.Handler{
-		sound: newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Changes: sampleChanges(nil), Version: "1.2.3"}),
+		sound: newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Changes: sampleChanges(nil), Version: "1.2.3", Proofs: sampleProofs(nil)}),
 		broken: newHandler(tb, Config{Summaries: fakeSummaries{}, Runs: fakeRuns{},
 			Ready: func(context.Context) error { panic("no more") }}),
-		away: newHandler(tb, Config{Summaries: summaries.NewStore(nowhere), Runs: unreachableRuns(), Changes: sampleChanges(&net.OpError{Op: "dial", Err: errors.New("away")}),
+		away: newHandler(tb, Config{Summaries: summaries.NewStore(nowhere), Runs: unreachableRuns(), Changes: sampleChanges(&net.OpError{Op: "dial", Err: errors.New("away")}), Proofs: sampleProofs(&net.OpError{Op: "dial", Err: errors.New("away")}),
 			Ready: func(context.Context) error { return NotReady("database", errors.New("away")) }}),
 	}}
 	tokens := NewTokens(pool)
@@ -116,7 +118,7 @@ func newTarget(tb testing.TB) *target {
 		c.Tokens = tokens
 		access := NewAccess(c)
 		tb.Cleanup(access.Close)
-		t.handlers[state] = newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Changes: sampleChanges(nil), Access: access})
+		t.handlers[state] = newHandler(tb, Config{Summaries: summaries.NewStore(pool), Runs: sampleRuns(), Changes: sampleChanges(nil), Access: access, Proofs: sampleProofs(nil)})
 	}
 	t.ops = declaredOperations(tb, t.handlers[sound])
 	return t
@@ -300,6 +302,7 @@ var queries = []string{
 	"to=9999-12-31", "to=10000-01-01", "to=-0001-01-01", "from=", "to=", "from=2024-1-1", "from=2024-01-01T00:00:00Z", "from=infinity", "from=now",
 	"from=2024-01-01&from=2024-01-01", "from=2024-01-01%00", "from=%ff",
 	"as_of=2024-06-30T00:00Z", "as_of=2024-06-30T00:00:00.123456789%2B02:00", "as_of=0000-01-01T00:00Z", "as_of=9999-12-31T23:59:59Z", "as_of=2024-02-30T00:00Z", "as_of=now", "as_of=",
+	"head=1:" + strings.Repeat("0f", 32), "head=999999999999999999:" + strings.Repeat("0f", 32), "head=1:0f", "head=", "head=%00",
 	"outcome=rejected", "outcome=duplicate", "outcome=conflict", "outcome=", "outcome=loaded", "outcome=rejected&outcome=conflict", "outcome=%27",
 	"user_id=1", "user_id=1,7,2147483647", "user_id=1999,7", "user_id=", "user_id=,", "user_id=1,", "user_id=0", "user_id=-1", "user_id=2147483648",
 	"user_id=4294967297", "user_id=18446744073709551617", "user_id=1&user_id=7", "user_id=7,1&user_id=1999&user_id=7", "user_id=7&user_id=", "user_id=7&user_id=0", "user_id=7&limit=1&user_id=1",
@@ -517,6 +520,19 @@ func sampleRuns() fakeRuns {
 			return upTo(lines, limit, func(l ledger.LogLine) bool { return run == 7 && l.ID > after }), nil
 		},
 	}
+}
+
+// sampleProofs have no receipt of the last user.
+func sampleProofs(failed error) fakeProofs {
+	return fakeProofs{receipt: func(_ context.Context, w io.Writer, id int32) error {
+		if id == math.MaxInt32 {
+			return console.ErrNoReceipt
+		}
+		_, err := fmt.Fprintf(w, `{"format":1,"user_id":%d,"total_transactions":1,"total_amount":5.00,"rows":[{}],"uncounted":[],"entries":[],"chain":{},"head":{}}`, id)
+		return errors.Join(err, failed)
+	}, verify: func(_ context.Context, noted audit.Head) (audit.Verification, error) {
+		return audit.Verification{Head: audit.Head{Number: 1, Hash: strings.Repeat("0f", 32)}, Entries: 1, Broken: &audit.Fault{Number: noted.Number, Reason: "\xff"}}, failed
+	}}
 }
 
 // upTo are the items to keep, at most limit.

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 
-	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -12,15 +11,9 @@ type (
 		TransactionID string `path:"transaction_id" minLength:"1" maxLength:"50" example:"TXN186490" doc:"The source's id of the transaction, percent-encoded."`
 	}
 	historyOutput struct{ Body ledger.History }
-	headOutput    struct{ Body audit.Head }
 )
 
 func (s *service) getHistory(ctx context.Context, in *historyInput) (*historyOutput, error) {
 	history, err := s.Runs.History(ctx, in.TransactionID)
 	return &historyOutput{history}, err
-}
-
-func (s *service) getAuditHead(ctx context.Context, _ *struct{}) (*headOutput, error) {
-	head, err := s.Runs.Head(ctx)
-	return &headOutput{head}, err
 }

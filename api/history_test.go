@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/jobs/ledger"
@@ -40,14 +39,6 @@ func TestHistory(t *testing.T) {
 	assert.Equal(t, `{"versions":[],"retired":{"month":"2020-01","user_id":7,"transaction_date":"2020-01-05","at":"2024-01-02T00:00:00Z",`+
 		`"totals":"kept","kept_table":"transactions_2020_01"}}`+"\n", ask(h, http.MethodGet, "/history/R").Body.String())
 	requireProblem(t, ask(h, http.MethodGet, "/history/B"), http.StatusNotFound, "transaction-not-found")
-}
-
-func TestAuditHead(t *testing.T) {
-	t.Parallel()
-	h := newHandler(t, Config{Runs: fakeRuns{head: func(context.Context) (audit.Head, error) {
-		return audit.Head{Number: 3, Hash: "0f", At: time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC)}, nil
-	}}})
-	assert.Equal(t, `{"number":3,"hash":"0f","at":"2024-01-02T00:00:00Z"}`+"\n", ask(h, http.MethodGet, "/audit/head").Body.String())
 }
 
 func TestSummaryAsOf(t *testing.T) {

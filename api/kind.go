@@ -37,7 +37,7 @@ func (k kind) component() string {
 	case http.StatusConflict:
 		k = kindNotOpen
 	case http.StatusServiceUnavailable:
-		if k.name == kindTimeout.name || k.name == kindBusy.name || k.name == kindStale.name {
+		if k.name == kindTimeout.name || k.name == kindBusy.name || k.name == kindVerifying.name || k.name == kindStale.name {
 			k = kindUnavailable
 		}
 	}
@@ -67,6 +67,8 @@ var (
 	kindTransactionNotFound = kind{"transaction-not-found", http.StatusNotFound, "The transaction does not exist",
 		"No row with this transaction id was ever stored.",
 		"No file with a valid row of this transaction id has been loaded. Ids are case-sensitive."}
+	kindNoReceipt = kind{"no-receipt", http.StatusConflict, "There is no receipt", "Months of the user's files are retired: their rows cannot be proven any more.",
+		"Rows of retired months cannot be proven any more. For a user with more than 20000 transactions the command line makes the receipt: tally prove."}
 	kindBadRequest = kind{"bad-request", http.StatusBadRequest, "The request is malformed", "The service cannot parse the request.",
 		"The request was rejected before it reached an operation. Send it as the API's description specifies."}
 	kindMethodNotAllowed = kind{"method-not-allowed", http.StatusMethodNotAllowed, "The method is not allowed",
@@ -122,6 +124,9 @@ var (
 		"Other requests that read much are running.",
 		"As many requests that read much as may run at once are running: the top users, totals of many rows, ranges that cut a " +
 			"month. Retry after the time in Retry-After."}
+	kindVerifying = kind{"verifying", http.StatusServiceUnavailable, "The audit chain is being verified",
+		"A verification of the audit chain takes longer than a request waits for it.",
+		"The verification goes on. Repeat the request after the time in Retry-After, until it answers: in a large database it takes minutes."}
 	kindTimeout = kind{"timeout", http.StatusServiceUnavailable, "The request took too long", "The request exceeded its time limit.",
 		"The service canceled the request. Retry after the time in Retry-After, or request a smaller page."}
 	kindStale = kind{"stale", http.StatusServiceUnavailable, "No server has an answer that is new enough",
@@ -136,7 +141,7 @@ var (
 // response with that status and no body.
 var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
-	kindNotFound, kindNoTransactions, kindRunNotFound, kindTransactionNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindMethodNotAllowed, kindNotAcceptable,
+	kindNotFound, kindNoTransactions, kindRunNotFound, kindTransactionNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindNoReceipt, kindMethodNotAllowed, kindNotAcceptable,
 	kindRequestTimeout, kindPrecondition, kindContentTooLarge, kindUnsupportedMedia, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
-	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindStale, kindNotReady,
+	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindVerifying, kindStale, kindNotReady,
 }

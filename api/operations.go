@@ -101,9 +101,18 @@ func requestRunOperation(schemas huma.Registry) huma.Operation {
 func (s *service) registerLedger(api huma.API) {
 	addOperation(s, api, s.listPartitions, get(tagRuns, "listPartitions", "/partitions", "List the months",
 		"The months of transactions, and those that were retired, each with its rows, sum and size.", "The months.", kindUnavailable))
+	addOperation(s, api, s.getReceipt, get(tagTransactions, "getReceipt", "/prove/{user_id}", "Get the receipt of a user's total",
+		"Leads from the user's total to lines of files and the head of the audit chain. tally prove --check verifies it with the files, without a "+
+			"database. It has at most 20000 transactions, each with its values: treat it as personal data.",
+		"The receipt.", kindNoTransactions, kindNoReceipt, kindUnavailable))
 	addOperation(s, api, s.getAuditHead, get(tagRuns, "getAuditHead", "/audit/head", "Get the head of the audit chain",
 		"Number and hash of the last entry of the audit chain, which has an entry for each change of the data. The hash covers all entries: "+
-			"noted elsewhere, it lets tally audit verify --head find a chain that was written anew.", "The head.", kindUnavailable))
+			"noted elsewhere, it lets GET /audit/verify?head= find a chain that was written anew.", "The head.", kindUnavailable))
+	addOperation(s, api, s.verifyChain, get(tagRuns, "verifyAudit", "/audit/verify", "Verify the audit chain",
+		"Replays the audit chain against the tables, and names the first entry that does not hold; the status is 200 either way. One verification "+
+			"is made at a time, and served until the next entry, at most ten minutes: verified_at says when it began. In a large database it takes "+
+			"minutes: then the answer is a 503 problem verifying until it is there. It reads as the costly requests do, of which some may run at once.",
+		"The result.", kindUnavailable))
 }
 
 func (s *service) registerHealth(api huma.API) {

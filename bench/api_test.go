@@ -119,12 +119,14 @@ func tally(b *testing.B, s api.Summaries, level slog.Level) *http.Server {
 	}
 	b.Cleanup(func() { _ = log.Close() })
 	lines := logbuffer.New(log)
-	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Request: noRequests, Changes: noChanges{}, AccessLog: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))})
+	handler, err := api.New(api.Config{Summaries: s, Runs: noRuns{}, Request: noRequests, Changes: noChanges{}, Proofs: noProofs{}, AccessLog: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return api.NewServer("", handler)
 }
+
+type noProofs struct{ api.Proofs }
 
 type noRuns struct{ api.RunReader }
 

@@ -79,7 +79,7 @@ func rangeStatement(userID int32, days Days) (query string, args []any) {
 func (s *Store) Range(ctx context.Context, userID int32, days Days) (Summary, error) {
 	query, args := rangeStatement(userID, days)
 	if query == cutQuery {
-		leave, err := s.take(ctx)
+		leave, err := s.Turn(ctx)
 		if err != nil {
 			return Summary{}, fmt.Errorf("sum a range: %w", err)
 		}

@@ -51,7 +51,8 @@ type Store struct {
 }
 
 // NewStore reads through pool, which the caller closes. Reads that cost more than some look-ups
-// by key use half of its connections at most; beyond that they fail with [ErrBusy].
+// by key use half of its connections at most; beyond that they fail with [ErrBusy]. Other costly reads
+// on the pool take a Turn, too.
 func NewStore(pool *pgxpool.Pool) *Store {
 	return &Store{
 		pool: pool, prepared: postgres.Prepared(pool), db: postgres.Bun(pool), runs: otter.Must(&otter.Options[int64, int64]{MaximumSize: maxRuns}),

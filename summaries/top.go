@@ -62,7 +62,7 @@ func (s *Store) ReadTop(ctx context.Context, by Order) (r TopReading, err error)
 	if err := by.check(); err != nil {
 		return r, err
 	}
-	leave, err := s.take(ctx)
+	leave, err := s.Turn(ctx)
 	if err != nil {
 		return r, fmt.Errorf("list the top users: %w", err)
 	}

@@ -78,14 +78,14 @@ func TestTopIsNotFromBeforeTheCall(t *testing.T) {
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	busy := make(turns, 1)
-	leave, err := busy.take(t.Context())
+	leave, err := busy.Turn(t.Context())
 	require.NoError(t, err)
 	began := time.Now()
-	_, err = busy.take(t.Context())
+	_, err = busy.Turn(t.Context())
 	require.ErrorIs(t, err, ErrBusy)
 	assert.GreaterOrEqual(t, time.Since(began), turnWait)
 	leave()
-	leave, err = busy.take(t.Context())
+	leave, err = busy.Turn(t.Context())
 	require.NoError(t, err)
 	leave()
 }

@@ -105,7 +105,7 @@ func (q TotalsQuery) statement() (sql string, args []any) {
 func (s *Store) Totals(ctx context.Context, q TotalsQuery) ([]Total, error) {
 	sql, args := q.statement()
 	if sql != dailyTotals && sql != userWholeMonths { // which read a page by key
-		leave, err := s.take(ctx)
+		leave, err := s.Turn(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("sum by %s: %w", q.By, err)
 		}

@@ -17,8 +17,8 @@ var ErrBusy = errors.New("too many costly reads at once")
 // key always get a connection.
 type turns chan struct{}
 
-// take waits for a turn, which leave gives back.
-func (t turns) take(ctx context.Context) (leave func(), err error) {
+// Turn waits for a turn, which leave gives back, or returns [ErrBusy].
+func (t turns) Turn(ctx context.Context) (leave func(), err error) {
 	leave = func() { <-t }
 	select {
 	case t <- struct{}{}:

@@ -32,7 +32,7 @@ const (
 )
 
 // Config configures the console. All but Drop, Currency, Jobs and Stop is required; [api.New] sets
-// Summaries, Viewer and Problem.
+// Summaries, Receipt, Viewer and Problem.
 type Config struct {
 	Ledger    *ledger.Store
 	Summaries Summaries

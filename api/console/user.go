@@ -23,11 +23,14 @@ const (
 	topShown        = 25
 	rowsShown       = 100
 	versionsShown   = 200
-	maxReceiptRows  = 20_000 // some 5 MB
 	noUserID        = "A user id is an integer from 1 to 2147483647."
 	noTransactions  = "No transaction of this user has been loaded."
 	noTransactionID = "No transaction with this id has been loaded."
 )
+
+// MaxReceiptRows bounds the transactions in a receipt, which then has some 5 MB. The command line
+// makes larger ones.
+const MaxReceiptRows = 20_000
 
 // ErrNoReceipt reports that a user's total cannot be proven.
 var ErrNoReceipt = errors.New("months of the user's files are retired, and their rows cannot be proven any more")
@@ -62,8 +65,8 @@ type userRow struct {
 	File ledger.File
 }
 
-// Provable reports whether the page makes a receipt; the command line makes larger ones.
-func (p userPage) Provable() bool { return p.Summary.Transactions <= maxReceiptRows }
+// Provable reports whether the page makes a receipt.
+func (p userPage) Provable() bool { return p.Summary.Transactions <= MaxReceiptRows }
 
 // historyPage is every state of a transaction, the latest [versionsShown] of them.
 type historyPage struct {

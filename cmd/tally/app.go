@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"github.com/opentax/tally/internal/report"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/migrations"
-	"github.com/opentax/tally/pipeline/prove"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -35,12 +33,13 @@ const (
 type application struct {
 	*environment
 	parts
-	listener net.Listener // nil without an API; then requests, cache and server are nil too
+	listener net.Listener // nil without an API; then requests, store, cache and server are nil too
 	database *database
 	access   *api.Access
 	tokens   *api.Tokens
 	jobs     *jobs.Service
-	requests *jobs.Service // takes those of the API; nil without one
+	requests *jobs.Service    // takes those of the API; nil without one
+	store    *summaries.Store // reads from the database on the pool of requests
 	cache    *summaries.Cache
 	replicas *replica.Set // nil without DATABASE_READ_URL
 	server   *http.Server
@@ -128,12 +127,14 @@ func (a *application) newServer(config jobs.Config) error {
 	if err != nil {
 		return err
 	}
-	stop := make(chan struct{}) // live pages
+	serving, stop := context.WithCancel(context.Background()) // ends live pages and verifications
+	a.onClose(func() error { stop(); return nil })
 	handler, err := api.New(api.Config{
 		Summaries: reads.summaries,
 		Runs:      reads.runs,
 		Request:   a.requests.Request,
 		Changes:   reads.changes,
+		Proofs:    proofs{a, serving},
 		Replicas:  a.replicas,
 		Ready:     a.ready,
 		Figures: api.Figures{Ledger: a.jobs.Stats, Cache: a.cache.Stats, Reads: a.replicas, Pools: map[string]func() *pgxpool.Stat{
@@ -146,15 +147,15 @@ func (a *application) newServer(config jobs.Config) error {
 		Logger:    a.logger,
 		Mounts:    map[string]http.Handler{riverPrefix + "/": ui},
 		Console: &console.Config{
-			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight, DueAt: a.requests.DueAt, Receipt: a.receipt, Report: a.report,
-			Drop: drop, TimeZone: a.settings.jobs.TimeZone, Currency: a.settings.jobs.Currency, Jobs: riverPrefix, Stop: stop,
+			Ledger: a.requests.Ledger(), Changes: a.requests, Tonight: a.requests.Tonight, DueAt: a.requests.DueAt, Report: a.report,
+			Drop: drop, TimeZone: a.settings.jobs.TimeZone, Currency: a.settings.jobs.Currency, Jobs: riverPrefix, Stop: serving.Done(),
 		},
 	})
 	if err != nil {
 		return err
 	}
 	a.server = api.NewServer(a.listener.Addr().String(), handler)
-	a.server.RegisterOnShutdown(sync.OnceFunc(func() { close(stop) }))
+	a.server.RegisterOnShutdown(stop)
 	return nil
 }
 
@@ -168,18 +169,6 @@ func (a *application) report(ctx context.Context) (*report.Report, error) {
 		Pool: a.database.requests, Queries: queries, Rollups: rollups(), Pending: pending,
 		Machine: a.machineOf(a.database), Version: codeVersion(),
 	})
-}
-
-// receipt writes the receipt of a user's total.
-func (a *application) receipt(ctx context.Context, w io.Writer, userID int32) error {
-	r, err := prove.Make(ctx, a.database.requests, userID)
-	if errors.Is(err, prove.ErrRetired) {
-		return console.ErrNoReceipt
-	}
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, r)
 }
 
 func (a *application) onClose(close func() error) { a.closers = append(a.closers, close) }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/pipeline/prove"
+	"github.com/opentax/tally/pipeline/seal"
+	"github.com/opentax/tally/summaries"
 )
 
 type proveCmd struct {
@@ -76,4 +80,42 @@ func (cmd proveCmd) check(ctx context.Context, env *environment) error {
 		fmt.Fprintf(env.stdout, "not proven: %d rows of the user in these files are not counted, as their ids belong to rows of other users or they could not be loaded\n", uncounted)
 	}
 	return nil
+}
+
+// proofs reads through the pool of requests, as one of their costly reads.
+type proofs struct {
+	*application
+	serving context.Context // a verification ends with it
+}
+
+// Receipt writes the receipt of a user's total.
+func (p proofs) Receipt(ctx context.Context, w io.Writer, userID int32) error {
+	leave, err := p.store.Turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	r, err := prove.Make(ctx, p.database.requests, userID)
+	switch {
+	case errors.Is(err, prove.ErrRetired):
+		return console.ErrNoReceipt
+	case errors.Is(err, prove.ErrNotFound):
+		return summaries.ErrNotFound
+	case err != nil:
+		return err
+	}
+	return writeJSON(w, r)
+}
+
+// VerifyChain replays the audit chain.
+func (p proofs) VerifyChain(ctx context.Context, noted audit.Head) (audit.Verification, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.serving, cancel)()
+	leave, err := p.store.Turn(ctx)
+	if err != nil {
+		return audit.Verification{}, err
+	}
+	defer leave()
+	return seal.Verify(ctx, p.database.requests, noted)
 }

@@ -55,12 +55,16 @@ func (a *application) openReplicas(ctx context.Context, bound time.Duration) err
 func (a *application) newReads(config jobs.Config) (*api.Replicas, error) {
 	backends := map[*replica.Server]api.Backend{}
 	for _, server := range append(a.replicas.Replicas, a.replicas.Primary) {
+		store := summaries.NewStore(server.Pool)
+		if server == a.replicas.Primary {
+			store = a.store
+		}
 		service, err := jobs.New(server.Pool, config)
 		if err != nil {
 			return nil, err
 		}
 		a.onClose(func() error { return drain(service.Stop) })
-		backends[server] = api.Backend{Summaries: summaries.NewStore(server.Pool), Runs: service.Ledger(), Rejects: service.Rejects}
+		backends[server] = api.Backend{Summaries: store, Runs: service.Ledger(), Rejects: service.Rejects}
 	}
 	return api.NewReplicas(a.replicas, backends), nil
 }
@@ -75,13 +79,13 @@ type reading struct {
 // newReading makes the cache, and what the API reads from behind it: one server or several.
 func (a *application) newReading(config jobs.Config) (r reading, err error) {
 	cache := summaries.CacheConfig{Connect: a.database.dial, Logger: a.logger}
+	a.store = summaries.NewStore(a.database.requests)
 	if a.replicas == nil {
-		store := summaries.NewStore(a.database.requests)
-		cache.Store = store
+		cache.Store = a.store
 		if a.cache, err = summaries.NewCache(cache); err != nil {
 			return r, err
 		}
-		return reading{cached{store, a.cache}, a.requests.Ledger(), a.requests}, nil
+		return reading{cached{a.store, a.cache}, a.requests.Ledger(), a.requests}, nil
 	}
 	reads, err := a.newReads(config)
 	if err != nil {

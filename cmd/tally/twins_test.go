@@ -77,6 +77,25 @@ func TestOperationsOfCommands(t *testing.T) {
 	listed := reader.require(http.StatusOK, "", http.MethodGet, "/partitions", "")
 	assert.Equal(t, p.printed("partitions", "list"), listed)
 
+	receipt := reader.require(http.StatusOK, "", http.MethodGet, "/prove/1", "")
+	code, out, stderr := p.run("prove", "1")
+	require.Equal(t, exitDone, code, stderr)
+	var proven map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out), &proven))
+	assert.Equal(t, proven, receipt)
+	reader.require(http.StatusNotFound, "no-transactions", http.MethodGet, "/prove/99", "")
+
+	verified, want := reader.require(http.StatusOK, "", http.MethodGet, "/audit/verify", ""), p.printed("audit", "verify")
+	delete(verified, "verified_at")
+	assert.NotEmpty(t, want["verified_at"])
+	delete(want, "verified_at")
+	assert.Equal(t, want, verified)
+	p.exec("BEGIN; ALTER TABLE audit_chain DISABLE TRIGGER ALL; UPDATE audit_chain SET entry = entry || ' ' WHERE number = 2; ALTER TABLE audit_chain ENABLE TRIGGER ALL; COMMIT")
+	assert.Nil(t, reader.require(http.StatusOK, "", http.MethodGet, "/audit/verify", "")["broken"], "it is served until the next entry")
+	noted := reader.require(http.StatusOK, "", http.MethodGet, "/audit/verify?head=2:"+strings.Repeat("0f", 32), "")
+	assert.Contains(t, noted["broken"].(map[string]any)["reason"], "its text or its place was changed")
+	p.exec("BEGIN; ALTER TABLE audit_chain DISABLE TRIGGER ALL; UPDATE audit_chain SET entry = rtrim(entry) WHERE number = 2; ALTER TABLE audit_chain ENABLE TRIGGER ALL; COMMIT")
+
 	reader.require(http.StatusForbidden, "forbidden", http.MethodPost, "/runs/2/revert", "")
 	operator.require(http.StatusNotFound, "run-not-found", http.MethodPost, "/runs/99/revert", "")
 	operator.require(http.StatusUnprocessableEntity, "invalid-request", http.MethodPost, "/runs/2/revert", `{"dry":true}`)

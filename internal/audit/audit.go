@@ -35,9 +35,10 @@ func ParseHead(text string) (h Head, err error) {
 
 // Verification is the result of a replay of the chain against the tables.
 type Verification struct {
-	Head    Head   `json:"head" doc:"The last entry that holds."`
-	Entries int64  `json:"entries" minimum:"0" example:"17" doc:"How many entries hold."`
-	Broken  *Fault `json:"broken,omitempty" doc:"The first entry that does not hold; omitted if all do."`
+	Head    Head      `json:"head" doc:"The last entry that holds."`
+	Entries int64     `json:"entries" minimum:"0" example:"17" doc:"How many entries hold."`
+	At      time.Time `json:"verified_at" doc:"When the verification began: it covers what was stored then."`
+	Broken  *Fault    `json:"broken,omitempty" doc:"The first entry that does not hold; omitted if all do."`
 }
 
 // Fault is the first entry that does not hold, and why.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -73,7 +74,36 @@ func TestVerifyOfAnEmptyChain(t *testing.T) {
 	pool := testdb.New(t, migrations.Schema{})
 	v, err := seal.Verify(t.Context(), pool, audit.Head{})
 	require.NoError(t, err)
-	assert.Equal(t, audit.Verification{}, v)
+	assert.False(t, v.At.IsZero())
+	assert.Equal(t, audit.Verification{At: v.At}, v)
+}
+
+// A verification may take longer than a pool of short requests lets a statement take.
+func TestVerifyOnAPoolOfRequests(t *testing.T) {
+	t.Parallel()
+	pool := testdb.New(t, migrations.Schema{})
+	config := pool.Config()
+	config.ConnConfig.RuntimeParams["statement_timeout"] = "200"
+	requests, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(requests.Close)
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "LOCK TABLE audit_chain")
+	require.NoError(t, err)
+	verified := make(chan error)
+	go func() {
+		_, err := seal.Verify(t.Context(), requests, audit.Head{})
+		verified <- err
+	}()
+	select {
+	case err := <-verified:
+		require.NoError(t, err)
+		require.Fail(t, "it did not wait")
+	case <-time.After(400 * time.Millisecond):
+	}
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, <-verified)
 }
 
 // What a person with all rights on the database changes is noticed, and the first entry

@@ -25,11 +25,15 @@ import (
 // stored. A head that was noted elsewhere (zero: none) must be part of the
 // chain.
 func Verify(ctx context.Context, pool *pgxpool.Pool, noted audit.Head) (v audit.Verification, err error) {
+	began := time.Now().UTC()
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return v, fmt.Errorf("verify the audit chain: %w", err)
 	}
-	defer tx.Rollback(ctx) //nolint:errcheck // it has only read
+	defer tx.Rollback(ctx)                                                     //nolint:errcheck // it has only read
+	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // the pool may be of short requests
+		return v, fmt.Errorf("verify the audit chain: %w", err)
+	}
 	r := &replay{tx: tx, statements: sqlfile.Parse(sealSQL), noted: noted, expired: map[int64]ExpiredFile{}, hash: make([]byte, sha256.Size)}
 	fault, err := r.run(ctx)
 	if err != nil {
@@ -38,7 +42,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, noted audit.Head) (v audit.
 	if r.entries > 0 {
 		r.head.Hash = hex.EncodeToString(r.hash)
 	}
-	return audit.Verification{Head: r.head, Entries: r.entries, Broken: fault}, nil
+	return audit.Verification{Head: r.head, Entries: r.entries, At: began, Broken: fault}, nil
 }
 
 // replay is a walk along the chain.
