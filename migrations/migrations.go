@@ -72,21 +72,11 @@ func (e *NewerError) Error() string {
 // Up applies all pending migrations and returns their names. If a migration fails, the
 // preceding ones stay applied, and Up returns them with the error.
 func Up(ctx context.Context, pool *pgxpool.Pool) (applied []string, err error) {
-	conn, err := pool.Acquire(ctx)
+	unlock, err := lock(ctx, pool)
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
-	defer conn.Release()
-	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockKey); err != nil {
-		return nil, fmt.Errorf("migrate: wait for the lock: %w", err)
-	}
-	defer func() {
-		// Not canceled with ctx: a locked connection must not return to the pool.
-		_, unlockErr := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", lockKey)
-		if unlockErr != nil {
-			err = errors.Join(err, fmt.Errorf("migrate: release the lock: %w", unlockErr))
-		}
-	}()
+	defer func() { err = errors.Join(err, unlock()) }()
 	if _, err := Status(ctx, pool); err != nil { // the schema may be newer
 		return nil, fmt.Errorf("migrate: %w", err)
 	}
@@ -98,6 +88,26 @@ func Up(ctx context.Context, pool *pgxpool.Pool) (applied []string, err error) {
 		return applied, fmt.Errorf("migrate River: %w", err)
 	}
 	return append(applied, river...), nil
+}
+
+// lock waits for the lock of migrations.
+func lock(ctx context.Context, pool *pgxpool.Pool) (unlock func() error, err error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockKey); err != nil {
+		conn.Release()
+		return nil, fmt.Errorf("wait for the lock: %w", err)
+	}
+	return func() error {
+		defer conn.Release()
+		// Not canceled with ctx: a locked connection must not return to the pool.
+		if _, err := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", lockKey); err != nil {
+			return fmt.Errorf("migrate: release the lock: %w", err)
+		}
+		return nil
+	}, nil
 }
 
 func upTally(ctx context.Context, pool *pgxpool.Pool) (applied []string, err error) {
@@ -215,6 +225,7 @@ func (Schema) Hash() string {
 		content, _ := files.ReadFile(name) // the file is embedded
 		fmt.Fprintf(h, "%s %d\n%s\n", name, len(content), content)
 	}
+	fmt.Fprintln(h, distributeSQL)
 	if migrator, err := rivermigrate.New(riverpgxv5.New(nil), nil); err == nil {
 		for _, v := range migrator.AllVersions() {
 			fmt.Fprintf(h, "river %d\n%s\n", v.Version, v.SQLUp)

@@ -24,24 +24,26 @@ var ErrRetiredSince = errors.New("months of the range were retired after the mom
 const asOfQuery = `
 WITH change AS MATERIALIZED (
     SELECT coalesce((SELECT number FROM audit_chain WHERE at <= $2 ORDER BY at DESC LIMIT 1), 0) AS number
+), t AS (
+    SELECT amount, file_id, line FROM transactions WHERE user_id = $1 AND transaction_date BETWEEN $3 AND $4
+), m AS (
+    SELECT month, total_transactions, total_amount FROM user_months WHERE user_id = $1 AND month BETWEEN $3 AND $4
 )
 SELECT $2 > clock_timestamp(), (SELECT number FROM change), coalesce(sum(n), 0)::bigint, coalesce(sum(amount), 0),
-       EXISTS (SELECT FROM etl_retired WHERE change > (SELECT number FROM change) AND month <= $4 AND month + interval '1 month' > $3),
+       EXISTS (SELECT 1 FROM etl_retired WHERE change > (SELECT number FROM change) AND month <= $4 AND month + interval '1 month' > $3),
        (SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before),
-       EXISTS (SELECT FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN $3 AND $4)
+       EXISTS (SELECT 1 FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN $3 AND $4)
 FROM (
-    SELECT 1 AS n, t.amount::numeric FROM transactions t
+    SELECT 1 AS n, t.amount::numeric FROM t
     LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id
-    WHERE t.user_id = $1 AND t.transaction_date BETWEEN $3 AND $4
-      AND coalesce((SELECT max(o.change) FROM transaction_origins o WHERE o.file_id = t.file_id AND o.line = t.line), c.number, 0)
+    WHERE coalesce((SELECT max(o.change) FROM transaction_origins o WHERE o.file_id = t.file_id AND o.line = t.line), c.number, 0)
           <= (SELECT number FROM change)
     UNION ALL
     SELECT 1, v.amount::numeric FROM transaction_versions v
     WHERE v.user_id = $1 AND v.transaction_date BETWEEN $3 AND $4
       AND v.from_change <= (SELECT number FROM change) AND v.to_change > (SELECT number FROM change)
     UNION ALL
-    SELECT total_transactions, total_amount FROM user_months
-    WHERE user_id = $1 AND month BETWEEN $3 AND $4 AND month < (SELECT before FROM etl_retired_before)
+    SELECT total_transactions, total_amount FROM m WHERE month < (SELECT before FROM etl_retired_before)
 ) stored`
 
 // Past is a user's summary as of a former moment.

@@ -28,7 +28,7 @@ FROM user_summary s CROSS JOIN LATERAL (
 WHERE s.user_id = $1`
 	// retiredColumns are the first day that is not retired, and whether a month of the range was taken out of the rollups.
 	retiredColumns = `(SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before),
-    EXISTS (SELECT FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN $2 AND $3)`
+    EXISTS (SELECT 1 FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN $2 AND $3)`
 )
 
 // Days are the days from From to To, inclusive; see [AllDays].

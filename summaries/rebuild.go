@@ -140,6 +140,11 @@ func (r *rebuild) run(ctx context.Context, pool *pgxpool.Pool) (err error) {
 		return err
 	}
 	defer r.conn.Release()
+	release, err := ExcludeLoads(ctx, r.conn)
+	if err != nil {
+		return err
+	}
+	defer release()
 	defer r.drop(ctx)
 	// Two transactions: while it waits for a load, it must hold no table that the load may lock.
 	if err := r.begin(ctx, r.compare); err != nil {

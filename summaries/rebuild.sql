@@ -50,11 +50,11 @@ SET total_transactions = excluded.total_transactions, total_amount = excluded.to
 WHERE (r.total_transactions, r.total_amount) IS DISTINCT FROM (excluded.total_transactions, excluded.total_amount);
 
 -- name: stamp
-, version = r.version + 1, updated_at = greatest(now(), r.updated_at + interval '1 second')
+, version = r.version + 1, updated_at = greatest(excluded.updated_at, (r.updated_at AT TIME ZONE 'UTC' + interval '1 second') AT TIME ZONE 'UTC')
 
 -- name: touch
 -- The rows of a versioned rollup that stand for the changed rows of one without versions.
-UPDATE {{rollup}} r SET version = r.version + 1, updated_at = greatest(now(), r.updated_at + interval '1 second')
+UPDATE {{rollup}} r SET version = r.version + 1, updated_at = greatest(now(), (r.updated_at AT TIME ZONE 'UTC' + interval '1 second') AT TIME ZONE 'UTC')
 FROM (SELECT DISTINCT {{distinct}} FROM rebuild_{{changed}} {{within}}) d WHERE {{match}};
 
 -- name: keys
@@ -69,20 +69,26 @@ WHERE (k.user_id, k.transaction_date) IS DISTINCT FROM (t.user_id, t.transaction
 -- What is true of each of these ids under the load lock: its key, whether a row is where the
 -- key says, and the row without a key, if it still exists and is the only one.
 CREATE TEMPORARY TABLE rebuild_key_rows ON COMMIT DROP AS
-SELECT i.transaction_id, k.transaction_id IS NOT NULL AS has_key, v.id IS NOT NULL AS valid,
-       i.rows, i.user_id, i.transaction_date
-FROM (
-    SELECT b.transaction_id, count(t.id) AS rows, min(t.user_id) AS user_id, min(t.transaction_date) AS transaction_date
+WITH ids AS MATERIALIZED (
+    SELECT DISTINCT transaction_id FROM rebuild_keys
+), k AS MATERIALIZED (
+    SELECT k.* FROM ids i JOIN transaction_keys k ON k.transaction_id = i.transaction_id
+), t AS MATERIALIZED (
+    SELECT b.transaction_id, count(*) AS rows, min(t.user_id) AS user_id, min(t.transaction_date) AS transaction_date
     FROM rebuild_keys b
-    LEFT JOIN transactions t ON t.user_id = b.user_id AND t.transaction_date = b.transaction_date AND t.id = b.id
-                            AND t.transaction_id = b.transaction_id
+    JOIN transactions t ON t.user_id = b.user_id AND t.transaction_date = b.transaction_date AND t.id = b.id
+                       AND t.transaction_id = b.transaction_id
     GROUP BY b.transaction_id
-) i
-LEFT JOIN transaction_keys k ON k.transaction_id = i.transaction_id
-LEFT JOIN LATERAL (
-    SELECT t.id FROM transactions t
-    WHERE t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = k.transaction_id LIMIT 1
-) v ON true;
+), valid AS MATERIALIZED (
+    SELECT DISTINCT k.transaction_id FROM k
+    JOIN transactions t ON t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = k.transaction_id
+)
+SELECT i.transaction_id, k.transaction_id IS NOT NULL AS has_key, v.transaction_id IS NOT NULL AS valid,
+       coalesce(t.rows, 0) AS rows, t.user_id, t.transaction_date
+FROM ids i
+LEFT JOIN t ON t.transaction_id = i.transaction_id
+LEFT JOIN k ON k.transaction_id = i.transaction_id
+LEFT JOIN valid v ON v.transaction_id = i.transaction_id;
 
 -- name: remove_keys
 DELETE FROM transaction_keys k USING rebuild_key_rows r

@@ -1,5 +1,5 @@
 -- name: empty
-SELECT NOT EXISTS (SELECT FROM {{rollup}});
+SELECT NOT EXISTS (SELECT 1 FROM {{rollup}} LIMIT 1);
 
 -- name: drop_key
 -- Of an empty table, for its first rows. Readers of it wait until the commit.
@@ -39,4 +39,5 @@ SET total_transactions = r.total_transactions + excluded.total_transactions,
 -- name: stamp
 -- Of a versioned rollup. updated_at increases by a second at least (of two loads, the one
 -- that began first may commit last): it is HTTP's Last-Modified, which counts in seconds.
-, version = r.version + 1, file_id = $1, updated_at = greatest(now(), r.updated_at + interval '1 second')
+-- AT TIME ZONE: the sum of a timestamptz and an interval is not immutable, as a cluster asks.
+, version = r.version + 1, file_id = {{file}}, updated_at = greatest({{now}}, (r.updated_at AT TIME ZONE 'UTC' + interval '1 second') AT TIME ZONE 'UTC')

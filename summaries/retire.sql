@@ -26,7 +26,7 @@ INSERT INTO etl_retired_files (month, file_id, rows) SELECT month, file_id, rows
 -- name: drift
 -- Whether a rollup differs from the retired rows in a month.
 SELECT EXISTS (
-    SELECT FROM retired_months r
+    SELECT 1 FROM retired_months r
     FULL JOIN (
         SELECT date_trunc('month', {{period}})::date AS month, sum(total_transactions) AS n, sum(total_amount) AS amount
         FROM {{rollup}} WHERE {{period}} >= $1 AND {{period}} < $2 GROUP BY 1
@@ -36,7 +36,7 @@ SELECT EXISTS (
 
 -- name: drift_keys
 SELECT EXISTS (
-    SELECT FROM retired_months r
+    SELECT 1 FROM retired_months r
     FULL JOIN (
         SELECT date_trunc('month', transaction_date)::date AS month, sum({{hash}}) AS hash
         FROM transaction_keys WHERE transaction_date >= $1 AND transaction_date < $2 GROUP BY 1
@@ -55,7 +55,7 @@ FROM user_months WHERE month >= {{from}} AND month < {{before}} GROUP BY user_id
 
 -- name: reduce_users
 UPDATE user_summary s SET total_transactions = s.total_transactions - d.n, total_amount = s.total_amount - d.amount,
-    version = s.version + 1, updated_at = greatest(now(), s.updated_at + interval '1 second')
+    version = s.version + 1, updated_at = greatest(now(), (s.updated_at AT TIME ZONE 'UTC' + interval '1 second') AT TIME ZONE 'UTC')
 FROM retired_users d WHERE s.user_id = d.user_id;
 
 -- name: drop_periods

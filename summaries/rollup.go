@@ -142,9 +142,12 @@ func (r Rollup) selected() string {
 
 // statement is a statement of refresh.sql for this rollup, with its arguments for the load of a file.
 func (r Rollup) statement(statements sqlfile.Statements, name string, fileID int64) (sql string, args []any) {
-	column, value, stamp := "", "", ""
+	column, value, stamp, file, now := "", "", "", "$1", "now()"
+	if name == "upsert" { // no function that is not immutable, and no argument: a cluster refuses them
+		file, now = "excluded.file_id", "excluded.updated_at"
+	}
 	if r.Versioned {
-		column, value, stamp = ", file_id", ", $1", statements.Get("stamp")
+		column, value, stamp = ", file_id", ", $1", statements.Get("stamp", "file", file, "now", now)
 		if name == "update" || name == "upsert" {
 			args = []any{fileID}
 		}

@@ -125,14 +125,11 @@ func (s *Store) runOf(ctx context.Context, fileID int64) (run int64, err error) 
 	return run, nil
 }
 
-// selectSummaries selects whole summaries, each with the run that last changed it.
-func selectSummaries(db *bun.DB) *bun.SelectQuery {
-	return db.NewSelect().Model((*Summary)(nil)).
-		ColumnExpr("?TableColumns, (SELECT run_id FROM etl_files WHERE id = summary.file_id) AS run_id")
-}
-
+// selectMany joins nothing to user_summary, which can be distributed over a cluster.
 func selectMany(db *bun.DB, userIDs []int32) *bun.SelectQuery {
-	return selectSummaries(db).Where("user_id IN (?)", bun.List(userIDs)).Order("user_id")
+	users := db.NewSelect().Model((*Summary)(nil)).ColumnExpr("?TableColumns").Where("user_id IN (?)", bun.List(userIDs))
+	return db.NewSelect().With("summary", users).TableExpr("summary").
+		ColumnExpr("summary.*, (SELECT run_id FROM etl_files WHERE id = summary.file_id) AS run_id").Order("user_id")
 }
 
 // Many returns the summaries of these users, as far as they have one, in order of their ids.

@@ -72,7 +72,7 @@ SELECT start, sum(n)::bigint, sum(amount) FROM (
 	// retiredQuery is read after the totals, so that no month is retired in between unnoticed.
 	retiredQuery = `
 SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01',
-       EXISTS (SELECT FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN date_trunc('month', $1::date) AND $2::date) FROM etl_retired_before`
+       EXISTS (SELECT 1 FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN date_trunc('month', $1::date) AND $2::date) FROM etl_retired_before`
 )
 
 // statement is the statement with its arguments. Bounds are always dates, so that one prepared

@@ -122,7 +122,7 @@ type VerifyOptions struct {
 
 // Verify recomputes every rollup, the key table and the ledger's counts from the rows, in one
 // snapshot, and calls report with each difference, in order of relation and key. It changes
-// nothing and blocks nothing.
+// nothing and blocks nothing, except loads on a cluster ([ExcludeLoads]).
 //
 // It reads the rows once and compares sums weighted at random. Only tables whose sums differ are
 // compared key by key, unless the options say Full. A difference escapes the sums with a
@@ -134,8 +134,18 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, o VerifyOptions, report fun
 		v.count(d)
 		report(d)
 	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	defer conn.Release()
+	release, err := ExcludeLoads(ctx, conn)
+	if err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
+	defer release()
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL jit = off"); err != nil {
 			return err
 		}

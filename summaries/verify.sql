@@ -30,7 +30,7 @@ GROUP BY transaction_date, {{small}};
 -- name: same_sums
 -- Whether the sums of those days are a rollup's, by day, by month, or of all time. NaN would hide every other difference.
 SELECT NOT EXISTS (
-    SELECT FROM (
+    SELECT 1 FROM (
         SELECT {{period_of_days}} AS period, sum(n) AS n, sum(amount) AS amount
         FROM unnest($1::date[], $2::numeric[], $3::numeric[]) d(transaction_date, n, amount) GROUP BY 1
     ) t

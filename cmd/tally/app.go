@@ -110,16 +110,16 @@ func (env *environment) openApplication(ctx context.Context, p parts) (a *applic
 		return a, err
 	}
 	a.tokens.ReadFrom(a.replicas)
-	return a, a.newServer(config)
+	return a, a.newServer(ctx, config)
 }
 
 // newServer makes the API.
-func (a *application) newServer(config jobs.Config) error {
+func (a *application) newServer(ctx context.Context, config jobs.Config) error {
 	ui, err := a.requests.UI(riverPrefix)
 	if err != nil {
 		return err
 	}
-	reads, err := a.newReading(config)
+	reads, err := a.newReading(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -158,6 +158,14 @@ func migrate(ctx context.Context, db *database) (applied []string, err error) {
 	})
 }
 
+// distributed reports whether the rows are on the nodes of a cluster.
+func (d *database) distributed(ctx context.Context) (distributed bool, err error) {
+	if err := d.pool.QueryRow(ctx, "SELECT tally_distributed()").Scan(&distributed); err != nil {
+		return false, fmt.Errorf("look whether the tables are distributed: %w", err)
+	}
+	return distributed, nil
+}
+
 // dial opens a connection outside the pools, past a pooler if there is a way.
 func (d *database) dial(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, cmp.Or(d.direct, d.pool).Config().ConnConfig)
@@ -192,7 +200,8 @@ func closing(err *error, close func() error) {
 }
 
 type migrateCmd struct {
-	Status bool `help:"List the steps and change nothing; exit 1 if some are pending."`
+	Status      bool `help:"List the steps and change nothing; exit 1 if some are pending."`
+	Distributed bool `help:"Then distribute the tables over the nodes of the Citus cluster whose coordinator the database is on."`
 }
 
 func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
@@ -218,7 +227,27 @@ func (cmd migrateCmd) Run(ctx context.Context, env *environment) (err error) {
 	if err == nil && len(applied) == 0 {
 		fmt.Fprintln(env.stdout, "the schema is up to date")
 	}
-	return err
+	if err != nil || !cmd.Distributed {
+		return err
+	}
+	return distribute(ctx, env, db)
+}
+
+func distribute(ctx context.Context, env *environment, db *database) error {
+	done, err := migrations.Distribute(ctx, db.pool)
+	if err != nil {
+		return err
+	}
+	if !done {
+		fmt.Fprintln(env.stdout, "the tables are distributed already")
+		return nil
+	}
+	fmt.Fprintln(env.stdout, "distributed the tables over the cluster")
+	by := caller()
+	return ledger.Record(ctx, db.pool, ledger.Event{
+		Actor: by.Actor, Action: ledger.ActionSchemaMigrated, Subject: "schema", Origin: by.Origin,
+		Detail: map[string]any{"distributed": true, "code_version": codeVersion()},
+	})
 }
 
 func printStatus(env *environment, steps []migrations.Migration) (err error) {

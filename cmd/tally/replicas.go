@@ -77,13 +77,23 @@ type reading struct {
 }
 
 // newReading makes the cache, and what the API reads from behind it: one server or several.
-func (a *application) newReading(config jobs.Config) (r reading, err error) {
+func (a *application) newReading(ctx context.Context, config jobs.Config) (r reading, err error) {
 	cache := summaries.CacheConfig{Connect: a.database.dial, Logger: a.logger}
 	a.store = summaries.NewStore(a.database.requests)
+	distributed, err := a.database.distributed(ctx)
+	if err != nil && a.replicas == nil { // with replicas, the primary may be unavailable
+		return r, err
+	}
+	if distributed && a.replicas != nil {
+		return r, usageError{errors.New("the database is distributed over a cluster, which has no replicas of a known epoch: unset DATABASE_READ_URL")}
+	}
 	if a.replicas == nil {
 		cache.Store = a.store
 		if a.cache, err = summaries.NewCache(cache); err != nil {
 			return r, err
+		}
+		if distributed { // its nodes commit one after the other, so a summary may be older than the epoch
+			return reading{a.store, a.requests.Ledger(), a.requests}, nil
 		}
 		return reading{cached{a.store, a.cache}, a.requests.Ledger(), a.requests}, nil
 	}

@@ -44,11 +44,15 @@ type Server struct {
 	Replica    bool       `json:"replica" db:"replica"`
 	Standbys   int        `json:"standbys" db:"standbys"` // that are connected to it
 	Embedded   bool       `json:"embedded" db:"embedded"` // Tally's own server
+	// Distributed says that this is the coordinator of a cluster, which has the rows.
+	Distributed bool `json:"distributed" db:"distributed"`
 }
 
 // rung is where the database stands on the ladder of docs/operations.md.
 func (s Server) rung() string {
 	switch {
+	case s.Distributed:
+		return "6, a cluster (this is its coordinator)"
 	case s.Replica:
 		return "3, a server with replicas (this is one)"
 	case s.Standbys > 0:

@@ -5,7 +5,7 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
        (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()) AS stats_since,
        pg_is_in_recovery() AS replica,
        (SELECT count(*) FROM pg_stat_replication) AS standbys,
-       current_setting('cluster_name') = 'tally' AS embedded,
+       current_setting('cluster_name') = 'tally' AS embedded, tally_distributed() AS distributed,
        -- Of other roles' sessions all but their existence is hidden from others.
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_sessions,
        ARRAY(SELECT extname::text FROM pg_extension) AS extensions;
@@ -60,13 +60,13 @@ ORDER BY t.relname, c.relname;
 -- partition holds is taken as the planner takes it: its pages, as they are now, at the
 -- rows that each had when they were last counted. One without pages holds nothing.
 SELECT coalesce(p.month, d.month) AS month, coalesce(p.name, '') AS name, coalesce(p.rows, 0)::float8 AS rows, coalesce(p.bytes, 0) AS bytes,
-       CASE WHEN p.pages = 0 THEN 0 WHEN p.rows > 0 AND p.counted_pages > 0 THEN p.rows * p.pages / p.counted_pages ELSE -1 END::float8 AS held,
+       CASE WHEN tally_distributed() THEN -1 WHEN p.pages = 0 THEN 0 WHEN p.rows > 0 AND p.counted_pages > 0 THEN p.rows * p.pages / p.counted_pages ELSE -1 END::float8 AS held,
        coalesce(d.counted, 0)::bigint AS counted, coalesce(trim_scale(d.amount)::text, '0') AS amount,
        count(*) OVER () > 2 AND coalesce(coalesce(p.month, d.month) - interval '3 years' >= lag(coalesce(p.month, d.month)) OVER months, true)
            AND coalesce(coalesce(p.month, d.month) + interval '3 years' <= lead(coalesce(p.month, d.month)) OVER months, true) AS apart
 FROM (
     SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([0-9-]+)''\)')::date AS month, c.relname::text AS name,
-           c.reltuples AS rows, pg_total_relation_size(c.oid) AS bytes, c.relpages AS counted_pages, pg_relation_size(c.oid) / 8192 AS pages
+           c.reltuples AS rows, tally_table_size(c.oid) AS bytes, c.relpages AS counted_pages, pg_relation_size(c.oid) / 8192 AS pages
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'transactions'::regclass
 ) p
 FULL JOIN (

@@ -5,10 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/postgres"
 )
@@ -19,6 +22,7 @@ const (
 	timeLayout     = "20060102150405"
 	keepFailed     = time.Hour      // databases of failed tests, for inspection
 	keepTemplates  = 24 * time.Hour // since their creation
+	dropTries      = 5
 	// templateLock is an advisory lock in the database tally: exclusive to create or
 	// drop a template, shared to clone one.
 	templateLock = 0x74616c6c79_74
@@ -51,14 +55,20 @@ func (s *shared) create(ctx context.Context, schema Schema) (string, error) {
 	}
 }
 
-func (s *shared) drop(ctx context.Context, name string) error {
-	return s.exec(ctx, "DROP DATABASE IF EXISTS %s WITH (FORCE)", name)
+func (s *shared) drop(ctx context.Context, name string) (err error) {
+	for range dropTries {
+		err = s.exec(ctx, "DROP DATABASE IF EXISTS %s WITH (FORCE)", name)
+		if postgres.State(err) != pgerrcode.ObjectInUse { // a cluster's own sessions come back
+			break
+		}
+	}
+	return err
 }
 
 // locked runs fn while it holds the template lock, in the mode "" (exclusive) or
 // "_shared". It uses a separate connection, which it closes to release the lock.
 func (s *shared) locked(ctx context.Context, kind string, fn func() error) error {
-	conn, err := pgx.Connect(ctx, s.server.URL())
+	conn, err := pgx.Connect(ctx, s.base)
 	if err != nil {
 		return err
 	}
@@ -71,7 +81,7 @@ func (s *shared) locked(ctx context.Context, kind string, fn func() error) error
 // templateExists reports whether a template is complete: datistemplate is set in the
 // last step of its creation.
 func (s *shared) templateExists(ctx context.Context, template string) (exists bool, err error) {
-	err = s.admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)", template).Scan(&exists)
+	err = s.nodes[0].admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)", template).Scan(&exists)
 	return exists, err
 }
 
@@ -87,12 +97,31 @@ func (s *shared) createTemplate(ctx context.Context, name string, schema Schema)
 	if err != nil {
 		return err
 	}
-	err = schema.Up(ctx, pool)
+	err = s.createSchema(ctx, pool, name, schema)
 	pool.Close()
 	if err != nil {
 		return fmt.Errorf("create the schema: %w", err)
 	}
+	if OnCluster() {
+		if err := s.releaseTemplate(ctx, name); err != nil {
+			return err
+		}
+	}
 	return s.exec(ctx, "ALTER DATABASE %s IS_TEMPLATE true", name)
+}
+
+func (s *shared) createSchema(ctx context.Context, pool *pgxpool.Pool, name string, schema Schema) error {
+	cluster, ok := schema.(distributed)
+	if ok = ok && OnCluster(); ok {
+		if err := s.join(ctx, name); err != nil {
+			return err
+		}
+	}
+	err := schema.Up(ctx, pool)
+	if ok && err == nil {
+		err = cluster.Distribute(ctx, pool)
+	}
+	return err
 }
 
 // sweep drops old databases and templates. PostgreSQL does not store when a database was
@@ -125,7 +154,7 @@ func (s *shared) sweep(ctx context.Context) error {
 }
 
 func (s *shared) names(ctx context.Context, query string, args ...any) ([]string, error) {
-	rows, err := s.admin.Query(ctx, query, args...)
+	rows, err := s.nodes[0].admin.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +167,10 @@ func (s *shared) exec(ctx context.Context, statement string, names ...string) er
 	for _, name := range names {
 		quoted = append(quoted, pgx.Identifier{name}.Sanitize())
 	}
-	if _, err := s.admin.Exec(ctx, fmt.Sprintf(statement, quoted...)); err != nil {
-		return fmt.Errorf(statement+": %w", append(quoted, err)...)
+	for _, n := range slices.Backward(s.nodes) { // a template is complete when the coordinator's is
+		if _, err := n.admin.Exec(ctx, fmt.Sprintf(statement, quoted...)); err != nil {
+			return fmt.Errorf(statement+": %w", append(quoted, err)...)
+		}
 	}
 	return nil
 }

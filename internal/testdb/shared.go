@@ -11,10 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/opentax/tally/internal/embedded"
-	"github.com/opentax/tally/internal/postgres"
 )
 
 // programsVariable is the environment variable for the folder of the server programs.
@@ -25,8 +22,9 @@ type shared struct {
 	mu     sync.Mutex
 	users  int
 	dir    string
-	server *embedded.Server
-	admin  *pgxpool.Pool
+	server *embedded.Server // nil on a cluster
+	base   string           // the URL of its first database
+	nodes  []node           // one, or those of a cluster, of which the first is the coordinator
 }
 
 // process is the shared server of this process.
@@ -59,7 +57,22 @@ func (s *shared) acquire(ctx context.Context) error {
 	return nil
 }
 
-func (s *shared) start(ctx context.Context) error {
+func (s *shared) start(ctx context.Context) (err error) {
+	if s.base = os.Getenv(clusterVariable); s.base == "" {
+		if err := s.startServer(ctx); err != nil {
+			return err
+		}
+	}
+	if s.nodes, err = openNodes(ctx, s.base); err != nil {
+		return errors.Join(err, s.close())
+	}
+	if err := s.sweep(ctx); err != nil {
+		return errors.Join(fmt.Errorf("sweep: %w", err), s.close())
+	}
+	return nil
+}
+
+func (s *shared) startServer(ctx context.Context) error {
 	config, err := serverConfig(ctx)
 	if err != nil {
 		return err
@@ -67,16 +80,20 @@ func (s *shared) start(ctx context.Context) error {
 	if s.server, err = embedded.Start(ctx, config); err != nil {
 		return err
 	}
-	s.dir = config.Dir
-	s.admin, err = postgres.Open(ctx, postgres.Config{URL: s.server.URL(), MaxConns: 4, ApplicationName: "tally-testdb"})
-	if err != nil {
-		return errors.Join(err, s.server.Close())
-	}
-	if err := s.sweep(ctx); err != nil {
-		s.admin.Close()
-		return errors.Join(fmt.Errorf("sweep: %w", err), s.server.Close())
-	}
+	s.dir, s.base = config.Dir, s.server.URL()
 	return nil
+}
+
+func (s *shared) close() error {
+	for _, n := range s.nodes {
+		if n.admin != nil {
+			n.admin.Close()
+		}
+	}
+	if s.nodes = nil; s.server == nil {
+		return nil
+	}
+	return s.server.Close()
 }
 
 func (s *shared) release() error {
@@ -85,8 +102,7 @@ func (s *shared) release() error {
 	if s.users--; s.users > 0 {
 		return nil
 	}
-	s.admin.Close()
-	return s.server.Close()
+	return s.close()
 }
 
 // serverConfig returns a configuration with one folder per user and version.
@@ -111,9 +127,9 @@ func fastSettings() map[string]string {
 
 // url returns the connection URL of one of the server's databases.
 func (s *shared) url(database string) string {
-	u, err := url.Parse(s.server.URL())
+	u, err := url.Parse(s.base)
 	if err != nil {
-		panic(err) // impossible: the embedded server built it
+		panic(err) // impossible: it was used to connect
 	}
 	u.Path = "/" + strings.TrimPrefix(database, "/")
 	return u.String()

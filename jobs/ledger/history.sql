@@ -2,16 +2,18 @@
 -- Every state of a transaction: the stored row, found by its key, and the former ones. A
 -- row came with the load of its file, unless it has an origin. States that began and ended
 -- in one change were never visible.
-WITH states AS (
+WITH key AS (
+    SELECT user_id, transaction_date FROM transaction_keys WHERE transaction_id = ?0
+), stored AS (
+    SELECT t.user_id, t.amount, t.transaction_date, t.file_id, t.line
+    FROM key k JOIN transactions t ON t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = ?0
+), states AS (
     SELECT user_id, amount, transaction_date, file_id, line, from_change, to_change
     FROM transaction_versions WHERE transaction_id = ?0
     UNION ALL
     SELECT t.user_id, t.amount, t.transaction_date, t.file_id, t.line,
            coalesce((SELECT max(o.change) FROM transaction_origins o WHERE o.file_id = t.file_id AND o.line = t.line), c.number, 0), NULL
-    FROM transaction_keys k
-    JOIN transactions t ON t.user_id = k.user_id AND t.transaction_date = k.transaction_date AND t.transaction_id = k.transaction_id
-    LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id
-    WHERE k.transaction_id = ?0
+    FROM stored t LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id
 )
 SELECT s.amount::numeric, s.transaction_date, s.user_id, s.file_id, coalesce(f.path, '') AS path, s.line,
        coalesce(began.at, f.finished_at) AS "from", ended.at AS "to",

@@ -3,7 +3,7 @@
 -- after the last change of it: a load that was under way then changes it with an earlier time, and a
 -- file that is later.
 SELECT to_char(month, 'YYYY-MM') AS month, coalesce(r.rows, d.rows) AS rows, coalesce(r.amount, d.amount) AS total_amount,
-       coalesce(pg_total_relation_size(p.oid), 0) AS bytes, d.changed_at,
+       coalesce(tally_table_size(p.oid), 0) AS bytes, d.changed_at,
        CASE WHEN r.month IS NULL THEN 'stored' ELSE 'retired' END AS state, coalesce(r.totals, '') AS totals, coalesce(r.kept_table, '') AS kept_table,
        coalesce(r.exported_path IS NOT NULL OR d.changed_at < e.started_at AND d.file_id <= e.last_file_id, false) AS exported,
        r.month IS NULL AND d.rows < 100 AS sparse

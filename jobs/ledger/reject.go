@@ -224,9 +224,9 @@ func (s *Store) StoredRows(ctx context.Context, ids []string) ([]StoredRow, erro
 }
 
 func (s *Store) selectStored(ids []string) *bun.SelectQuery {
-	return s.db.NewSelect().TableExpr("transaction_keys AS key").
+	keys := s.db.NewSelect().TableExpr("transaction_keys").Where("transaction_id IN (?)", bun.List(ids))
+	return s.db.NewSelect().With("key", keys).TableExpr("key").
 		Join("JOIN transactions AS stored ON stored.user_id = key.user_id AND stored.transaction_date = key.transaction_date AND stored.transaction_id = key.transaction_id").
 		Join("LEFT JOIN etl_files AS file ON file.id = stored.file_id").
-		ColumnExpr("stored.transaction_id, stored.user_id, stored.amount::numeric AS amount, stored.transaction_date, stored.file_id, stored.line, coalesce(file.path, '') AS path").
-		Where("key.transaction_id IN (?)", bun.List(ids))
+		ColumnExpr("stored.transaction_id, stored.user_id, stored.amount::numeric AS amount, stored.transaction_date, stored.file_id, stored.line, coalesce(file.path, '') AS path")
 }

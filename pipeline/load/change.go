@@ -26,6 +26,8 @@ type change struct {
 	entry  seal.Entry
 	digest seal.RejectsDigest
 	parts  []*load
+
+	distributed bool // of its loads
 }
 
 // change begins one, does it, and seals and commits it unless it is a dry run or do says
@@ -82,7 +84,7 @@ func (c *change) begin(ctx context.Context) (err error) {
 	if _, err = c.tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock); err != nil {
 		return err
 	}
-	if err = c.tx.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&c.pid); err != nil {
+	if err = c.tx.QueryRow(ctx, "SELECT pg_backend_pid(), tally_distributed()").Scan(&c.pid, &c.distributed); err != nil {
 		return err
 	}
 	c.entry.Number, err = seal.Next(ctx, c.tx)
@@ -106,7 +108,7 @@ func (c *change) close(ctx context.Context) {
 func (c *change) part(ctx context.Context, request Request, file int64) *load {
 	limits := c.loader.limits
 	part := &load{
-		loader: c.loader, request: request, path: request.Path.String(), tx: c.tx, pid: c.pid, helper: c.helper, fileID: file, inChange: true,
+		loader: c.loader, request: request, path: request.Path.String(), tx: c.tx, pid: c.pid, helper: c.helper, fileID: file, distributed: c.distributed, inChange: true,
 		valid: extsort.New(ctx, byID(), limits), accepted: extsort.New(ctx, byPlace(), limits), duplicates: extsort.New(ctx, byLine(), limits),
 		deltas: summaries.NewDeltas(ctx), months: map[civil.Month]int64{},
 	}

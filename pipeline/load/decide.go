@@ -36,7 +36,7 @@ func (l *load) decide(ctx context.Context) error {
 		return l.decideAgainstStored(ctx, rows)
 	}
 	build := false
-	if l.valid.Len() >= l.loader.bulkFrom {
+	if l.valid.Len() >= l.loader.bulkFrom && !l.distributed {
 		if build, err = postgres.LockTable(ctx, l.tx, "transaction_keys", 0); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	var lookups errgroup.Group
 	lookups.Go(func() error {
 		defer close(batches)
-		ahead := newPrefetch(l.valid.Len())
+		ahead := l.newPrefetch()
 		err := lookup.all(lookupCtx, rows, batches, ahead)
 		if err == nil && lookup.rows == 0 && ahead != nil {
 			lookup.prefetch.Go(func() error {

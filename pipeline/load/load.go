@@ -84,6 +84,9 @@ type load struct {
 	staged     []staged
 	lookup     *lookup // while the helper is at work
 	scratch    []byte
+	// distributed says that the rows are on the nodes of a cluster. They then go through its
+	// coordinator, which neither fills tables beside transactions nor builds indexes of its own.
+	distributed bool
 
 	retiredBefore civil.Date // no row of an earlier day is stored
 	retired       int64      // rows with the id of a retired row

@@ -1,6 +1,6 @@
 -- name: no_keys
 -- And the first day that is not retired.
-SELECT NOT EXISTS (SELECT FROM transaction_keys), greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before;
+SELECT NOT EXISTS (SELECT 1 FROM transaction_keys LIMIT 1), greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before;
 
 -- name: drop_key
 ALTER TABLE transaction_keys DROP CONSTRAINT transaction_keys_pkey;
@@ -11,10 +11,17 @@ ALTER TABLE transaction_keys ADD PRIMARY KEY (transaction_id);
 -- name: look_up
 -- One id after the other by the index, whatever the planner thinks of the tables:
 -- the batches are many, and none is worth a scan.
+-- A cluster passes the whole text on to its nodes.
+SET LOCAL citus.propagate_set_commands = 'local';
 SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+SET LOCAL citus.propagate_set_commands = 'none';
 
 -- name: look_up_ends
+SET LOCAL citus.propagate_set_commands = 'local';
 SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT;
+SET LOCAL citus.propagate_set_commands = 'none';
+
+-- name: analyze_known
 ANALYZE load_known;
 
 -- name: prefetch_rows
@@ -57,13 +64,20 @@ JOIN transaction_keys k ON k.transaction_id = i.id;
 
 -- name: drop_known
 -- Of the file before, where several are read in one transaction.
-DROP TABLE IF EXISTS load_known, load_replaced;
+DROP TABLE IF EXISTS load_known, load_replaced, load_stored;
+
+-- name: stored_rows
+-- On a cluster: an outer join with what is only here would fetch all of transactions.
+CREATE TEMPORARY TABLE load_stored ON COMMIT DROP AS
+SELECT * FROM transactions
+WHERE (user_id, transaction_date, transaction_id) IN (SELECT user_id, transaction_date, transaction_id FROM load_known);
+ANALYZE load_stored;
 
 -- name: stored
 -- Without a stored row: where the key says that it was.
 SELECT n.packed, coalesce(s.user_id, n.user_id), coalesce(s.transaction_date, n.transaction_date) - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line, false
 FROM load_known n
-LEFT JOIN transactions s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
+LEFT JOIN {{transactions}} s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
                         AND s.transaction_id = n.transaction_id
 ORDER BY n.transaction_id, n.line;
 
@@ -72,7 +86,7 @@ ORDER BY n.transaction_id, n.line;
 SELECT n.packed, coalesce(s.user_id, n.user_id), coalesce(s.transaction_date, n.transaction_date) - DATE '1970-01-01', s.amount, s.id, s.file_id, s.line,
        coalesce((r.logical_date, a.id) <= ($1::date, $2::bigint), true)
 FROM load_known n
-LEFT JOIN transactions s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
+LEFT JOIN {{transactions}} s ON s.user_id = n.user_id AND s.transaction_date = n.transaction_date
                         AND s.transaction_id = n.transaction_id
 LEFT JOIN etl_files f ON f.id = s.file_id
 LEFT JOIN etl_files a ON a.id = coalesce(f.arrived_as, f.id)
@@ -92,11 +106,15 @@ CREATE TEMPORARY TABLE load_replaced (
 -- name: keep_version
 -- The rows came with the load of their file, unless they have an origin of their own.
 INSERT INTO transaction_versions (transaction_id, user_id, amount, transaction_date, file_id, line, from_change, to_change)
+WITH t AS MATERIALIZED (
+    SELECT t.transaction_id, t.user_id, t.amount, t.transaction_date, t.file_id, t.line
+    FROM load_replaced r
+    JOIN transactions t ON t.user_id = r.old_user_id AND t.transaction_date = r.old_date AND t.id = r.old_id
+)
 SELECT t.transaction_id, t.user_id, t.amount, t.transaction_date, t.file_id, t.line,
        coalesce((SELECT max(o.change) FROM transaction_origins o WHERE o.file_id = t.file_id AND o.line = t.line), c.number, 0),
        (SELECT coalesce(max(number), 0) + 1 FROM audit_chain)
-FROM load_replaced r
-JOIN transactions t ON t.user_id = r.old_user_id AND t.transaction_date = r.old_date AND t.id = r.old_id
+FROM t
 LEFT JOIN audit_chain c ON c.kind = 'load' AND c.file_id = t.file_id;
 
 -- name: delete_replaced

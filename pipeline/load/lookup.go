@@ -205,11 +205,13 @@ func (l *load) decideKnown(ctx context.Context) error {
 	if err := l.lockForLookups(ctx, "transactions"); err != nil {
 		return err
 	}
-	if _, err := l.lookup.tx.Exec(ctx, l.loader.statements.Get("look_up_ends")); err != nil {
-		return err
+	for _, name := range []string{"look_up_ends", "analyze_known"} {
+		if _, err := l.lookup.tx.Exec(ctx, l.loader.statements.Get(name)); err != nil {
+			return err
+		}
 	}
 	if l.request.Rules.WithDefaults().Corrections != transform.CorrectionsReplace && !l.takes {
-		return l.compare(ctx, l.loader.statements.Get("stored"), nil, func(p packed, s *stored) error {
+		return l.compare(ctx, "stored", nil, func(p packed, s *stored) error {
 			return l.duplicate(p, s.sameValues(p), s.fileID, s.line)
 		})
 	}
@@ -243,7 +245,7 @@ func (l *load) replaceStored(ctx context.Context, yield func(pgcopy.Fields) erro
 	var first packed // of the last id that is not new
 	var replaced bool
 	var row pgcopy.Fields
-	return l.compare(ctx, l.loader.statements.Get("stored_arrivals"), []any{l.arrival.date, l.arrival.file}, func(p packed, s *stored) error {
+	return l.compare(ctx, "stored_arrivals", []any{l.arrival.date, l.arrival.file}, func(p packed, s *stored) error {
 		if (s.older || l.takes) && !s.sameValues(p) && p.date() < l.retiredBefore {
 			return l.reject(p, isRetired)
 		}
@@ -285,8 +287,15 @@ func (l *load) replace(p packed, s *stored) error {
 
 // compare gives each row whose id is known, in the order of the ids, with the
 // stored row. A row whose stored row is gone is rejected, unless that was in a retired month.
-func (l *load) compare(ctx context.Context, sql string, args []any, yield func(packed, *stored) error) error {
-	rows, err := l.lookup.tx.Query(ctx, sql, args...)
+func (l *load) compare(ctx context.Context, statement string, args []any, yield func(packed, *stored) error) error {
+	transactions := "transactions"
+	if l.distributed {
+		transactions = "load_stored"
+		if _, err := l.lookup.tx.Exec(ctx, l.loader.statements.Get("stored_rows")); err != nil {
+			return fmt.Errorf("look up the stored rows: %w", err)
+		}
+	}
+	rows, err := l.lookup.tx.Query(ctx, l.loader.statements.Get(statement, "transactions", transactions), args...)
 	if err != nil {
 		return fmt.Errorf("look up the stored rows: %w", err)
 	}

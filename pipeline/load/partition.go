@@ -124,7 +124,7 @@ func (l *load) partitions(ctx context.Context) (beside []civil.Month, err error)
 	for _, month := range missing {
 		fresh += l.months[month]
 	}
-	if fresh >= l.loader.bulkFrom && !l.inChange {
+	if fresh >= l.loader.bulkFrom && !l.inChange && !l.distributed {
 		return missing, nil
 	}
 	return nil, l.makePartitions(ctx, missing)
@@ -159,15 +159,18 @@ func (l *load) makePartitions(ctx context.Context, months []civil.Month) error {
 	if err := l.endLookup(ctx); err != nil {
 		return err
 	}
-	err := pgx.BeginFunc(ctx, l.helper, func(tx pgx.Tx) error {
+	ensure := func(tx pgx.Tx) error {
 		return l.inShortTries(ctx, tx, "transactions", func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "SELECT tally_ensure_partitions($1)", firstDays(months)); err != nil {
 				return fmt.Errorf("partitions of %s: %w", nameMonths(months), err)
 			}
 			return nil
 		})
-	})
-	if err != nil {
+	}
+	if l.distributed && l.inChange { // its nodes attach nothing beside a transaction that has written rows
+		return ensure(l.tx)
+	}
+	if err := pgx.BeginFunc(ctx, l.helper, ensure); err != nil {
 		return err
 	}
 	return l.awaitPlanned(ctx)

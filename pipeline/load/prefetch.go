@@ -33,8 +33,8 @@ type place struct {
 }
 
 // newPrefetch is nil for a load of too many rows.
-func newPrefetch(rows int64) *prefetch {
-	if rows > prefetchRows {
+func (l *load) newPrefetch() *prefetch {
+	if l.valid.Len() > prefetchRows || l.distributed {
 		return nil
 	}
 	return &prefetch{}

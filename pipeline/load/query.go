@@ -159,7 +159,7 @@ func reverts(statements sqlfile.Statements, s explain.Sample) []explain.Query {
 // named gives each statement its text and its full name.
 func named(list []explain.Query, statements sqlfile.Statements) []explain.Query {
 	for i := range list {
-		list[i].SQL, list[i].Name = statements.Get(list[i].Name), "pipeline/"+list[i].Name
+		list[i].SQL, list[i].Name = statements.Get(list[i].Name, "transactions", "transactions"), "pipeline/"+list[i].Name
 	}
 	return list
 }

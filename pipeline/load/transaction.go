@@ -37,7 +37,7 @@ func (l *load) begin(ctx context.Context) (err error) {
 	if err := l.exec(ctx, asWriter+"; "+noJIT); err != nil {
 		return err
 	}
-	return l.tx.QueryRow(ctx, "SELECT nextval('etl_files_id_seq'), pg_backend_pid()").Scan(&l.fileID, &l.pid)
+	return l.tx.QueryRow(ctx, "SELECT nextval('etl_files_id_seq'), pg_backend_pid(), tally_distributed()").Scan(&l.fileID, &l.pid, &l.distributed)
 }
 
 // rollback gives back what begin made, also after the commit.

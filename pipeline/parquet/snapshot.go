@@ -29,6 +29,7 @@ const LockClass = 0x6c616b65
 // snapshot is one state of the database, read through several connections.
 type snapshot struct {
 	conns      []*pgxpool.Conn
+	release    func() // lets loads in again, where the first connection excludes them
 	statements sqlfile.Statements
 }
 
@@ -44,6 +45,11 @@ func (s *snapshot) open(ctx context.Context, pool *pgxpool.Pool, lock string) er
 			return err
 		}
 		s.conns = append(s.conns, conn)
+		if len(s.conns) == 1 {
+			if s.release, err = summaries.ExcludeLoads(ctx, conn); err != nil {
+				return err
+			}
+		}
 		if id, err = s.begin(ctx, conn, id); err != nil {
 			return err
 		}
@@ -89,8 +95,11 @@ func (s *snapshot) begin(ctx context.Context, conn *pgxpool.Conn, id string) (st
 func (s *snapshot) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	for _, conn := range s.conns {
+	for i, conn := range s.conns {
 		_, _ = conn.Exec(ctx, "ROLLBACK") // nothing was written; the pool drops a broken connection
+		if i == 0 && s.release != nil {
+			s.release()
+		}
 		conn.Release()
 	}
 }
