@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opentax/tally/internal/money"
@@ -196,27 +197,29 @@ func TestTagsTellSummariesApart(t *testing.T) {
 
 func TestDeadlineContext(t *testing.T) {
 	t.Parallel()
-	at := time.Now().Add(20 * time.Millisecond)
-	c := &deadlineContext{Context: t.Context(), at: at}
-	got, ok := c.Deadline()
-	assert.True(t, ok)
-	assert.Equal(t, at, got)
-	require.NoError(t, c.Err())
-	<-c.Done()
-	require.ErrorIs(t, c.Err(), context.DeadlineExceeded)
+	synctest.Test(t, func(t *testing.T) {
+		at := time.Now().Add(time.Second)
+		c := &deadlineContext{Context: t.Context(), at: at}
+		got, ok := c.Deadline()
+		assert.True(t, ok)
+		assert.Equal(t, at, got)
+		require.NoError(t, c.Err())
+		<-c.Done()
+		require.ErrorIs(t, c.Err(), context.DeadlineExceeded)
 
-	for name, ask := range map[string]bool{"asked before": true, "never asked": false} {
-		c = &deadlineContext{Context: t.Context(), at: time.Now().Add(time.Hour)}
-		if ask {
-			require.NoError(t, c.Err(), name)
+		for name, ask := range map[string]bool{"asked before": true, "never asked": false} {
+			c = &deadlineContext{Context: t.Context(), at: time.Now().Add(time.Hour)}
+			if ask {
+				require.NoError(t, c.Err(), name)
+			}
+			c.end()
+			require.ErrorIs(t, c.Err(), context.Canceled, name)
 		}
-		c.end()
-		require.ErrorIs(t, c.Err(), context.Canceled, name)
-	}
-	parent, cancel := context.WithDeadline(t.Context(), at)
-	defer cancel()
-	got, _ = (&deadlineContext{Context: parent, at: at.Add(time.Hour)}).Deadline()
-	assert.Equal(t, at, got, "the parent's, which is earlier")
+		parent, cancel := context.WithDeadline(t.Context(), at)
+		defer cancel()
+		got, _ = (&deadlineContext{Context: parent, at: at.Add(time.Hour)}).Deadline()
+		assert.Equal(t, at, got, "the parent's, which is earlier")
+	})
 }
 
 // A context made of one that waits costs no goroutine, as it does where package context

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -53,7 +54,7 @@ func (s *service) getReceipt(ctx context.Context, in *UserPath) (*receiptOutput,
 	}
 	if summary.Transactions > console.MaxReceiptRows {
 		p := kindNoReceipt.problem()
-		p.Detail = "The user has more than 20000 transactions; tally prove makes the receipt."
+		p.Detail = fmt.Sprintf("The user has more than %d transactions; tally prove makes the receipt.", console.MaxReceiptRows)
 		return nil, p
 	}
 	var body bytes.Buffer
