@@ -58,6 +58,7 @@ type fakeRuns struct {
 	history func(context.Context, string) (ledger.History, error)
 	head    func(context.Context) (audit.Head, error)
 	months  func(context.Context) ([]ledger.Partition, error)
+	retired func(context.Context, int64) (ledger.Retirement, error)
 }
 
 func (f fakeRuns) Runs(ctx context.Context, before int64, limit int) ([]ledger.Run, error) {
@@ -84,6 +85,10 @@ func (f fakeRuns) History(ctx context.Context, id string) (ledger.History, error
 	return f.history(ctx, id)
 }
 
+func (f fakeRuns) Retirement(ctx context.Context, id int64) (ledger.Retirement, error) {
+	return f.retired(ctx, id)
+}
+
 func (f fakeRuns) Partitions(ctx context.Context) ([]ledger.Partition, error) { return f.months(ctx) }
 
 func (f fakeRuns) Head(ctx context.Context) (audit.Head, error) { return f.head(ctx) }
@@ -104,6 +109,11 @@ type fakeChanges struct {
 	settle  func(context.Context, reject.ID, bool, audit.By) (ledger.ListedReject, error)
 	discard func(context.Context, reject.ID, audit.By) (ledger.ListedReject, error)
 	revert  func(context.Context, ledger.RevertRequest) (reject.RevertResult, error)
+	retire  func(context.Context, ledger.RetireRequest) (ledger.Retirement, error)
+}
+
+func (f fakeChanges) RequestRetirement(ctx context.Context, r ledger.RetireRequest) (ledger.Retirement, error) {
+	return f.retire(ctx, r)
 }
 
 func (f fakeChanges) Rejects(ctx context.Context, filter ledger.RejectFilter) ([]ledger.ListedReject, error) {

@@ -48,6 +48,10 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 		return kindRejectNotFound.problem()
 	case errors.Is(err, ledger.ErrFileNotFound):
 		return kindFileNotFound.problem()
+	case errors.Is(err, ledger.ErrRetirementNotFound):
+		return kindRetirementNotFound.problem()
+	case errors.Is(err, ledger.ErrRetiring):
+		return kindRetiring.problem()
 	case errors.Is(err, ledger.ErrInvalidFix):
 		return invalid(ProblemError{Location: "body", Message: "has a value that cannot be stored"})
 	case errors.Is(err, console.ErrNoReceipt):
@@ -153,6 +157,8 @@ func expected(schema *huma.Schema) string {
 		return cursorMessage
 	case schema.Pattern == rejectIDPattern:
 		return "must be FILE:LINE, two integers from 1 on"
+	case schema.Pattern == monthPattern:
+		return monthMessage
 	case schema.Pattern == notedPattern:
 		return notedMessage
 	case schema.Pattern == momentPattern:

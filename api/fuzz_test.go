@@ -50,7 +50,7 @@ var unreachable = map[string]string{
 	"getLiveness 500": "nothing in it can fail; a fault of the server itself would be one",
 	"requestRun 408":  "the bodies here are there at once",
 
-	"replayRejects 408": "as above", "fixReject 408": "as above", "settleReject 408": "as above", "discardReject 408": "as above", "revertFile 408": "as above", "revertRun 408": "as above",
+	"replayRejects 408": "as above", "fixReject 408": "as above", "settleReject 408": "as above", "discardReject 408": "as above", "revertFile 408": "as above", "revertRun 408": "as above", "retirePartitions 408": "as above",
 }
 
 // malformedOnly says of an operation without a body that only what is no request at all is
@@ -342,12 +342,13 @@ func cursors() []string {
 
 // changeSeeds are bodies that fit the operations that change data, and what follows 7 in a path.
 var changeSeeds = map[string][]string{
-	"replayRejects": {`{}`, `{"ids":["7:7"]}`, `{"ids":["7:8"]}`, `{"ids":["7:9"]}`, `{"ids":["7:9"],"fault":"x"}`, "["},
-	"fixReject":     {`{"amount":"1.5","reason":"x"}`, "["},
-	"settleReject":  {`{"decision":"take"}`, "["},
-	"discardReject": {`{"reason":"x"}`, "["},
-	"revertFile":    {`{"dry_run":true}`, "["},
-	"revertRun":     {`{"dry_run":true}`, "["},
+	"replayRejects":    {`{}`, `{"ids":["7:7"]}`, `{"ids":["7:8"]}`, `{"ids":["7:9"]}`, `{"ids":["7:9"],"fault":"x"}`, "["},
+	"fixReject":        {`{"amount":"1.5","reason":"x"}`, "["},
+	"settleReject":     {`{"decision":"take"}`, "["},
+	"discardReject":    {`{"reason":"x"}`, "["},
+	"revertFile":       {`{"dry_run":true}`, "["},
+	"revertRun":        {`{"dry_run":true}`, "["},
+	"retirePartitions": {`{"before":"2020-01","totals":"keep","drop":true}`, `{"before":"2020-01","totals":"drop","export":true}`, `{"before":"2020-01","totals":"drop","keep_tables":true}`, "["},
 }
 
 // changes ask those operations about what is there, what was dealt with, and what is not there.
@@ -465,6 +466,12 @@ func sampleRuns() fakeRuns {
 				return afterID == 0 || a.Open() == afterOpen && a.ID < afterID || afterOpen && !a.Open()
 			}), nil
 		},
+		retired: func(_ context.Context, id int64) (ledger.Retirement, error) {
+			if id != 7 {
+				return ledger.Retirement{}, ledger.ErrRetirementNotFound
+			}
+			return sampleRetirement(), nil
+		},
 		months: func(context.Context) ([]ledger.Partition, error) {
 			return []ledger.Partition{{Month: "2020-01", State: "retired", Totals: "dropped", KeptTable: "\xff"}, {Month: "2024-01", ChangedAt: &at, State: "stored", Bytes: math.MaxInt64}}, nil
 		},
@@ -558,6 +565,7 @@ func unreachableRuns() fakeRuns {
 		sources: func(context.Context) ([]ledger.Source, error) { return nil, err },
 		history: func(context.Context, string) (ledger.History, error) { return ledger.History{}, err },
 		months:  func(context.Context) ([]ledger.Partition, error) { return nil, err },
+		retired: func(context.Context, int64) (ledger.Retirement, error) { return ledger.Retirement{}, err },
 		head:    func(context.Context) (audit.Head, error) { return audit.Head{}, err },
 		alerts:  func(context.Context, bool, int64, int) ([]ledger.Alert, error) { return nil, err },
 	}
@@ -608,5 +616,18 @@ func sampleChanges(failed error) fakeChanges {
 			}
 			return reject.RevertResult{Warnings: []string{}}, failed
 		},
+		retire: func(_ context.Context, r ledger.RetireRequest) (ledger.Retirement, error) {
+			if r.KeepTables {
+				return ledger.Retirement{}, errors.Join(ledger.ErrRetiring, failed)
+			}
+			made := sampleRetirement()
+			made.Created = r.KeepTotals
+			return made, failed
+		},
 	}
+}
+
+func sampleRetirement() ledger.Retirement {
+	return ledger.Retirement{ID: 7, Before: "2020-01", Totals: "keep", Status: "succeeded", Reason: "\xff", FinishedAt: time.Unix(0, 0).UTC(),
+		Result: &reject.RetireResult{Months: []reject.RetiredMonth{{Month: "2019-12", Rows: 1}}, Rows: 1}}
 }

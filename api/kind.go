@@ -67,6 +67,11 @@ var (
 	kindTransactionNotFound = kind{"transaction-not-found", http.StatusNotFound, "The transaction does not exist",
 		"No row with this transaction id was ever stored.",
 		"No file with a valid row of this transaction id has been loaded. Ids are case-sensitive."}
+	kindRetirementNotFound = kind{"retirement-not-found", http.StatusNotFound, "The retirement does not exist", "There is no retirement with this id.",
+		"No retirement that was requested has this id. Those of the command line have none; GET /partitions lists all months that were retired."}
+	kindRetiring = kind{"retiring", http.StatusConflict, "Another retirement is not finished", "Another retirement is queued or running.",
+		"One retirement is unfinished at a time, and it is not the one of this request. Request it again when GET /partitions/retirements/{id} says that " +
+			"the other one has ended."}
 	kindNoReceipt = kind{"no-receipt", http.StatusConflict, "There is no receipt", "Months of the user's files are retired: their rows cannot be proven any more.",
 		"Rows of retired months cannot be proven any more. For a user with more than 20000 transactions the command line makes the receipt: tally prove."}
 	kindBadRequest = kind{"bad-request", http.StatusBadRequest, "The request is malformed", "The service cannot parse the request.",
@@ -141,7 +146,7 @@ var (
 // response with that status and no body.
 var kinds = [...]kind{
 	kindBadRequest, kindUnauthorized, kindForbidden, kindCrossOrigin, kindForeignHost,
-	kindNotFound, kindNoTransactions, kindRunNotFound, kindTransactionNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindNoReceipt, kindMethodNotAllowed, kindNotAcceptable,
+	kindNotFound, kindNoTransactions, kindRunNotFound, kindTransactionNotFound, kindRejectNotFound, kindFileNotFound, kindNotOpen, kindStillRejected, kindTooManyRows, kindNoReceipt, kindRetirementNotFound, kindRetiring, kindMethodNotAllowed, kindNotAcceptable,
 	kindRequestTimeout, kindPrecondition, kindContentTooLarge, kindUnsupportedMedia, kindInvalid, kindTooManyRequests, kindHeadersTooLarge,
 	kindInternal, kindUnavailable, kindTimeout, kindBusy, kindVerifying, kindStale, kindNotReady,
 }

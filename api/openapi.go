@@ -27,6 +27,7 @@ const (
 	tagTransactions = "Transactions"
 	tagRuns         = "Runs"
 	tagRejects      = "Rejects"
+	tagPartitions   = "Partitions"
 	tagHealth       = "Health"
 
 	requestIDReference  = "#/components/headers/RequestId"
@@ -202,6 +203,7 @@ func addMetadata(document *huma.OpenAPI) {
 		{Name: tagTransactions, Description: "Users' transactions and their summaries."},
 		{Name: tagRuns, Description: "The ledger: runs, their files, rejected rows and log lines."},
 		{Name: tagRejects, Description: "What was not loaded, and changes after the load."},
+		{Name: tagPartitions, Description: "The months of transactions."},
 		{Name: tagHealth, Description: "Liveness and readiness probes."},
 	}
 	components := document.Components

@@ -21,6 +21,7 @@ func (s *service) register(api huma.API) {
 	s.registerRuns(api)
 	s.registerRejects(api)
 	s.registerLedger(api)
+	s.registerPartitions(api)
 	s.registerHealth(api)
 }
 
@@ -78,29 +79,30 @@ func (s *service) registerRuns(api huma.API) {
 	addOperation(s, api, s.listAlerts, get(tagRuns, "listAlerts", "/alerts", "List the alerts",
 		"Conditions that need action, each from its beginning to its end: the open ones, then those that are over, each newest first, in pages.",
 		"A page of alerts.", kindUnavailable))
-	addOperation(s, api, s.requestRun, requestRunOperation(api.OpenAPI().Components.Schemas))
-}
-
-func requestRunOperation(schemas huma.Registry) huma.Operation {
-	op := get(tagRuns, "requestRun", "/runs", "Request a run",
+	addOperation(s, api, s.requestRun, accepted[RunRequest, ledger.Run](api, get(tagRuns, "requestRun", "/runs", "Request a run",
 		"Enqueues the run of a logical date over the configured sources. A date has one run: repeating the request changes nothing. "+
 			"A finished run is not restarted; retry its job in River UI, or use `tally run --date`.",
-		"The date already has a run, which is unchanged.", kindRequestTimeout, kindUnsupportedMedia, kindUnavailable)
+		"The date already has a run, which is unchanged.", kindRequestTimeout, kindUnsupportedMedia, kindUnavailable),
+		"The run is enqueued.", "/runs/7"))
+}
+
+// accepted makes an operation a POST with a body that is answered with 202 and the address of what it
+// has enqueued, or with 200 if that was enqueued before.
+func accepted[Body, Made any](api huma.API, op huma.Operation, enqueued, address string) huma.Operation {
+	schemas := api.OpenAPI().Components.Schemas
 	op.Method, op.DefaultStatus = http.MethodPost, http.StatusAccepted
-	op.Metadata = map[string]any{bodyProperties: schemas.Schema(reflect.TypeFor[RunRequest](), false, "").Properties}
-	op.Responses["202"] = success("The run is enqueued.")
+	op.Metadata = map[string]any{bodyProperties: schemas.Schema(reflect.TypeFor[Body](), false, "").Properties}
+	op.Responses["202"] = success(enqueued)
 	for _, status := range []string{"200", "202"} {
 		r := op.Responses[status]
-		r.Headers["Location"] = stringHeader("The run's address.", "/runs/7")
-		r.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[ledger.Run](), true, "Run")
+		r.Headers["Location"] = stringHeader("The address to follow it.", address)
+		r.Content[jsonContentType].Schema = schemas.Schema(reflect.TypeFor[Made](), true, "")
 	}
 	return op
 }
 
-// registerLedger adds what is kept of the data as a whole: its months and the audit chain.
+// registerLedger adds what proves the data.
 func (s *service) registerLedger(api huma.API) {
-	addOperation(s, api, s.listPartitions, get(tagRuns, "listPartitions", "/partitions", "List the months",
-		"The months of transactions, and those that were retired, each with its rows, sum and size.", "The months.", kindUnavailable))
 	addOperation(s, api, s.getReceipt, get(tagTransactions, "getReceipt", "/prove/{user_id}", "Get the receipt of a user's total",
 		"Leads from the user's total to lines of files and the head of the audit chain. tally prove --check verifies it with the files, without a "+
 			"database. It has at most 20000 transactions, each with its values: treat it as personal data.",

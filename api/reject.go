@@ -30,6 +30,9 @@ type Changes interface {
 	Settle(ctx context.Context, id reject.ID, take bool, by audit.By) (ledger.ListedReject, error)
 	Discard(ctx context.Context, id reject.ID, by audit.By) (ledger.ListedReject, error)
 	Revert(ctx context.Context, r ledger.RevertRequest) (reject.RevertResult, error)
+	// RequestRetirement enqueues a retirement of months. If the same one is unfinished, it returns
+	// that one, not marked as created; if another one is, [ledger.ErrRetiring].
+	RequestRetirement(ctx context.Context, r ledger.RetireRequest) (ledger.Retirement, error)
 }
 
 // RejectID is a reject's file and line.

@@ -192,6 +192,10 @@ func (r replicaRuns) Partitions(ctx context.Context) ([]ledger.Partition, error)
 	return readOn(ctx, r.Replicas, replica.PrimaryFirst, func(ctx context.Context, b Backend) ([]ledger.Partition, error) { return b.Runs.Partitions(ctx) })
 }
 
+func (r replicaRuns) Retirement(ctx context.Context, id int64) (ledger.Retirement, error) {
+	return readOn(ctx, r.Replicas, replica.PrimaryFirst, func(ctx context.Context, b Backend) (ledger.Retirement, error) { return b.Runs.Retirement(ctx, id) })
+}
+
 func (r replicaRuns) Head(ctx context.Context) (audit.Head, error) {
 	return readOn(ctx, r.Replicas, replica.ReplicasFirst, func(ctx context.Context, b Backend) (audit.Head, error) { return b.Runs.Head(ctx) })
 }

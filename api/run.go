@@ -28,6 +28,8 @@ type RunReader interface {
 	History(ctx context.Context, transactionID string) (ledger.History, error)
 	Head(ctx context.Context) (audit.Head, error)               // of the audit chain
 	Partitions(ctx context.Context) ([]ledger.Partition, error) // oldest first
+	// Retirement is one that was requested, or [ledger.ErrRetirementNotFound].
+	Retirement(ctx context.Context, id int64) (ledger.Retirement, error)
 }
 
 // RunPath is the path of a run.

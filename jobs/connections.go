@@ -4,7 +4,7 @@ package jobs
 const (
 	// ListenerConns is River's for notifications, which it takes out of the pool for good.
 	ListenerConns = 1
-	runConns      = 3 // a run's lock and its load's two
+	runConns      = 3 // a run's lock and its load's two; a retirement takes the turn of a load
 	exportConns   = 2 // a snapshot's readers
 	verifyConns   = 1 // a snapshot
 	// shortConns are for short statements, which wait for each other: of the tick, alerts, the log, the

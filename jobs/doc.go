@@ -46,6 +46,9 @@
 // succeed. Where the trouble cannot be recorded, the server is unavailable, and the attempt
 // ends. A file or run that was given up is no known failure: the next run tries it again.
 //
+// A retirement of months that was requested ([Service.RequestRetirement]) commits with its job, and its
+// outcome with the months, so it happens once. An orphaned one is requeued, too.
+//
 // While the database is unavailable nothing is decided and nothing is lost: schedule and
 // workers retry, log lines wait in a bounded buffer. A session's lock needs a session: no
 // pooler in transaction mode may be between Tally and PostgreSQL.

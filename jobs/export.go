@@ -23,9 +23,6 @@ const (
 	exportKind  = "export"
 )
 
-// ErrNoExport reports that no target is configured or named.
-var ErrNoExport = errors.New("no export target is configured")
-
 // ExportRequest asks for an export in the foreground.
 type ExportRequest struct {
 	To          bucket.Location         // as Config.ExportTo, which the zero value means
@@ -51,7 +48,7 @@ func (s *Service) CheckExport(ctx context.Context, to bucket.Location) (parquet.
 
 func (s *Service) openExport(ctx context.Context, to bucket.Location) (bucket.Target, error) {
 	if to = cmp.Or(to, s.config.ExportTo); to.IsZero() {
-		return nil, ErrNoExport
+		return nil, ledger.ErrNoExport
 	}
 	return s.config.Stores.Target(ctx, to)
 }
@@ -61,7 +58,7 @@ func (s *Service) export(ctx context.Context, req ExportRequest, job exportArgs,
 	started := s.config.Clock.Now()
 	var r parquet.Result
 	target, err := s.openExport(ctx, req.To)
-	if errors.Is(err, ErrNoExport) {
+	if errors.Is(err, ledger.ErrNoExport) {
 		return r, outcome{}, err
 	}
 	if err == nil {
@@ -159,7 +156,7 @@ func (w *exportWorker) Work(ctx context.Context, job *river.Job[exportArgs]) err
 	switch {
 	case errors.Is(out.err, parquet.ErrBusy):
 		return river.JobSnooze(busySnooze)
-	case errors.Is(err, ErrNoExport): // no longer configured
+	case errors.Is(err, ledger.ErrNoExport): // no longer configured
 		return river.JobCancel(err)
 	case err != nil && out.err == nil:
 		return err

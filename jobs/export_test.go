@@ -261,7 +261,7 @@ func TestExportByHand(t *testing.T) {
 	ctx, pool, dir := context.Background(), newPool(t), t.TempDir()
 	s := newService(t, pool, Config{})
 	_, err := s.Export(ctx, ExportRequest{})
-	require.ErrorIs(t, err, ErrNoExport)
+	require.ErrorIs(t, err, ledger.ErrNoExport)
 	result, err := s.Export(ctx, ExportRequest{To: bucket.Path(dir)})
 	require.NoError(t, err)
 	assert.Equal(t, files(), result.Written)

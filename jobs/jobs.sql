@@ -196,6 +196,47 @@ WHERE j.state = 'running' AND j.attempted_at NOT BETWEEN now() - make_interval(s
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND l.classid = $2::bigint::oid AND l.objid = 0);
 
+-- name: lock_retirements
+LOCK TABLE etl_retirements IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: unfinished_retirement
+-- The retirement that has no outcome, and whether it is the same as the requested one.
+SELECT id, (before, totals, export, keep_tables, dry_run) = ($1::date, $2, $3::bool, $4::bool, $5::bool)
+FROM etl_retirements r
+WHERE NOT EXISTS (SELECT FROM etl_retirement_outcomes o WHERE o.retirement_id = r.id)
+ORDER BY id LIMIT 1;
+
+-- name: insert_retirement
+INSERT INTO etl_retirements (before, totals, export, keep_tables, dry_run, reason, requested_by)
+VALUES ($1::date, $2, $3, $4, $5, $6, $7)
+RETURNING id;
+
+-- name: end_retirement
+INSERT INTO etl_retirement_outcomes (retirement_id, status, error, result)
+SELECT id, $2, nullif($3, ''), nullif($4, '')::jsonb FROM etl_retirements WHERE id = $1
+ON CONFLICT DO NOTHING;
+
+-- name: orphaned_retirement
+-- The retirement that has no outcome, if it has no River job ($2) that will be worked on, and whether
+-- its job was cancelled. A running job counts for the grace ($1), and while a retirement has its lock or
+-- waits for it, or an export ($3) goes on. One that waits longer for a load of its process may get a
+-- second job, which finds nothing left to do.
+SELECT r.id, coalesce(j.state = 'cancelled', false)
+FROM etl_retirements r
+LEFT JOIN LATERAL (
+    SELECT state, attempted_at FROM river_job WHERE kind = $2 AND args @> jsonb_build_object('retirement_id', r.id) ORDER BY id DESC LIMIT 1
+) j ON true
+WHERE NOT EXISTS (SELECT FROM etl_retirement_outcomes o WHERE o.retirement_id = r.id)
+  AND coalesce(j.state NOT IN ('available', 'scheduled', 'retryable', 'pending'), true)
+  AND NOT coalesce(j.state = 'running' AND (
+      j.attempted_at BETWEEN now() - make_interval(secs => $1) AND now() + make_interval(secs => $1)
+      OR EXISTS (
+          SELECT FROM pg_locks l
+          WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND (l.relation = 'etl_retired'::regclass AND l.mode = 'ExclusiveLock'
+                 OR l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND l.classid = $3::bigint::oid))), false)
+LIMIT 1;
+
 -- name: verified
 SELECT EXISTS (SELECT FROM etl_verifications WHERE logical_date = $1::date AND status <> 'retrying');
 

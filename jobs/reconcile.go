@@ -23,7 +23,7 @@ const orphanedAfter = 10 * time.Second
 // hours, so the ledger and the run's lock decide, not the job. One process at a time does
 // this, so a run gets one job. It returns the requeued runs.
 //
-// An orphaned export or removal of old records is requeued as well, and the verification that is due
+// An orphaned export, retirement or removal of old records is requeued as well, and the verification that is due
 // enqueued. A run whose job was cancelled through River is recorded as failed, and a manual run whose
 // process crashed as lost.
 func (s *Service) Reconcile(ctx context.Context) (requeued []int64, err error) {
@@ -43,6 +43,9 @@ func (s *Service) Reconcile(ctx context.Context) (requeued []int64, err error) {
 			return err
 		}
 		if err := s.requeueExpire(ctx, tx); err != nil {
+			return err
+		}
+		if err := s.requeueRetirement(ctx, tx); err != nil {
 			return err
 		}
 		return s.enqueueVerification(ctx, tx)

@@ -10,6 +10,7 @@ import (
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/parquet"
@@ -31,10 +32,9 @@ const retireTries = 3
 // Retire takes old months out of transactions; see [load.Loader.Retire]. With an export, the whole
 // target is brought up to date, and the files of the months are read back. Under the load lock their
 // names, which depend on the months' state, must be those of the rows that are retired.
-func (s *Service) Retire(ctx context.Context, req RetireRequest) (result load.RetireResult, err error) {
-	loader := load.New(s.pool, s.config.Stores)
+func (s *Service) Retire(ctx context.Context, req RetireRequest) (result reject.RetireResult, err error) {
 	if req.ExportTo.IsZero() || req.DryRun {
-		return loader.Retire(ctx, req.Retirement, req.By, req.DryRun)
+		return s.changes.Retire(ctx, req.Retirement, req.By, req.DryRun)
 	}
 	target, err := s.openExport(ctx, req.ExportTo)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Service) Retire(ctx context.Context, req RetireRequest) (result load.Re
 		if err = parquet.CheckMonths(ctx, target, req.Before); err != nil {
 			return result, err
 		}
-		if result, err = loader.Retire(ctx, req.Retirement, req.By, false); !errors.Is(err, parquet.ErrOutdated) {
+		if result, err = s.changes.Retire(ctx, req.Retirement, req.By, false); !errors.Is(err, parquet.ErrOutdated) {
 			break
 		}
 	}

@@ -50,7 +50,8 @@ func (s *Service) riverConfig() *river.Config {
 	river.AddWorker(workers, &notifyWorker{service: s})
 	river.AddWorker(workers, &verifyWorker{retried[verifyArgs]{service: s}})
 	river.AddWorker(workers, &expireWorker{retried[expireArgs]{service: s}})
-	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}}
+	river.AddWorker(workers, &retireWorker{retried[retireArgs]{service: s}})
+	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}, retireQueue: {MaxWorkers: 1}}
 	if !s.config.ExportTo.IsZero() { // else a process with a target takes the job
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/jobs"
+	"github.com/opentax/tally/jobs/ledger"
 )
 
 type exportCmd struct {
@@ -24,7 +25,7 @@ func (cmd exportCmd) Run(ctx context.Context, env *environment) error {
 		} else {
 			err = cmd.export(ctx, env, service)
 		}
-		if errors.Is(err, jobs.ErrNoExport) {
+		if errors.Is(err, ledger.ErrNoExport) {
 			return usageError{fmt.Errorf("%w: name it with --to, or in the settings file", err)}
 		}
 		return err

@@ -9,9 +9,9 @@ import (
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs"
 	"github.com/opentax/tally/jobs/ledger"
-	"github.com/opentax/tally/pipeline/load"
 )
 
 type partitionsCmd struct {
@@ -111,7 +111,7 @@ func (cmd partitionsRetireCmd) Run(ctx context.Context, env *environment) error 
 	})
 }
 
-func (cmd partitionsRetireCmd) print(env *environment, r load.RetireResult) error {
+func (cmd partitionsRetireCmd) print(env *environment, r reject.RetireResult) error {
 	for _, m := range r.Months {
 		fmt.Fprintf(env.stdout, "%s: %d rows, %s\n", m.Month, m.Rows, m.TotalAmount)
 	}

@@ -47,6 +47,7 @@ func unplanned() map[string]string {
 		"summaries/retire.sql list_retired": retiring, "summaries/retire.sql retire": retiring, "summaries/retire.sql retire_files": retiring,
 		"summaries/retire.sql drift": retiring, "summaries/retire.sql drift_keys": retiring, "summaries/retire.sql drop_users": retiring,
 		"summaries/retire.sql reduce_users": retiring, "summaries/retire.sql drop_periods": retiring, "summaries/retire.sql rollup_hash": "a part of others",
+		"jobs/jobs.sql lock_retirements":        "LOCK",
 		"pipeline/load/retire.sql lock_retired": "LOCK", "pipeline/load/retire.sql old_partitions": "system views",
 		"pipeline/load/retire.sql retired_restore": "over a temporary table",
 		"pipeline/load/expire.sql expiring":        expiring, "pipeline/load/expire.sql expiring_rows": "COPY", "pipeline/load/expire.sql expire": expiring,

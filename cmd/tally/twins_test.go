@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -106,5 +108,21 @@ func TestOperationsOfCommands(t *testing.T) {
 	assert.Equal(t, preview, reverted)
 	operator.require(http.StatusConflict, "not-open", http.MethodPost, "/runs/2/revert", "")
 	assert.Equal(t, "4", p.query("SELECT count(*) FROM transactions"))
+
+	const retire = `{"before":"2024-02","totals":"keep","drop":true,"reason":"law"}`
+	reader.require(http.StatusForbidden, "forbidden", http.MethodPost, "/partitions/retire", retire)
+	operator.require(http.StatusUnprocessableEntity, "invalid-request", http.MethodPost, "/partitions/retire", `{"before":"2024-02","totals":"keep","export":true}`)
+	reader.require(http.StatusNotFound, "retirement-not-found", http.MethodGet, "/partitions/retirements/99", "")
+	queued := operator.require(http.StatusAccepted, "", http.MethodPost, "/partitions/retire", retire)
+	var retired map[string]any
+	require.Eventually(t, func() bool {
+		retired = reader.require(http.StatusOK, "", http.MethodGet, fmt.Sprint("/partitions/retirements/", queued["id"]), "")
+		return retired["finished_at"] != nil
+	}, patience, 20*time.Millisecond)
+	assert.Equal(t, map[string]any{"months": []any{map[string]any{"month": "2024-01", "rows": 2.0, "total_amount": 11.5}}, "rows": 2.0, "total_amount": 11.5}, retired["result"])
+	assert.Equal(t, "kept", reader.require(http.StatusOK, "", http.MethodGet, "/history/A", "")["retired"].(map[string]any)["totals"])
+	reader.require(http.StatusConflict, "no-receipt", http.MethodGet, "/prove/1", "")
+	assert.Equal(t, "token:otto law", p.query("SELECT string_agg((entry::json->>'actor') || ' ' || (entry::json->>'reason'), ',') FROM audit_chain WHERE kind = 'retire'"))
+	assert.Equal(t, "token:otto", p.query("SELECT string_agg(actor, ',') FROM audit_events WHERE action = 'partitions.retire_requested'"))
 	assert.Equal(t, "token:otto test", p.query("SELECT string_agg((entry::json->>'actor') || ' ' || (entry::json->>'reason'), ',') FROM audit_chain WHERE kind = 'revert'"))
 }

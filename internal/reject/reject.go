@@ -70,3 +70,19 @@ type RevertResult struct {
 	Change      money.Sum `json:"change" doc:"By how much the exact sum of all transactions changes."`
 	Warnings    []string  `json:"warnings" nullable:"false" example:"[]" doc:"Rows that could not be read again, and why."`
 }
+
+// RetireResult is what retiring months changes.
+type RetireResult struct {
+	Months      []RetiredMonth `json:"months" nullable:"false" doc:"The months, oldest first."`
+	Rows        int64          `json:"rows" minimum:"0" example:"784" doc:"Rows taken out."`
+	TotalAmount money.Sum      `json:"total_amount" doc:"The exact sum of the rows taken out."`
+}
+
+// RetiredMonth is a month that was retired.
+type RetiredMonth struct {
+	Month       string    `json:"month" example:"2020-01" doc:"The month."`
+	Rows        int64     `json:"rows" minimum:"0" example:"784" doc:"Its rows."`
+	TotalAmount money.Sum `json:"total_amount" doc:"Their exact sum."`
+	KeptTable   string    `json:"kept_table,omitempty" example:"transactions_2020_01" doc:"The table that has them."`
+	Exported    string    `json:"exported,omitempty" example:"transactions/month=2020-01-01/part-0.parquet" doc:"The file of the export that has them, relative to its target."`
+}

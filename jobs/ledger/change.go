@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/reject"
 )
 
@@ -15,6 +16,16 @@ var (
 	ErrFileNotFound = errors.New("no such file")
 	// ErrInvalidFix reports a value of a fix that cannot be read.
 	ErrInvalidFix = errors.New("invalid value")
+)
+
+// Errors of retirements.
+var (
+	// ErrRetirementNotFound reports that the ledger has no such retirement.
+	ErrRetirementNotFound = errors.New("no such retirement")
+	// ErrRetiring reports that another retirement is not finished.
+	ErrRetiring = errors.New("another retirement is not finished")
+	// ErrNoExport reports that no target of exports is configured or named.
+	ErrNoExport = errors.New("no export target is configured")
 )
 
 // NotOpenError reports that a reject or a file is not in the state that a change needs.
@@ -58,6 +69,17 @@ type FixRequest struct {
 	ID                                  reject.ID
 	TransactionID, UserID, Amount, Date string
 	By                                  audit.By
+}
+
+// RetireRequest asks the workers to retire months.
+type RetireRequest struct {
+	Before     civil.Month // all months before it
+	KeepTotals bool        // in the rollups
+	Export     bool        // to the configured target first
+	KeepTables bool        // outside transactions; else the rows are dropped
+	DryRun     bool
+	By         audit.By
+	Origin     string // a network address, for the audit trail
 }
 
 // RevertRequest asks to take loaded files back out: those named, and with a run those that

@@ -24,6 +24,7 @@ const (
 	ActionTokenRevoked   = "token.revoked"
 	ActionDenied         = "access.denied"     // a request rejected with 401, 403 or 429
 	ActionSuppressed     = "access.suppressed" // counts rejected requests without an event of their own
+	ActionRetireRequest  = "partitions.retire_requested"
 	ActionRebuilt        = "rollups.rebuilt"
 	ActionSchemaMigrated = "schema.migrated"
 )

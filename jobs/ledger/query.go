@@ -69,6 +69,8 @@ func lists(sample explain.Sample) []explain.Query {
 			Name: "jobs/retired", Purpose: "each history of a transaction that is not stored", SQL: s.selectRetired(slices.Concat(sample.TransactionIDs, []string{"A"})[0]).String(),
 			Expect: explain.Expectation{Indexes: []string{"transaction_keys_pkey"}},
 		},
+		{Name: "jobs/retirement", Purpose: "each look at a retirement", SQL: s.selectRetirement(1).String(),
+			Expect: explain.Expectation{Indexes: []string{"etl_retirements_pkey", "etl_retirement_outcomes_pkey"}}},
 		query("audit_head", "each look at the head of the audit chain", s.selectHead(), 12, "audit_chain_pkey"),
 		query("logs", "each page of a run's log", s.selectLogs(sample.RunID, 0, rows), paged, "etl_logs_run"),
 		query("last_log", "each look at a run under way", s.selectLastLog(sample.RunID), paged, "etl_logs_run"),

@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	_ "embed" // for retire.sql
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/summaries"
 )
@@ -40,29 +40,15 @@ type Retirement struct {
 	// Exported is called with the months in the transaction, under the load lock. It names the
 	// file of an export that has each month's rows as they are now, or fails. It may be nil.
 	Exported func(context.Context, pgx.Tx, []summaries.RetiredMonth) error
-}
-
-// RetireResult is what retiring months changes.
-type RetireResult struct {
-	Months      []RetireResultMonth `json:"months"`
-	Rows        int64               `json:"rows"`
-	TotalAmount json.Number         `json:"total_amount"`
-}
-
-// RetireResultMonth is a month that was retired.
-type RetireResultMonth struct {
-	Month       string      `json:"month"`
-	Rows        int64       `json:"rows"`
-	TotalAmount json.Number `json:"total_amount"`
-	KeptTable   string      `json:"kept_table,omitempty"`
-	Exported    string      `json:"exported,omitempty"` // the file, relative to the target
+	// Record is called with the result in the transaction that retires months. It may be nil.
+	Record func(context.Context, pgx.Tx, reject.RetireResult) error
 }
 
 // Retire takes the partitions of old months out of transactions, in one commit with the keys,
 // the rollups and the audit chain. The ids stay known. Readers of transactions wait only for the
 // moment of the commit: all that takes time comes before the lock that they wait for.
-func (l *Loader) Retire(ctx context.Context, q Retirement, by audit.By, dryRun bool) (RetireResult, error) {
-	result := RetireResult{Months: []RetireResultMonth{}, TotalAmount: "0"}
+func (l *Loader) Retire(ctx context.Context, q Retirement, by audit.By, dryRun bool) (reject.RetireResult, error) {
+	result := reject.RetireResult{Months: []reject.RetiredMonth{}}
 	err := l.change(ctx, seal.Retire, by, dryRun, func(c *change) (bool, error) {
 		r, err := summaries.NewRetirement(ctx, c.tx, q.Before)
 		if err != nil || len(r.Months) == 0 {
@@ -82,21 +68,26 @@ func (l *Loader) Retire(ctx context.Context, q Retirement, by audit.By, dryRun b
 				return false, fmt.Errorf("compare with the export: %w", err)
 			}
 		}
-		result.fill(r)
+		result = retireResult(r)
 		if dryRun {
 			return false, nil
+		}
+		if q.Record != nil {
+			if err := q.Record(ctx, c.tx, result); err != nil {
+				return false, err
+			}
 		}
 		return true, c.retire(ctx, q, r, partitions)
 	})
 	return result, err
 }
 
-func (r *RetireResult) fill(from *summaries.Retirement) {
-	rows, amount := from.Net()
-	r.Rows, r.TotalAmount = rows, json.Number(amount.String())
+func retireResult(from *summaries.Retirement) (r reject.RetireResult) {
+	r.Rows, r.TotalAmount = from.Net()
 	for _, m := range from.Months {
-		r.Months = append(r.Months, RetireResultMonth{m.Month.String(), m.Rows, json.Number(m.Amount.String()), m.KeptTable, m.Path})
+		r.Months = append(r.Months, reject.RetiredMonth{Month: m.Month.String(), Rows: m.Rows, TotalAmount: m.Amount, KeptTable: m.KeptTable, Exported: m.Path})
 	}
+	return r
 }
 
 // retire does all that takes time first, then takes out the partitions.

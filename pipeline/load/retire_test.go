@@ -16,6 +16,7 @@ import (
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
@@ -24,7 +25,7 @@ import (
 
 const threeMonths = header + "A,1,5,2024-01-01\nB,2,6.50,2024-01-31\nC,1,7,2024-02-01\nD,3,-1,2024-02-03\nE,1,2,2024-03-01\nF,4,2.25,2024-03-31\n"
 
-func (f *fixture) retire(q load.Retirement) load.RetireResult {
+func (f *fixture) retire(q load.Retirement) reject.RetireResult {
 	f.t.Helper()
 	result, err := f.loader.Retire(f.t.Context(), q, by(), false)
 	require.NoError(f.t, err)
@@ -66,7 +67,7 @@ func TestRetire(t *testing.T) {
 			assert.Equal(t, "A 1 5 2024-01-01", strings.SplitN(f.transactions(), "\n", 2)[0], "a preview changes nothing")
 			got := f.retire(q)
 			assert.Equal(t, preview, got)
-			assert.Equal(t, load.RetireResult{Months: []load.RetireResultMonth{{Month: "2024-01", Rows: 2, TotalAmount: "11.5"}}, Rows: 2, TotalAmount: "11.5"}, got)
+			assert.Equal(t, reject.RetireResult{Months: []reject.RetiredMonth{{Month: "2024-01", Rows: 2, TotalAmount: money.MustParse("11.5")}}, Rows: 2, TotalAmount: money.MustParse("11.5")}, got)
 			assert.Equal(t, "C 1 7 2024-02-01\nD 3 -1 2024-02-03\nE 1 2 2024-03-01\nF 4 2.25 2024-03-31", f.transactions())
 			assert.Equal(t, map[bool]string{true: "1 3 14, 2 1 6.5, 3 1 -1, 4 1 2.25", false: "1 2 9, 3 1 -1, 4 1 2.25"}[keep], f.userSummary())
 			f.sealed()

@@ -25,7 +25,7 @@ import (
 // stored. A head that was noted elsewhere (zero: none) must be part of the
 // chain.
 func Verify(ctx context.Context, pool *pgxpool.Pool, noted audit.Head) (v audit.Verification, err error) {
-	began := time.Now().UTC()
+	began := time.Now().UTC().Truncate(time.Microsecond)
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return v, fmt.Errorf("verify the audit chain: %w", err)

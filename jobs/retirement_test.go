@@ -1,0 +1,147 @@
+package jobs
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/jobs/ledger"
+	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/seal"
+)
+
+// retiring asks for the months before June 2024, of which [rows] has one.
+func retiring(t *testing.T) ledger.RetireRequest {
+	t.Helper()
+	return ledger.RetireRequest{Before: date(t, "2024-06-01").Month(), KeepTotals: true, By: audit.By{Actor: "token:otto", Reason: "law"}, Origin: "192.0.2.1"}
+}
+
+// awaitRetirement waits for the end of a retirement.
+func awaitRetirement(t *testing.T, s *Service, id int64) (r ledger.Retirement) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var err error
+		r, err = s.Ledger().Retirement(context.Background(), id)
+		require.NoError(t, err)
+		return !r.FinishedAt.IsZero()
+	}, patience, 20*time.Millisecond)
+	return r
+}
+
+// A worker retires what was requested, once; the outcome is of the same commit.
+func TestRequestedRetirement(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	lake := t.TempDir()
+	s := newService(t, pool, Config{ExportTo: bucket.Path(lake)})
+	source := newSource(t, rows(20))
+	_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}, RequestedBy: "test"})
+	require.NoError(t, err)
+
+	preview := retiring(t)
+	preview.DryRun = true
+	asked, err := s.RequestRetirement(ctx, preview)
+	require.NoError(t, err)
+	assert.True(t, asked.Created)
+	assert.Equal(t, "queued", asked.Status)
+	again, err := s.RequestRetirement(ctx, preview)
+	require.NoError(t, err)
+	assert.Equal(t, asked.ID, again.ID)
+	assert.False(t, again.Created)
+	wanted := retiring(t)
+	wanted.Export = true
+	_, err = s.RequestRetirement(ctx, wanted)
+	require.ErrorIs(t, err, ledger.ErrRetiring)
+
+	require.NoError(t, s.Start(ctx))
+	shown := awaitRetirement(t, s, asked.ID)
+	assert.Equal(t, [3]any{"succeeded", int64(20), "2024-05"}, [3]any{shown.Status, shown.Result.Rows, shown.Result.Months[0].Month})
+	assert.Equal(t, 20, count(t, pool, "SELECT count(*) FROM transactions"), "it was a preview")
+
+	asked, err = s.RequestRetirement(ctx, wanted)
+	require.NoError(t, err)
+	done := awaitRetirement(t, s, asked.ID)
+	require.Equal(t, "succeeded", done.Status, done.Error)
+	assert.Regexp(t, "^transactions/month=2024-05-01/", done.Result.Months[0].Exported)
+	assert.Zero(t, count(t, pool, "SELECT count(*) FROM transactions"))
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_retired m JOIN etl_retirement_outcomes o ON o.xmin = m.xmin AND o.retirement_id = $1", asked.ID), "in one commit")
+	assert.Equal(t, "token:otto law", text(t, pool, "SELECT string_agg((entry::json->>'actor') || ' ' || (entry::json->>'reason'), ',') FROM audit_chain WHERE kind = 'retire'"))
+	assert.Equal(t, "token:otto 1 192.0.2.1 true,token:otto 2 192.0.2.1 false", text(t, pool,
+		"SELECT string_agg(concat_ws(' ', actor, subject, origin, detail->>'dry_run'), ',' ORDER BY id) FROM audit_events WHERE action = 'partitions.retire_requested'"))
+
+	head := count(t, pool, "SELECT max(number) FROM audit_chain")
+	asked, err = s.RequestRetirement(ctx, wanted)
+	require.NoError(t, err)
+	done = awaitRetirement(t, s, asked.ID)
+	assert.Equal(t, [2]any{"succeeded", 0}, [2]any{done.Status, len(done.Result.Months)}, "there is nothing more to retire")
+	assert.Equal(t, head, count(t, pool, "SELECT max(number) FROM audit_chain"))
+	v, err := seal.Verify(ctx, pool, audit.Head{})
+	require.NoError(t, err)
+	assert.Nil(t, v.Broken)
+}
+
+// A retirement whose worker was killed is given to another one, and one that was cancelled is not.
+func TestOrphanedRetirement(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	s := newService(t, pool, Config{})
+	s.orphanedAfter = 0
+	reconcile := func() int {
+		t.Helper()
+		_, err := s.Reconcile(ctx)
+		require.NoError(t, err)
+		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'retire'")
+	}
+	_, err := s.RequestRetirement(ctx, ledger.RetireRequest{Export: true})
+	require.ErrorIs(t, err, ledger.ErrNoExport)
+	assert.Zero(t, reconcile())
+	asked, err := s.RequestRetirement(ctx, retiring(t))
+	require.NoError(t, err)
+	assert.Equal(t, 1, reconcile(), "it is waiting")
+	execute(t, pool, "UPDATE river_job SET state = 'running', attempted_at = now() - interval '1 minute', attempt = 1 WHERE kind = 'retire'")
+	running, err := s.Ledger().Retirement(ctx, asked.ID)
+	require.NoError(t, err)
+	assert.Equal(t, "running", running.Status)
+
+	locked, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = locked.Exec(ctx, "LOCK TABLE etl_retired IN EXCLUSIVE MODE")
+	require.NoError(t, err)
+	assert.Equal(t, 1, reconcile(), "it is at work")
+	require.NoError(t, locked.Rollback(ctx))
+	assert.Equal(t, 2, reconcile(), "its worker was killed")
+	assert.Equal(t, 2, reconcile(), "the other job is waiting")
+
+	execute(t, pool, "DELETE FROM river_job WHERE kind = 'retire'")
+	assert.Equal(t, 1, reconcile(), "its job was deleted")
+	_, err = s.river.JobCancel(ctx, int64(count(t, pool, "SELECT max(id) FROM river_job WHERE kind = 'retire'")))
+	require.NoError(t, err)
+	assert.Equal(t, 1, reconcile(), "it was cancelled")
+	cancelled, err := s.Ledger().Retirement(ctx, asked.ID)
+	require.NoError(t, err)
+	assert.Equal(t, [2]string{"failed", "cancelled through River"}, [2]string{cancelled.Status, cancelled.Error})
+	_, err = s.Ledger().Retirement(ctx, 99)
+	require.ErrorIs(t, err, ledger.ErrRetirementNotFound)
+}
+
+// A retirement that cannot succeed fails at once, and its error is kept.
+func TestRetirementFails(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3))}})
+	execute(t, pool, "CREATE TABLE by_hand PARTITION OF transactions FOR VALUES FROM ('2024-04-01') TO ('2024-08-01')")
+	require.NoError(t, s.Start(ctx))
+	awaitStatus(t, s, dueRun(t, s, "2024-05-10").ID, ledger.StatusSucceeded)
+	asked, err := s.RequestRetirement(ctx, retiring(t))
+	require.NoError(t, err)
+	failed := awaitRetirement(t, s, asked.ID)
+	assert.Equal(t, "failed", failed.Status)
+	assert.Contains(t, failed.Error, "a partition has later months, too")
+	assert.Equal(t, 1, count(t, pool, "SELECT attempt FROM river_job WHERE kind = 'retire'"))
+	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM transactions"))
+}
