@@ -29,9 +29,11 @@ LIMIT 1000;
 
 -- name: retired
 -- A key whose row is in a retired month, and what became of the row.
+WITH key AS (
+    SELECT user_id, transaction_date FROM transaction_keys WHERE transaction_id = ?0
+)
 SELECT to_char(r.month, 'YYYY-MM') AS month, k.user_id, k.transaction_date, c.at, r.totals, coalesce(r.kept_table, '') AS kept_table,
        coalesce(rtrim(r.exported_to, '/') || '/' || r.exported_path, '') AS exported
-FROM transaction_keys k
+FROM key k
 JOIN etl_retired r ON r.month = date_trunc('month', k.transaction_date)::date
-JOIN audit_chain c ON c.number = r.change
-WHERE k.transaction_id = ?0;
+JOIN audit_chain c ON c.number = r.change;
