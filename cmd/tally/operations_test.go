@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -46,8 +50,8 @@ func (c client) require(status int, problem, method, path, body string) map[stri
 	return answer
 }
 
-// serveTwins has a program with workers, and an operator and a reader of it.
-func serveTwins(t *testing.T, p *program) (operator, reader client) {
+// serveBoth has a program with workers, and an operator and a reader of it.
+func serveBoth(t *testing.T, p *program) (operator, reader client) {
 	t.Helper()
 	operator.secret, reader.secret = p.addToken("otto", "operator"), p.addToken("rita", "reader")
 	address := freeAddress(t)
@@ -74,7 +78,7 @@ func TestOperationsOfCommands(t *testing.T) {
 	for _, rows := range []string{months, "transaction_id,user_id,amount,transaction_date\nE,4,9,2024-04-01\n"} {
 		require.Equal(t, exitDone, first(p.run("run", p.write("a.csv", rows))))
 	}
-	operator, reader := serveTwins(t, p)
+	operator, reader := serveBoth(t, p)
 
 	listed := reader.require(http.StatusOK, "", http.MethodGet, "/partitions", "")
 	assert.Equal(t, p.printed("partitions", "list"), listed)
@@ -125,4 +129,37 @@ func TestOperationsOfCommands(t *testing.T) {
 	assert.Equal(t, "token:otto law", p.query("SELECT string_agg((entry::json->>'actor') || ' ' || (entry::json->>'reason'), ',') FROM audit_chain WHERE kind = 'retire'"))
 	assert.Equal(t, "token:otto", p.query("SELECT string_agg(actor, ',') FROM audit_events WHERE action = 'partitions.retire_requested'"))
 	assert.Equal(t, "token:otto test", p.query("SELECT string_agg((entry::json->>'actor') || ' ' || (entry::json->>'reason'), ',') FROM audit_chain WHERE kind = 'revert'"))
+}
+
+// Every command has its operations in the API, or the reason why it has none, in the table of the
+// documentation: a new command cannot be forgotten.
+func TestCommandsAndOperations(t *testing.T) {
+	t.Parallel()
+	parser, err := kong.New(&cli{})
+	require.NoError(t, err)
+	var commands []string
+	for _, leaf := range parser.Model.Leaves(true) {
+		commands = append(commands, "tally "+leaf.Path())
+	}
+	content, err := os.ReadFile("../../api/openapi.yaml")
+	require.NoError(t, err)
+	var document struct {
+		Paths map[string]map[string]any `yaml:"paths"`
+	}
+	require.NoError(t, yaml.Unmarshal(content, &document))
+
+	content, err = os.ReadFile("../../docs/operations.md")
+	require.NoError(t, err)
+	_, table, found := strings.Cut(string(content), "### Commands and operations")
+	require.True(t, found)
+	table, _, _ = strings.Cut(table, "\n## ")
+	var listed []string
+	operation := regexp.MustCompile("`(GET|POST) ([^`]+)`")
+	for _, row := range regexp.MustCompile("(?m)^\\| `(tally [a-z ]+)` \\| (.+) \\|$").FindAllStringSubmatch(table, -1) {
+		listed = append(listed, row[1])
+		for _, named := range operation.FindAllStringSubmatch(row[2], -1) {
+			assert.Contains(t, document.Paths[named[2]], strings.ToLower(named[1]), "%s: %s", row[1], named[0])
+		}
+	}
+	assert.ElementsMatch(t, commands, listed)
 }
