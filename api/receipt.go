@@ -26,7 +26,7 @@ func (Receipt) Schema(registry huma.Registry) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: description}
 	}
 	list := func(description string) *huma.Schema {
-		return &huma.Schema{Type: huma.TypeArray, Items: object("See tally prove."), Description: description}
+		return &huma.Schema{Type: huma.TypeArray, Items: object(""), Description: description}
 	}
 	total := sumSchema{}.Schema(registry)
 	total.Description = "The exact sum of the rows."
