@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -68,6 +69,9 @@ func (s *service) retirePartitions(ctx context.Context, in *retireInput) (*retir
 	first, err := civil.Parse(b.Before + "-01")
 	if err != nil {
 		return nil, invalid(ProblemError{Location: "body.before", Message: monthMessage})
+	}
+	if first.Month() > civil.Of(time.Now().UTC()).Month() {
+		return nil, invalid(ProblemError{Location: "body.before", Message: "must not be in the future: no row of a retired month is loaded"})
 	}
 	r, err := s.Changes.RequestRetirement(ctx, ledger.RetireRequest{
 		Before: first.Month(), KeepTotals: b.Totals == "keep", Export: b.Export, KeepTables: b.KeepTables, DryRun: b.DryRun,

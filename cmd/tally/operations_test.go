@@ -116,6 +116,7 @@ func TestOperationsOfCommands(t *testing.T) {
 	const retire = `{"before":"2024-02","totals":"keep","drop":true,"reason":"law"}`
 	reader.require(http.StatusForbidden, "forbidden", http.MethodPost, "/partitions/retire", retire)
 	operator.require(http.StatusUnprocessableEntity, "invalid-request", http.MethodPost, "/partitions/retire", `{"before":"2024-02","totals":"keep","export":true}`)
+	operator.require(http.StatusUnprocessableEntity, "invalid-request", http.MethodPost, "/partitions/retire", `{"before":"9999-01","totals":"keep","drop":true}`)
 	reader.require(http.StatusNotFound, "retirement-not-found", http.MethodGet, "/partitions/retirements/99", "")
 	queued := operator.require(http.StatusAccepted, "", http.MethodPost, "/partitions/retire", retire)
 	var retired map[string]any

@@ -87,6 +87,9 @@ func (cmd partitionsRetireCmd) Run(ctx context.Context, env *environment) error 
 	if err != nil {
 		return usageError{fmt.Errorf("--before %s: want a month, as in 2020-01", cmd.Before)}
 	}
+	if first.Month() > civil.Of(time.Now().UTC()).Month() {
+		return usageError{fmt.Errorf("--before %s: the months before it have not ended, and no row of a retired month is loaded", cmd.Before)}
+	}
 	if exported := !cmd.ExportTo.IsZero(); cmd.Drop && (exported || cmd.KeepTables) || !cmd.Drop && !exported && !cmd.KeepTables && !cmd.DryRun {
 		return usageError{errors.New("say what becomes of the rows: --export-to, --keep-tables, or --drop without either")}
 	}

@@ -25,6 +25,7 @@ func TestPartitions(t *testing.T) {
 	assert.Contains(t, stderr, "say what becomes of the rows")
 	assert.Equal(t, exitUsage, first(p.run("partitions", "retire", "--before", "2024-02", "--drop")))
 	assert.Equal(t, exitUsage, first(p.run("partitions", "retire", "--before", "2024", "--drop", "--keep-totals")))
+	assert.Equal(t, exitUsage, first(p.run("partitions", "retire", "--before", "9999-01", "--drop", "--keep-totals")), "they have not ended")
 
 	code, out, stderr = p.run("partitions", "retire", "--before", "2024-02", "--keep-totals", "--dry-run")
 	require.Equal(t, exitDone, code, stderr)
