@@ -55,7 +55,7 @@ func TestNights(t *testing.T) {
 	assert.Contains(t, page, `<a href="/console/nights?month=2025-01">‹ Later</a>`)
 	oldest := get(t, h, http.StatusOK, "/console/nights?month=2020-03")
 	assert.Contains(t, oldest, `aria-label="2020-02-29, bank: loaded"`)
-	assert.Contains(t, text(oldest), "There are none before.")
+	assert.Contains(t, text(oldest), "These are the first nights.")
 	assert.NotContains(t, text(get(t, h, http.StatusOK, "/console/nights?month=9999-12")), "Later", "nothing is after the last night")
 
 	assert.Contains(t, get(t, h, http.StatusOK, "/console/nights"), "bank: unfinished", "the last night's")

@@ -123,13 +123,13 @@ func (s shownReject) LoadedID() string {
 }
 
 // Compared are the values of a conflict, each in both versions.
-func (s shownReject) Compared() []comparedValue {
+func (s shownReject) Compared(currency string) []comparedValue {
 	if s.Values == nil || s.Stored == nil {
 		return nil
 	}
 	v, o := s.Values, s.Stored
 	return []comparedValue{
-		{"user_id", fmt.Sprint(o.UserID), fmt.Sprint(v.UserID)}, {"amount", amountText(o.Amount, ""), amountText(v.Amount, "")},
+		{"user_id", fmt.Sprint(o.UserID), fmt.Sprint(v.UserID)}, {"amount", amountText(o.Amount, currency), amountText(v.Amount, currency)},
 		{"transaction_date", o.Date.String(), v.Date.String()},
 	}
 }

@@ -167,8 +167,9 @@ func (b *browser) checkView(what string, width int64, scheme, rules string) {
 	if b.axe == "" {
 		return
 	}
-	const run = `axe.run({exclude: ["#swagger-ui"]}, {runOnly: %s, resultTypes: ["violations"]})
-		.then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join(" | ")))`
+	// Swagger UI nests buttons, which its page says.
+	const run = `axe.run(document, {runOnly: %s, resultTypes: ["violations"]})
+		.then(r => r.violations.filter(v => v.id != "nested-interactive" || v.nodes.some(n => !n.html.includes("opblock-summary-control"))).map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join(" | ")))`
 	assert.Empty(b.t, read(b, chromedp.Evaluate[[]string](fmt.Sprintf(run, rules), chromedp.EvalAwaitPromise)), "%s, %s, %d pixels", what, scheme, width)
 }
 

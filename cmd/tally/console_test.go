@@ -245,6 +245,7 @@ func (c *consoleTest) health() {
 		c.do(chromedp.Navigate(c.base + "/console/health"))
 		return strings.Contains(c.text(), "Download the whole report")
 	}, patience, 50*time.Millisecond)
+	assert.NotContains(t, c.text(), "still counted", "a retired month is not lost")
 	c.says("every rollup equals the transactions", "retired, totals kept", "lake")
 	assert.Contains(t, c.download("a[href$=report]"), "<title>Tally")
 }
@@ -274,7 +275,7 @@ func (c *consoleTest) nights() {
 	assert.Equal(c.t, 12, shown)
 	require.Eventually(c.t, func() bool {
 		c.do(chromedp.Evaluate[chromedp.Void]("scrollTo(0, document.body.scrollHeight)"))
-		return months() > shown && strings.Contains(c.text(), "There are none before.")
+		return months() > shown && strings.Contains(c.text(), "These are the first nights.")
 	}, patience, 50*time.Millisecond)
 	c.check("many nights")
 	c.do(chromedp.Navigate(c.base + "/console/nights?month=2020-01"))

@@ -56,7 +56,7 @@ WHERE t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transacti
 ORDER BY t.relname, c.relname;
 
 -- name: partitions
--- Every month that has a partition, or that daily_totals counts rows in. What a
+-- Every month that has a partition, or that daily_totals counts rows in and that was not retired. What a
 -- partition holds is taken as the planner takes it: its pages, as they are now, at the
 -- rows that each had when they were last counted. One without pages holds nothing.
 SELECT coalesce(p.month, d.month) AS month, coalesce(p.name, '') AS name, coalesce(p.rows, 0)::float8 AS rows, coalesce(p.bytes, 0) AS bytes,
@@ -71,7 +71,7 @@ FROM (
 ) p
 FULL JOIN (
     SELECT date_trunc('month', transaction_date)::date AS month, sum(total_transactions) AS counted, sum(total_amount) AS amount
-    FROM daily_totals GROUP BY 1
+    FROM daily_totals WHERE date_trunc('month', transaction_date)::date NOT IN (SELECT month FROM etl_retired) GROUP BY 1
 ) d ON d.month = p.month
 WINDOW months AS (ORDER BY coalesce(p.month, d.month))
 ORDER BY 1;

@@ -9,5 +9,6 @@ window.ui = SwaggerUIBundle({
   tryItOutEnabled: true,
   defaultModelsExpandDepth: 0,
   validatorUrl: null,
+  onComplete: () => document.getElementById("servers")?.setAttribute("aria-label", "Server"), // which Swagger UI leaves unnamed
   presets: [SwaggerUIBundle.presets.apis],
 });
