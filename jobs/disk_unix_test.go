@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
@@ -33,6 +34,7 @@ func memoryDisk(t *testing.T, mib int) string {
 // A month whose tablespace is full fails the file that needs it. The disk is real.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "the tablespace would be needed on each node")
 	disk, pool := memoryDisk(t, 2), newPool(t)
 	owner, err := os.Stat(text(t, pool, "SHOW data_directory"))
 	require.NoError(t, err)

@@ -80,7 +80,7 @@ VALUES ($1, $2, $3, $4, $5, $6);
 -- In how many attempts a file was set aside since the run was last requested, and whether
 -- the run has loaded files since the first of them.
 SELECT count(DISTINCT t.attempt),
-       EXISTS (SELECT FROM etl_files f WHERE f.run_id = $1 AND f.status = 'loaded' AND f.attempt >= min(t.attempt))
+       EXISTS (SELECT FROM etl_files f WHERE f.run_id = $1 AND f.status = 'loaded' AND f.finished_at > min(t.at))
 FROM etl_troubles t
 WHERE t.run_id = $1 AND t.source = $2 AND t.path = $3
   AND t.attempt > coalesce((SELECT max(o.attempt) FROM etl_outcomes o WHERE o.run_id = $1 AND o.status = 'failed'), 0);

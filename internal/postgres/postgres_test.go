@@ -71,7 +71,7 @@ func TestTroubleOf(t *testing.T) {
 		"53200": {"out_of_memory", shared, true}, "53400": {"limit_exceeded", work, true},
 		"40001": {"conflict", work, true}, "40P01": {"conflict", work, true}, "55P03": {"conflict", work, true},
 		"57014": {"timeout", work, false}, "25P03": {"timeout", work, true}, "25P04": {"timeout", work, true},
-		"58030": {"io_error", work, true}, "58P01": {"io_error", work, true}, "XX000": {"corrupted", work, false}, "XX001": {"corrupted", work, false},
+		"58030": {"io_error", work, true}, "58P01": {"io_error", work, true}, "XX000": {"internal_error", shared, false}, "XX001": {"corrupted", work, false},
 	} {
 		got, ok := postgres.TroubleOf(fmt.Errorf("copy: %w", &pgconn.PgError{Code: state}))
 		require.True(t, ok, state)

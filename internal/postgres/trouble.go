@@ -50,6 +50,9 @@ func troubles() []Trouble {
 		{"timeout", ScopeWork, true, "raise transaction_timeout and idle_in_transaction_session_timeout in the connection URL",
 			[]string{pgerrcode.IdleInTransactionSessionTimeout, transactionTimeout}},
 		{"io_error", ScopeWork, true, "look at the database server's log and disks", []string{"58"}},
+		// A cluster reports the troubles of its nodes as internal errors too.
+		{"internal_error", ScopeShared, false, "look at the logs of the database server (of a cluster's nodes too), and check the tables with pg_amcheck",
+			[]string{pgerrcode.InternalError}},
 		{"corrupted", ScopeWork, false, "look at the database server's log, and check the tables with pg_amcheck", []string{"XX"}},
 	}
 }

@@ -104,16 +104,34 @@ func (n node) in(ctx context.Context, database, sql string) error {
 	return err
 }
 
-// releaseTemplate ends the sessions of a template, the cluster's own too, and lets none begin: it
-// could not be cloned otherwise.
-func (s *shared) releaseTemplate(ctx context.Context, name string) error {
-	if err := s.exec(ctx, "ALTER DATABASE %s ALLOW_CONNECTIONS false", name); err != nil {
+// close ends the sessions of a database on the node, the cluster's own too, and lets none begin.
+func (n node) close(ctx context.Context, database string) error {
+	if _, err := n.admin.Exec(ctx, "ALTER DATABASE "+pgx.Identifier{database}.Sanitize()+" ALLOW_CONNECTIONS false"); err != nil {
 		return err
 	}
+	_, err := n.admin.Exec(ctx, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", database)
+	return err
+}
+
+// releaseTemplate closes a template on each node: it could not be cloned otherwise.
+func (s *shared) releaseTemplate(ctx context.Context, name string) error {
 	for _, n := range s.nodes {
-		if _, err := n.admin.Exec(ctx, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name); err != nil {
+		if err := n.close(ctx, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// LoseNode makes a worker of the cluster unavailable to the pool's database, as if it had crashed,
+// until it is found again. What it has prepared to commit stays.
+func LoseNode(ctx context.Context, pool *pgxpool.Pool) (found func() error, err error) {
+	n, database := process.nodes[len(process.nodes)-1], pool.Config().ConnConfig.Database
+	if err := n.close(ctx, database); err != nil {
+		return nil, fmt.Errorf("lose node %s: %w", n.url.Host, err)
+	}
+	return func() error {
+		_, err := n.admin.Exec(ctx, "ALTER DATABASE "+pgx.Identifier{database}.Sanitize()+" ALLOW_CONNECTIONS true")
+		return err
+	}, nil
 }

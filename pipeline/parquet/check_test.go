@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	tally "github.com/opentax/tally/pipeline/parquet"
 	"github.com/opentax/tally/summaries"
 )
@@ -54,6 +55,10 @@ func everywhere(set string) (sql string) {
 func TestCheckFinds(t *testing.T) {
 	t.Parallel()
 	rows := "A,1,1.25,2024-01-15\nB,1,2,2024-02-15\nC,2,3,2024-02-15\n"
+	changed := tally.Stale
+	if testdb.OnCluster() {
+		changed = tally.Different // no trigger counts a change by hand there
+	}
 	january := func(m tally.Manifest) string { return m.Files[0].Path }
 	for name, c := range map[string]struct {
 		do   func(t *testing.T, l *lake)
@@ -82,7 +87,7 @@ func TestCheckFinds(t *testing.T) {
 		"a manual change of the database": {func(_ *testing.T, l *lake) {
 			l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); UPDATE transactions SET amount = 7, line = line + 1 WHERE transaction_id = 'B'; " +
 				everywhere("total_amount = total_amount + 5") + "END $$")
-		}, of(tally.Different, "2024-02-01", tally.Stale), "the export has 2 rows with a sum of 5, and the database 2 with 10, though no load has changed them"},
+		}, of(tally.Different, "2024-02-01", changed), "the export has 2 rows with a sum of 5, and the database 2 with 10, though no load has changed them"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

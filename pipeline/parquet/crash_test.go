@@ -256,7 +256,7 @@ func TestRestoredDatabase(t *testing.T) {
 	l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); UPDATE daily_totals SET updated_at = updated_at - interval '1 hour' WHERE transaction_date = '2024-02-15'; END $$")
 	monthly := filesOf(2) - filesOf(1) // tables with a file for each month
 	assert.Equal(t, monthly, l.export().Written)
-	l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); PERFORM set_config('tally.announced', 'yes', true); UPDATE user_summary SET updated_at = updated_at - interval '1 hour'; END $$")
+	l.exec("DO $$ BEGIN PERFORM set_config('tally.writer', 'tally', true); PERFORM set_config('tally.announced', 'yes', true); UPDATE user_summary SET updated_at = now() - interval '1 hour'; END $$")
 	assert.Equal(t, filesOf(1)-monthly, l.export().Written)
 }
 
