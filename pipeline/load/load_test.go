@@ -181,6 +181,7 @@ func TestLoadSampleFileDates(t *testing.T) {
 // and none moves a row without its rollups.
 func TestHandWrittenWritesAreRefused(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "distributed tables have no triggers")
 	f := newFixture(t)
 	f.load("a.csv", header+"T1,7,10.00,2024-01-05\nT2,7,1.00,2024-02-05\n")
 	before := one[string](f, stateQuery)
@@ -662,6 +663,7 @@ func TestFileThatChangesWhileItIsRead(t *testing.T) {
 // and stays guarded.
 func TestAPartitionMadeByHandIsUsed(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "distributed tables have no triggers")
 	f := newFixture(t)
 	f.exec("CREATE TABLE early_2024 PARTITION OF transactions FOR VALUES FROM ('2024-01-01') TO ('2024-03-01')")
 	f.load("a.csv", header+"T1,7,10.00,2024-01-05\nT2,7,1.00,2024-02-05\nT3,7,1.00,2024-03-05\n")
@@ -677,6 +679,7 @@ func TestAPartitionMadeByHandIsUsed(t *testing.T) {
 // their rows, and neither does a transaction that keeps its snapshot.
 func TestNobodySeesHalfALoad(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "its nodes commit one after the other")
 	f := newBulkFixture(t)
 	stop := make(chan struct{})
 	var looking sync.WaitGroup
@@ -788,6 +791,7 @@ func TestOverlappingFiles(t *testing.T) {
 // same database, guarded.
 func TestMonthsFilledBesideTheTable(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "it fills no months beside the table")
 	content := many(t)
 	var states []string
 	for _, read := range []bool{false, true} {
@@ -823,6 +827,7 @@ func TestMonthsFilledBesideTheTable(t *testing.T) {
 // keys; either way it is there, whole and enforced.
 func TestFirstLoadBuildsTheKeys(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "it builds no index of the first keys")
 	content := many(t)
 	for _, read := range []bool{false, true} {
 		f := newBulkFixture(t)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/parquet"
@@ -146,6 +147,7 @@ func TestRepeatsDoNotKeepMonthsFromBeingAttached(t *testing.T) {
 // While months are attached, readers are locked out: the rows must not be read then.
 func TestAttachingDoesNotReadTheRows(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "it fills no months beside the table")
 	f := newFixture(t)
 	config := f.pool.Config()
 	config.ConnConfig.RuntimeParams["client_min_messages"] = "debug1"
@@ -193,6 +195,7 @@ func TestVerifyDuringAFirstLoad(t *testing.T) {
 // The same at any moment, and with exports.
 func TestReadersDuringFirstLoads(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "its nodes commit one after the other")
 	content := many(t)
 	for range 4 {
 		f := newBulkFixture(t)
@@ -252,6 +255,7 @@ func TestASessionBetweenTheTwoConnections(t *testing.T) {
 // before it makes a partition.
 func TestAlterTableBetweenTheTwoConnections(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "its waits for locks are on the nodes")
 	f := newFixture(t)
 	f.rules.Corrections = transform.CorrectionsReplace
 	f.load("before.csv", header+"T1,7,10.00,2024-05-05\n")
@@ -325,6 +329,7 @@ func TestAStatementPlannedWithoutThePartition(t *testing.T) {
 // its transaction not at all.
 func TestNewPartitionsWaitForReadersOnlyBriefly(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "its waits for locks are on the nodes")
 	f := newFixture(t)
 	reader := f.session()
 	for _, c := range []struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/postgres"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/transform"
@@ -22,6 +23,7 @@ import (
 // long load: while the file is read, its connections are idle.
 func TestTimeoutsOfTheDatabaseDoNotEndALoad(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "the settings of the nodes are not overruled")
 	f := newFixture(t)
 	url := f.pool.Config().ConnString()
 	for row, where := range map[string]string{"T1": "DATABASE %s", "T2": "ROLE CURRENT_USER IN DATABASE %s"} {
@@ -52,6 +54,9 @@ func TestLoadsBesideMaintenance(t *testing.T) {
 	} {
 		t.Run(sql, func(t *testing.T) {
 			t.Parallel()
+			if strings.HasPrefix(sql, "REINDEX") {
+				testdb.SkipOnCluster(t, "it has no moment between the locks of the shards")
+			}
 			f := newFixture(t)
 			f.load("before.csv", header+"T1,7,10.00,2024-01-05\n")
 			loadBeside(t, f, func(ctx context.Context) (err error) {

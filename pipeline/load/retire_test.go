@@ -17,6 +17,7 @@ import (
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/reject"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/seal"
 	"github.com/opentax/tally/pipeline/transform"
@@ -229,6 +230,7 @@ func TestRetireIsInterrupted(t *testing.T) {
 // Readers of transactions and loads go on beside a retirement, and see it as a whole.
 func TestRetireBesideReadersAndLoads(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "its nodes commit one after the other")
 	f := newFixture(t)
 	f.load("a.csv", threeMonths)
 	ctx, stop := context.WithCancel(t.Context())
