@@ -89,6 +89,7 @@ func TestEveryStatementIsNamed(t *testing.T) {
 // transaction that only reads is enough for them.
 func TestPlansOfAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "its plans are those of the nodes")
 	pool := testdb.New(t, migrations.Schema{})
 	inTransaction(t, pool, func(tx pgx.Tx) {
 		_, err := tx.Exec(t.Context(), "SET TRANSACTION READ ONLY")

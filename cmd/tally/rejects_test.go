@@ -329,7 +329,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 		require.NoError(t, process.Process.Kill())
 		_ = process.Wait() // killed
 		require.Eventually(t, func() bool {
-			return p.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()") == "0"
+			return p.query(others) == "0"
 		}, 30*time.Second, 10*time.Millisecond, "its transaction is rolled back")
 	}
 	before := state()

@@ -17,6 +17,7 @@ import (
 // A database that pg_dump and pg_restore have copied is whole, and loads go on.
 func TestDumpIsRestored(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "a copy of its tables is not distributed")
 	p := newProgram(t)
 	tools := p.tools("pg_dump")
 	p.loadTwo()

@@ -225,8 +225,9 @@ func (s *Store) StoredRows(ctx context.Context, ids []string) ([]StoredRow, erro
 
 func (s *Store) selectStored(ids []string) *bun.SelectQuery {
 	keys := s.db.NewSelect().TableExpr("transaction_keys").Where("transaction_id IN (?)", bun.List(ids))
-	return s.db.NewSelect().With("key", keys).TableExpr("key").
-		Join("JOIN transactions AS stored ON stored.user_id = key.user_id AND stored.transaction_date = key.transaction_date AND stored.transaction_id = key.transaction_id").
+	rows := s.db.NewSelect().TableExpr("key").ColumnExpr("stored.*").
+		Join("JOIN transactions AS stored ON stored.user_id = key.user_id AND stored.transaction_date = key.transaction_date AND stored.transaction_id = key.transaction_id")
+	return s.db.NewSelect().With("key", keys).With("stored", rows).TableExpr("stored").
 		Join("LEFT JOIN etl_files AS file ON file.id = stored.file_id").
 		ColumnExpr("stored.transaction_id, stored.user_id, stored.amount::numeric AS amount, stored.transaction_date, stored.file_id, stored.line, coalesce(file.path, '') AS path")
 }
