@@ -142,6 +142,10 @@ type cachedStore struct {
 	cache *summaries.Cache
 }
 
+func (r cachedStore) Top(ctx context.Context, by summaries.Order, limit int) ([]summaries.Summary, error) {
+	return r.cache.Top(ctx, by, limit)
+}
+
 func (r cachedStore) Get(ctx context.Context, user int32) (summaries.Summary, error) {
 	return r.cache.Get(ctx, user)
 }
