@@ -55,7 +55,7 @@ func studies() []study {
 		{"append", bench, "^BenchmarkAppend$/rows=1000000$", "-rows 1000000 -benchtime 1x", small},
 		{"night", bench, "^BenchmarkNight$", "-rows 10000000 -benchtime 3x", small},
 		{"seal", bench, "^BenchmarkSeal$", "-rows 1000000 -benchtime 3x", small},
-		{"pages", bench, "^BenchmarkPages$/rows=1000000$", "-rows 1000000 -benchtime 1x", small},
+		{"pages", bench, "^BenchmarkPages$/rows=10000000$", "-rows 10000000 -benchtime 1x", small},
 		{"one-row", bench, "^BenchmarkLeastCommit$", "-benchtime 50x", "-benchtime 5x"},
 		{"known-files", bench, "^BenchmarkKnownFiles$", "-rows 1000000 -benchtime 3x", small},
 		{"check", bench, "^BenchmarkCheck$", "-rows 1000000 -benchtime 3x", small},
