@@ -65,7 +65,7 @@ func studies() []study {
 		{"verify", bench, "^BenchmarkVerify$", "-rows 10000000 -benchtime 5x", small},
 		{"rebuild", bench, "^BenchmarkRebuild$", "-rows 1000000 -benchtime 1x", small},
 		{"replay", bench, "^BenchmarkReplay$", "-rows 100000 -benchtime 3x", small},
-		{"revert", bench, "^BenchmarkRevert$", "-rows 100000 -benchtime 3x", small},
+		{"revert", bench, "^BenchmarkRevert$", "-rows 1000000 -benchtime 3x", small},
 		{"parquet-file", "./pipeline/parquet", "^BenchmarkFile$", "-benchtime 20x", "-benchtime 1x"},
 		{"side-by-side", bench, "^BenchmarkSideBySide$", "-rows 250000 -benchtime 3x", small},
 	}
