@@ -66,15 +66,15 @@ func (s *service) retirePartitions(ctx context.Context, in *retireInput) (*retir
 	if p := b.check(); p != nil {
 		return nil, p
 	}
-	first, err := civil.Parse(b.Before + "-01")
+	before, err := civil.ParseMonth(b.Before)
 	if err != nil {
 		return nil, invalid(ProblemError{Location: "body.before", Message: monthMessage})
 	}
-	if first.Month() > civil.Of(time.Now().UTC()).Month() {
+	if before > civil.Of(time.Now().UTC()).Month() {
 		return nil, invalid(ProblemError{Location: "body.before", Message: "must not be in the future: no row of a retired month is loaded"})
 	}
 	r, err := s.Changes.RequestRetirement(ctx, ledger.RetireRequest{
-		Before: first.Month(), KeepTotals: b.Totals == "keep", Export: b.Export, KeepTables: b.KeepTables, DryRun: b.DryRun,
+		Before: before, KeepTotals: b.Totals == "keep", Export: b.Export, KeepTables: b.KeepTables, DryRun: b.DryRun,
 		By: changedBy(ctx, b.Reason), Origin: requestOf(ctx).origin,
 	})
 	if errors.Is(err, ledger.ErrNoExport) {

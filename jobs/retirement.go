@@ -148,7 +148,7 @@ func (w *retireWorker) Work(ctx context.Context, job *river.Job[retireArgs]) err
 	if errors.Is(err, parquet.ErrBusy) {
 		return river.JobSnooze(busySnooze)
 	}
-	out := classifyVerification(ctx, bucket.Redact(err), job.Attempt >= job.MaxAttempts || permanentRetirement(err))
+	out := classifyAttempt(ctx, bucket.Redact(err), job.Attempt >= job.MaxAttempts || permanentRetirement(err))
 	if err := s.recordRetirement(ctx, id, out, result); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func permanentRetirement(err error) bool {
 }
 
 func (s *Service) retire(ctx context.Context, r ledger.Retirement) (reject.RetireResult, error) {
-	before, err := civil.Parse(r.Before + "-01")
+	before, err := civil.ParseMonth(r.Before)
 	if err != nil {
 		return reject.RetireResult{}, err
 	}
@@ -173,7 +173,7 @@ func (s *Service) retire(ctx context.Context, r ledger.Retirement) (reject.Retir
 			return reject.RetireResult{}, ledger.ErrNoExport
 		}
 	}
-	req.Retirement = load.Retirement{Before: before.Month(), KeepTotals: r.Totals == "keep", KeepTables: r.KeepTables}
+	req.Retirement = load.Retirement{Before: before, KeepTotals: r.Totals == "keep", KeepTables: r.KeepTables}
 	req.Record = func(ctx context.Context, tx pgx.Tx, result reject.RetireResult) error {
 		return s.endRetirement(ctx, tx, r.ID, outcome{status: ledger.StatusSucceeded}, &result)
 	}

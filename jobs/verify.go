@@ -152,7 +152,7 @@ func (w *verifyWorker) Work(ctx context.Context, job *river.Job[verifyArgs]) err
 	if errors.Is(err, summaries.ErrVerifying) {
 		return river.JobSnooze(busySnooze)
 	}
-	out := classifyVerification(ctx, err, job.Attempt >= job.MaxAttempts)
+	out := classifyAttempt(ctx, err, job.Attempt >= job.MaxAttempts)
 	if err := s.endVerification(ctx, &r, out); err != nil {
 		return err
 	}
@@ -161,8 +161,8 @@ func (w *verifyWorker) Work(ctx context.Context, job *river.Job[verifyArgs]) err
 	return out.jobError()
 }
 
-// classifyVerification decides once what an error means. Any may be gone with the next attempt.
-func classifyVerification(ctx context.Context, err error, last bool) outcome {
+// classifyAttempt decides once what an error means. Any may be gone with the next attempt.
+func classifyAttempt(ctx context.Context, err error, last bool) outcome {
 	switch stopped := stopCause(ctx); {
 	case err == nil:
 		return outcome{status: ledger.StatusSucceeded}

@@ -83,11 +83,11 @@ type partitionsRetireCmd struct {
 }
 
 func (cmd partitionsRetireCmd) Run(ctx context.Context, env *environment) error {
-	first, err := civil.Parse(cmd.Before + "-01")
+	before, err := civil.ParseMonth(cmd.Before)
 	if err != nil {
 		return usageError{fmt.Errorf("--before %s: want a month, as in 2020-01", cmd.Before)}
 	}
-	if first.Month() > civil.Of(time.Now().UTC()).Month() {
+	if before > civil.Of(time.Now().UTC()).Month() {
 		return usageError{fmt.Errorf("--before %s: the months before it have not ended, and no row of a retired month is loaded", cmd.Before)}
 	}
 	if exported := !cmd.ExportTo.IsZero(); cmd.Drop && (exported || cmd.KeepTables) || !cmd.Drop && !exported && !cmd.KeepTables && !cmd.DryRun {
@@ -98,7 +98,7 @@ func (cmd partitionsRetireCmd) Run(ctx context.Context, env *environment) error 
 		return usageError{fmt.Errorf("--export-to: %w", err)}
 	}
 	req := jobs.RetireRequest{ExportTo: to, By: audit.By{Actor: requestedBy(), Reason: cmd.Reason}, DryRun: cmd.DryRun}
-	req.Before, req.KeepTotals, req.KeepTables = first.Month(), cmd.KeepTotals, cmd.KeepTables
+	req.Before, req.KeepTotals, req.KeepTables = before, cmd.KeepTotals, cmd.KeepTables
 	return env.withService(ctx, func(service *jobs.Service) error {
 		bar := newProgress(env.stderr)
 		req.Progress = bar.report

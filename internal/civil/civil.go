@@ -124,6 +124,15 @@ func (d Date) Value() (driver.Value, error) { return d.String(), nil }
 // A Month is a month of the calendar: months since January of the year 0.
 type Month int32
 
+// ParseMonth reads YYYY-MM.
+func ParseMonth(s string) (Month, error) {
+	first, err := Parse(s + "-01")
+	if err != nil {
+		return 0, fmt.Errorf("month %q is not of the form YYYY-MM", s)
+	}
+	return first.Month(), nil
+}
+
 // First is the month's first day.
 func (m Month) First() Date { return dayOf(int(m)/12, int(m)%12+1, 1) }
 

@@ -56,6 +56,13 @@ func TestMonth(t *testing.T) {
 	assert.Equal(t, "2024-02-01", m.First().String())
 	assert.Equal(t, "2024-02-29", m.Last().String())
 	assert.Equal(t, "0007-12", date(t, "0007-12-31").Month().String())
+	parsed, err := civil.ParseMonth("2024-02")
+	require.NoError(t, err)
+	assert.Equal(t, m, parsed)
+	for _, s := range []string{"", "2024", "2024-13", "2024-02-01"} {
+		_, err := civil.ParseMonth(s)
+		require.ErrorContains(t, err, "YYYY-MM", s)
+	}
 }
 
 func TestText(t *testing.T) {
