@@ -2,17 +2,13 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/postgres"
@@ -29,42 +25,10 @@ type standby struct {
 	url     string
 }
 
-// newStandby creates a replica with pg_basebackup and starts it as the server's user. If
-// pg_basebackup is not installed, the benchmark is skipped.
 func newStandby(b *testing.B, s *server) *standby {
 	b.Helper()
-	r := &standby{server: s, primary: openURL(b, s.URL())}
-	var programs string
-	if err := r.primary.QueryRow(b.Context(), "SELECT setting FROM pg_config WHERE name = 'BINDIR'").Scan(&programs); err != nil {
-		b.Fatal(err)
-	}
-	copier := filepath.Join(programs, "pg_basebackup")
-	if _, err := os.Stat(copier); err != nil {
-		b.Skipf("pg_basebackup is not installed: %v", err)
-	}
-	u, err := url.Parse(s.URL())
-	if err != nil {
-		b.Fatal(err)
-	}
-	o := serverOwner(b, r.primary)
-	dir := o.dir(b)
-	data := filepath.Join(dir, "data")
-	password, _ := u.User.Password()
-	from := *u
-	from.User = url.User(u.User.Username())
-	command := o.command(copier, "--pgdata", data, "--write-recovery-conf", "--checkpoint", "fast", "--no-sync", "--dbname", from.String())
-	command.Env = append(os.Environ(), "PGPASSWORD="+password)
-	if out, err := command.CombinedOutput(); err != nil {
-		b.Fatalf("copy the server: %v\n%s", err, out)
-	}
-	query := u.Query()
-	query.Set("host", dir)
-	query.Set("port", "5432")
-	u.RawQuery = query.Encode()
-	r.url = u.String()
-	o.start(b, o.command(filepath.Join(programs, "postgres"), "-D", data, "-c", "listen_addresses=",
-		"-c", "port=5432", "-c", "unix_socket_directories="+dir, "-c", "wal_receiver_status_interval=1s"), dir, r.checkReplica)
-	r.replica = openURL(b, r.url)
+	r := &standby{server: s, url: s.Standby().URL()}
+	r.primary, r.replica = openURL(b, s.URL()), openURL(b, r.url)
 	return r
 }
 
@@ -76,21 +40,6 @@ func openURL(b *testing.B, location string) *pgxpool.Pool {
 	}
 	b.Cleanup(pool.Close)
 	return pool
-}
-
-// checkReplica returns an error unless the server accepts connections as a replica.
-func (r *standby) checkReplica(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, r.url)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	var recovering bool
-	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovering)
-	if err == nil && !recovering {
-		err = errors.New("the server is not in recovery")
-	}
-	return err
 }
 
 // database opens the replica of a database.

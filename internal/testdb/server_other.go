@@ -21,6 +21,9 @@ func Own(tb testing.TB, _ map[string]string) *Server {
 // URL returns no URL.
 func (*Server) URL() string { return "" }
 
+// Standby is not available on this system.
+func (s *Server) Standby() *Server { return s }
+
 // Bouncer is not available on this system.
 type Bouncer struct {
 	URL      string
