@@ -105,7 +105,7 @@ func accepted[Body, Made any](api huma.API, op huma.Operation, enqueued, address
 func (s *service) registerLedger(api huma.API) {
 	addOperation(s, api, s.getReceipt, get(tagTransactions, "getReceipt", "/prove/{user_id}", "Get the receipt of a user's total",
 		"Leads from the user's total to lines of files and the head of the audit chain. tally prove --check verifies it with the files, without a "+
-			"database. It has at most 20000 transactions, each with its values: treat it as personal data.",
+			"database. It has at most "+receiptLimit+" transactions, each with its values: treat it as personal data.",
 		"The receipt.", kindNoTransactions, kindNoReceipt, kindUnavailable))
 	addOperation(s, api, s.getAuditHead, get(tagRuns, "getAuditHead", "/audit/head", "Get the head of the audit chain",
 		"Number and hash of the last entry of the audit chain, which has an entry for each change of the data. The hash covers all entries: "+

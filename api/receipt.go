@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/opentax/tally/api/console"
 )
+
+// receiptLimit is [console.MaxReceiptRows], for texts.
+var receiptLimit = strconv.Itoa(console.MaxReceiptRows)
 
 // Receipt is a receipt as tally prove writes it, which tally prove --check reads.
 type Receipt json.RawMessage
@@ -54,7 +57,7 @@ func (s *service) getReceipt(ctx context.Context, in *UserPath) (*receiptOutput,
 	}
 	if summary.Transactions > console.MaxReceiptRows {
 		p := kindNoReceipt.problem()
-		p.Detail = fmt.Sprintf("The user has more than %d transactions; tally prove makes the receipt.", console.MaxReceiptRows)
+		p.Detail = "The user has more than " + receiptLimit + " transactions; tally prove makes the receipt."
 		return nil, p
 	}
 	var body bytes.Buffer

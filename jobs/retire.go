@@ -33,6 +33,9 @@ const retireTries = 3
 // target is brought up to date, and the files of the months are read back. Under the load lock their
 // names, which depend on the months' state, must be those of the rows that are retired.
 func (s *Service) Retire(ctx context.Context, req RetireRequest) (result reject.RetireResult, err error) {
+	if err := req.Check(); err != nil { // before an export
+		return result, err
+	}
 	if req.ExportTo.IsZero() || req.DryRun {
 		return s.changes.Retire(ctx, req.Retirement, req.By, req.DryRun)
 	}

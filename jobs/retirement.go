@@ -159,7 +159,7 @@ func (w *retireWorker) Work(ctx context.Context, job *river.Job[retireArgs]) err
 
 // permanentRetirement reports errors that the next attempt has, too.
 func permanentRetirement(err error) bool {
-	return errors.Is(err, ledger.ErrNoExport) || errors.Is(err, load.ErrStraddles) || parquet.Permanent(err) || bucket.Permanent(err)
+	return errors.Is(err, ledger.ErrNoExport) || errors.Is(err, load.ErrMonthOpen) || errors.Is(err, load.ErrStraddles) || parquet.Permanent(err) || bucket.Permanent(err)
 }
 
 func (s *Service) retire(ctx context.Context, r ledger.Retirement) (reject.RetireResult, error) {

@@ -87,9 +87,6 @@ func (cmd partitionsRetireCmd) Run(ctx context.Context, env *environment) error 
 	if err != nil {
 		return usageError{fmt.Errorf("--before %s: want a month, as in 2020-01", cmd.Before)}
 	}
-	if before > civil.Of(time.Now().UTC()).Month() {
-		return usageError{fmt.Errorf("--before %s: the months before it have not ended, and no row of a retired month is loaded", cmd.Before)}
-	}
 	if exported := !cmd.ExportTo.IsZero(); cmd.Drop && (exported || cmd.KeepTables) || !cmd.Drop && !exported && !cmd.KeepTables && !cmd.DryRun {
 		return usageError{errors.New("say what becomes of the rows: --export-to, --keep-tables, or --drop without either")}
 	}
@@ -99,6 +96,9 @@ func (cmd partitionsRetireCmd) Run(ctx context.Context, env *environment) error 
 	}
 	req := jobs.RetireRequest{ExportTo: to, By: audit.By{Actor: requestedBy(), Reason: cmd.Reason}, DryRun: cmd.DryRun}
 	req.Before, req.KeepTotals, req.KeepTables = before, cmd.KeepTotals, cmd.KeepTables
+	if err := req.Check(); err != nil {
+		return usageError{fmt.Errorf("--before %s: %w", cmd.Before, err)}
+	}
 	return env.withService(ctx, func(service *jobs.Service) error {
 		bar := newProgress(env.stderr)
 		req.Progress = bar.report

@@ -23,6 +23,7 @@ var retireSQL string
 // Errors of [Loader.Retire] and of changes of retired rows.
 var (
 	ErrRetired    = errors.New("rows of a retired month cannot be changed")
+	ErrMonthOpen  = errors.New("the months to retire have not ended, and no row of a retired month is loaded")
 	ErrStraddles  = errors.New("a partition has later months, too")
 	ErrAlwaysBusy = errors.New("transactions is always being read: try again at a quieter time")
 )
@@ -44,11 +45,23 @@ type Retirement struct {
 	Record func(context.Context, pgx.Tx, reject.RetireResult) error
 }
 
+// Check returns [ErrMonthOpen] if a month has not ended in UTC: a wrong year would close all months to
+// come for good.
+func (q Retirement) Check() error {
+	if q.Before > civil.Of(time.Now().UTC()).Month() {
+		return ErrMonthOpen
+	}
+	return nil
+}
+
 // Retire takes the partitions of old months out of transactions, in one commit with the keys,
 // the rollups and the audit chain. The ids stay known. Readers of transactions wait only for the
 // moment of the commit: all that takes time comes before the lock that they wait for.
 func (l *Loader) Retire(ctx context.Context, q Retirement, by audit.By, dryRun bool) (reject.RetireResult, error) {
 	result := reject.RetireResult{Months: []reject.RetiredMonth{}}
+	if err := q.Check(); err != nil {
+		return result, err
+	}
 	err := l.change(ctx, seal.Retire, by, dryRun, func(c *change) (bool, error) {
 		r, err := summaries.NewRetirement(ctx, c.tx, q.Before)
 		if err != nil || len(r.Months) == 0 {

@@ -193,6 +193,19 @@ func TestRetireRefusesDrift(t *testing.T) {
 	f.sealed()
 }
 
+// A wrong year must not close the months to come.
+func TestRetireRefusesMonthsThatHaveNotEnded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.load("a.csv", threeMonths)
+	now := civil.Of(time.Now().UTC()).Month()
+	_, err := f.loader.Retire(t.Context(), load.Retirement{Before: now + 1}, by(), true)
+	require.ErrorIs(t, err, load.ErrMonthOpen)
+	result, err := f.loader.Retire(t.Context(), load.Retirement{Before: now}, by(), true)
+	require.NoError(t, err)
+	assert.Len(t, result.Months, 3)
+}
+
 // A retirement whose connection is cut at any moment has happened as a whole, or not at all.
 func TestRetireIsInterrupted(t *testing.T) {
 	t.Parallel()
