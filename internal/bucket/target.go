@@ -13,6 +13,11 @@ import (
 	"time"
 )
 
+const (
+	readTries   = 5
+	changePause = 50 * time.Millisecond // some stores replace an object and its checksum one after the other
+)
+
 // Target is a folder, or a prefix of a bucket, that files are written to. Names are
 // relative to it, with slashes. What has been written outlasts a power cut.
 type Target interface {
@@ -46,8 +51,22 @@ func (s *Stores) Target(ctx context.Context, l Location) (Target, error) {
 	return prefix{s, l}, nil
 }
 
-// ReadFile reads all of a file.
-func ReadFile(ctx context.Context, t Target, name string) ([]byte, error) {
+// ReadFile reads all of a file, again if it is replaced meanwhile.
+func ReadFile(ctx context.Context, t Target, name string) (content []byte, err error) {
+	for range readTries {
+		if content, err = readOnce(ctx, t, name); !errors.Is(err, ErrChanged) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(changePause):
+		}
+	}
+	return content, err
+}
+
+func readOnce(ctx context.Context, t Target, name string) ([]byte, error) {
 	r, err := t.Open(ctx, name)
 	if err != nil {
 		return nil, err

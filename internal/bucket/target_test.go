@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -104,6 +106,31 @@ func TestTargetShowsWholeFilesOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// replaced is a target with a file that is replaced while it is read.
+type replaced struct {
+	bucket.Target
+	times, opened int
+}
+
+func (r *replaced) Open(context.Context, string) (io.ReadCloser, error) {
+	r.opened++
+	if r.opened > r.times {
+		return io.NopCloser(strings.NewReader("after")), nil
+	}
+	return io.NopCloser(io.MultiReader(strings.NewReader("bef"), iotest.ErrReader(bucket.ErrChanged))), nil
+}
+
+func TestReadFileReadsAReplacedFileAgain(t *testing.T) {
+	t.Parallel()
+	content, err := bucket.ReadFile(t.Context(), &replaced{times: 2}, "a")
+	require.NoError(t, err)
+	assert.Equal(t, "after", string(content))
+	always := &replaced{times: 100}
+	_, err = bucket.ReadFile(t.Context(), always, "a")
+	require.ErrorIs(t, err, bucket.ErrChanged)
+	assert.Equal(t, 5, always.opened)
 }
 
 // What was sent to a store.
