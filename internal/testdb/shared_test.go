@@ -80,6 +80,7 @@ func TestIncompleteTemplateIsRecreated(t *testing.T) {
 
 func TestSweepDropsOldDatabases(t *testing.T) {
 	t.Parallel()
+	SkipOnCluster(t, "its files cannot be made older")
 	schema, server := uniqueSchema(t)
 	kept, err := server.create(t.Context(), schema)
 	require.NoError(t, err)
@@ -119,6 +120,7 @@ func (s *shared) age(t *testing.T, database string, by time.Duration) {
 
 func TestServerIsSharedAndReleased(t *testing.T) {
 	t.Parallel()
+	SkipOnCluster(t, "the tests start no server there")
 	var own shared // stands for another process
 	require.NoError(t, own.acquire(t.Context()))
 	require.NoError(t, own.acquire(t.Context()))

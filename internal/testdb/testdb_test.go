@@ -111,6 +111,7 @@ func rerun(t *testing.T, tests string) *exec.Cmd {
 // process uses.
 func TestLastProcessStopsTheServer(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "the tests start no server there")
 	dir, err := os.MkdirTemp("", "tally-last-")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
