@@ -57,7 +57,25 @@ func TestNodeIsLost(t *testing.T) {
 func TestNodeIsLostAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	needsCluster(t)
-	const files = 12
+	loseAgainAndAgain(t, 150*time.Millisecond, func(pool *pgxpool.Pool) bool {
+		found, err := testdb.LoseNode(context.Background(), pool)
+		return assert.NoError(t, err) && assert.NoError(t, found())
+	})
+}
+
+// The same with a worker that crashes and recovers.
+//
+//nolint:paralleltest // the worker's other databases crash with it
+func TestNodeCrashesAgainAndAgain(t *testing.T) {
+	needsCluster(t)
+	loseAgainAndAgain(t, 600*time.Millisecond, func(*pgxpool.Pool) bool { return testdb.CrashNode(context.Background()) == nil })
+}
+
+// loseAgainAndAgain loses a worker during two nights, with a pause of up to that long. lose reports
+// whether it did.
+func loseAgainAndAgain(t *testing.T, pause time.Duration, lose func(*pgxpool.Pool) bool) {
+	t.Helper()
+	const files = 40
 	ctx, pool := context.Background(), newPool(t)
 	var contents []string
 	for i := range files {
@@ -72,11 +90,9 @@ func TestNodeIsLostAgainAndAgain(t *testing.T) {
 			select {
 			case <-ended:
 				return
-			case <-time.After(rand.N(150 * time.Millisecond)):
+			case <-time.After(rand.N(pause)):
 			}
-			found, err := testdb.LoseNode(ctx, pool)
-			if assert.NoError(t, err) {
-				assert.NoError(t, found())
+			if lose(pool) {
 				losses++
 			}
 			_, _ = pool.Exec(ctx, "SELECT recover_prepared_transactions()") // the cluster does it once a minute

@@ -41,6 +41,9 @@ func TestRebuild(t *testing.T) {
 	for name, sql := range broken {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "another user" {
+				testdb.SkipOnCluster(t, "the row would move to another shard")
+			}
 			pool := written(t, append(rows[:len(rows):len(rows)], sql)...)
 			require.NotEmpty(t, drifts(t, pool))
 			_, err := summaries.Rebuild(t.Context(), pool, summaries.RebuildOptions{})

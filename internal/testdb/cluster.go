@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/opentax/tally/internal/postgres"
@@ -134,4 +135,19 @@ func LoseNode(ctx context.Context, pool *pgxpool.Pool) (found func() error, err 
 		_, err := n.admin.Exec(ctx, "ALTER DATABASE "+pgx.Identifier{database}.Sanitize()+" ALLOW_CONNECTIONS true")
 		return err
 	}, nil
+}
+
+// CrashNode kills a session of a worker of the cluster with SIGKILL, so that the node ends all
+// others, recovers from its WAL and is there again. No other test may use the cluster meanwhile.
+// The error says that the node was not there.
+func CrashNode(ctx context.Context) error {
+	n := process.nodes[len(process.nodes)-1]
+	if err := n.admin.Ping(ctx); err != nil {
+		return fmt.Errorf("crash node %s: %w", n.url.Host, err)
+	}
+	_, err := n.admin.Exec(ctx, "COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'")
+	if pgconn.Timeout(err) || err == nil {
+		return fmt.Errorf("crash node %s: it lives: %w", n.url.Host, err)
+	}
+	return nil
 }

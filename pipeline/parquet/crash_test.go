@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	tally "github.com/opentax/tally/pipeline/parquet"
 )
 
@@ -152,6 +153,7 @@ func TestExportIsOneSnapshot(t *testing.T) {
 // connections have the first one's snapshot.
 func TestConnectionsShareTheSnapshot(t *testing.T) {
 	t.Parallel()
+	testdb.SkipOnCluster(t, "an export excludes loads there")
 	l := newLake(t)
 	l.load("A,1,1,2024-01-15\nB,1,2,2024-02-15\n")
 	config := l.pool.Config()
