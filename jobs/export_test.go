@@ -239,7 +239,7 @@ func TestStopGivesTheExportBack(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Start(ctx))
 	require.Eventually(t, func() bool {
-		return count(t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'user_months' AND NOT l.granted") > 0
+		return count(t, pool, "SELECT count(*) FROM pg_locks WHERE relation = 'user_months'::regclass AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") > 0
 	}, patience, 20*time.Millisecond)
 	soft, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()

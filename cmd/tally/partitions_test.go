@@ -106,7 +106,7 @@ func TestRetireIsKilled(t *testing.T) {
 	for i := range 6 {
 		command, _ := p.start("partitions", "retire", "--before", fmt.Sprintf("2024-0%d", 2+i/3), "--drop-totals", "--drop")
 		for range 2000 { // until it is at work, or done
-			if p.query("SELECT count(*) FROM pg_locks WHERE relation = 'etl_retired'::regclass AND mode = 'ExclusiveLock'") != "0" || command.ProcessState != nil {
+			if p.query("SELECT count(*) FROM pg_locks WHERE relation = 'etl_retired'::regclass AND mode = 'ExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") != "0" || command.ProcessState != nil {
 				break
 			}
 			time.Sleep(time.Millisecond)
