@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +84,7 @@ func (s *Service) begin(ctx context.Context, runID int64, jobID *int64) (*attemp
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockRun(ctx, cmp.Or(s.config.Sessions, s.pool), runID)
+	lock, err := lockRun(ctx, s.sessions(), runID)
 	if err != nil {
 		leave()
 		return nil, err

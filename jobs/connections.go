@@ -5,8 +5,8 @@ const (
 	// ListenerConns is River's for notifications, which it takes out of the pool for good.
 	ListenerConns = 1
 	runConns      = 3 // a run's lock and its load's two; a retirement takes the turn of a load
-	exportConns   = 2 // a snapshot's readers
-	verifyConns   = 1 // a snapshot
+	exportConns   = 3 // a snapshot's readers, and one that excludes loads on a cluster
+	verifyConns   = 2 // a snapshot, and that one
 	// shortConns are for short statements, which wait for each other: of the tick, alerts, the log, the
 	// ledger and River. River's hourly and daily maintenance holds one for up to a minute.
 	shortConns = 3

@@ -1,14 +1,11 @@
 package jobs
 
 import (
-	"context"
-	"errors"
+	"cmp"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-
-	"github.com/opentax/tally/internal/postgres"
 )
 
 // driver is River's, with a pool of its own for notifications, which do not pass through a pooler.
@@ -32,14 +29,5 @@ func (d *driver) GetListener(params *riverdriver.GetListenenerParams) riverdrive
 	return d.listener.GetListener(params)
 }
 
-var errPooled = errors.New("the database URL leads through a pooler, which keeps neither locks nor notifications of a session: " +
-	"name a direct way in DATABASE_DIRECT_URL")
-
-// checkSessions reaches the database, and refuses a pooler that there is no way past.
-func (s *Service) checkSessions(ctx context.Context) error {
-	pooled, err := postgres.Pooled(ctx, s.pool)
-	if err == nil && pooled && s.config.Sessions == nil {
-		err = errPooled
-	}
-	return err
-}
+// sessions is the pool of what needs a session.
+func (s *Service) sessions() *pgxpool.Pool { return cmp.Or(s.config.Sessions, s.pool) }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/opentax/tally/internal/postgres"
 )
 
 const (
@@ -41,6 +43,9 @@ type runLock struct {
 // lockRun acquires a run's lock or returns [ErrRunBusy]. It holds a connection of the
 // pool until release.
 func lockRun(ctx context.Context, pool *pgxpool.Pool, runID int64) (*runLock, error) {
+	if err := postgres.NeedSessions(ctx, pool); err != nil { // the lock would be lost, or left behind
+		return nil, fmt.Errorf("lock run %d: %w", runID, err)
+	}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lock run %d: %w", runID, err)

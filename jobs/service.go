@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/sqlfile"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/jobs/notify"
@@ -199,7 +200,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if n, want := s.pool.Config().MaxConns, s.config.PoolConns(); n < want {
 		return fmt.Errorf("start the workers: the pool has room for %d connections, want at least %d", n, want)
 	}
-	if err := s.checkSessions(ctx); err != nil {
+	if err := postgres.NeedSessions(ctx, s.sessions()); err != nil {
 		return fmt.Errorf("start the workers: %w", err)
 	}
 	// River takes the end of its context as an order to stop at once.

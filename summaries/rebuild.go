@@ -1,6 +1,7 @@
 package summaries
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // for rebuild.sql
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -135,21 +137,25 @@ func (r *rebuild) run(ctx context.Context, pool *pgxpool.Pool) (err error) {
 		}
 	}
 	r.keys = named(Keys)
-	r.result.SecondRowIDs = []string{} // JSON has no null for it
+	r.result.SecondRowIDs = []string{}                       // JSON has no null for it
+	if err := postgres.NeedSessions(ctx, pool); err != nil { // for temporary tables
+		return err
+	}
+	exclusion, err := ExcludeLoads(ctx, pool)
+	if err != nil {
+		return err
+	}
+	defer exclusion.End(ctx)
 	if r.conn, err = pool.Acquire(ctx); err != nil {
 		return err
 	}
 	defer r.conn.Release()
-	release, err := ExcludeLoads(ctx, r.conn)
-	if err != nil {
-		return err
-	}
-	defer release()
 	defer r.drop(ctx)
 	// Two transactions: while it waits for a load, it must hold no table that the load may lock.
-	if err := r.begin(ctx, r.compare); err != nil {
+	if err := cmp.Or(r.begin(ctx, r.compare), exclusion.Check(ctx)); err != nil {
 		return fmt.Errorf("compare: %w", err)
 	}
+	exclusion.End(ctx)
 	if err := r.storeParts(ctx); err != nil {
 		return err
 	}

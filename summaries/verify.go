@@ -134,18 +134,13 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, o VerifyOptions, report fun
 		v.count(d)
 		report(d)
 	}
-	conn, err := pool.Acquire(ctx)
+	exclusion, err := ExcludeLoads(ctx, pool)
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
-	defer conn.Release()
-	release, err := ExcludeLoads(ctx, conn)
-	if err != nil {
-		return v, fmt.Errorf("verify: %w", err)
-	}
-	defer release()
+	defer exclusion.End(ctx)
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL jit = off"); err != nil {
 			return err
 		}
@@ -165,6 +160,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, o VerifyOptions, report fun
 		v.Transactions = days.rows
 		return o.compare(ctx, tx, days, count)
 	})
+	err = cmp.Or(err, exclusion.Check(ctx))
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}

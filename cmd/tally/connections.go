@@ -9,11 +9,12 @@ import (
 
 // The connections of a process beside those of its workers; see [jobs.Config.PoolConns].
 const (
-	commandConns  = 4 // of a command: a run's lock, its load's two, one for short statements
-	probeConns    = 2 // probes, monitoring, tokens and the audit trail of requests
-	listenerConns = 1 // of the cache, outside the pools
-	lookConns     = 1 // of looks at the primary, outside the pools, with replicas
-	requestConns  = 4 // at least
+	migrationConns = 2 // the lock of migrations, and their statements
+	commandConns   = 4 // of a command: a run's lock, its load's two, one for short statements
+	probeConns     = 2 // probes, monitoring, tokens and the audit trail of requests
+	listenerConns  = 1 // of the cache, outside the pools
+	lookConns      = 1 // of looks at the primary, outside the pools, with replicas
+	requestConns   = 4 // at least
 )
 
 // shares divides the connections of a process. Whatever there is more of the more requests

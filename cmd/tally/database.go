@@ -78,9 +78,9 @@ func (env *environment) openPools(ctx context.Context, db *database, p parts) er
 	config := postgres.Config{URL: db.url, MaxConns: s.service, Tracer: env.tracer}
 	if env.DirectURL != "" && p.lasts() {
 		direct := config
-		direct.URL, direct.MaxConns = env.DirectURL, 1
+		direct.URL, direct.MaxConns = env.DirectURL, migrationConns
 		if p.work {
-			direct.MaxConns = p.sessionConns(s.service)
+			direct.MaxConns = max(migrationConns, p.sessionConns(s.service))
 		}
 		if db.direct, err = postgres.Open(ctx, direct); err != nil {
 			return fmt.Errorf("DATABASE_DIRECT_URL: %w", err)
@@ -147,7 +147,11 @@ func pendingNames(steps []migrations.Migration) (pending []string) {
 // migrate migrates the schema and then records it in the audit trail, which is a part of
 // the schema.
 func migrate(ctx context.Context, db *database) (applied []string, err error) {
-	applied, err = migrations.Up(ctx, cmp.Or(db.direct, db.pool))
+	sessions := cmp.Or(db.direct, db.pool)
+	if err := postgres.NeedSessions(ctx, sessions); err != nil { // for the lock of migrations
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	applied, err = migrations.Up(ctx, sessions)
 	if err != nil || len(applied) == 0 {
 		return applied, err
 	}

@@ -152,7 +152,7 @@ func killExports(t *testing.T, lake string) {
 	require.Equal(t, exitDone, first(p.run("export", "--to", lake)))
 	takes := time.Since(began)
 	states := []string{stored()} // that may be there
-	export := func() { // the killed one's session may hold the target a moment longer
+	export := func() {           // the killed one's session may hold the target a moment longer
 		require.Eventually(t, func() bool { return first(p.run("export", "--to", lake)) == exitDone }, 20*time.Second, 50*time.Millisecond)
 	}
 	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))

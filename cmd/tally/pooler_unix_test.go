@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,8 +73,38 @@ func TestBehindAPooler(t *testing.T) {
 		require.NoError(t, process.Wait()) // the clean-up logs both
 	}
 	assert.NotContains(t, serveLog.String()+workLog.String(), "level=ERROR")
-	code, out, _ := p.run("verify")
-	assert.Equal(t, exitDone, code, out)
+	p.url, p.env = pooler.URL, nil
+	for _, args := range [][]string{{"run", filepath.Join(p.dir, "inbox/0.csv")}, {"rebuild"}} {
+		code, _, stderr := p.run(args...)
+		assert.Equal(t, exitFailed, code, args)
+		assert.Contains(t, stderr, "DATABASE_DIRECT_URL", args)
+	}
+	for _, args := range [][]string{{"verify"}, {"export", "--to", filepath.Join(p.dir, "lake")}, {"status"}} {
+		code, out, stderr := p.run(args...)
+		assert.Equal(t, exitDone, code, out+stderr)
+	}
+	p.url = direct
+	assert.Equal(t, "0", p.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"))
+}
+
+// A new database is migrated past the pooler, or not at all: the lock of migrations would be lost.
+func TestMigrationPastAPooler(t *testing.T) {
+	t.Parallel()
+	p := &program{t: t, url: testdb.URL(t, bare{}), dir: t.TempDir()}
+	direct := p.url
+	p.url = testdb.NewBouncer(t, direct, 20).URL
+	code, _, stderr := p.run("migrate")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, stderr, "DATABASE_DIRECT_URL")
+	p.env = []string{"DATABASE_DIRECT_URL=" + direct}
+	address := freeAddress(t)
+	serve, log := p.start("serve", "--listen", address)
+	require.Eventually(t, func() bool {
+		response, err := http.Get("http://" + address + "/readyz") //nolint:gosec // the test's own address
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+	}, 20*time.Second, 20*time.Millisecond, "%s", log)
+	require.NoError(t, serve.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, serve.Wait())
 }
 
 func post(t *testing.T, url, body string) {

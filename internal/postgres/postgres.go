@@ -9,6 +9,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -80,6 +81,19 @@ func Pooled(ctx context.Context, pool *pgxpool.Pool) (pooled bool, err error) {
 		return conn.QueryRow(ctx, "SELECT pg_backend_pid() <> $1::bigint", int64(conn.Conn().PgConn().PID())).Scan(&pooled)
 	})
 	return pooled, err
+}
+
+// ErrPooled reports that a session is needed and that the connections lead through a pooler.
+var ErrPooled = errors.New("the database URL leads through a pooler, which keeps neither locks nor temporary tables nor notifications of a session: " +
+	"name a direct way in DATABASE_DIRECT_URL")
+
+// NeedSessions returns [ErrPooled] if the connections of a pool lead through a pooler.
+func NeedSessions(ctx context.Context, pool *pgxpool.Pool) error {
+	pooled, err := Pooled(ctx, pool)
+	if err == nil && pooled {
+		err = ErrPooled
+	}
+	return err
 }
 
 // Prepared is the mode of a hot look-up: a prepared statement for each connection. Through a pooler, it is

@@ -29,7 +29,7 @@ const LockClass = 0x6c616b65
 // snapshot is one state of the database, read through several connections.
 type snapshot struct {
 	conns      []*pgxpool.Conn
-	release    func() // lets loads in again, where the first connection excludes them
+	exclusion  summaries.Exclusion
 	statements sqlfile.Statements
 }
 
@@ -39,17 +39,16 @@ type snapshot struct {
 func (s *snapshot) open(ctx context.Context, pool *pgxpool.Pool, lock string) error {
 	s.statements = sqlfile.Parse(exportSQL)
 	var id string
+	var err error
+	if s.exclusion, err = summaries.ExcludeLoads(ctx, pool); err != nil {
+		return err
+	}
 	for len(s.conns) < min(readers, max(1, int(pool.Config().MaxConns)-1)) {
 		conn, err := pool.Acquire(ctx)
 		if err != nil {
 			return err
 		}
 		s.conns = append(s.conns, conn)
-		if len(s.conns) == 1 {
-			if s.release, err = summaries.ExcludeLoads(ctx, conn); err != nil {
-				return err
-			}
-		}
 		if id, err = s.begin(ctx, conn, id); err != nil {
 			return err
 		}
@@ -95,13 +94,11 @@ func (s *snapshot) begin(ctx context.Context, conn *pgxpool.Conn, id string) (st
 func (s *snapshot) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	for i, conn := range s.conns {
+	for _, conn := range s.conns {
 		_, _ = conn.Exec(ctx, "ROLLBACK") // nothing was written; the pool drops a broken connection
-		if i == 0 && s.release != nil {
-			s.release()
-		}
 		conn.Release()
 	}
+	s.exclusion.End(ctx)
 }
 
 // state is the state of the database in this snapshot.
@@ -167,14 +164,14 @@ func (s *snapshot) withoutLocks(ctx context.Context, reader int, do func(*pgxpoo
 	return err
 }
 
-// ping verifies that the snapshot, and with it the target's lock, still exists.
+// ping verifies that the snapshot, and with it the target's lock, still exists, and that no load wrote.
 func (s *snapshot) ping(ctx context.Context) error {
 	for _, conn := range s.conns {
 		if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
 			return fmt.Errorf("the snapshot is lost: %w", err)
 		}
 	}
-	return nil
+	return s.exclusion.Check(ctx)
 }
 
 // read calls row with the values of each row of a task, in PostgreSQL's binary form, which are
