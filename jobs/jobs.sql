@@ -147,9 +147,8 @@ ON CONFLICT DO NOTHING;
 SELECT r.id, r.logical_date
 FROM etl_outcomes o JOIN etl_runs r ON r.id = o.run_id
 WHERE o.status IN ('succeeded', 'failed') AND o.finished_at < now() - make_interval(secs => $3)
-  AND NOT EXISTS (
-      SELECT FROM etl_exports e
-      WHERE e.target = $1 AND e.status IN ('succeeded', 'failed') AND e.started_at > o.finished_at)
+  AND o.finished_at >= coalesce((
+      SELECT max(e.started_at) FROM etl_exports e WHERE e.target = $1 AND e.status IN ('succeeded', 'failed')), '-infinity')
   AND NOT EXISTS (
       SELECT FROM pg_locks l
       WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted

@@ -53,13 +53,12 @@ func (r Retention) records() map[string]Age {
 func (s *Service) Expire(ctx context.Context) (map[string]int64, error) {
 	removed := map[string]int64{}
 	var errs []error
-	loader := load.New(s.pool, s.config.Stores)
 	for table, age := range s.config.Retention.records() {
 		if age == 0 {
 			continue
 		}
 		before := s.config.Clock.Now().AddDate(0, 0, -int(age))
-		n, err := loader.Expire(ctx, table, before, audit.By{Actor: "schedule", Reason: fmt.Sprintf("older than %d days", age)})
+		n, err := s.changes.Expire(ctx, table, before, audit.By{Actor: "schedule", Reason: fmt.Sprintf("older than %d days", age)})
 		removed[table] = n
 		if err != nil {
 			errs = append(errs, fmt.Errorf("remove old %s: %w", table, err))

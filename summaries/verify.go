@@ -124,9 +124,10 @@ type VerifyOptions struct {
 // snapshot, and calls report with each difference, in order of relation and key. It changes
 // nothing and blocks nothing, except loads on a cluster ([ExcludeLoads]).
 //
-// It reads the rows once and compares sums weighted at random. Only tables whose sums differ are
-// compared key by key, unless the options say Full. A difference escapes the sums with a
-// probability of about 2^-63, independently of earlier verifications.
+// It reads the rows once for all rollups and the keys, and once to count those of each file. It compares
+// sums weighted at random; only tables whose sums differ are compared key by key, unless the options say
+// Full. A difference escapes the sums with a probability of about 2^-63, independently of earlier
+// verifications.
 func Verify(ctx context.Context, pool *pgxpool.Pool, o VerifyOptions, report func(Drift)) (v Verification, err error) {
 	v.OrphanKeys.First, v.RowsWithoutKey.First = []string{}, []string{} // JSON has no null for them
 	v.OrphanKeys.Months, v.RowsWithoutKey.Months = map[string]int64{}, map[string]int64{}

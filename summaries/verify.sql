@@ -13,7 +13,7 @@ FROM (
 ) r ORDER BY first;
 
 -- name: days
--- The only reading of the rows: each day's count and sum; the same weighted by user; and the sum of its rows' hashes.
+-- The reading of the rows for all rollups and keys: each day's count and sum; the same weighted by user; and the sum of its rows' hashes.
 -- Converting a float to numeric costs more than all the rest, so amounts are integers of 0.0001 where that is exact
 -- ({{small}}): the product with either half of a weight fits in 64 bits. It is a key of the groups so that it is computed
 -- once a row; a day may have two groups.

@@ -30,8 +30,8 @@ func TestShare(t *testing.T) {
 		{parts{}, "postgres://h/d", shares{20, 0}},
 		{parts{work: true, workerConns: nightly}, "postgres://h/d?pool_max_conns=16", shares{15, 0}},
 		{parts{listenFlags: api, workerConns: nightly}, "host=h pool_max_conns=16", shares{2, 13}},
-		{parts{listenFlags: api, work: true, workerConns: nightly}, "postgres://h/d", shares{9, 9}},
-		{parts{listenFlags: api, work: true, workerConns: exporting}, "postgres://h/d?pool_max_conns=20", shares{11, 7}},
+		{parts{listenFlags: api, work: true, workerConns: nightly}, "postgres://h/d", shares{11, 7}},
+		{parts{listenFlags: api, work: true, workerConns: exporting}, "postgres://h/d?pool_max_conns=20", shares{13, 5}},
 	} {
 		got, err := tc.parts.share(tc.url)
 		require.NoError(t, err)
@@ -39,8 +39,8 @@ func TestShare(t *testing.T) {
 	}
 	for minimum, p := range map[string]parts{
 		"4": {}, "7": {listenFlags: api},
-		"8": {work: true, workerConns: nightly}, "10": {work: true, workerConns: exporting},
-		"15": {listenFlags: api, work: true, workerConns: nightly}, "17": {listenFlags: api, work: true, workerConns: exporting},
+		"10": {work: true, workerConns: nightly}, "12": {work: true, workerConns: exporting},
+		"17": {listenFlags: api, work: true, workerConns: nightly}, "19": {listenFlags: api, work: true, workerConns: exporting},
 	} {
 		_, err := p.share("postgres://h/d?pool_max_conns=" + minimum)
 		require.NoError(t, err, minimum)

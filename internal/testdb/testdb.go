@@ -10,8 +10,8 @@ import (
 	"github.com/opentax/tally/internal/postgres"
 )
 
-// poolSize is small: many tests run at once.
-const poolSize = 10
+// poolSize is small, since many tests run at once, and enough for a service with all its work.
+const poolSize = 12
 
 // Schema creates the schema of test databases.
 type Schema interface {

@@ -63,8 +63,10 @@ func (l *Loader) change(ctx context.Context, kind seal.Kind, by audit.By, dryRun
 }
 
 func (c *change) begin(ctx context.Context) (err error) {
-	if c.helper, err = c.loader.pool.Acquire(ctx); err != nil {
-		return err
+	if c.entry.Kind != seal.Retire && c.entry.Kind != seal.Expire { // these load no rows
+		if c.helper, err = c.loader.pool.Acquire(ctx); err != nil {
+			return err
+		}
 	}
 	if c.tx, err = c.loader.pool.Begin(ctx); err != nil {
 		return err

@@ -91,7 +91,7 @@ func (e *expiry) rows(ctx context.Context, c *change) (n int64, more bool, err e
 	statements := e.loader.statements
 	words := []string{"table", e.table, "time", e.column}
 	var last int64
-	if err := c.tx.QueryRow(ctx, statements.Get("expiring", words...), e.before, expireRows).Scan(&last, &n); err != nil || n == 0 {
+	if err := c.tx.QueryRow(ctx, statements.Get("expiring", words...), e.before, expireRows).Scan(&last, &n, &more); err != nil || n == 0 {
 		return 0, false, err
 	}
 	words = append(words, "before", "'"+e.before.Format(time.RFC3339Nano)+"'", "last", strconv.FormatInt(last, 10))
@@ -113,7 +113,7 @@ func (e *expiry) rows(ctx context.Context, c *change) (n int64, more bool, err e
 	if err != nil {
 		return 0, false, err
 	}
-	return n, n == expireRows, e.detail(c, n, nil)
+	return n, more, e.detail(c, n, nil)
 }
 
 // expiringFile is a file with rejects.

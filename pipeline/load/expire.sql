@@ -19,8 +19,10 @@ DELETE FROM etl_open_rejects WHERE file_id = $1;
 INSERT INTO etl_expired_rejects (file_id, change, rows) VALUES ($1, $2, $3);
 
 -- name: expiring
--- The last of the first $2 ids of records before $1, and how many these are.
-SELECT coalesce(max(id), 0), count(*) FROM (SELECT id FROM {{table}} WHERE {{time}} < $1 ORDER BY id LIMIT $2) r;
+-- Of the $2 records with the smallest ids: the last one before $1, how many are before $1, and whether there
+-- are others. Ids rise with time but for what is written at the same time.
+SELECT coalesce(max(id) FILTER (WHERE at < $1), 0), count(*) FILTER (WHERE at < $1), count(*) = $2
+FROM (SELECT id, {{time}} AS at FROM {{table}} ORDER BY id LIMIT $2) r;
 
 -- name: expiring_rows
 COPY (SELECT * FROM {{table}} WHERE {{time}} < {{before}} AND id <= {{last}} ORDER BY id) TO STDOUT (FORMAT binary);

@@ -237,7 +237,7 @@ ON CONFLICT (source, md5(path)) DO UPDATE SET path = excluded.path, size = exclu
 -- name: forget
 -- Files that the source does not have any more, and were not read for a month.
 DELETE FROM etl_observations
-WHERE source = $1 AND observed_at < now() - interval '30 days' AND path NOT IN (SELECT unnest($2::text[]));
+WHERE source = $1 AND observed_at < now() - interval '30 days' AND NOT EXISTS (SELECT FROM unnest($2::text[]) f (path) WHERE f.path = etl_observations.path);
 
 -- name: copy
 INSERT INTO etl_copies (sha256, path, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
