@@ -38,10 +38,15 @@ COMMENT ON FUNCTION tally_announce(BIGINT, INT[]) IS 'Announces that the transac
 --bun:split
 
 -- Comes after the transaction's own announcement, since an entry is a transaction's last change.
-CREATE FUNCTION tally_announce_entry() RETURNS trigger LANGUAGE plpgsql SET tally.writer = 'tally' AS $$
+-- It sets tally.writer itself, since only a superuser may give a function a setting that PostgreSQL does not know.
+CREATE FUNCTION tally_announce_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    writer TEXT := coalesce(current_setting('tally.writer', true), '');
 BEGIN
     IF current_setting('tally.counted', true) IS DISTINCT FROM 'yes' THEN
+        PERFORM set_config('tally.writer', 'tally', true);
         PERFORM tally_announce(0, '{}');
+        PERFORM set_config('tally.writer', writer, true);
     END IF;
     RETURN NULL;
 END $$;

@@ -66,6 +66,27 @@ func TestConcurrentUp(t *testing.T) {
 	assert.Equal(t, 0, scan[int](t, pool, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"))
 }
 
+// A database's owner need not be a superuser, and is none where others run the server.
+func TestUpWithoutSuperuser(t *testing.T) {
+	t.Parallel()
+	testdb.SkipOnCluster(t, "its nodes do not have the role")
+	pool := testdb.New(t, bare{})
+	role := scan[string](t, pool, "SELECT current_database()") // a name that no other test has
+	_, err := pool.Exec(t.Context(), "CREATE ROLE "+role+"; GRANT CREATE ON SCHEMA public TO "+role)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := pool.Exec(context.WithoutCancel(t.Context()), "DROP OWNED BY "+role+"; DROP ROLE "+role)
+		require.NoError(t, err)
+	})
+	config := pool.Config()
+	config.ConnConfig.RuntimeParams["role"] = role
+	owner, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer owner.Close()
+	_, err = migrations.Up(t.Context(), owner)
+	require.NoError(t, err)
+}
+
 // A process may be killed after a migration's commit and before bun records it. The
 // migration must not run again, so its own transaction records it too.
 func TestMigrationsRecordThemselves(t *testing.T) {
