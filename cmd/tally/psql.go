@@ -28,7 +28,8 @@ func (cmd psqlCmd) Run(ctx context.Context, env *environment) (err error) {
 		return err
 	}
 	defer closing(&err, db.Close)
-	url, password, err := withoutPassword(db.url)
+	// Past a pooler, so that settings, locks and temporary tables last for the session.
+	url, password, err := withoutPassword(cmp.Or(env.DirectURL, db.url))
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,12 @@ func TestPsql(t *testing.T) {
 	code, _, stderr = p.run("psql", "-c", "SELECT nothing")
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, stderr, "nothing")
+
+	direct := p.url
+	p.url = "postgres://127.0.0.1:1/pooler"
+	code, out, stderr = p.run("psql", "--database-direct-url", direct, "-c", "SELECT 4", "--", "-At")
+	assert.Equal(t, exitDone, code, stderr)
+	assert.Equal(t, "4\n", out, "past the pooler")
 }
 
 // All users see the arguments of a program.
