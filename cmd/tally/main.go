@@ -47,7 +47,7 @@ type cli struct {
 	DirectURL   string `name:"database-direct-url" placeholder:"URL" env:"DATABASE_DIRECT_URL" help:"The database past a pooler in transaction mode that the database's URL leads to: for locks and notifications."`
 	ReadURL     string `name:"database-read-url" placeholder:"URL" env:"DATABASE_READ_URL" help:"Streaming replicas for the reads of the API, with their hosts as in any PostgreSQL URL: postgres://…@host1,host2/…"`
 	PostgresBin string `placeholder:"DIR" env:"TALLY_POSTGRES_BIN" help:"Folder with the programs postgres and initdb (15 to 18) for the embedded database; default: look for installed ones."`
-	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, sources, export, notifications, rate limit. Default: tally.yaml in the data folder, if there."`
+	Config      string `placeholder:"FILE" env:"TALLY_CONFIG" help:"Settings file (YAML): time zone, catch-up policy, verification, currency, sources, export, notifications, retention, rate limit, staleness of replicas. Default: tally.yaml in the data folder, if there."`
 	LogFormat   string `enum:"text,json" default:"text" env:"TALLY_LOG_FORMAT" help:"Format of the log: text or json."`
 	LogLevel    string `enum:"debug,info,warn,error" default:"info" env:"TALLY_LOG_LEVEL" help:"Minimum level of the log: debug, info, warn or error."`
 
