@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/opentax/tally/internal/replica"
 )
 
 const (
@@ -163,7 +165,7 @@ func (c *Cache) Look(ctx context.Context, userID int32, minEpoch int64) (Reading
 	if err == nil && r.Epoch < applied {
 		r, err = c.share(ctx, s, userID)
 	}
-	if err == nil && r.Epoch < minEpoch { // shared with a caller that asks for less
+	if err == nil && r.Epoch < minEpoch { // it was read without a minimum
 		r, err = c.config.Store.Read(ctx, userID)
 	}
 	return r, err
@@ -186,10 +188,11 @@ func (c *Cache) share(ctx context.Context, s *session, userID int32) (Reading, e
 // shared reads, or waits for the reading with that key that is in flight.
 func (c *Cache) shared(ctx context.Context, key string, read func(context.Context) (any, error)) (any, error) {
 	flight := c.inFlight.DoChan(key, func() (any, error) {
-		// When the first caller is cancelled, the others still need the answer.
+		// When the first caller is cancelled, the others still need the answer. Its minimum epoch
+		// is not theirs: no server may have that one.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultFillTimeout)
 		defer cancel()
-		return read(ctx)
+		return read(replica.With(ctx, &replica.Request{}))
 	})
 	select {
 	case done := <-flight:

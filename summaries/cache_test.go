@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/replica"
 	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/migrations"
 )
@@ -273,6 +274,34 @@ func TestConcurrentCallersShareARead(t *testing.T) {
 	close(goOn)
 	group.Wait()
 	assert.Equal(t, int64(1), r.reads.Load())
+}
+
+// A shared reading is read without the minimum epoch of its first caller, which reads again if the
+// result is too old for it.
+func TestSharedReadingHasNoMinimum(t *testing.T) {
+	t.Parallel()
+	c, r, _ := faked(t, 0)
+	c.activate(10)
+	read := r.read
+	var minimums []int64
+	old := errors.New("no server has that epoch")
+	r.read = func(ctx context.Context, user int32) (Reading, error) {
+		minimums = append(minimums, replica.MinEpoch(ctx))
+		if replica.MinEpoch(ctx) > 10 {
+			return Reading{}, old
+		}
+		return read(ctx, user)
+	}
+	r.top = func(ctx context.Context, _ Order) (TopReading, error) {
+		reading, err := r.read(ctx, 7)
+		return TopReading{Epoch: reading.Epoch}, err
+	}
+	ctx := replica.With(t.Context(), &replica.Request{MinEpoch: 11})
+	_, err := c.Look(ctx, 7, 11)
+	require.ErrorIs(t, err, old)
+	_, err = c.LookTop(ctx, ByAmount, 11)
+	require.ErrorIs(t, err, old)
+	assert.Equal(t, []int64{0, 11, 0, 11}, minimums)
 }
 
 func TestErrorsAreNotStored(t *testing.T) {
