@@ -27,20 +27,28 @@ type Server struct {
 	conn   *pgx.Conn // of the looks
 }
 
-// status is the result of a look at a server.
+// status is the result of the last look at a server that has succeeded, and the error since.
 type status struct {
 	err      error
-	began    time.Time
+	began    time.Time // of the look; zero if none has succeeded
 	asOf     time.Time // the server lacks no commit before; zero if unknown
 	epoch    int64
 	position int64 // in the WAL: replayed by a replica, flushed by a primary
+	timeline int64 // of a primary; a promotion begins a later one
 	replica  bool
+}
+
+// failing is the status with an error since.
+func (s status) failing(err error) *status {
+	s.err = err
+	return &s
 }
 
 // lookQuery reads the position after the snapshot of the epoch, so it is never too old for it.
 const lookQuery = `
 SELECT pg_is_in_recovery(), epoch,
-       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint,
+       CASE WHEN pg_is_in_recovery() THEN 0 ELSE ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::bigint END
 FROM summary_epoch`
 
 // look reads the state of the server, on a connection of its own.
@@ -52,7 +60,7 @@ func (s *Server) look(ctx context.Context) status {
 		return now
 	}
 	var position *int64 // unknown before a replica has replayed anything
-	now.err = s.conn.QueryRow(ctx, lookQuery, pgx.QueryExecModeExec).Scan(&now.replica, &now.epoch, &position)
+	now.err = s.conn.QueryRow(ctx, lookQuery, pgx.QueryExecModeExec).Scan(&now.replica, &now.epoch, &position, &now.timeline)
 	if position != nil {
 		now.position = *position
 	}
@@ -94,8 +102,7 @@ func (s *Server) known() (status, bool) {
 // fail passes the server over until the next look at it.
 func (s *Server) fail(err error) {
 	if last, ok := s.known(); ok {
-		last.err = err
-		s.status.Store(&last)
+		s.status.Store(last.failing(err))
 	}
 }
 

@@ -98,8 +98,13 @@ func (s *Set) observe(ctx context.Context, server *Server) {
 	if ctx.Err() != nil {
 		return
 	}
-	now.asOf = s.asOf(now)
-	last := server.status.Swap(&now)
+	last := server.status.Load()
+	if now.err == nil {
+		now.asOf = s.asOf(now)
+	} else if last != nil {
+		now = *last.failing(now.err)
+	}
+	server.status.Store(&now)
 	s.report(ctx, server, last, now)
 	if now.err == nil && !now.replica && !s.superseded(server, now) {
 		s.raise(ctx, now, floor)
@@ -118,15 +123,17 @@ func (s *Set) report(ctx context.Context, server *Server, last *status, now stat
 	}
 }
 
-// superseded reports whether another server is a primary with more commits: then this one is a
-// former primary, or a copy.
+// superseded reports whether another server is a later primary, of a later timeline or with more
+// commits: then this one is a former primary, or a copy. One that fails counts until the bound has
+// passed since it was seen, so that no former primary takes its place meanwhile.
 func (s *Set) superseded(server *Server, now status) bool {
-	for _, other := range s.servers {
-		if known, ok := other.known(); ok && other != server && !known.replica && known.epoch > now.epoch {
-			return true
+	return slices.ContainsFunc(s.servers, func(other *Server) bool {
+		last := other.status.Load()
+		if other == server || last == nil || last.replica || last.err != nil && time.Since(last.began) > s.Bound {
+			return false
 		}
-	}
-	return false
+		return cmp.Or(cmp.Compare(last.timeline, now.timeline), cmp.Compare(last.epoch, now.epoch)) > 0
+	})
 }
 
 // raise notes what a look at the primary has seen. A look that began after a commit was

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -45,6 +47,47 @@ func TestCandidates(t *testing.T) {
 	assert.Equal(t, []string{"fresh", "primary"}, names(s.candidates(ReplicasFirst, 7)))
 	assert.Equal(t, []string{"primary", "fresh"}, names(s.candidates(PrimaryFirst, 7)))
 	assert.ElementsMatch(t, []string{"fresh", "lagging", "primary"}, names(s.candidates(ReplicasFirst, 6)))
+}
+
+// A former primary that was not demoted does not answer while the primary fails; a server that was
+// promoted does, and one on which the database was restored does after the bound.
+func TestFormerPrimary(t *testing.T) {
+	t.Parallel()
+	lost := status{err: io.EOF, began: time.Now(), timeline: 2, epoch: 7}
+	gone := lost
+	gone.began = gone.began.Add(-11 * time.Second)
+	for name, c := range map[string]struct {
+		primary, other status
+		answers        bool
+	}{
+		"fewer commits":             {lost, status{timeline: 2, epoch: 6}, false},
+		"an earlier timeline":       {lost, status{timeline: 1, epoch: 8}, false},
+		"promoted":                  {lost, status{timeline: 3, epoch: 7}, true},
+		"promoted, lacks commits":   {lost, status{timeline: 3, epoch: 6}, true},
+		"all commits":               {lost, status{timeline: 2, epoch: 7}, true},
+		"restored, after the bound": {gone, status{timeline: 1, epoch: 6}, true},
+		"the primary does not fail": {status{timeline: 2, epoch: 7}, status{timeline: 2, epoch: 6}, false},
+	} {
+		s := fixed(10*time.Second, map[string]status{"primary": c.primary, "other": c.other})
+		assert.Equal(t, c.answers, slices.Contains(names(s.candidates(PrimaryFirst, 0)), "other"), name)
+	}
+}
+
+// A failing look keeps what was known.
+func TestFailingLook(t *testing.T) {
+	t.Parallel()
+	s := fixed(time.Minute, map[string]status{"primary": {epoch: 7, timeline: 2, began: time.Now()}})
+	pool, err := pgxpool.New(t.Context(), "host=127.0.0.1 port=1")
+	require.NoError(t, err)
+	defer pool.Close()
+	server := s.servers[0]
+	server.Pool = pool
+	before := *server.status.Load()
+	s.observe(t.Context(), server)
+	after := *server.status.Load()
+	require.Error(t, after.err)
+	after.err = nil
+	assert.Equal(t, before, after)
 }
 
 // A replica is as fresh as the last look at the primary whose position it has replayed.
