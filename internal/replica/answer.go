@@ -146,6 +146,7 @@ func (s *Set) ask(ctx context.Context, server *Server, ask func(context.Context,
 	}
 	if trouble, ok := postgres.TroubleOf(err); ok && trouble.Scope != postgres.ScopeWork {
 		server.fail(err)
+		s.logLost(ctx, server, err)
 	}
 	return epoch, err
 }

@@ -23,6 +23,8 @@ type Server struct {
 	Pool *pgxpool.Pool
 
 	status atomic.Pointer[status]
+	lost   atomic.Bool  // logged as unavailable, and not as available since
+	failed atomic.Int64 // Unix time of the last failed request in ns
 	wake   chan struct{}
 	conn   *pgx.Conn // of the looks
 }
@@ -101,6 +103,7 @@ func (s *Server) known() (status, bool) {
 
 // fail passes the server over until the next look at it.
 func (s *Server) fail(err error) {
+	s.failed.Store(time.Now().UnixNano())
 	if last, ok := s.known(); ok {
 		s.status.Store(last.failing(err))
 	}

@@ -16,6 +16,8 @@ const (
 	MinBound = time.Second
 	// keepMarks is how far back a replica's lag is known.
 	keepMarks = 10 * time.Minute
+	// quiet is the time without a failed request after which a server is logged as available.
+	quiet = 10 * time.Second
 )
 
 // Config configures a Set. Primary is required.
@@ -111,15 +113,25 @@ func (s *Set) observe(ctx context.Context, server *Server) {
 	}
 }
 
-// report logs what has changed since the last look.
+// report logs what has changed since the last look. A server may refuse the connections of
+// requests while it answers looks, so it is available once no request has failed for a while.
 func (s *Set) report(ctx context.Context, server *Server, last *status, now status) {
-	switch was, is := last != nil && last.err == nil, now.err == nil; {
-	case !is && (was || last == nil):
-		s.Logger.WarnContext(ctx, "database server is unavailable for reads", "server", server.Name, "error", now.err)
-	case is && last != nil && !was:
+	switch {
+	case now.err != nil:
+		s.logLost(ctx, server, now.err)
+		return
+	case time.Since(time.Unix(0, server.failed.Load())) >= quiet && server.lost.Swap(false):
 		s.Logger.InfoContext(ctx, "database server is available for reads", "server", server.Name, "replica", now.replica)
-	case is && was && last.replica && !now.replica:
+	}
+	if last != nil && last.replica && !now.replica {
 		s.Logger.InfoContext(ctx, "replica was promoted", "server", server.Name)
+	}
+}
+
+// logLost logs the error that makes a server unavailable, and not those that follow.
+func (s *Set) logLost(ctx context.Context, server *Server, err error) {
+	if !server.lost.Swap(true) {
+		s.Logger.WarnContext(ctx, "database server is unavailable for reads", "server", server.Name, "error", err)
 	}
 }
 

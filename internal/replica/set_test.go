@@ -1,14 +1,19 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -71,6 +76,39 @@ func TestFormerPrimary(t *testing.T) {
 		s := fixed(10*time.Second, map[string]status{"primary": c.primary, "other": c.other})
 		assert.Equal(t, c.answers, slices.Contains(names(s.candidates(PrimaryFirst, 0)), "other"), name)
 	}
+}
+
+// A replica that refuses the connections of requests, and not that of the looks, is logged once with
+// its error, and once when it has refused none for a while.
+func TestRefusalsAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := fixed(time.Minute, map[string]status{"replica": {replica: true, asOf: time.Now()}, "primary": {}})
+		var log bytes.Buffer
+		s.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		refuses := true
+		for range 100 {
+			require.NoError(t, s.Answer(t.Context(), ReplicasFirst, func(_ context.Context, server *Server) (int64, error) {
+				if refuses && server.Name == "replica" {
+					return 0, &pgconn.PgError{Code: pgerrcode.TooManyConnections}
+				}
+				return 1, nil
+			}))
+			time.Sleep(lookEvery)
+			for _, server := range s.servers {
+				last, now := server.status.Load(), *server.status.Load()
+				now.err = nil
+				server.status.Store(&now)
+				s.report(t.Context(), server, last, now)
+			}
+			refuses = refuses && s.Counts().PassedReplica < 50
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		require.Len(t, lines, 2)
+		assert.Contains(t, lines[0], "unavailable for reads")
+		assert.Contains(t, lines[0], pgerrcode.TooManyConnections)
+		assert.Contains(t, lines[1], "is available for reads")
+	})
 }
 
 // A failing look keeps what was known.
