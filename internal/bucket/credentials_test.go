@@ -1,6 +1,7 @@
 package bucket_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -136,4 +137,41 @@ func TestCredentialsThatAreNotIssued(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", a.URL+"/task")
 	_, err = new(bucket.Stores).Read(t.Context(), at(t, "s3://lake/a.csv"))
 	require.ErrorIs(t, err, bucket.ErrUnavailable)
+}
+
+// A wait for credentials is shared, ends for each caller with its context, and delays no request to
+// a store that is open. Not parallel: it sets the environment.
+func TestWaitForCredentials(t *testing.T) {
+	a, asked, goOn := newAmazon(t), make(chan struct{}, 10), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("Action") != "" {
+			asked <- struct{}{}
+			select {
+			case <-goOn:
+			case <-r.Context().Done():
+			}
+		}
+		a.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL", server.URL)
+	var stores bucket.Stores
+	read := func(ctx context.Context, name string) error {
+		_, err := stores.Read(ctx, at(t, name))
+		return err
+	}
+	const open, slow = "s3://lake/a.csv", "s3://lake/a.csv?role=arn:aws:iam::123456789012:role/reader"
+	require.ErrorIs(t, read(t.Context(), open), fs.ErrNotExist)
+	first, leave := context.WithCancel(t.Context())
+	left, second := make(chan error, 1), make(chan error, 1)
+	go func() { left <- read(first, slow) }()
+	<-asked
+	go func() { second <- read(t.Context(), slow) }()
+	require.ErrorIs(t, read(t.Context(), open), fs.ErrNotExist)
+	leave()
+	require.ErrorIs(t, <-left, context.Canceled)
+	assert.Empty(t, second, "still waiting")
+	close(goOn)
+	require.ErrorIs(t, <-second, fs.ErrNotExist)
+	assert.Empty(t, asked)
 }

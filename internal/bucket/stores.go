@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -52,8 +54,9 @@ type version struct {
 // Stores are the stores in use. Each is opened once, so that not every object looks for
 // credentials. The zero value is ready; it is safe for concurrent use.
 type Stores struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // not held while a store is opened, which may wait for credentials
 	open    map[Location]store
+	opening singleflight.Group
 	silence time.Duration // the default, except in a test
 }
 
@@ -71,9 +74,29 @@ func (s *Stores) Close() error {
 
 func (s *Stores) store(ctx context.Context, l Location) (store, error) {
 	l.key = ""
+	if opened := s.opened(l); opened != nil {
+		return opened, nil
+	}
+	opening := s.opening.DoChan(l.scheme+"://"+l.bucket+"?"+l.query, func() (any, error) {
+		return s.openOnce(context.WithoutCancel(ctx), l) // others may wait for it, too
+	})
+	select {
+	case done := <-opening:
+		opened, _ := done.Val.(store) // nil beside an error
+		return opened, done.Err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w", l, context.Cause(ctx))
+	}
+}
+
+func (s *Stores) opened(l Location) store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if opened := s.open[l]; opened != nil {
+	return s.open[l]
+}
+
+func (s *Stores) openOnce(ctx context.Context, l Location) (store, error) {
+	if opened := s.opened(l); opened != nil {
 		return opened, nil
 	}
 	open := openCloud
@@ -83,13 +106,13 @@ func (s *Stores) store(ctx context.Context, l Location) (store, error) {
 	opened, err := open(ctx, l)
 	switch {
 	case err == nil:
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%s: %w", l, context.Cause(ctx))
 	case errors.Is(err, ErrUnavailable):
 		return nil, fmt.Errorf("%s: %w", l, err)
 	default:
 		return nil, &storeError{l, ErrSetup, err}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.open == nil {
 		s.open = map[Location]store{}
 	}
