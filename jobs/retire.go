@@ -44,14 +44,15 @@ func (s *Service) Retire(ctx context.Context, req RetireRequest) (result reject.
 		return result, err
 	}
 	name := cmp.Or(req.ExportTo, s.config.ExportTo).Clean().String()
+	var m *parquet.Manifest
 	req.Exported = func(ctx context.Context, tx pgx.Tx, months []summaries.RetiredMonth) error {
-		return nameFiles(ctx, tx, target, name, months)
+		return nameFiles(ctx, tx, m, name, months)
 	}
 	for range retireTries {
 		if _, err = s.Export(ctx, ExportRequest{To: req.ExportTo, RequestedBy: req.By.Actor, Progress: req.Progress}); err != nil {
 			return result, err
 		}
-		if err = parquet.CheckMonths(ctx, target, req.Before); err != nil {
+		if m, err = parquet.CheckMonths(ctx, target, req.Before); err != nil {
 			return result, err
 		}
 		if result, err = s.changes.Retire(ctx, req.Retirement, req.By, false); !errors.Is(err, parquet.ErrOutdated) {
@@ -61,12 +62,12 @@ func (s *Service) Retire(ctx context.Context, req RetireRequest) (result reject.
 	return result, err
 }
 
-func nameFiles(ctx context.Context, tx pgx.Tx, target bucket.Target, name string, months []summaries.RetiredMonth) error {
+func nameFiles(ctx context.Context, tx pgx.Tx, m *parquet.Manifest, name string, months []summaries.RetiredMonth) error {
 	list := make([]civil.Month, len(months))
 	for i, m := range months {
 		list[i] = m.Month
 	}
-	files, err := parquet.Current(ctx, tx, target, list)
+	files, err := m.Current(ctx, tx, list)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,9 +12,13 @@ import (
 
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
+	"github.com/opentax/tally/pipeline/load"
+	"github.com/opentax/tally/pipeline/parquet"
 	"github.com/opentax/tally/pipeline/seal"
+	"github.com/opentax/tally/summaries"
 )
 
 // retiring asks for the months before June 2024, of which [rows] has one.
@@ -83,6 +89,35 @@ func TestRequestedRetirement(t *testing.T) {
 	v, err := seal.Verify(ctx, pool, audit.Head{})
 	require.NoError(t, err)
 	assert.Nil(t, v.Broken)
+}
+
+// Under the load lock nothing is read from the target: one that does not answer would keep loads waiting.
+func TestRetireReadsTheTargetBeforeTheLoadLock(t *testing.T) {
+	t.Parallel()
+	testdb.SkipOnCluster(t, "there the export waits for the load lock, too")
+	ctx, pool := context.Background(), newPool(t)
+	lake := t.TempDir()
+	s := newService(t, pool, Config{ExportTo: bucket.Path(lake)})
+	source := newSource(t, rows(20))
+	_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}, RequestedBy: "test"})
+	require.NoError(t, err)
+	loading, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = loading.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock)
+	require.NoError(t, err)
+	req := RetireRequest{Retirement: load.Retirement{Before: retiring(t).Before}, ExportTo: bucket.Path(lake)}
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Retire(ctx, req)
+		done <- err
+	}()
+	require.Eventually(t, func() bool {
+		return count(t, pool, "SELECT count(*) FROM pg_locks WHERE relation = 'etl_retired'::regclass AND mode = 'ExclusiveLock' AND granted") == 1
+	}, patience, 10*time.Millisecond)
+	require.NoError(t, os.Rename(filepath.Join(lake, parquet.ManifestName), filepath.Join(lake, "aside")))
+	require.NoError(t, loading.Rollback(ctx))
+	require.NoError(t, <-done)
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_retired WHERE exported_path LIKE 'transactions/month=2024-05-01/%'"))
 }
 
 // A retirement whose worker was killed is given to another one, and one that was cancelled is not.

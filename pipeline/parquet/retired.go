@@ -21,18 +21,12 @@ import (
 var ErrOutdated = errors.New("the export does not have the month as it is now")
 
 // Current names the files of an export that have the rows of some months as they are in the
-// transaction, or is [ErrOutdated]. It reads the manifest only; see [CheckMonths].
-func Current(ctx context.Context, tx pgx.Tx, target bucket.Target, months []civil.Month) (map[civil.Month]ManifestFile, error) {
+// transaction, or is [ErrOutdated]. It compares the names in the manifest that [CheckMonths] has read, and
+// needs no target: under the load lock, one that does not answer would keep every load waiting.
+func (m *Manifest) Current(ctx context.Context, tx pgx.Tx, months []civil.Month) (map[civil.Month]ManifestFile, error) {
 	st, err := readState(ctx, tx, sqlfile.Parse(exportSQL))
 	if err != nil {
 		return nil, err
-	}
-	m, err := readManifest(ctx, target)
-	if err != nil {
-		return nil, err
-	}
-	if m.Database != st.database {
-		return nil, &ManifestError{target.String(), "it is of another database (" + m.Database + ")", replaceHint}
 	}
 	e := export{state: st, generation: m.Generation, tables: tables()}
 	found := map[civil.Month]ManifestFile{}
@@ -51,21 +45,21 @@ func Current(ctx context.Context, tx pgx.Tx, target bucket.Target, months []civi
 }
 
 // CheckMonths reads the files of the months of transactions before one, and compares them with
-// their checksums.
-func CheckMonths(ctx context.Context, target bucket.Target, before civil.Month) error {
+// their checksums. It returns the manifest that names them.
+func CheckMonths(ctx context.Context, target bucket.Target, before civil.Month) (*Manifest, error) {
 	m, err := readManifest(ctx, target)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, f := range m.Files {
 		if f.Table != "transactions" || f.Month == "" || f.Month >= before.First().String() {
 			continue
 		}
 		if err := checkBytes(ctx, target, f); err != nil {
-			return fmt.Errorf("%s: %w", f.Path, err)
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
-	return nil
+	return m, nil
 }
 
 func checkBytes(ctx context.Context, target bucket.Target, f ManifestFile) error {
