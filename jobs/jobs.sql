@@ -216,11 +216,11 @@ SELECT id, $2, nullif($3, ''), nullif($4, '')::jsonb FROM etl_retirements WHERE 
 ON CONFLICT DO NOTHING;
 
 -- name: orphaned_retirement
--- The retirement that has no outcome, if it has no River job ($2) that will be worked on, and whether
--- its job was cancelled. A running job counts for the grace ($1), and while a retirement has its lock or
+-- The retirement that has no outcome, if it has no River job ($2) that will be worked on, whether it
+-- exports, and whether its job was cancelled. A running job counts for the grace ($1), and while a retirement has its lock or
 -- waits for it, or an export ($3) goes on. One that waits longer for a load of its process may get a
 -- second job, which finds nothing left to do.
-SELECT r.id, coalesce(j.state = 'cancelled', false)
+SELECT r.id, r.export, coalesce(j.state = 'cancelled', false)
 FROM etl_retirements r
 LEFT JOIN LATERAL (
     SELECT state, attempted_at FROM river_job WHERE kind = $2 AND args @> jsonb_build_object('retirement_id', r.id) ORDER BY id DESC LIMIT 1

@@ -18,6 +18,7 @@ import (
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline/load"
 	"github.com/opentax/tally/pipeline/parquet"
+	"github.com/opentax/tally/summaries"
 )
 
 const (
@@ -67,7 +68,7 @@ func (s *Service) createRetirement(ctx context.Context, tx pgx.Tx, r ledger.Reti
 	if err := tx.QueryRow(ctx, s.sql.Get("insert_retirement"), append(wanted, reason, actor)...).Scan(&id); err != nil {
 		return 0, false, err
 	}
-	if err := s.insertRetirement(ctx, tx, id); err != nil {
+	if err := s.insertRetirement(ctx, tx, id, r.Export); err != nil {
 		return 0, false, err
 	}
 	return id, true, ledger.Record(ctx, tx, ledger.Event{
@@ -88,8 +89,13 @@ func (retireArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: retireQueue, MaxAttempts: retireAttempts}
 }
 
-func (s *Service) insertRetirement(ctx context.Context, tx pgx.Tx, id int64) error {
-	if _, err := s.river.InsertTx(ctx, tx, retireArgs{id}, nil); err != nil {
+// insertRetirement gives River a retirement. One with an export is for the workers that have a target.
+func (s *Service) insertRetirement(ctx context.Context, tx pgx.Tx, id int64, export bool) error {
+	var opts *river.InsertOpts
+	if export {
+		opts = &river.InsertOpts{Queue: exportQueue}
+	}
+	if _, err := s.river.InsertTx(ctx, tx, retireArgs{id}, opts); err != nil {
 		return fmt.Errorf("insert the job of retirement %d: %w", id, err)
 	}
 	return nil
@@ -99,8 +105,8 @@ func (s *Service) insertRetirement(ctx context.Context, tx pgx.Tx, id int64) err
 // used its attempts. One whose job was cancelled through River has failed.
 func (s *Service) requeueRetirement(ctx context.Context, tx pgx.Tx) error {
 	var id int64
-	var cancelled bool
-	err := tx.QueryRow(ctx, s.sql.Get("orphaned_retirement"), s.orphanedAfter.Seconds(), retireKind, int64(parquet.LockClass)).Scan(&id, &cancelled)
+	var export, cancelled bool
+	err := tx.QueryRow(ctx, s.sql.Get("orphaned_retirement"), s.orphanedAfter.Seconds(), retireKind, int64(parquet.LockClass)).Scan(&id, &export, &cancelled)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
@@ -110,7 +116,7 @@ func (s *Service) requeueRetirement(ctx context.Context, tx pgx.Tx) error {
 		return s.endRetirement(ctx, tx, id, outcome{ledger.StatusFailed, errCancelled}, nil)
 	}
 	s.logger.WarnContext(ctx, "orphaned retirement requeued", "retirement", id)
-	return s.insertRetirement(ctx, tx, id)
+	return s.insertRetirement(ctx, tx, id, export)
 }
 
 // endRetirement records the first outcome.
@@ -159,7 +165,12 @@ func (w *retireWorker) Work(ctx context.Context, job *river.Job[retireArgs]) err
 
 // permanentRetirement reports errors that the next attempt has, too.
 func permanentRetirement(err error) bool {
-	return errors.Is(err, ledger.ErrNoExport) || errors.Is(err, load.ErrMonthOpen) || errors.Is(err, load.ErrStraddles) || parquet.Permanent(err) || bucket.Permanent(err)
+	for _, permanent := range []error{ledger.ErrNoExport, load.ErrMonthOpen, load.ErrStraddles, load.ErrByHand, summaries.ErrDrift} {
+		if errors.Is(err, permanent) {
+			return true
+		}
+	}
+	return parquet.Permanent(err) || bucket.Permanent(err)
 }
 
 func (s *Service) retire(ctx context.Context, r ledger.Retirement) (reject.RetireResult, error) {

@@ -164,6 +164,28 @@ func TestOrphanedRetirement(t *testing.T) {
 	require.ErrorIs(t, err, ledger.ErrRetirementNotFound)
 }
 
+// A retirement with an export goes to the workers that have a target, also if it is requeued.
+func TestRetirementWithExportNeedsTarget(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	with, without := newService(t, pool, Config{ExportTo: bucket.Path(t.TempDir())}), newService(t, pool, Config{})
+	wanted := retiring(t)
+	wanted.Export = true
+	_, err := with.RequestRetirement(ctx, wanted)
+	require.NoError(t, err)
+	served := func() {
+		t.Helper()
+		queue := text(t, pool, "SELECT queue FROM river_job WHERE kind = 'retire'")
+		assert.Contains(t, with.riverConfig().Queues, queue)
+		assert.NotContains(t, without.riverConfig().Queues, queue)
+	}
+	served()
+	execute(t, pool, "DELETE FROM river_job WHERE kind = 'retire'")
+	_, err = without.Reconcile(ctx)
+	require.NoError(t, err)
+	served()
+}
+
 // A retirement that cannot succeed fails at once, and its error is kept.
 func TestRetirementFails(t *testing.T) {
 	t.Parallel()
@@ -172,11 +194,20 @@ func TestRetirementFails(t *testing.T) {
 	execute(t, pool, "CREATE TABLE by_hand PARTITION OF transactions FOR VALUES FROM ('2024-04-01') TO ('2024-08-01')")
 	require.NoError(t, s.Start(ctx))
 	awaitStatus(t, s, dueRun(t, s, "2024-05-10").ID, ledger.StatusSucceeded)
-	asked, err := s.RequestRetirement(ctx, retiring(t))
-	require.NoError(t, err)
-	failed := awaitRetirement(t, s, asked.ID)
-	assert.Equal(t, "failed", failed.Status)
-	assert.Contains(t, failed.Error, "a partition has later months, too")
-	assert.Equal(t, 1, count(t, pool, "SELECT attempt FROM river_job WHERE kind = 'retire'"))
+	fails := func(r ledger.RetireRequest, reason string) {
+		t.Helper()
+		asked, err := s.RequestRetirement(ctx, r)
+		require.NoError(t, err)
+		failed := awaitRetirement(t, s, asked.ID)
+		assert.Equal(t, "failed", failed.Status)
+		assert.Contains(t, failed.Error, reason)
+		assert.Equal(t, 1, count(t, pool, "SELECT attempt FROM river_job WHERE kind = 'retire' ORDER BY id DESC LIMIT 1"))
+	}
+	fails(retiring(t), "a partition has later months, too")
+	later := retiring(t)
+	later.Before, later.KeepTables = date(t, "2024-08-01").Month(), true
+	fails(later, "month 2024-05: the partition was made by hand")
+	execute(t, pool, "SET tally.writer = 'tally'; DELETE FROM transaction_keys; RESET tally.writer")
+	fails(later, "transaction_keys differs from the rows: run tally verify")
 	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM transactions"))
 }

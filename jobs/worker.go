@@ -52,7 +52,7 @@ func (s *Service) riverConfig() *river.Config {
 	river.AddWorker(workers, &expireWorker{retried[expireArgs]{service: s}})
 	river.AddWorker(workers, &retireWorker{retried[retireArgs]{service: s}})
 	queues := map[string]river.QueueConfig{queueName: {MaxWorkers: 1}, retireQueue: {MaxWorkers: 1}}
-	if !s.config.ExportTo.IsZero() { // else a process with a target takes the job
+	if !s.config.ExportTo.IsZero() { // else a process with a target takes the job, also of a retirement with an export
 		queues[exportQueue] = river.QueueConfig{MaxWorkers: 1}
 	}
 	if len(s.channels) > 0 {

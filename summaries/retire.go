@@ -3,6 +3,7 @@ package summaries
 import (
 	"context"
 	_ "embed" // for retire.sql
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ var retireSQL string
 // snapshot: one that is older than the commit would have the rollups of before, and the
 // partitions of after it. It does not wait for loads, nor they for it.
 const LockRetired = "LOCK TABLE etl_retired IN ROW SHARE MODE"
+
+// ErrDrift reports that a table is wrong in the months to retire.
+var ErrDrift = errors.New("differs from the rows: run tally verify, and tally rebuild")
 
 // RetiredMonth is a month whose rows leave transactions.
 type RetiredMonth struct {
@@ -110,7 +114,7 @@ func (r *Retirement) compare(ctx context.Context) error {
 			return fmt.Errorf("compare %s: %w", table, err)
 		}
 		if differs {
-			return fmt.Errorf("%s differs from the rows: run tally verify, and tally rebuild", table)
+			return fmt.Errorf("%s %w", table, ErrDrift)
 		}
 	}
 	return nil

@@ -25,6 +25,7 @@ var (
 	ErrRetired    = errors.New("rows of a retired month cannot be changed")
 	ErrMonthOpen  = errors.New("the months to retire have not ended, and no row of a retired month is loaded")
 	ErrStraddles  = errors.New("a partition has later months, too")
+	ErrByHand     = errors.New("the partition was made by hand: retire it without keeping the table")
 	ErrAlwaysBusy = errors.New("transactions is always being read: try again at a quieter time")
 )
 
@@ -164,7 +165,7 @@ func nameTables(months []summaries.RetiredMonth, partitions []partition) error {
 		month := months[i].Month
 		name := fmt.Sprintf("transactions_%s_%s", month.String()[:4], month.String()[5:])
 		if !tables[name] {
-			return fmt.Errorf("month %s is in a partition that was made by hand: retire it without keeping the table", month)
+			return fmt.Errorf("month %s: %w", month, ErrByHand)
 		}
 		months[i].KeptTable = name
 	}

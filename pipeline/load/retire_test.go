@@ -182,13 +182,17 @@ func TestRetireRefusesDrift(t *testing.T) {
 		f.load("a.csv", threeMonths)
 		f.exec("SET tally.writer = 'tally'; " + sql + "; RESET tally.writer")
 		_, err := f.loader.Retire(t.Context(), before("2024-02"), by(), false)
-		require.ErrorContains(t, err, "differs from the rows")
+		require.ErrorIs(t, err, summaries.ErrDrift)
 	}
 	f := newFixture(t)
 	f.exec("CREATE TABLE quarter PARTITION OF transactions FOR VALUES FROM ('2024-01-01') TO ('2024-04-01')")
 	f.load("a.csv", threeMonths)
 	_, err := f.loader.Retire(t.Context(), before("2024-02"), by(), false)
 	require.ErrorIs(t, err, load.ErrStraddles)
+	q := before("2024-04")
+	q.KeepTables = true
+	_, err = f.loader.Retire(t.Context(), q, by(), false)
+	require.ErrorIs(t, err, load.ErrByHand)
 	f.retire(before("2024-04"))
 	f.sealed()
 }
