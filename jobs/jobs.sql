@@ -219,7 +219,7 @@ ON CONFLICT DO NOTHING;
 -- The retirement that has no outcome, if it has no River job ($2) that will be worked on, whether it
 -- exports, and whether its job was cancelled. A running job counts for the grace ($1), and while a retirement has its lock or
 -- waits for it, or an export ($3) goes on. One that waits longer for a load of its process may get a
--- second job, which finds nothing left to do.
+-- second job, which finds nothing left to do; months commit only with the first outcome.
 SELECT r.id, r.export, coalesce(j.state = 'cancelled', false)
 FROM etl_retirements r
 LEFT JOIN LATERAL (

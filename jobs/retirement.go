@@ -113,25 +113,29 @@ func (s *Service) requeueRetirement(ctx context.Context, tx pgx.Tx) error {
 	case err != nil:
 		return fmt.Errorf("look for an orphaned retirement: %w", err)
 	case cancelled:
-		return s.endRetirement(ctx, tx, id, outcome{ledger.StatusFailed, errCancelled}, nil)
+		_, err = s.endRetirement(ctx, tx, id, outcome{ledger.StatusFailed, errCancelled}, nil)
+		return err
 	}
 	s.logger.WarnContext(ctx, "orphaned retirement requeued", "retirement", id)
 	return s.insertRetirement(ctx, tx, id, export)
 }
 
-// endRetirement records the first outcome.
-func (s *Service) endRetirement(ctx context.Context, db ledger.Execer, id int64, out outcome, result *reject.RetireResult) error {
+// errRetirementEnded reports that a retirement got an outcome while a worker was at it.
+var errRetirementEnded = errors.New("the retirement has an outcome already")
+
+// endRetirement records the outcome, and reports whether it is the first.
+func (s *Service) endRetirement(ctx context.Context, db ledger.Execer, id int64, out outcome, result *reject.RetireResult) (first bool, err error) {
 	var months []byte
-	var err error
 	if result != nil {
 		if months, err = json.Marshal(result); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if _, err = db.Exec(ctx, s.sql.Get("end_retirement"), id, out.status, out.text(), string(months)); err != nil {
-		return fmt.Errorf("record the outcome of retirement %d: %w", id, err)
+	tag, err := db.Exec(ctx, s.sql.Get("end_retirement"), id, out.status, out.text(), string(months))
+	if err != nil {
+		return false, fmt.Errorf("record the outcome of retirement %d: %w", id, err)
 	}
-	return nil
+	return tag.RowsAffected() == 1, nil
 }
 
 type retireWorker struct{ retried[retireArgs] }
@@ -151,8 +155,12 @@ func (w *retireWorker) Work(ctx context.Context, job *river.Job[retireArgs]) err
 		return nil
 	}
 	result, err := s.retire(ctx, r)
-	if errors.Is(err, parquet.ErrBusy) {
+	switch {
+	case errors.Is(err, parquet.ErrBusy):
 		return river.JobSnooze(busySnooze)
+	case errors.Is(err, errRetirementEnded):
+		logger.WarnContext(ctx, "retirement ended meanwhile; nothing was changed")
+		return river.JobCancel(err)
 	}
 	out := classifyAttempt(ctx, bucket.Redact(err), job.Attempt >= job.MaxAttempts || permanentRetirement(err))
 	if err := s.recordRetirement(ctx, id, out, result); err != nil {
@@ -186,7 +194,11 @@ func (s *Service) retire(ctx context.Context, r ledger.Retirement) (reject.Retir
 	}
 	req.Retirement = load.Retirement{Before: before, KeepTotals: r.Totals == "keep", KeepTables: r.KeepTables}
 	req.Record = func(ctx context.Context, tx pgx.Tx, result reject.RetireResult) error {
-		return s.endRetirement(ctx, tx, r.ID, outcome{status: ledger.StatusSucceeded}, &result)
+		first, err := s.endRetirement(ctx, tx, r.ID, outcome{status: ledger.StatusSucceeded}, &result)
+		if err == nil && !first { // a second job of it was cancelled, or has failed
+			err = errRetirementEnded
+		}
+		return err
 	}
 	return s.Retire(ctx, req)
 }
@@ -196,11 +208,12 @@ func (s *Service) retire(ctx context.Context, r ledger.Retirement) (reject.Retir
 func (s *Service) recordRetirement(ctx context.Context, id int64, out outcome, result reject.RetireResult) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
+	var err error
 	switch out.status {
 	case ledger.StatusSucceeded:
-		return s.endRetirement(ctx, s.pool, id, out, &result)
+		_, err = s.endRetirement(ctx, s.pool, id, out, &result)
 	case ledger.StatusFailed:
-		return s.endRetirement(ctx, s.pool, id, out, nil)
+		_, err = s.endRetirement(ctx, s.pool, id, out, nil)
 	}
-	return nil
+	return err
 }

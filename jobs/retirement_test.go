@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -101,19 +103,14 @@ func TestRetireReadsTheTargetBeforeTheLoadLock(t *testing.T) {
 	source := newSource(t, rows(20))
 	_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}, RequestedBy: "test"})
 	require.NoError(t, err)
-	loading, err := pool.Begin(ctx)
-	require.NoError(t, err)
-	_, err = loading.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock)
-	require.NoError(t, err)
+	loading := holdLoads(t, pool)
 	req := RetireRequest{Retirement: load.Retirement{Before: retiring(t).Before}, ExportTo: bucket.Path(lake)}
 	done := make(chan error, 1)
 	go func() {
 		_, err := s.Retire(ctx, req)
 		done <- err
 	}()
-	require.Eventually(t, func() bool {
-		return count(t, pool, "SELECT count(*) FROM pg_locks WHERE relation = 'etl_retired'::regclass AND mode = 'ExclusiveLock' AND granted") == 1
-	}, patience, 10*time.Millisecond)
+	awaitRetiring(t, pool)
 	require.NoError(t, os.Rename(filepath.Join(lake, parquet.ManifestName), filepath.Join(lake, "aside")))
 	require.NoError(t, loading.Rollback(ctx))
 	require.NoError(t, <-done)
@@ -162,6 +159,47 @@ func TestOrphanedRetirement(t *testing.T) {
 	assert.Equal(t, [2]string{"failed", "cancelled through River"}, [2]string{cancelled.Status, cancelled.Error})
 	_, err = s.Ledger().Retirement(ctx, 99)
 	require.ErrorIs(t, err, ledger.ErrRetirementNotFound)
+}
+
+// A retirement that was recorded as cancelled while a worker was at it changes nothing.
+func TestRetirementEndedMeanwhile(t *testing.T) {
+	t.Parallel()
+	ctx, pool := context.Background(), newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3))}})
+	require.NoError(t, s.Start(ctx))
+	awaitStatus(t, s, dueRun(t, s, "2024-05-10").ID, ledger.StatusSucceeded)
+	loading := holdLoads(t, pool)
+	asked, err := s.RequestRetirement(ctx, retiring(t))
+	require.NoError(t, err)
+	awaitRetiring(t, pool)
+	_, err = s.endRetirement(ctx, pool, asked.ID, outcome{ledger.StatusFailed, errCancelled}, nil)
+	require.NoError(t, err)
+	require.NoError(t, loading.Rollback(ctx))
+	require.Eventually(t, func() bool {
+		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'retire' AND finalized_at IS NOT NULL") == 1
+	}, patience, 20*time.Millisecond)
+	assert.Equal(t, "cancelled", text(t, pool, "SELECT state FROM river_job WHERE kind = 'retire'"))
+	assert.Equal(t, "failed", awaitRetirement(t, s, asked.ID).Status)
+	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM transactions"))
+	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_retired"))
+}
+
+// holdLoads takes the load lock, as a load does that is about to commit.
+func holdLoads(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
+	t.Helper()
+	tx, err := pool.Begin(context.Background())
+	require.NoError(t, err)
+	_, err = tx.Exec(context.Background(), "SELECT pg_advisory_xact_lock($1)", summaries.LoadLock)
+	require.NoError(t, err)
+	return tx
+}
+
+// awaitRetiring waits until a retirement waits for the load lock, or is about to.
+func awaitRetiring(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return count(t, pool, "SELECT count(*) FROM pg_locks WHERE relation = 'etl_retired'::regclass AND mode = 'ExclusiveLock' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == 1
+	}, patience, 10*time.Millisecond)
 }
 
 // A retirement with an export goes to the workers that have a target, also if it is requeued.
