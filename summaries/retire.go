@@ -5,6 +5,7 @@ import (
 	_ "embed" // for retire.sql
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -46,19 +47,21 @@ type Retirement struct {
 	tx           pgx.Tx
 	statements   sqlfile.Statements
 	from, before civil.Date // the months
+	seed         string     // of weights, another one each time
 }
 
 // NewRetirement finds the months before one, except those that were retired already, and
 // compares their rows with the rollups and the keys. No months: there is nothing to retire.
 func NewRetirement(ctx context.Context, tx pgx.Tx, before civil.Month) (*Retirement, error) {
-	r := &Retirement{tx: tx, statements: sqlfile.Parse(retireSQL), before: before.First()}
+	r := &Retirement{tx: tx, statements: sqlfile.Parse(retireSQL), before: before.First(), seed: fmt.Sprintf("(%d)", rand.Int64())}
 	if err := tx.QueryRow(ctx, retiredBeforeQuery).Scan((*int32)(&r.from)); err != nil {
 		return nil, fmt.Errorf("look up the retired months: %w", err)
 	}
 	if r.from >= r.before {
 		return r, nil
 	}
-	for _, sql := range []string{r.get("retired_rows", "hash", retiredHash()), r.get("retired_months")} {
+	sums := sumsOfRows(sqlfile.Parse(verifySQL), r.seed, retiredHash())
+	for _, sql := range []string{r.get("retired_rows", "sums", sums, "small", small), r.get("retired_months")} {
 		if _, err := tx.Exec(ctx, sql); err != nil {
 			return nil, fmt.Errorf("read the rows: %w", err)
 		}
@@ -105,7 +108,7 @@ func (r *Retirement) compare(ctx context.Context) error {
 	checks := map[string]string{keyTable: r.get("drift_keys", "hash", retiredHash())}
 	for _, rollup := range Rollups() {
 		if column := rollup.periodColumn(); column != "" {
-			checks[rollup.Table] = r.get("drift", "rollup", rollup.Table, "period", column)
+			checks[rollup.Table] = r.drift(rollup, column)
 		}
 	}
 	for table, sql := range checks {
@@ -118,6 +121,14 @@ func (r *Retirement) compare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (r *Retirement) drift(rollup Rollup, column string) string {
+	n, amount, of := "n", "amount", "1"
+	if rollup.PerUser() {
+		n, amount, of = "weighted_n", "weighted_amount", weight(r.seed)
+	}
+	return r.get("drift", "rollup", rollup.Table, "period_of_days", rollup.period(Key.expression), "period", column, "n", n, "amount", amount, "weight", of)
 }
 
 // Record notes the months as retired by an entry of the audit chain. It takes their share out

@@ -1,12 +1,13 @@
 -- name: retired_rows
--- How many rows of each file are in each of the months, in one reading of them.
+-- The sums of each file's rows of each day, in one reading of them.
 CREATE TEMPORARY TABLE retired_rows ON COMMIT DROP AS
-SELECT date_trunc('month', transaction_date)::date AS month, file_id, count(*) AS rows, sum(amount::numeric) AS amount, sum({{hash}}) AS keys_hash
-FROM transactions WHERE transaction_date < {{before}} GROUP BY 1, 2;
+SELECT transaction_date, file_id, {{sums}}
+FROM transactions WHERE transaction_date < {{before}} GROUP BY transaction_date, file_id, {{small}};
 
 -- name: retired_months
 CREATE TEMPORARY TABLE retired_months ON COMMIT DROP AS
-SELECT month, sum(rows)::bigint AS rows, sum(amount) AS amount, sum(keys_hash) AS keys_hash FROM retired_rows GROUP BY 1;
+SELECT date_trunc('month', transaction_date)::date AS month, sum(n)::bigint AS rows, trim_scale(sum(amount)) AS amount, sum(hash) AS keys_hash
+FROM retired_rows GROUP BY 1;
 
 -- name: list_retired
 SELECT month - DATE '1970-01-01', rows, amount FROM retired_months ORDER BY month;
@@ -21,17 +22,21 @@ LEFT JOIN ({{user_months}}) m ON m.month = r.month
 LEFT JOIN ({{daily_totals}}) d ON d.month = r.month;
 
 -- name: retire_files
-INSERT INTO etl_retired_files (month, file_id, rows) SELECT month, file_id, rows FROM retired_rows ORDER BY month, file_id;
+INSERT INTO etl_retired_files (month, file_id, rows)
+SELECT date_trunc('month', transaction_date)::date, file_id, sum(n)::bigint FROM retired_rows GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: drift
--- Whether a rollup differs from the retired rows in a month.
+-- Whether the sums of a rollup differ from those of the retired rows, by day or by month. They are weighted where it has
+-- users: without weights, an amount that moved from one user to another would not change a sum.
 SELECT EXISTS (
-    SELECT 1 FROM retired_months r
+    SELECT 1 FROM (
+        SELECT {{period_of_days}} AS period, sum({{n}}) AS n, sum({{amount}}) AS amount FROM retired_rows GROUP BY 1
+    ) r
     FULL JOIN (
-        SELECT date_trunc('month', {{period}})::date AS month, sum(total_transactions) AS n, sum(total_amount) AS amount
+        SELECT {{period}} AS period, sum({{weight}} * total_transactions::numeric) AS n, sum({{weight}} * total_amount) AS amount
         FROM {{rollup}} WHERE {{period}} >= $1 AND {{period}} < $2 GROUP BY 1
-    ) t ON t.month = r.month
-    WHERE (t.n, t.amount) IS DISTINCT FROM (r.rows::numeric, r.amount)
+    ) t ON t.period = r.period
+    WHERE (t.n, t.amount) IS DISTINCT FROM (r.n, r.amount)
 );
 
 -- name: drift_keys

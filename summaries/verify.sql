@@ -12,18 +12,21 @@ FROM (
     ) p GROUP BY part
 ) r ORDER BY first;
 
--- name: days
--- The reading of the rows for all rollups and keys: each day's count and sum; the same weighted by user; and the sum of its rows' hashes.
--- Converting a float to numeric costs more than all the rest, so amounts are integers of 0.0001 where that is exact
--- ({{small}}): the product with either half of a weight fits in 64 bits. It is a key of the groups so that it is computed
--- once a row; a day may have two groups.
-SELECT transaction_date, count(*)::numeric,
-       coalesce(sum({{units}}) FILTER (WHERE {{small}}), 0) * 0.0001 + coalesce(sum(amount::numeric) FILTER (WHERE NOT {{small}}), 0),
-       sum({{weight}}),
+-- name: sums
+-- Count and sum of rows; the same weighted by user; and the sum of the rows' hashes. Converting a float to numeric costs
+-- more than all the rest, so amounts are integers of 0.0001 where that is exact ({{small}}): the product with either half
+-- of a weight fits in 64 bits. {{small}} is a key of the groups so that it is computed once a row.
+count(*)::numeric AS n,
+       coalesce(sum({{units}}) FILTER (WHERE {{small}}), 0) * 0.0001 + coalesce(sum(amount::numeric) FILTER (WHERE NOT {{small}}), 0) AS amount,
+       sum({{weight}}) AS weighted_n,
        coalesce(sum(({{weight}} >> 32) * {{units}}) FILTER (WHERE {{small}}) * 4294967296
                 + sum(({{weight}} & 4294967295) * {{units}}) FILTER (WHERE {{small}}), 0) * 0.0001
-           + coalesce(sum({{weight}} * amount::numeric) FILTER (WHERE NOT {{small}}), 0),
-       sum({{hash}})
+           + coalesce(sum({{weight}} * amount::numeric) FILTER (WHERE NOT {{small}}), 0) AS weighted_amount,
+       sum({{hash}}) AS hash
+
+-- name: days
+-- The reading of the rows for all rollups and keys: the sums of each day, which may have two groups.
+SELECT transaction_date, {{sums}}
 FROM transactions WHERE transaction_date BETWEEN $2 AND $3
 GROUP BY transaction_date, {{small}};
 

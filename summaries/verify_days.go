@@ -80,7 +80,12 @@ func (o VerifyOptions) readDays(ctx context.Context, tx pgx.Tx) (s daySums, err 
 }
 
 func daysQuery(statements sqlfile.Statements) string {
-	return statements.Get("days", "weight", weight("$1"), "hash", keyHash, "units", units, "small", small)
+	return statements.Get("days", "sums", sumsOfRows(statements, "$1", keyHash), "small", small)
+}
+
+// sumsOfRows are the columns of a daySum but its date.
+func sumsOfRows(statements sqlfile.Statements, seed, hash string) string {
+	return statements.Get("sums", "weight", weight(seed), "hash", hash, "units", units, "small", small)
 }
 
 func (s *daySums) add(days []daySum) {

@@ -176,6 +176,8 @@ func TestRetireRefusesDrift(t *testing.T) {
 	for _, sql := range []string{
 		"UPDATE user_months SET total_amount = 6 WHERE user_id = 1 AND month = '2024-01-01'",
 		"UPDATE daily_totals SET total_amount = 6 WHERE transaction_date = '2024-01-01'",
+		"UPDATE user_months SET total_amount = 11.5 - total_amount WHERE month = '2024-01-01'", // the amounts of two users
+		"UPDATE daily_totals SET total_amount = 11.5 - total_amount WHERE transaction_date < '2024-02-01'",
 		"DELETE FROM transaction_keys WHERE transaction_id = 'A'",
 	} {
 		f := newFixture(t)
