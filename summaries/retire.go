@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -19,10 +20,8 @@ import (
 //go:embed retire.sql
 var retireSQL string
 
-// LockRetired keeps months from being retired until the transaction ends. It comes before the
-// snapshot: one that is older than the commit would have the rollups of before, and the
-// partitions of after it. It does not wait for loads, nor they for it.
-const LockRetired = "LOCK TABLE etl_retired IN ROW SHARE MODE"
+// LockRetired is [audit.LockRetired], for what compares rollups with rows.
+const LockRetired = audit.LockRetired
 
 // ErrDrift reports that a table is wrong in the months to retire.
 var ErrDrift = errors.New("differs from the rows: run tally verify, and tally rebuild")

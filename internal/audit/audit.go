@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+// LockRetired keeps months from being retired until the transaction ends. It comes before the
+// snapshot: one that is older than the commit would have the rollups and the chain of before, and the
+// partitions of after it. It does not wait for loads, nor they for it.
+const LockRetired = "LOCK TABLE etl_retired IN ROW SHARE MODE"
+
 // By says who changes loaded data, and why. Both are in the audit chain.
 type By struct {
 	Actor  string

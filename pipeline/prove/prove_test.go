@@ -3,6 +3,7 @@ package prove_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -273,4 +275,29 @@ func TestNoReceiptOfRetiredMonths(t *testing.T) {
 		_, err = prove.Make(t.Context(), p.pool, 1)
 		require.ErrorIs(t, err, prove.ErrRetired)
 	}
+}
+
+// A receipt that begins while months are retired is of before or of after it.
+func TestReceiptBesideRetirement(t *testing.T) {
+	t.Parallel()
+	p := newProven(t)
+	made := make(chan error, 1)
+	q := load.Retirement{Before: civil.MustParse("2024-02-01").Month()}
+	q.Record = func(ctx context.Context, tx pgx.Tx, _ reject.RetireResult) error {
+		_, err := tx.Exec(ctx, "LOCK TABLE ONLY transactions IN ACCESS EXCLUSIVE MODE") // as it does before the commit
+		require.NoError(t, err)
+		go func() {
+			_, err := prove.Make(t.Context(), p.pool, 1)
+			made <- err
+		}()
+		require.Eventually(t, func() (blocked bool) {
+			const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation IS NOT NULL AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+			require.NoError(t, p.pool.QueryRow(t.Context(), waiting).Scan(&blocked))
+			return blocked
+		}, 10*time.Second, 5*time.Millisecond)
+		return nil
+	}
+	_, err := load.New(p.pool, nil).Retire(t.Context(), q, audit.By{Actor: "test"}, false)
+	require.NoError(t, err)
+	require.ErrorIs(t, <-made, prove.ErrRetired)
 }

@@ -93,6 +93,11 @@ func Make(ctx context.Context, pool *pgxpool.Pool, userID int32) (*Receipt, erro
 		return nil, fmt.Errorf("prove: %w", err)
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // it has only read
+	// The rows are planned after the snapshot was taken: months that are retired in between would be gone.
+	// A receipt takes a moment, so it waits for the commit only, and not for all of a retirement.
+	if _, err := tx.Exec(ctx, "LOCK TABLE ONLY transactions IN ACCESS SHARE MODE"); err != nil {
+		return nil, fmt.Errorf("prove: %w", err)
+	}
 	m := maker{tx: tx, statements: sqlfile.Parse(proveSQL), receipt: &Receipt{Format: Format, UserID: userID, Rows: []Row{}, Uncounted: []Place{}}}
 	if err := m.run(ctx); err != nil {
 		return nil, fmt.Errorf("prove user %d: %w", userID, err)

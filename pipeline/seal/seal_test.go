@@ -1,6 +1,7 @@
 package seal_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -104,6 +105,39 @@ func TestVerifyOnAPoolOfRequests(t *testing.T) {
 	}
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, <-verified)
+}
+
+// A verification that begins while months are retired waits: the rows of changes would be gone, and the entry
+// that says so not yet there.
+func TestVerifyBesideRetirement(t *testing.T) {
+	t.Parallel()
+	pool := changed(t)
+	type result struct {
+		v   audit.Verification
+		err error
+	}
+	verified := make(chan result, 1)
+	q := load.Retirement{Before: civil.MustParse("2024-12-01").Month()}
+	q.Record = func(ctx context.Context, tx pgx.Tx, _ reject.RetireResult) error {
+		_, err := tx.Exec(ctx, "LOCK TABLE ONLY transactions IN ACCESS EXCLUSIVE MODE") // as it does before the commit
+		require.NoError(t, err)
+		go func() {
+			v, err := seal.Verify(t.Context(), pool, audit.Head{})
+			verified <- result{v, err}
+		}()
+		require.Eventually(t, func() (blocked bool) {
+			const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation IS NOT NULL AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+			require.NoError(t, pool.QueryRow(t.Context(), waiting).Scan(&blocked))
+			return blocked
+		}, 10*time.Second, 5*time.Millisecond)
+		return nil
+	}
+	_, err := load.New(pool, nil).Retire(t.Context(), q, audit.By{Actor: "test"}, false)
+	require.NoError(t, err)
+	r := <-verified
+	require.NoError(t, r.err)
+	assert.Nil(t, r.v.Broken)
+	assert.Equal(t, int64(11), r.v.Entries)
 }
 
 // What a person with all rights on the database changes is noticed, and the first entry

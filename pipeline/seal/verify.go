@@ -23,16 +23,18 @@ import (
 // that it brought and ended. Every loaded file must have an entry, no row may name an entry
 // that does not exist, and the rows and amounts of all entries must add up to those that are
 // stored. A head that was noted elsewhere (zero: none) must be part of the
-// chain.
+// chain. It waits for a retirement of months, and a retirement for it.
 func Verify(ctx context.Context, pool *pgxpool.Pool, noted audit.Head) (v audit.Verification, err error) {
 	began := time.Now().UTC().Truncate(time.Microsecond)
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return v, fmt.Errorf("verify the audit chain: %w", err)
 	}
-	defer tx.Rollback(ctx)                                                     //nolint:errcheck // it has only read
-	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // the pool may be of short requests
-		return v, fmt.Errorf("verify the audit chain: %w", err)
+	defer tx.Rollback(ctx)                                                               //nolint:errcheck // it has only read
+	for _, sql := range []string{"SET LOCAL statement_timeout = 0", audit.LockRetired} { // the pool may be of short requests
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return v, fmt.Errorf("verify the audit chain: %w", err)
+		}
 	}
 	r := &replay{tx: tx, statements: sqlfile.Parse(sealSQL), noted: noted, expired: map[int64]ExpiredFile{}, hash: make([]byte, sha256.Size)}
 	fault, err := r.run(ctx)
