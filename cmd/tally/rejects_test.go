@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -315,7 +317,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 		return p.query(`SELECT concat_ws(' ', (SELECT count(*) FROM transactions), (SELECT count(*) FROM transaction_keys), (SELECT sum(total_transactions) FROM user_summary),
 			(SELECT count(*) FROM etl_reject_states), (SELECT count(*) FROM etl_open_rejects), (SELECT count(*) FROM audit_chain), (SELECT count(*) FROM etl_reverts))`)
 	}
-	kill := func(query string, args ...string) {
+	kill := func(release func(), query string, args ...string) {
 		t.Helper()
 		process, stderr := p.start(args...)
 		began := time.Now()
@@ -328,16 +330,22 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 		}
 		require.NoError(t, process.Process.Kill())
 		_ = process.Wait() // killed
+		release()          // what the statement may wait for
 		require.Eventually(t, func() bool {
 			return p.query(others) == "0"
 		}, 30*time.Second, 10*time.Millisecond, "its transaction is rolled back")
 	}
 	before := state()
-	kill("copy%", "replay")
+	kill(func() {}, "copy%", "replay")
 	assert.Equal(t, before, state())
 	assert.Equal(t, "read 50000: loaded 50000, duplicate 0, conflict 0, rejected 0\n", p.must("replay"))
 	before = state()
-	kill("delete from transaction%", "revert", p.at("%a"))
+	holder, err := pgx.Connect(t.Context(), p.url)
+	require.NoError(t, err)
+	defer holder.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // it only holds a lock
+	_, err = holder.Exec(t.Context(), "BEGIN; SELECT FROM transactions WHERE user_id = 1 FOR UPDATE")
+	require.NoError(t, err)
+	kill(func() { require.NoError(t, holder.Close(t.Context())) }, "delete from transaction%", "revert", p.at("%a"))
 	assert.Equal(t, before, state())
 	p.must("revert", p.at("%a"))
 	assert.Empty(t, p.stored())
