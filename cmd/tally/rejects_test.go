@@ -342,7 +342,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 	before = state()
 	holder, err := pgx.Connect(t.Context(), p.url)
 	require.NoError(t, err)
-	defer holder.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // it only holds a lock
+	defer holder.Close(context.WithoutCancel(t.Context()))
 	_, err = holder.Exec(t.Context(), "BEGIN; SELECT FROM transactions WHERE user_id = 1 FOR UPDATE")
 	require.NoError(t, err)
 	kill(func() { require.NoError(t, holder.Close(t.Context())) }, "delete from transaction%", "revert", p.at("%a"))

@@ -231,12 +231,18 @@ func TestRetireIsInterrupted(t *testing.T) {
 	assert.Equal(t, int64(6), one[int64](f, "SELECT count(*) FROM transactions"))
 	f.sealed()
 	for i := range 12 { // at a moment that the clock chooses
+		var cutting sync.WaitGroup
 		q.Exported = func(ctx context.Context, tx pgx.Tx, _ []summaries.RetiredMonth) error {
 			pid := tx.Conn().PgConn().PID()
-			time.AfterFunc(time.Duration(i)*time.Millisecond, func() { _, _ = f.pool.Exec(ctx, "SELECT pg_terminate_backend($1)", pid) })
+			cutting.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				_, _ = f.pool.Exec(ctx, "SELECT pg_terminate_backend($1)", pid)
+			})
 			return nil
 		}
 		_, err := f.loader.Retire(t.Context(), q, by(), false)
+		cutting.Wait()
+		f.pool.Reset() // the connection may be back in it
 		gone := one[int64](f, "SELECT count(*) FROM etl_retired")
 		if err == nil {
 			assert.Equal(t, int64(2), gone)
