@@ -153,7 +153,7 @@ func TestMessageIsDelivered(t *testing.T) {
 	run := dueRun(t, s, "2024-05-10")
 	require.NoError(t, s.Start(context.Background()))
 	awaitStatus(t, s, run.ID, ledger.StatusFailed)
-	require.NoError(t, s.UpdateAlerts(context.Background(), time.Now()))
+	awaitAlert(t, s)
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM alert_messages WHERE delivered_at IS NOT NULL") == 1
 	}, 2*patience, 50*time.Millisecond)
@@ -161,6 +161,15 @@ func TestMessageIsDelivered(t *testing.T) {
 	require.Len(t, ids, 2)
 	assert.Equal(t, ids[0], ids[1])
 	assert.Contains(t, bodies[1], `"type":"file.failed"`)
+}
+
+// awaitAlert updates the alerts until there is one: a tick may be at it.
+func awaitAlert(t *testing.T, s *Service) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		require.NoError(t, s.UpdateAlerts(context.Background(), time.Now()))
+		return count(t, s.pool, "SELECT count(*) FROM alerts") > 0
+	}, patience, 10*time.Millisecond)
 }
 
 // A receiver that does not answer holds up neither a tick nor a load.
@@ -177,7 +186,7 @@ func TestHangingReceiver(t *testing.T) {
 	first := dueRun(t, s, "2024-05-10")
 	require.NoError(t, s.Start(context.Background()))
 	awaitStatus(t, s, first.ID, ledger.StatusFailed)
-	require.NoError(t, s.UpdateAlerts(context.Background(), time.Now()))
+	awaitAlert(t, s)
 	await(t, called)
 	began := time.Now()
 	second := dueRun(t, s, "2024-05-11")
