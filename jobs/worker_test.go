@@ -159,10 +159,11 @@ func TestRetryKeepsWhatFailed(t *testing.T) {
 func TestEndings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		load   func(ctx context.Context, req load.Request) (load.Result, error)
-		status string
-		event  river.EventKind
-		reason string
+		load    func(ctx context.Context, req load.Request) (load.Result, error)
+		timeout time.Duration // begins before the run does
+		status  string
+		event   river.EventKind
+		reason  string
 	}{
 		"a bug": {
 			load:   func(context.Context, load.Request) (load.Result, error) { panic("index out of range") },
@@ -179,14 +180,14 @@ func TestEndings(t *testing.T) {
 				<-ctx.Done()
 				return load.Result{}, ctx.Err()
 			},
-			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: errTimeout.Error(),
+			timeout: 2 * time.Second, status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: errTimeout.Error(),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool := newPool(t)
 			s := newService(t, pool, Config{
-				Sources: []pipeline.Source{newSource(t, "a")}, Loader: fakeLoader{c.load}, Timeout: 500 * time.Millisecond,
+				Sources: []pipeline.Source{newSource(t, "a")}, Loader: fakeLoader{c.load}, Timeout: c.timeout,
 			})
 			run := dueRun(t, s, "2024-05-10")
 			assert.Equal(t, c.event, work(t, pool, s, run, nil).EventKind)
