@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/internal/sqlfile"
 )
@@ -121,6 +122,9 @@ func Rebuild(ctx context.Context, pool *pgxpool.Pool, o RebuildOptions) (Rebuilt
 	r := rebuild{statements: sqlfile.Parse(rebuildSQL), options: o, differing: map[string]int64{}}
 	err := o.Check()
 	if err == nil {
+		err = postgres.NeedSessions(ctx, pool) // for temporary tables
+	}
+	if err == nil {
 		err = r.run(ctx, pool)
 	}
 	if err != nil {
@@ -137,10 +141,7 @@ func (r *rebuild) run(ctx context.Context, pool *pgxpool.Pool) (err error) {
 		}
 	}
 	r.keys = named(Keys)
-	r.result.SecondRowIDs = []string{}                       // JSON has no null for it
-	if err := postgres.NeedSessions(ctx, pool); err != nil { // for temporary tables
-		return err
-	}
+	r.result.SecondRowIDs = []string{} // JSON has no null for it
 	exclusion, err := ExcludeLoads(ctx, pool)
 	if err != nil {
 		return err
@@ -210,7 +211,7 @@ func (r *rebuild) drop(ctx context.Context) {
 
 // compare collects the keys that differ.
 func (r *rebuild) compare(ctx context.Context, tx pgx.Tx) (err error) {
-	if _, err := tx.Exec(ctx, LockRetired); err != nil {
+	if _, err := tx.Exec(ctx, audit.LockRetired); err != nil {
 		return err
 	}
 	if r.since, _, err = r.state(ctx, tx); err != nil {

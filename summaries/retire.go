@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -19,9 +18,6 @@ import (
 
 //go:embed retire.sql
 var retireSQL string
-
-// LockRetired is [audit.LockRetired], for what compares rollups with rows.
-const LockRetired = audit.LockRetired
 
 // ErrDrift reports that a table is wrong in the months to retire.
 var ErrDrift = errors.New("differs from the rows: run tally verify, and tally rebuild")

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/sqlfile"
 )
 
@@ -145,7 +146,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, o VerifyOptions, report fun
 		if _, err := tx.Exec(ctx, "SET LOCAL jit = off"); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, LockRetired); err != nil {
+		if _, err := tx.Exec(ctx, audit.LockRetired); err != nil {
 			return err
 		}
 		if err := o.lock(ctx, tx); err != nil {

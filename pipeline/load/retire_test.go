@@ -292,7 +292,7 @@ func TestVerifyExcludesRetire(t *testing.T) {
 	f.load("a.csv", threeMonths)
 	tx, err := f.pool.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), summaries.LockRetired)
+	_, err = tx.Exec(t.Context(), audit.LockRetired)
 	require.NoError(t, err)
 	done := make(chan struct{})
 	go func() {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
 	"github.com/opentax/tally/internal/sqlfile"
@@ -72,7 +73,7 @@ func (s *snapshot) begin(ctx context.Context, conn *pgxpool.Conn, id string) (st
 		return "", err
 	}
 	if id == "" {
-		if _, err := conn.Exec(ctx, summaries.LockRetired); err != nil {
+		if _, err := conn.Exec(ctx, audit.LockRetired); err != nil {
 			return "", err
 		}
 		if err := conn.QueryRow(ctx, s.statements.Get("snapshot")).Scan(&id); err != nil {
