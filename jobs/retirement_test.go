@@ -41,15 +41,21 @@ func awaitRetirement(t *testing.T, s *Service, id int64) (r ledger.Retirement) {
 	return r
 }
 
+// withTarget is a service with a target of exports, which has loaded a file of 20 rows.
+func withTarget(t *testing.T) *Service {
+	t.Helper()
+	s := newService(t, newPool(t), Config{ExportTo: bucket.Path(t.TempDir())})
+	_, err := s.Run(context.Background(), RunRequest{Paths: []bucket.Location{newSource(t, rows(20)).Path}, RequestedBy: "test"})
+	require.NoError(t, err)
+	return s
+}
+
 // A worker retires what was requested, once; the outcome is of the same commit.
 func TestRequestedRetirement(t *testing.T) {
 	t.Parallel()
-	ctx, pool := context.Background(), newPool(t)
-	lake := t.TempDir()
-	s := newService(t, pool, Config{ExportTo: bucket.Path(lake)})
-	source := newSource(t, rows(20))
-	_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}, RequestedBy: "test"})
-	require.NoError(t, err)
+	ctx := context.Background()
+	s := withTarget(t)
+	pool := s.pool
 
 	preview := retiring(t)
 	preview.DryRun = true
@@ -97,12 +103,10 @@ func TestRequestedRetirement(t *testing.T) {
 func TestRetireReadsTheTargetBeforeTheLoadLock(t *testing.T) {
 	t.Parallel()
 	testdb.SkipOnCluster(t, "there the export waits for the load lock, too")
-	ctx, pool := context.Background(), newPool(t)
-	lake := t.TempDir()
-	s := newService(t, pool, Config{ExportTo: bucket.Path(lake)})
-	source := newSource(t, rows(20))
-	_, err := s.Run(ctx, RunRequest{Paths: []bucket.Location{source.Path}, RequestedBy: "test"})
-	require.NoError(t, err)
+	ctx := context.Background()
+	s := withTarget(t)
+	lake, _ := s.config.ExportTo.Local()
+	pool := s.pool
 	loading := holdLoads(t, pool)
 	req := RetireRequest{Retirement: load.Retirement{Before: retiring(t).Before}, ExportTo: bucket.Path(lake)}
 	done := make(chan error, 1)
