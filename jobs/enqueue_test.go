@@ -3,12 +3,12 @@ package jobs
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline/load"
 )
@@ -67,7 +67,7 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 
 	_, err = s.river.JobCancel(t.Context(), q.JobID) // through River UI, say
 	require.NoError(t, err)
-	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel = context.WithTimeout(t.Context(), testdb.Patience)
 	defer cancel()
 	_, err = s.Await(ctx, q)
 	require.ErrorContains(t, err, "cancelled")

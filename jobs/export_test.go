@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
@@ -36,7 +37,7 @@ func TestRunIsExported(t *testing.T) {
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	want := fmt.Sprint("1 succeeded 20 ", files())
-	require.Eventually(t, func() bool { return text(t, pool, exported) == want }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return text(t, pool, exported) == want }, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, "schedule "+dir+" w test 195 2 t",
 		text(t, pool, `SELECT concat_ws(' ', requested_by, target, worker, code_version, total_amount, epoch, started_at < finished_at AND bytes > 1000) FROM etl_exports`))
 	checked, err := s.CheckExport(ctx, bucket.Location{})
@@ -48,7 +49,7 @@ func TestRunIsExported(t *testing.T) {
 	assert.Less(t, stats.LastExportAge, time.Minute)
 	require.Eventually(t, func() bool {
 		return text(t, pool, "SELECT state::text FROM river_job WHERE kind = 'export'") == "completed"
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	var output parquet.Result
 	require.NoError(t, json.Unmarshal([]byte(text(t, pool, "SELECT (metadata->'output')::text FROM river_job WHERE kind = 'export'")), &output))
 	assert.Equal(t, int64(20), output.Rows, "River UI shows the result")
@@ -66,10 +67,10 @@ func TestExportIsRetried(t *testing.T) {
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
-	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, testdb.Patience, 20*time.Millisecond)
 	assert.Contains(t, text(t, pool, "SELECT error FROM etl_exports LIMIT 1"), "not a directory")
 	require.NoError(t, os.Remove(blocked))
-	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, testdb.Patience, 20*time.Millisecond)
 }
 
 // So is one to an object store.
@@ -81,9 +82,9 @@ func TestExportToUnavailableStore(t *testing.T) {
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
-	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'retrying'") > 0 }, testdb.Patience, 20*time.Millisecond)
 	store.Start()
-	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded'") == 1 }, testdb.Patience, 20*time.Millisecond)
 	assert.Zero(t, count(t, pool, "SELECT count(*) FROM etl_exports WHERE target <> 's3://tally/lake' OR error LIKE '%endpoint=%'"))
 	checked, err := s.CheckExport(ctx, bucket.Location{})
 	require.NoError(t, err)
@@ -172,7 +173,7 @@ func TestExportThatIsRefused(t *testing.T) {
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
-	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, testdb.Patience, 20*time.Millisecond)
 }
 
 // A permanent error ends the job, with its reason.
@@ -184,11 +185,11 @@ func TestExportThatCannotBe(t *testing.T) {
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
-	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return text(t, pool, exported) == "1 failed 0 0" }, testdb.Patience, 20*time.Millisecond)
 	assert.Contains(t, text(t, pool, "SELECT error FROM etl_exports"), "it is of another database (other)")
 	require.Eventually(t, func() bool {
 		return text(t, pool, "SELECT state::text FROM river_job WHERE kind = 'export'") == "cancelled"
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 }
 
 // The outcome and the export's job commit together.
@@ -219,7 +220,7 @@ func TestExportsAreLeftToTheLast(t *testing.T) {
 	require.NoError(t, s.Start(ctx))
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'export' AND state = 'completed'") == 3
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, fmt.Sprint("3 succeeded 20 ", files()), text(t, pool, exported))
 }
 
@@ -240,7 +241,7 @@ func TestStopGivesTheExportBack(t *testing.T) {
 	require.NoError(t, s.Start(ctx))
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM pg_locks WHERE relation = 'user_months'::regclass AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") > 0
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	soft, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	require.NoError(t, s.Stop(soft))
@@ -253,7 +254,7 @@ func TestStopGivesTheExportBack(t *testing.T) {
 	require.NoError(t, second.Start(ctx))
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM etl_exports WHERE status = 'succeeded' AND run_id = $1", run.ID) == 1
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 }
 
 func TestExportByHand(t *testing.T) {

@@ -26,9 +26,6 @@ import (
 	"github.com/opentax/tally/pipeline/load"
 )
 
-// patience is how long a test waits for what ought to happen at once.
-const patience = 20 * time.Second
-
 // fakeClock stands still until it is advanced.
 type fakeClock struct {
 	mu       sync.Mutex
@@ -69,7 +66,7 @@ func (c *fakeClock) awaitSleeper(t *testing.T) time.Duration {
 		}
 		d = c.sleepers[0].until.Sub(c.now)
 		return true
-	}, patience, time.Millisecond)
+	}, testdb.Patience, time.Millisecond)
 	return d
 }
 
@@ -239,7 +236,7 @@ func status(t *testing.T, s *Service, runID int64) string {
 
 func awaitStatus(t *testing.T, s *Service, runID int64, want string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return status(t, s, runID) == want }, patience, 20*time.Millisecond, "run %d never was %s", runID, want)
+	require.Eventually(t, func() bool { return status(t, s, runID) == want }, testdb.Patience, 20*time.Millisecond, "run %d never was %s", runID, want)
 }
 
 // await waits for a channel to be closed.
@@ -247,7 +244,7 @@ func await(t *testing.T, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testdb.Patience):
 		require.FailNow(t, "it never happened")
 	}
 }

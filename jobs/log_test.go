@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
@@ -43,11 +44,11 @@ func TestLogIsVisibleWhileTheRunGoesOn(t *testing.T) {
 			}
 		}
 		return seen.ID != 0
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, ledger.StatusRunning, status(t, s, run.ID))
 	assert.JSONEq(t, `{"rows":7}`, string(seen.Attrs))
 	assert.Equal(t, "INFO", seen.Level)
-	assert.WithinDuration(t, time.Now(), seen.At, patience)
+	assert.WithinDuration(t, time.Now(), seen.At, testdb.Patience)
 	close(proceed)
 	awaitStatus(t, s, run.ID, ledger.StatusFailed)
 	require.NoError(t, s.logs.Flush(ctx))

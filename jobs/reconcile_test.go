@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
@@ -71,7 +72,7 @@ func TestOrphanedRunIsRequeuedOnce(t *testing.T) {
 	execute(t, pool, "UPDATE river_job SET state = 'available' WHERE state = 'running'")
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'etl_run' AND state = 'completed'") == 2
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM etl_attempts"))
 }
 

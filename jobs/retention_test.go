@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
@@ -37,7 +38,7 @@ func TestOldRecordsAreRemovedAfterTheNight(t *testing.T) {
 	awaitStatus(t, s, run.ID, ledger.StatusSucceeded)
 	require.Eventually(t, func() bool {
 		return text(t, pool, "SELECT string_agg(actor, ',') FROM audit_events WHERE action = 'x'") == "new"
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, "schedule older than 400 days audit_events 1", text(t, pool,
 		"SELECT concat_ws(' ', e->>'actor', e->>'reason', e->'detail'->>'table', e->'detail'->>'rows') FROM (SELECT entry::jsonb AS e FROM audit_chain WHERE kind = 'expire') c"))
 }
@@ -70,7 +71,7 @@ func TestOrphanedRemovalIsRequeued(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = $1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())", load.ExpireLockClass) == 1
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, 1, reconcile(), "it waits for a load")
 	require.NoError(t, loading.Rollback(ctx))
 	require.NoError(t, <-removed)

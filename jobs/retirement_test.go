@@ -37,7 +37,7 @@ func awaitRetirement(t *testing.T, s *Service, id int64) (r ledger.Retirement) {
 		r, err = s.Ledger().Retirement(context.Background(), id)
 		require.NoError(t, err)
 		return !r.FinishedAt.IsZero()
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	return r
 }
 
@@ -181,7 +181,7 @@ func TestRetirementEndedMeanwhile(t *testing.T) {
 	require.NoError(t, loading.Rollback(ctx))
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'retire' AND finalized_at IS NOT NULL") == 1
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, "cancelled", text(t, pool, "SELECT state FROM river_job WHERE kind = 'retire'"))
 	assert.Equal(t, "failed", awaitRetirement(t, s, asked.ID).Status)
 	assert.Equal(t, 3, count(t, pool, "SELECT count(*) FROM transactions"))
@@ -203,7 +203,7 @@ func awaitRetiring(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM pg_locks WHERE relation = 'etl_retired'::regclass AND mode = 'ExclusiveLock' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == 1
-	}, patience, 10*time.Millisecond)
+	}, testdb.Patience, 10*time.Millisecond)
 }
 
 // A retirement with an export goes to the workers that have a target, also if it is requeued.

@@ -97,7 +97,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 	require.Eventually(t, func() bool {
 		clock.advance(tickEvery)
 		return status(t, s, run.ID) == ledger.StatusSucceeded
-	}, time.Minute, 200*time.Millisecond)
+	}, testdb.Patience, 200*time.Millisecond)
 	t.Logf("requeued and finished %v after the kill", time.Since(killed))
 	assert.Equal(t, n, count(t, pool, "SELECT count(*) FROM transactions"))
 	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM etl_files"))
@@ -178,7 +178,7 @@ func TestStopLetsALoadFinish(t *testing.T) {
 	require.NoError(t, s.Start(ctx))
 	run := dueRun(t, s, "2024-05-10")
 	await(t, loading)
-	soft, cancel := context.WithTimeout(ctx, patience)
+	soft, cancel := context.WithTimeout(ctx, testdb.Patience)
 	defer cancel()
 	require.NoError(t, s.Stop(soft))
 	assert.True(t, finished.Load())
@@ -200,7 +200,7 @@ func TestAuditTrailOutlivesTheQueue(t *testing.T) {
 	require.NoError(t, s.logs.Flush(ctx))
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM river_job WHERE kind = 'etl_run' AND state = 'completed'") == 1
-	}, patience, 10*time.Millisecond)
+	}, testdb.Patience, 10*time.Millisecond)
 	execute(t, pool, "DELETE FROM river_job")
 
 	got, err := s.Ledger().Run(ctx, run.ID)

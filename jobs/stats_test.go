@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
@@ -74,7 +75,7 @@ func TestTraceGoesThroughTheQueue(t *testing.T) {
 	request.End()
 	require.NoError(t, err)
 	require.NoError(t, s.Start(t.Context()))
-	require.Eventually(t, func() bool { return status(t, s, run.ID) == ledger.StatusSucceeded }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return status(t, s, run.ID) == ledger.StatusSucceeded }, testdb.Patience, 10*time.Millisecond)
 	var process sdktrace.ReadOnlySpan
 	require.Eventually(t, func() bool {
 		for _, span := range spans.Ended() {
@@ -83,7 +84,7 @@ func TestTraceGoesThroughTheQueue(t *testing.T) {
 			}
 		}
 		return process != nil
-	}, patience, 10*time.Millisecond, "an attempt in the trace of the request")
+	}, testdb.Patience, 10*time.Millisecond, "an attempt in the trace of the request")
 	for _, span := range spans.Ended() {
 		if span.Name() == "send etl" && span.SpanContext().TraceID() == request.SpanContext().TraceID() {
 			assert.Equal(t, request.SpanContext().SpanID(), span.Parent().SpanID())

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 )
@@ -43,7 +44,7 @@ func TestUIShowsOutputAndLog(t *testing.T) {
 	require.Eventually(t, func() bool {
 		body := uiRequest(t, ui, http.MethodGet, fmt.Sprintf("/riverui/api/jobs/%d", job), "", "").Body.String()
 		return strings.Contains(body, `"state":"completed"`) && strings.Contains(body, "file loaded") && strings.Contains(body, `"loaded":3`)
-	}, patience, 1e7)
+	}, testdb.Patience, 1e7)
 }
 
 func TestUIChangesAreGuardedAndAudited(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/summaries"
@@ -33,7 +34,7 @@ func TestNightIsVerified(t *testing.T) {
 		require.Eventually(t, func() bool {
 			_, err := s.Reconcile(ctx)
 			return err == nil && text(t, pool, verified) == want
-		}, patience, 20*time.Millisecond, "want %s", want)
+		}, testdb.Patience, 20*time.Millisecond, "want %s", want)
 	}
 	awaitStatus(t, s, dueRun(t, s, "2024-05-10").ID, ledger.StatusSucceeded)
 	verifiedAs("2024-05-10 schedule clean 20 0")
@@ -46,7 +47,7 @@ func TestNightIsVerified(t *testing.T) {
 	verifiedAs("2024-05-10 schedule clean 20 0, 2024-05-11 schedule drift 20 1")
 	assert.JSONEq(t, `[{"relation": "transaction_keys", "key": "transaction_id T3", "field": "place", "stored": "no key", "computed": "user 4 on 2024-05-01"}]`,
 		text(t, pool, "SELECT found::text FROM etl_verifications WHERE status = 'drift'"))
-	require.Eventually(t, func() bool { return count(t, pool, verifyJobs+" AND state = 'completed'") == 2 }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return count(t, pool, verifyJobs+" AND state = 'completed'") == 2 }, testdb.Patience, 20*time.Millisecond)
 	require.NoError(t, s.Stop(ctx))
 	assert.Contains(t, log.String(), `level=ERROR msg="verification found differences" logical_date=2024-05-11 rows=20 differences=1`)
 	assert.Contains(t, log.String(), `next="tally rebuild"`)
@@ -129,9 +130,9 @@ func TestVerificationIsRetried(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := s.Reconcile(ctx)
 		return err == nil && count(t, pool, "SELECT count(*) FROM etl_verifications WHERE status = 'retrying' AND error LIKE '%daily_totals%'") > 0
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	execute(t, pool, "ALTER TABLE hidden RENAME TO daily_totals")
 	require.Eventually(t, func() bool {
 		return count(t, pool, "SELECT count(*) FROM etl_verifications WHERE status = 'clean'") == 1
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
 	"github.com/opentax/tally/pipeline/load"
@@ -240,7 +241,7 @@ func TestOnlyTheLastAttemptCommits(t *testing.T) {
 			var err error
 			second, err = other.begin(ctx, req.RunID, nil)
 			return err == nil
-		}, patience, 10*time.Millisecond)
+		}, testdb.Patience, 10*time.Millisecond)
 		return load.New(pool, nil).Load(ctx, req)
 	}}
 	config := Config{Sources: []pipeline.Source{source}, Loader: loader}

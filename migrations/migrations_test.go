@@ -193,7 +193,7 @@ func TestStatusLeavesNoGoroutine(t *testing.T) { // not parallel: it counts the 
 	probe()
 	before := runtime.NumGoroutine()
 	probe()
-	assert.Eventually(t, func() bool { return runtime.NumGoroutine() < before+10 }, 5*time.Second, 10*time.Millisecond)
+	assert.Eventually(t, func() bool { return runtime.NumGoroutine() < before+10 }, testdb.Patience, 10*time.Millisecond)
 }
 
 func TestTokensCanOnlyBeRevoked(t *testing.T) {

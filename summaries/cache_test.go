@@ -365,7 +365,7 @@ func live(t *testing.T) (*Cache, *reader, *pgxpool.Pool) {
 
 func listens(t *testing.T, c *Cache, want bool) {
 	t.Helper()
-	require.Eventually(t, func() bool { return c.Stats().Listening == want }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.Stats().Listening == want }, testdb.Patience, time.Millisecond)
 }
 
 // commit changes users' summaries as a load does.
@@ -398,7 +398,7 @@ func applied(t *testing.T, c *Cache, pool *pgxpool.Pool) {
 	require.Eventually(t, func() bool {
 		s := c.session.Load()
 		return s != nil && s.dropped.Load() == epoch
-	}, 10*time.Second, time.Millisecond, "a commit that is never announced")
+	}, testdb.Patience, time.Millisecond, "a commit that is never announced")
 }
 
 func TestCacheAppliesEveryCommit(t *testing.T) {

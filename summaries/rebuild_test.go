@@ -169,7 +169,7 @@ func awaitLoadLock(t *testing.T, pool *pgxpool.Pool, sessions int) {
 		var found int
 		err := pool.QueryRow(t.Context(), waiting).Scan(&found)
 		return err == nil && found >= sessions
-	}, 20*time.Second, 10*time.Millisecond)
+	}, testdb.Patience, 10*time.Millisecond)
 }
 
 // Rollups that were lost return in parts, and loads take their turn in between. It makes no
@@ -267,7 +267,7 @@ func TestReadersBesideARebuild(t *testing.T) {
 	const state = `SELECT concat_ws(' ', (SELECT count(*) FROM user_summary), (SELECT count(*) FROM user_months),
 		(SELECT count(*) FROM daily_totals), (SELECT count(*) FROM transaction_keys), (SELECT epoch FROM summary_epoch))`
 	read := func() (s string) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), testdb.Patience)
 		defer cancel()
 		require.NoError(t, pool.QueryRow(ctx, state).Scan(&s))
 		return s

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/report"
+	"github.com/opentax/tally/internal/testdb"
 )
 
 func TestHealthWithoutData(t *testing.T) {
@@ -90,7 +91,7 @@ func TestReport(t *testing.T) {
 	results <- nil
 	require.Eventually(t, func() bool {
 		return strings.Contains(text(get(t, h, http.StatusOK, "/console/health")), "1 finding, the most severe first, as of")
-	}, time.Minute, time.Millisecond)
+	}, testdb.Patience, time.Millisecond)
 	page = text(get(t, h, http.StatusOK, "/console/health"))
 	assert.Contains(t, page, "Not looked at: 1 thing the plan of &lt;a&gt;: it took long")
 	assert.Contains(t, page, "critical The index &lt;x&gt; is not there Cost: much seen Suggested fix; not executed : CREATE INDEX x;")

@@ -22,12 +22,13 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
 )
 
 const (
 	axeVariable        = "TALLY_TEST_AXE"         // axe.min.js of axe-core
 	screenshotVariable = "TALLY_TEST_SCREENSHOTS" // a folder; none are taken without it
-	patience           = time.Minute
 	pageBytes          = 150_000
 	// In pixels: the narrowest and a usual window.
 	narrow, wide = 360, 1440
@@ -101,7 +102,7 @@ func (b *browser) note(event any) {
 
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	limited, cancel := context.WithTimeout(b.ctx, patience)
+	limited, cancel := context.WithTimeout(b.ctx, testdb.Patience)
 	defer cancel()
 	require.NoError(b.t, chromedp.Do(limited, steps...))
 }
@@ -109,7 +110,7 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 // read is the result of an action.
 func read[T any](b *browser, action chromedp.Action[T]) T {
 	b.t.Helper()
-	limited, cancel := context.WithTimeout(b.ctx, patience)
+	limited, cancel := context.WithTimeout(b.ctx, testdb.Patience)
 	defer cancel()
 	result, err := chromedp.Run(limited, action)
 	require.NoError(b.t, err)
@@ -126,7 +127,7 @@ func (b *browser) open(path string) {
 // openProblem goes to a page that is to have the status of an error, which Chromium notes.
 func (b *browser) openProblem(path string, status int64) {
 	b.t.Helper()
-	limited, cancel := context.WithTimeout(b.ctx, patience)
+	limited, cancel := context.WithTimeout(b.ctx, testdb.Patience)
 	defer cancel()
 	response, err := chromedp.RunResponse(limited, chromedp.Navigate(b.base+path))
 	require.NoError(b.t, err, path)
@@ -209,7 +210,7 @@ func (b *browser) text() string {
 // press clicks on the button or link with a text and waits for the next page.
 func (b *browser) press(text string) {
 	b.t.Helper()
-	limited, cancel := context.WithTimeout(b.ctx, patience)
+	limited, cancel := context.WithTimeout(b.ctx, testdb.Patience)
 	defer cancel()
 	quoted := strconv.Quote(text)
 	at := chromedp.Search("//main//*[self::a or self::button][starts-with(normalize-space(.), " + quoted + ") or starts-with(@aria-label, " + quoted + ")]")
@@ -232,8 +233,8 @@ func (b *browser) at() string {
 // await waits until the page says something. It may reload meanwhile.
 func (b *browser) await(words string) {
 	b.t.Helper()
-	for until := time.Now().Add(2 * patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
-		limited, cancel := context.WithTimeout(b.ctx, patience)
+	for until := time.Now().Add(2 * testdb.Patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		limited, cancel := context.WithTimeout(b.ctx, testdb.Patience)
 		text, err := chromedp.Run(limited, chromedp.Text(chromedp.CSS("main")))
 		cancel()
 		if err == nil && strings.Contains(text, words) {

@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
 )
 
 // consoleTest is a service with a browser on it. Its tests share both, in order.
@@ -64,7 +66,7 @@ func (c *consoleTest) serve(args ...string) {
 		}
 		defer response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, time.Minute, 50*time.Millisecond)
+	}, testdb.Patience, 50*time.Millisecond)
 }
 
 // says checks that the page has words.
@@ -92,7 +94,7 @@ func (c *consoleTest) withoutData() {
 // A newcomer comes from the sample to a corrected and loaded row by what the pages offer.
 func (c *consoleTest) newcomer() {
 	c.serve("--sample")
-	require.Eventually(c.t, func() bool { return c.p.query("SELECT count(*) FROM etl_outcomes") == "1" }, patience, 50*time.Millisecond)
+	require.Eventually(c.t, func() bool { return c.p.query("SELECT count(*) FROM etl_outcomes") == "1" }, testdb.Patience, 50*time.Millisecond)
 	c.do(chromedp.Navigate(c.base + "/"))
 	c.press("Show the rows: 1900 rows of source manual with missing_amount")
 	c.says("Open rows with missing_amount of manual")
@@ -153,7 +155,7 @@ func (c *consoleTest) awaitEnd() {
 	c.await("succeeded")
 	require.Eventually(c.t, func() bool {
 		return read(c.browser, chromedp.Evaluate[bool](`document.readyState == "complete" && !document.querySelector("[data-events]")`))
-	}, patience, 10*time.Millisecond)
+	}, testdb.Patience, 10*time.Millisecond)
 }
 
 // A page follows its run while that waits for a lock.
@@ -244,7 +246,7 @@ func (c *consoleTest) health() {
 	require.Eventually(t, func() bool {
 		c.do(chromedp.Navigate(c.base + "/console/health"))
 		return strings.Contains(c.text(), "Download the whole report")
-	}, patience, 50*time.Millisecond)
+	}, testdb.Patience, 50*time.Millisecond)
 	assert.NotContains(t, c.text(), "still counted", "a retired month is not lost")
 	c.says("every rollup equals the transactions", "retired, totals kept", "lake")
 	assert.Contains(t, c.download("a[href$=report]"), "<title>Tally")
@@ -276,7 +278,7 @@ func (c *consoleTest) nights() {
 	require.Eventually(c.t, func() bool {
 		c.do(chromedp.Evaluate[chromedp.Void]("scrollTo(0, document.body.scrollHeight)"))
 		return months() > shown && strings.Contains(c.text(), "These are the first nights.")
-	}, patience, 50*time.Millisecond)
+	}, testdb.Patience, 50*time.Millisecond)
 	c.check("many nights")
 	c.do(chromedp.Navigate(c.base + "/console/nights?month=2020-01"))
 	c.says("No nights.")
@@ -323,7 +325,7 @@ func (c *consoleTest) reader() {
 	require.Eventually(t, func() bool { // the service learns of tokens once a second
 		status, _ := get(t, c.base+"/console/nights")
 		return status == http.StatusUnauthorized
-	}, patience, 50*time.Millisecond)
+	}, testdb.Patience, 50*time.Millisecond)
 	axe := c.axe
 	for _, page := range consolePages() {
 		c.axe = ""

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/internal/tests3"
 	"github.com/opentax/tally/pipeline/parquet"
 	"github.com/opentax/tally/summaries"
@@ -153,7 +154,7 @@ func killExports(t *testing.T, lake string) {
 	takes := time.Since(began)
 	states := []string{stored()} // that may be there
 	export := func() {           // the killed one's session may hold the target a moment longer
-		require.Eventually(t, func() bool { return first(p.run("export", "--to", lake)) == exitDone }, 20*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return first(p.run("export", "--to", lake)) == exitDone }, testdb.Patience, 50*time.Millisecond)
 	}
 	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	killed := 0
@@ -226,7 +227,7 @@ func TestWorkExports(t *testing.T) {
 	p.start("work")
 	require.Eventually(t, func() bool {
 		return p.query("SELECT coalesce(string_agg(concat_ws(' ', status, rows), ','), '') FROM etl_exports") == "succeeded 2"
-	}, 30*time.Second, 50*time.Millisecond)
+	}, testdb.Patience, 50*time.Millisecond)
 	rows, sum, _ := whole(t, lake)
 	assert.Equal(t, "2 10.25", fmt.Sprint(rows, " ", sum))
 }

@@ -265,7 +265,7 @@ func get(t *testing.T, url string) (status int, body string) {
 		content, err := io.ReadAll(response.Body)
 		status, body = response.StatusCode, string(content)
 		return assert.NoError(t, err) && assert.NoError(t, response.Body.Close())
-	}, 30*time.Second, 20*time.Millisecond, url)
+	}, testdb.Patience, 20*time.Millisecond, url)
 	return status, body
 }
 
@@ -345,7 +345,7 @@ func TestKilledInTheMiddleOfTheNight(t *testing.T) {
 	first, _ := p.start("work")
 	require.Eventually(t, func() bool {
 		return p.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'copy%' AND state = 'active'") != "0"
-	}, 30*time.Second, 5*time.Millisecond, "the load is going on")
+	}, testdb.Patience, 5*time.Millisecond, "the load is going on")
 	require.NoError(t, first.Process.Kill())
 	_ = first.Wait() // killed
 	assert.Equal(t, "0 0 0", p.query("SELECT (SELECT count(*) FROM transactions) || ' ' || (SELECT count(*) FROM etl_files) || ' ' || (SELECT count(*) FROM user_summary)"))
@@ -353,7 +353,7 @@ func TestKilledInTheMiddleOfTheNight(t *testing.T) {
 	p.start("work")
 	require.Eventually(t, func() bool {
 		return p.query("SELECT status FROM etl_run_status") == "succeeded"
-	}, time.Minute, 100*time.Millisecond)
+	}, testdb.Patience, 100*time.Millisecond)
 	assert.Equal(t, "lost,succeeded", p.query("SELECT string_agg(status, ',' ORDER BY attempt) FROM etl_outcomes"))
 	assert.Equal(t, "300000", p.query("SELECT sum(read) FROM etl_files"))
 	code, out, _ := p.run("verify")
@@ -376,7 +376,7 @@ func TestServeIsNotifiedOfLoads(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, body = get(t, url)
 		return strings.Contains(body, `"total_amount":11.25`)
-	}, 10*time.Second, 10*time.Millisecond, "the answer from memory is never dropped")
+	}, testdb.Patience, 10*time.Millisecond, "the answer from memory is never dropped")
 
 	status, _ := get(t, "http://"+address+"/transactions/9/summary")
 	assert.Equal(t, http.StatusNotFound, status)
@@ -385,7 +385,7 @@ func TestServeIsNotifiedOfLoads(t *testing.T) {
 	assert.Contains(t, stderr.String(), "status=404", "the last request's line, which was waiting for others")
 	require.Eventually(t, func() bool { // PostgreSQL takes a moment to notice
 		return p.query(others) == "0"
-	}, 10*time.Second, 20*time.Millisecond, "it has not hung up")
+	}, testdb.Patience, 20*time.Millisecond, "it has not hung up")
 }
 
 // others counts the other sessions of the database, without a cluster's own.

@@ -15,6 +15,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/testdb"
 )
 
 // client sends requests with a token.
@@ -123,7 +125,7 @@ func TestOperationsOfCommands(t *testing.T) {
 	require.Eventually(t, func() bool {
 		retired = reader.require(http.StatusOK, "", http.MethodGet, fmt.Sprint("/partitions/retirements/", queued["id"]), "")
 		return retired["finished_at"] != nil
-	}, patience, 20*time.Millisecond)
+	}, testdb.Patience, 20*time.Millisecond)
 	assert.Equal(t, map[string]any{"months": []any{map[string]any{"month": "2024-01", "rows": 2.0, "total_amount": 11.5}}, "rows": 2.0, "total_amount": 11.5}, retired["result"])
 	assert.Equal(t, "kept", reader.require(http.StatusOK, "", http.MethodGet, "/history/A", "")["retired"].(map[string]any)["totals"])
 	reader.require(http.StatusConflict, "no-receipt", http.MethodGet, "/prove/1", "")

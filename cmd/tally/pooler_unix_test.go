@@ -52,7 +52,7 @@ func TestBehindAPooler(t *testing.T) {
 	post(t, url+"/runs", `{"logical_date":"`+yesterday+`"}`)
 	require.Eventually(t, func() bool {
 		return p.query("SELECT count(*) FROM etl_files WHERE status = 'loaded'") == fmt.Sprint(files)
-	}, time.Minute, 50*time.Millisecond, "%s", workLog)
+	}, testdb.Patience, 50*time.Millisecond, "%s", workLog)
 	want := fmt.Sprintf(`{"user_id":7,"total_transactions":%d,"total_amount":%d.50,"average_transaction_amount":1.17}`+"\n", files+1, files+2)
 	for range 3 {
 		_, body := get(t, url+"/transactions/7/summary")
@@ -102,7 +102,7 @@ func TestMigrationPastAPooler(t *testing.T) {
 	require.Eventually(t, func() bool {
 		response, err := http.Get("http://" + address + "/readyz") //nolint:gosec // the test's own address
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
-	}, 20*time.Second, 20*time.Millisecond, "%s", log)
+	}, testdb.Patience, 20*time.Millisecond, "%s", log)
 	require.NoError(t, serve.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, serve.Wait())
 }

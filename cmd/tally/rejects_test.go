@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/reject"
+	"github.com/opentax/tally/internal/testdb"
 	"github.com/opentax/tally/jobs/ledger"
 )
 
@@ -333,7 +334,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 		release()          // what the statement may wait for
 		require.Eventually(t, func() bool {
 			return p.query(others) == "0"
-		}, 30*time.Second, 10*time.Millisecond, "its transaction is rolled back")
+		}, testdb.Patience, 10*time.Millisecond, "its transaction is rolled back")
 	}
 	before := state()
 	kill(func() {}, "copy%", "replay")

@@ -151,7 +151,7 @@ func TestReplicas(t *testing.T) {
 		require.Eventually(t, func() bool {
 			r := c.get("/transactions/7", "")
 			return r.status == http.StatusOK && r.servedBy == by
-		}, 10*time.Second, 10*time.Millisecond, by)
+		}, testdb.Patience, 10*time.Millisecond, by)
 	}
 	served("replica")
 	now := c.query("SELECT epoch FROM summary_epoch")

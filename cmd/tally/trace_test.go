@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	v1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/opentax/tally/internal/testdb"
 )
 
 // collector takes spans as OTLP sends them over HTTP.
@@ -74,7 +76,7 @@ func TestTracesAcrossRequestStatementAndJob(t *testing.T) {
 	require.Eventually(t, func() bool {
 		answer, err := http.Get("http://" + address + "/readyz")
 		return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
-	}, 20*time.Second, 20*time.Millisecond, stderr)
+	}, testdb.Patience, 20*time.Millisecond, stderr)
 	answer, err := http.Post("http://"+address+"/runs", "application/json", nil)
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
@@ -83,7 +85,7 @@ func TestTracesAcrossRequestStatementAndJob(t *testing.T) {
 	require.Eventually(t, func() bool {
 		request = c.find("POST /runs", nil)
 		return request != nil && c.find("send etl", request) != nil && c.find("process etl_run", request) != nil
-	}, 20*time.Second, 50*time.Millisecond)
+	}, testdb.Patience, 50*time.Millisecond)
 	assert.Equal(t, request.id, c.find("send etl", request).parent)
 	assert.Equal(t, c.find("send etl", request).id, c.find("process etl_run", request).parent)
 	c.mu.Lock()

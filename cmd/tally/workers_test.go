@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/testdb"
 )
 
 // Four workers as processes, as on four machines, with 40 files in four nights: each is killed
@@ -46,7 +47,7 @@ func TestWorkersAreKilled(t *testing.T) {
 		running[i], _ = p.start("work")
 	}
 	for i, worker := range running {
-		require.Eventually(t, func() bool { return loaded() > i*files/(2*workers) }, time.Minute, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return loaded() > i*files/(2*workers) }, testdb.Patience, 5*time.Millisecond)
 		require.NoError(t, worker.Process.Kill())
 		_ = worker.Wait() // killed
 		p.start("work")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -12,6 +13,10 @@ import (
 
 // poolSize is small, since many tests run at once, and enough for a service with all its work.
 const poolSize = 12
+
+// Patience is how long a test waits for what must happen sooner or later. It fails a test of a
+// program that hangs, and none on a machine under load.
+const Patience = time.Minute
 
 // Schema creates the schema of test databases.
 type Schema interface {

@@ -382,7 +382,7 @@ func TestDropEmptyPartitions(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool {
 		return one[bool](f, "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted)")
-	}, 10*time.Second, 10*time.Millisecond)
+	}, testdb.Patience, 10*time.Millisecond)
 	partitions := "SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY 1) FROM pg_inherits WHERE inhparent = 'transactions'::regclass"
 	assert.Len(t, strings.Fields(one[string](f, partitions)), 4)
 	require.NoError(t, tx.Commit(t.Context()))

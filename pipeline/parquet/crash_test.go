@@ -197,7 +197,7 @@ func TestExportThatLostItsLock(t *testing.T) {
 			assert.Eventually(t, func() bool {
 				_, err := tally.Export(t.Context(), other)
 				return err == nil
-			}, 10*time.Second, 10*time.Millisecond)
+			}, testdb.Patience, 10*time.Millisecond)
 		})
 		return nil
 	}}

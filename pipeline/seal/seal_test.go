@@ -129,7 +129,7 @@ func TestVerifyBesideRetirement(t *testing.T) {
 			const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation IS NOT NULL AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 			require.NoError(t, pool.QueryRow(t.Context(), waiting).Scan(&blocked))
 			return blocked
-		}, 10*time.Second, 5*time.Millisecond)
+		}, testdb.Patience, 5*time.Millisecond)
 		return nil
 	}
 	_, err := load.New(pool, nil).Retire(t.Context(), q, audit.By{Actor: "test"}, false)
