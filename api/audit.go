@@ -3,12 +3,11 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/opentax/tally/internal/audit"
+	"github.com/opentax/tally/internal/panics"
 )
 
 const (
@@ -87,9 +86,6 @@ func (c *chain) look(noted audit.Head, head int64) (v *verification, ended bool)
 func (c *chain) run(v *verification) {
 	defer close(v.ended)
 	defer func() {
-		if p := recover(); p != nil {
-			v.err = fmt.Errorf("%w: %v\n%s", errLookPanicked, p, debug.Stack())
-		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.running, v.at = nil, time.Now()
@@ -101,6 +97,7 @@ func (c *chain) run(v *verification) {
 		}
 		c.kept[v.noted] = v
 	}()
+	defer panics.Recover(&v.err)
 	v.value, v.err = c.verify.VerifyChain(context.Background(), v.noted)
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/opentax/tally/internal/panics"
 )
 
 const (
@@ -69,7 +71,7 @@ func (s *service) livez(context.Context, *struct{}) (*healthOutput, error) {
 func (s *service) readyz(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	body := Health{Status: "ready"}
 	_, err := s.ready.get(ctx)
-	if errors.Is(err, errLookPanicked) {
+	if _, panicked := errors.AsType[*panics.Panic](err); panicked {
 		return nil, err
 	}
 	if errors.Is(err, errSlowLook) || errors.Is(err, context.DeadlineExceeded) {

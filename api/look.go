@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/opentax/tally/internal/panics"
 )
 
 // lookAge is the longest that the result of a look at the database is served.
 const lookAge = time.Second
 
-var (
-	errSlowLook     = errors.New("the database does not answer in time")
-	errLookPanicked = errors.New("panic")
-)
+var errSlowLook = errors.New("the database does not answer in time")
 
 // look reads the database for all probes together: at most once a second, and never twice at a
 // time. Callers share the read in flight, and its result for a second, the error too.
@@ -76,10 +74,6 @@ func (l *look[T]) run(s *sight[T]) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.limit)
 	defer cancel()
 	defer close(s.ended)
-	defer func() {
-		if p := recover(); p != nil {
-			s.err = fmt.Errorf("%w: %v\n%s", errLookPanicked, p, debug.Stack())
-		}
-	}()
+	defer panics.Recover(&s.err)
 	s.value, s.err = l.read(ctx)
 }

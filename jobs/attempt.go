@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/opentax/tally/internal/bucket"
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/panics"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline"
@@ -173,12 +173,7 @@ func (s *Service) attempt(ctx context.Context, a *attempt) (RunResult, outcome) 
 
 // loadOrRecover makes an error of a panic, so that a bug fails one run only.
 func (s *Service) loadOrRecover(ctx context.Context, a *attempt, result *RunResult) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			a.logger.ErrorContext(ctx, "panic", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
+	defer panics.Recover(&err)
 	return s.loadSources(ctx, a, result)
 }
 

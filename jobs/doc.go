@@ -41,10 +41,12 @@
 // up. A manual run, whose paths may exist on one machine only, is never requeued.
 //
 // Trouble. A file that meets an error of the server or of temporary files (see
-// postgres.Trouble) is set aside, which etl_troubles records, and the others are loaded. In
+// postgres.Trouble), or a panic, is set aside, which etl_troubles records, and the others are loaded. In
 // its third such attempt it fails, if the error can be its own doing: others of its kind
 // succeed. Where the trouble cannot be recorded, the server is unavailable, and the attempt
 // ends. A file or run that was given up is no known failure: the next run tries it again.
+// After a crash each file is recorded before it is tried, so a file at which the process crashes
+// again and again fails in the sixth attempt; a run that crashes elsewhere fails after a hundred.
 //
 // A retirement of months that was requested ([Service.RequestRetirement]) commits with its job, and its
 // outcome with the months, so it happens once. An orphaned one is requeued, too.

@@ -82,7 +82,16 @@ VALUES ($1, $2, $3, $4, $5, $6);
 SELECT count(DISTINCT t.attempt),
        EXISTS (SELECT FROM etl_files f WHERE f.run_id = $1 AND f.status = 'loaded' AND f.finished_at > min(t.at))
 FROM etl_troubles t
-WHERE t.run_id = $1 AND t.source = $2 AND t.path = $3
+WHERE t.run_id = $1 AND t.source = $2 AND t.path = $3 AND t.trouble <> 'crash'
+  AND t.attempt > coalesce((SELECT max(o.attempt) FROM etl_outcomes o WHERE o.run_id = $1 AND o.status = 'failed'), 0);
+
+-- name: file_crashes
+-- In how many attempts since the run was last requested the process crashed at a file: it was the
+-- last one that the attempt recorded.
+SELECT count(*)
+FROM etl_troubles t JOIN etl_outcomes o USING (run_id, attempt)
+WHERE t.run_id = $1 AND t.source = $2 AND t.path = $3 AND t.trouble = 'crash' AND o.status = 'lost'
+  AND NOT EXISTS (SELECT FROM etl_troubles n WHERE n.run_id = $1 AND n.attempt = t.attempt AND n.id > t.id)
   AND t.attempt > coalesce((SELECT max(o.attempt) FROM etl_outcomes o WHERE o.run_id = $1 AND o.status = 'failed'), 0);
 
 -- name: known_failures
@@ -98,8 +107,10 @@ ORDER BY id DESC;
 -- Runs of dates that are not finished, are not locked by a process, have not changed for
 -- the grace ($2), and have no River job ($3) that will be worked on. A running job counts
 -- while it may not have acquired the lock yet. A time of the future is one of a clock that
--- was ahead, here and below: nothing is known of when that was.
-SELECT r.id, r.logical_date, r.attempt, r.status
+-- was ahead, here and below: nothing is known of when that was. With each run, how many
+-- attempts before its last one have crashed in a row.
+SELECT r.id, r.logical_date, r.attempt, r.status,
+       (SELECT r.attempt - 1 - coalesce(max(o.attempt), 0) FROM etl_outcomes o WHERE o.run_id = r.id AND o.status <> 'lost') AS crashes
 FROM etl_run_status r
 WHERE r.kind <> 'manual'
   AND r.status NOT IN ('succeeded', 'failed')

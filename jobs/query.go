@@ -28,6 +28,7 @@ func Queries(s explain.Sample) []explain.Query {
 		{Name: "known_failures", Purpose: "each run", Args: []any{"v0", s.RunID}, Expect: whole},
 		{Name: "note_trouble", Purpose: "each file that is set aside", Args: []any{s.RunID, 1, "", "", "", ""}, Writes: true},
 		{Name: "file_tries", Purpose: "each file that is set aside", Args: []any{s.RunID, "", ""}, Expect: uses("etl_troubles_run")},
+		{Name: "file_crashes", Purpose: "each file after a crash", Args: []any{s.RunID, "", ""}, Expect: uses("etl_troubles_run")},
 		{Name: "orphaned_runs", Purpose: tick, Args: []any{int64(runLockClass), grace, jobKind}, Expect: whole},
 		{Name: "orphaned_export", Purpose: tick + ", where runs are exported",
 			Args: []any{"s3://lake", int64(parquet.LockClass), grace, exportKind}, Expect: whole},

@@ -17,6 +17,10 @@ import (
 // that River has just fetched acquires the run's lock meanwhile.
 const orphanedAfter = 10 * time.Second
 
+// runCrashes is how many attempts at a run may crash in a row, at whatever, before it fails. A file at
+// which they do fails long before; see fileCrashes.
+const runCrashes = 100
+
 // Reconcile requeues the orphaned runs of dates: those that are not finished and have
 // neither a worker nor a job that River will work on. Their worker crashed, or their job
 // was deleted or has used its attempts. After a crash River keeps the job as running for
@@ -64,6 +68,7 @@ type orphan struct { // its fields are in the order of the statement's columns
 	Date    civil.Date
 	Attempt int
 	Status  string
+	Crashes int
 }
 
 func (s *Service) requeue(ctx context.Context, tx pgx.Tx) (requeued []int64, err error) {
@@ -81,6 +86,8 @@ func (s *Service) requeue(ctx context.Context, tx pgx.Tx) (requeued []int64, err
 			return nil, err
 		case cancelled:
 			err = s.recordCancelled(ctx, tx, o)
+		case o.Crashes >= runCrashes:
+			err = s.endOrphan(ctx, tx, o, fmt.Errorf("the process crashed in %d attempts; the next run tries the files again", o.Crashes))
 		default:
 			_, err = s.insertJob(ctx, tx, runArgs{RunID: o.ID, LogicalDate: o.Date.String()})
 			requeued = append(requeued, o.ID)
@@ -92,9 +99,8 @@ func (s *Service) requeue(ctx context.Context, tx pgx.Tx) (requeued []int64, err
 	return requeued, nil
 }
 
-// recordCancelled ends a run that an operator cancelled before a worker had it: with an
-// attempt of its own, since an outcome belongs to one.
-func (s *Service) recordCancelled(ctx context.Context, tx pgx.Tx, o orphan) error {
+// endOrphan records that a run failed, with an attempt of its own, since an outcome belongs to one.
+func (s *Service) endOrphan(ctx context.Context, tx pgx.Tx, o orphan, reason error) error {
 	if o.Status == ledger.StatusRunning {
 		if _, err := tx.Exec(ctx, s.sql.Get("record_lost"), o.ID, o.Attempt); err != nil {
 			return err
@@ -104,10 +110,16 @@ func (s *Service) recordCancelled(ctx context.Context, tx pgx.Tx, o orphan) erro
 	if _, err := tx.Exec(ctx, s.sql.Get("start_attempt"), o.ID, number, nil, s.config.Worker, s.config.CodeVersion); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, errCancelled.Error(), false); err != nil {
+	_, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, reason.Error(), false)
+	s.logger.WarnContext(ctx, "orphaned run ended", "run", o.ID, "error", reason)
+	return err
+}
+
+// recordCancelled ends a run that an operator cancelled before a worker had it.
+func (s *Service) recordCancelled(ctx context.Context, tx pgx.Tx, o orphan) error {
+	if err := s.endOrphan(ctx, tx, o, errCancelled); err != nil {
 		return err
 	}
-	s.logger.WarnContext(ctx, "run cancelled through River", "run", o.ID)
 	return ledger.Record(ctx, tx, ledger.Event{
 		Actor: "operator", Action: ledger.ActionRunCancelled, Subject: strconv.FormatInt(o.ID, 10), Origin: s.config.Worker,
 		Detail: map[string]any{"logical_date": o.Date},

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/panics"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/jobs/ledger"
 	"github.com/opentax/tally/pipeline/extract"
@@ -17,6 +18,19 @@ import (
 // fileTries is how many attempts at a run may set a file aside, before it fails if it is
 // what causes the trouble.
 const fileTries = 3
+
+// fileCrashes is how many attempts in a row may crash at a file, after one that did so for a reason
+// not known, before the file fails.
+const fileCrashes = 4
+
+// crash is recorded of each file that is tried after an attempt whose process crashed, before it is
+// tried: if the process crashes again, the record shows at which file.
+const crash = "crash"
+
+var (
+	errMayCrash = errors.New("recorded before the file is tried, since the process of the attempt before crashed")
+	errCrashed  = errors.New("the process ended without a word")
+)
 
 // asideError is why a file was set aside: the next attempt tries it again.
 type asideError struct{ error }
@@ -46,8 +60,12 @@ func (e asideErrors) Unwrap() []error { return e }
 func (asideErrors) Retryable() bool { return true }
 
 // troubleOf is the trouble that a load's error is about, of the database or of temporary
-// files: a source is only read, and needs no room.
+// files (a source is only read, and needs no room), or a bug.
 func troubleOf(err error) (postgres.Trouble, bool) {
+	if _, panicked := errors.AsType[*panics.Panic](err); panicked {
+		return postgres.Trouble{Name: "panic", Scope: postgres.ScopeWork,
+			Fix: "a bug of Tally: report it with the stack, which the run's log has"}, true
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return postgres.Trouble{Name: "no_temporary_space", Scope: postgres.ScopeWork,
 			Fix: "free disk space, or set TMPDIR to a folder with more of it: a load needs as much as the file has"}, true
@@ -60,7 +78,15 @@ func troubleOf(err error) (postgres.Trouble, bool) {
 // Where not even that can be recorded, nothing else can be loaded: the error ends the
 // attempt.
 func (s *Service) tryFile(ctx context.Context, a *attempt, req load.Request) (load.Result, error) {
-	file, err := s.config.Loader.Load(ctx, req)
+	crashes, err := s.noteCrash(ctx, a, req)
+	if err != nil {
+		return load.Result{}, err
+	}
+	if crashes >= fileCrashes {
+		fix := "look in the system's log for what ended the process, such as a lack of memory"
+		return s.giveUp(ctx, req, postgres.Trouble{Name: crash, Fix: fix}, crashes+1, errCrashed)
+	}
+	file, err := s.load(ctx, req)
 	if err == nil || ctx.Err() != nil || errors.Is(err, load.ErrFenced) || errors.Is(err, bucket.ErrUnavailable) {
 		return file, err
 	}
@@ -73,27 +99,59 @@ func (s *Service) tryFile(ctx context.Context, a *attempt, req load.Request) (lo
 		a.logger.WarnContext(ctx, "file cannot be set aside", "path", req.Path.String(), "error", noteErr)
 		return file, err
 	}
-	a.logger.WarnContext(ctx, "file set aside; it will be retried", "path", req.Path.String(), "trouble", trouble.Name, "tries", tries, "error", err)
+	a.logger.WarnContext(ctx, "file set aside; it will be retried", "path", req.Path.String(), "trouble", trouble.Name, "tries", tries, "error", err.Error())
 	blamed := trouble.Scope == postgres.ScopeWork || trouble.Scope == postgres.ScopeShared && others
 	if tries < fileTries || !blamed {
 		return file, asideError{err}
 	}
+	return s.giveUp(ctx, req, trouble, tries, err)
+}
+
+// giveUp records that a file failed.
+func (s *Service) giveUp(ctx context.Context, req load.Request, trouble postgres.Trouble, tries int, cause error) (load.Result, error) {
 	req.GiveUp = &extract.FileError{Path: req.Path.String(), Code: load.CodeGivenUp, Detail: fmt.Sprintf("%s in %d attempts", trouble, tries),
-		Hint: trouble.Fix + "; the next run tries the file again", Err: err}
-	if file, err = s.config.Loader.Load(ctx, req); err != nil {
+		Hint: trouble.Fix + "; the next run tries the file again", Err: cause}
+	file, err := s.load(ctx, req)
+	if err != nil {
 		return file, asideError{err}
 	}
 	return file, nil
 }
 
+func (s *Service) load(ctx context.Context, req load.Request) (file load.Result, err error) {
+	defer func() {
+		if p, panicked := errors.AsType[*panics.Panic](err); panicked { // what wraps it hides the stack
+			req.Logger.ErrorContext(ctx, "panic", "path", req.Path.String(), "error", p)
+		}
+	}()
+	defer panics.Recover(&err)
+	return s.config.Loader.Load(ctx, req)
+}
+
 // noteTrouble records that a file is set aside, in how many attempts that was, and whether
 // the run has loaded other files since the first of them.
 func (s *Service) noteTrouble(ctx context.Context, req load.Request, trouble postgres.Trouble, cause error) (tries int, others bool, err error) {
-	_, err = s.pool.Exec(ctx, s.sql.Get("note_trouble"), req.RunID, req.Attempt, req.Source, req.Path.String(), trouble.Name, postgres.Text(cause.Error()))
-	if err == nil {
+	if err = s.note(ctx, req, trouble.Name, cause); err == nil {
 		err = s.pool.QueryRow(ctx, s.sql.Get("file_tries"), req.RunID, req.Source, req.Path.String()).Scan(&tries, &others)
 	}
 	return tries, others, err
+}
+
+// noteCrash records that a file may crash the process, if the attempt before did, and returns in how
+// many attempts it has.
+func (s *Service) noteCrash(ctx context.Context, a *attempt, req load.Request) (crashes int, err error) {
+	if a.previous != ledger.StatusLost {
+		return 0, nil
+	}
+	if err = s.note(ctx, req, crash, errMayCrash); err == nil {
+		err = s.pool.QueryRow(ctx, s.sql.Get("file_crashes"), req.RunID, req.Source, req.Path.String()).Scan(&crashes)
+	}
+	return crashes, err
+}
+
+func (s *Service) note(ctx context.Context, req load.Request, trouble string, cause error) error {
+	_, err := s.pool.Exec(ctx, s.sql.Get("note_trouble"), req.RunID, req.Attempt, req.Source, req.Path.String(), trouble, postgres.Text(cause.Error()))
+	return err
 }
 
 // bound ends a run that was retried for long enough. The next night reads its sources

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -101,6 +102,91 @@ func TestFileThatMeetsTroubleFailsByItself(t *testing.T) {
 			assert.Equal(t, 5, count(t, pool, "SELECT count(*) FROM transactions"))
 		})
 	}
+}
+
+// crashes are attempts at a run whose process ended while it loaded the file of a path, if there is one.
+func crashes(t *testing.T, pool *pgxpool.Pool, run ledger.Run, n int, path string) {
+	t.Helper()
+	for range n {
+		execute(t, pool, `INSERT INTO etl_attempts (run_id, attempt, worker, code_version)
+			SELECT $1, 1 + count(*), 'crashed', 'test' FROM etl_attempts WHERE run_id = $1`, run.ID)
+		execute(t, pool, "INSERT INTO etl_outcomes (run_id, attempt, status) SELECT $1, count(*), 'lost' FROM etl_attempts WHERE run_id = $1", run.ID)
+		if path != "" {
+			execute(t, pool, `INSERT INTO etl_troubles (run_id, attempt, source, path, trouble, error)
+				SELECT $1, count(*), 'inbox', $2, 'crash', 'as recorded' FROM etl_attempts WHERE run_id = $1`, run.ID, path)
+		}
+	}
+}
+
+// A file at which the process crashes again and again fails, and those behind it are loaded. Those
+// before it, which the same attempts recorded, are not blamed.
+func TestFileThatCrashesTheProcessFailsByItself(t *testing.T) {
+	t.Parallel()
+	for n, failed := range map[int]string{fileCrashes - 1: "", fileCrashes: "b.csv: crash in 5 attempts"} {
+		pool, source := newPool(t), newSource(t, rows(3), csvHeader+"Y1,7,1,2024-05-01\n", csvHeader+"Z1,7,1,2024-05-01\n")
+		s := newService(t, pool, Config{Sources: []pipeline.Source{source}})
+		run := dueRun(t, s, "2024-05-10")
+		crashes(t, pool, run, 1, "") // nothing is known of the first
+		for range n {
+			crashes(t, pool, run, 1, source.Path.String()+"/a.csv")
+			execute(t, pool, `INSERT INTO etl_troubles (run_id, attempt, source, path, trouble, error)
+				SELECT run_id, attempt, source, replace(path, 'a.csv', 'b.csv'), trouble, error FROM etl_troubles ORDER BY id DESC LIMIT 1`)
+		}
+		night(t, pool, s, run, 1)
+		assert.Equal(t, failed, text(t, pool, `SELECT coalesce((SELECT concat(right(path, 5), ': ', split_part(error, ': ', 3))
+			FROM etl_files WHERE error_code = 'given_up'), '')`))
+		assert.Equal(t, 3-min(1, len(failed)), count(t, pool, "SELECT count(*) FROM etl_files WHERE status = 'loaded'"))
+	}
+}
+
+// A file that meets a bug of the program, in whichever goroutine, is set aside as for any trouble.
+func TestPanicFailsOneFile(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	real := load.New(pool, nil)
+	loader := fakeLoader{func(ctx context.Context, req load.Request) (load.Result, error) {
+		if req.GiveUp == nil && strings.HasSuffix(req.Path.String(), "a.csv") {
+			panic("a bug")
+		}
+		return real.Load(ctx, req)
+	}}
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3), csvHeader+"Z1,7,1,2024-05-01\n")}, Loader: loader})
+	run := dueRun(t, s, "2024-05-10")
+	assert.Equal(t, []string{ledger.StatusRetrying, ledger.StatusRetrying, ledger.StatusFailed}, night(t, pool, s, run, 9))
+	assert.Contains(t, text(t, pool, "SELECT error FROM etl_files WHERE error_code = 'given_up'"), "panic in 3 attempts")
+	assert.Equal(t, 1, count(t, pool, "SELECT count(*) FROM transactions"))
+	require.NoError(t, s.logs.Flush(t.Context()))
+	assert.Contains(t, text(t, pool, "SELECT attrs::text FROM etl_logs WHERE message = 'panic' LIMIT 1"), "trouble_test.go", "the stack")
+}
+
+// A bug that is about no file fails the run, and nothing else.
+func TestPanicFailsOneRun(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3))}, Loader: struct{ Loader }{}})
+	run := dueRun(t, s, "2024-05-10")
+	assert.Equal(t, []string{ledger.StatusFailed}, night(t, pool, s, run, 9))
+	assert.Contains(t, text(t, pool, "SELECT error FROM etl_run_status"), "panic: runtime error: invalid memory address")
+}
+
+// A run whose process crashes at no file, or at many, ends.
+func TestRunThatCrashesTheProcessEnds(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	s := newService(t, pool, Config{Sources: []pipeline.Source{newSource(t, rows(3))}})
+	s.orphanedAfter = 0
+	run := dueRun(t, s, "2024-05-10")
+	execute(t, pool, "DELETE FROM river_job")
+	crashes(t, pool, run, runCrashes, "")
+	started := func(n int) {
+		execute(t, pool, "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, $2, 'crashed', 'test')", run.ID, n)
+	}
+	started(runCrashes + 1)
+	requeued, err := s.Reconcile(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, requeued)
+	assert.Equal(t, ledger.StatusFailed, status(t, s, run.ID))
+	awaitAlert(t, s)
 }
 
 // What all files meet is the server's trouble: none of them fails, and in the end the run

@@ -166,10 +166,6 @@ func TestEndings(t *testing.T) {
 		event   river.EventKind
 		reason  string
 	}{
-		"a bug": {
-			load:   func(context.Context, load.Request) (load.Result, error) { panic("index out of range") },
-			status: ledger.StatusFailed, event: river.EventKindJobCancelled, reason: "panic: index out of range",
-		},
 		"a refused statement": {
 			load: func(context.Context, load.Request) (load.Result, error) {
 				return load.Result{}, &pgconn.PgError{Code: "42601", Message: "syntax"}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opentax/tally/internal/panics"
 	"github.com/opentax/tally/internal/report"
 )
 
@@ -58,7 +59,7 @@ func (r *reporter) run(done chan struct{}) {
 		case <-ctx.Done():
 		}
 	}()
-	made, err := r.Report(ctx)
+	made, err := r.make(ctx)
 	why := ""
 	if err != nil {
 		why = r.Problem(ctx, err).Detail // which logs the cause
@@ -70,6 +71,11 @@ func (r *reporter) run(done chan struct{}) {
 	}
 	r.why, r.done = why, nil
 	close(done)
+}
+
+func (r *reporter) make(ctx context.Context) (made *report.Report, err error) {
+	defer panics.Recover(&err)
+	return r.Report(ctx)
 }
 
 // makeReport begins a report and leads to the page that shows it.

@@ -20,6 +20,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/opentax/tally/internal/panics"
 )
 
 const (
@@ -199,6 +201,7 @@ func (u *s3Upload) send() error {
 	u.filling, u.spare = u.spare[:0], part
 	u.parts = append(u.parts, minio.CompletePart{PartNumber: number})
 	u.sending.Go(func() (err error) {
+		defer panics.Recover(&err)
 		if u.id == "" {
 			if u.id, err = u.client.NewMultipartUpload(u.ctx, u.bucket, u.key, u.options); err != nil {
 				return err

@@ -18,6 +18,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/opentax/tally/internal/panics"
 )
 
 // Order is the order of a sorter's records.
@@ -128,7 +130,11 @@ func (s *Sorter) seal() error {
 	s.memory = append(s.memory, c)
 	s.held += cap(c.records)
 	if s.held <= s.limits.Memory && len(s.files) == 0 {
-		s.sorting.Go(func() error { sorted(); return nil })
+		s.sorting.Go(func() (err error) {
+			defer panics.Recover(&err)
+			sorted()
+			return nil
+		})
 		return context.Cause(s.ctx)
 	}
 	for _, c := range s.memory {
@@ -147,9 +153,10 @@ func (s *Sorter) spill(c *chunk) error {
 	}
 	_ = os.Remove(f.Name()) // a killed process leaves no files; where an open file cannot be removed, Close does it
 	s.files = append(s.files, f)
-	s.sorting.Go(func() error {
+	s.sorting.Go(func() (err error) {
+		defer panics.Recover(&err)
 		c.sorted()
-		err := c.write(f)
+		err = c.write(f)
 		c.records, c.entries = c.records[:0], c.entries[:0]
 		s.free.Put(c)
 		return explain(err)

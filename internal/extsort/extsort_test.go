@@ -147,3 +147,15 @@ func TestErrors(t *testing.T) {
 	whole.Close()
 	whole.Close()
 }
+
+func TestAPanicIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, limits := range []Limits{{}, {Memory: 1}} { // in memory, and in a file
+		s := New(t.Context(), Order{Key: func([]byte) uint64 { return 0 }, Rest: func([]byte, []byte) int { panic("a bug") }}, limits)
+		defer s.Close()
+		require.NoError(t, s.Add([]byte("aaaa")))
+		require.NoError(t, s.Add([]byte("aaaa")))
+		_, err := s.Sorted()
+		require.ErrorContains(t, err, "panic: a bug")
+	}
+}

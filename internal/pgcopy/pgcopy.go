@@ -17,6 +17,7 @@ import (
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
+	"github.com/opentax/tally/internal/panics"
 )
 
 const (
@@ -45,11 +46,7 @@ func Copy(ctx context.Context, conn *pgx.Conn, table string, columns []string, f
 	w := &Writer{Fields: append(make([]byte, 0, 64<<10), header...), out: writer}
 	filled := make(chan error, 1)
 	go func() {
-		err := fill(w)
-		if err == nil {
-			w.Fields = binary.BigEndian.AppendUint16(w.Fields, math.MaxUint16) // the trailer
-			err = w.flush()
-		}
+		err := w.fill(fill)
 		filled <- err
 		writer.CloseWithError(err)
 	}()
@@ -73,6 +70,15 @@ func Copy(ctx context.Context, conn *pgx.Conn, table string, columns []string, f
 type Writer struct {
 	Fields // the page
 	out    io.Writer
+}
+
+func (w *Writer) fill(rows func(*Writer) error) (err error) {
+	defer panics.Recover(&err)
+	if err := rows(w); err != nil {
+		return err
+	}
+	w.Fields = binary.BigEndian.AppendUint16(w.Fields, math.MaxUint16) // the trailer
+	return w.flush()
 }
 
 // Row starts a row with this number of fields.

@@ -199,3 +199,11 @@ func TestTheErrorIsTheReason(t *testing.T) {
 	})
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+func TestAPanicIsAnError(t *testing.T) {
+	t.Parallel()
+	conn := connect(t)
+	_, err := pgcopy.Copy(t.Context(), conn, "c", []string{"i"}, func(*pgcopy.Writer) error { panic("a bug") })
+	require.EqualError(t, err, "panic: a bug")
+	require.NoError(t, conn.Ping(t.Context()), "the connection can be used")
+}

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/opentax/tally/internal/panics"
 )
 
 const (
@@ -41,7 +43,8 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 	}
 	cut := newCutter(r) // which has r to itself from here on
 	waiting := newQueue()
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer panics.Recover(&err)
 		defer close(work)
 		defer close(ordered)
 		return cut.each(func(b *block) error {
@@ -56,7 +59,8 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 		})
 	})
 	for _, records := range readers {
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer panics.Recover(&err)
 			do := worker()
 			for j := range work {
 				records.start(j.block)
@@ -70,7 +74,8 @@ func Parallel[T any](ctx context.Context, r *Reader, worker func() func(records 
 		})
 	}
 	var total counts
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer panics.Recover(&err)
 		for j := range ordered {
 			select {
 			case result := <-j.result:

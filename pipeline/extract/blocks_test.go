@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/internal/panics"
 )
 
 // reading is all that a file was read as.
@@ -78,5 +80,26 @@ func TestBlocksAreLikeRows(t *testing.T) {
 			content = strings.ReplaceAll(strings.ReplaceAll(content, "\r", ""), "\n", "\r")
 		}
 		require.Equal(t, readRows(t, content, dialect, columns()), readBlocks(t, content, dialect, columns()), "%d %+v", i, dialect)
+	}
+}
+
+// A panic of a worker or of the receiver is an error, not the end of the process.
+func TestPanicsAreErrors(t *testing.T) {
+	t.Parallel()
+	for _, faulty := range []string{"worker", "receiver"} {
+		r, err := NewReader(strings.NewReader(head+strings.Repeat("T1,7,1.50,2024-01-05\n", 1000)), Dialect{}, columns())
+		require.NoError(t, err)
+		worker := func() func(*Reader) int {
+			return func(*Reader) int {
+				if faulty == "worker" {
+					panic(faulty)
+				}
+				return 0
+			}
+		}
+		err = Parallel(t.Context(), r, worker, func(int) error { panic(faulty) })
+		var p *panics.Panic
+		require.ErrorAs(t, err, &p)
+		require.EqualError(t, p, "panic: "+faulty)
 	}
 }

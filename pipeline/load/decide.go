@@ -11,6 +11,7 @@ import (
 
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/extsort"
+	"github.com/opentax/tally/internal/panics"
 	"github.com/opentax/tally/internal/pgcopy"
 	"github.com/opentax/tally/internal/postgres"
 	"github.com/opentax/tally/pipeline"
@@ -99,12 +100,14 @@ func (l *load) decideAgainstStored(ctx context.Context, rows *extsort.Merge) err
 	lookupCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	var lookups errgroup.Group
-	lookups.Go(func() error {
+	lookups.Go(func() (err error) {
+		defer panics.Recover(&err)
 		defer close(batches)
 		ahead := l.newPrefetch()
-		err := lookup.all(lookupCtx, rows, batches, ahead)
+		err = lookup.all(lookupCtx, rows, batches, ahead)
 		if err == nil && lookup.rows == 0 && ahead != nil {
-			lookup.prefetch.Go(func() error {
+			lookup.prefetch.Go(func() (err error) {
+				defer panics.Recover(&err)
 				defer lookup.close(ctx)
 				return ahead.run(ctx, l, lookup.tx)
 			})

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/opentax/tally/internal/bucket"
+	"github.com/opentax/tally/internal/panics"
 )
 
 // Drift is one difference between an export and the database.
@@ -112,7 +113,8 @@ func (k *check) compare(ctx context.Context) error {
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer panics.Recover(&err)
 		for _, f := range k.previous.Files {
 			if err := k.checkFile(ctx, f); err != nil {
 				return fmt.Errorf("read %s: %w", f.Path, err)

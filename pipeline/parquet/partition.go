@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/opentax/tally/internal/civil"
+	"github.com/opentax/tally/internal/panics"
 )
 
 // partition is the part of a table that is in one file.
@@ -130,7 +131,8 @@ func (e *export) read(ctx context.Context, group *errgroup.Group, tasks []task) 
 	}
 	close(queue)
 	for reader := range e.snapshot.conns {
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer panics.Recover(&err)
 			for t := range queue {
 				w := taskWriter{export: e, task: t, byMonth: map[civil.Date]*partitionFile{}}
 				if err := w.write(ctx, reader); err != nil {
