@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,21 +34,19 @@ func (cmd proveCmd) Run(ctx context.Context, env *environment) error {
 	if err != nil || user < 1 {
 		return usageError{fmt.Errorf("prove: user id %q: want an integer from 1 to 2147483647", cmd.Args[0])}
 	}
-	return env.withDatabase(ctx, func(db *database) (err error) {
+	return env.withDatabase(ctx, func(db *database) error {
 		receipt, err := prove.Make(ctx, db.pool, int32(user))
 		if err != nil {
 			return err
 		}
-		w := env.stdout
-		if cmd.Out != "" {
-			file, err := os.OpenFile(cmd.Out, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-			if err != nil {
-				return err
-			}
-			defer closing(&err, file.Close)
-			w = file
+		if cmd.Out == "" {
+			return writeJSON(env.stdout, receipt)
 		}
-		return writeJSON(w, receipt)
+		var content bytes.Buffer
+		if err := writeJSON(&content, receipt); err != nil {
+			return err
+		}
+		return os.WriteFile(cmd.Out, content.Bytes(), 0o600)
 	})
 }
 
