@@ -286,7 +286,8 @@ func TestReportPutsUnsafeSettingsFirst(t *testing.T) {
 
 // A transaction that was left open is named with whose it is; so are a table that
 // does not fit the cache, memory that is promised to too many, a lone
-// month, and a night that failed.
+// month, and a night that failed. A night whose files were loaded since, one that failed long ago, and
+// a table that was kept when its month was retired are no findings.
 func TestReportFindsWhatCannotBeUndone(t *testing.T) {
 	t.Parallel()
 	r := newReported(t, map[string]string{"shared_buffers": "1MB", "work_mem": "1GB"})
@@ -296,20 +297,32 @@ func TestReportFindsWhatCannotBeUndone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "old.csv")
 	require.NoError(t, os.WriteFile(path, []byte("transaction_id,user_id,amount,transaction_date\nOLD,7,1.50,1950-01-05\n"), 0o600))
 	r.loadFile(t, path)
-	r.exec(t, `INSERT INTO etl_runs (kind, logical_date, requested_by) VALUES ('nightly', '2024-02-03', 'test');
-		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) SELECT max(id), 1, 'test', 'test' FROM etl_runs;
-		INSERT INTO etl_outcomes (run_id, attempt, status, error) SELECT max(id), 1, 'failed', 'the disk was away' FROM etl_runs`)
+	r.exec(t, `INSERT INTO etl_runs (kind, logical_date, requested_by) SELECT 'nightly', DATE '2024-02-02' + i, 'test' FROM generate_series(0, 3) i;
+		INSERT INTO etl_attempts (run_id, attempt, worker, code_version) SELECT id, 1, 'test', 'test' FROM etl_runs WHERE kind = 'nightly';
+		INSERT INTO etl_outcomes (run_id, attempt, status, error, files_only, finished_at)
+		SELECT id, 1, 'failed', 'the disk was away', extract(day FROM logical_date) IN (2, 4), now() - CASE extract(day FROM logical_date) WHEN 5 THEN interval '8 days' ELSE interval '0' END
+		FROM etl_runs WHERE kind = 'nightly';
+		INSERT INTO etl_files (run_id, attempt, source, path, bytes, status, error, read, loaded, duplicate, conflict, rejected, rules, code_version, started_at)
+		SELECT r.id, 1, 'test', f.path, 1, f.status, f.error, 0, 0, 0, 0, 0, '{}', 'test', now()
+		FROM etl_runs r JOIN (VALUES (2, 1, 'broken.csv', 'failed', 'no header'), (4, 2, 'fixed.csv', 'failed', 'no header'), (5, 3, 'fixed.csv', 'loaded', NULL)) f(day, n, path, status, error)
+		    ON r.kind = 'nightly' AND f.day = extract(day FROM logical_date) ORDER BY f.n;
+		CREATE TABLE transactions_1940_01 (LIKE transactions); CREATE TABLE transactions_1940_02 (LIKE transactions);
+		INSERT INTO etl_retired (month, change, before, totals, rows, amount, keys_hash, months_hash, days_hash, kept_table)
+		VALUES ('1940-01-01', 1, '1940-03-01', 'kept', 1, 1, 0, 0, 0, 'transactions_1940_01'), ('1940-02-01', 1, '1940-03-01', 'kept', 1, 1, 0, 0, 0, NULL)`)
 	tx, err := r.pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer tx.Rollback(t.Context())
 	_, err = tx.Exec(t.Context(), "SELECT set_config('application_name', 'somebody', true)")
 	require.NoError(t, err)
 	r.config.OpenFor = time.Millisecond
-	found := map[string]report.Finding{}
+	found, titles := map[string]report.Finding{}, map[string][]string{}
 	for _, f := range r.make(t).Findings {
 		found[f.ID] = f
+		titles[f.ID] = append(titles[f.ID], f.Title)
 	}
 	assert.Contains(t, found["open-transaction"].Title, "somebody")
+	assert.Equal(t, []string{"The night of 2024-02-02 failed", "The night of 2024-02-03 failed"}, titles["failed-run"])
+	assert.Equal(t, []string{"transactions_1940_02 is no partition of transactions"}, titles["leftover-table"])
 	assert.Contains(t, found["failed-run"].Evidence, "the disk was away")
 	assert.Equal(t, "tally run --date 2024-02-03", found["failed-run"].Fix[len(found["failed-run"].Fix)-len("tally run --date 2024-02-03"):])
 	assert.Equal(t, "transactions_1950_01", found["lone-month"].Subject)
@@ -392,9 +405,10 @@ func TestReportFindsThinIndexes(t *testing.T) {
 	require.Empty(t, r.make(t).Findings, "of a healthy database")
 	r.write(t, "DELETE FROM transaction_keys WHERE hashtext(transaction_id) % 5 <> 0")
 	r.exec(t, "VACUUM (ANALYZE) transaction_keys")
-	found := map[string]report.Finding{}
+	found, titles := map[string]report.Finding{}, map[string][]string{}
 	for _, f := range r.make(t).Findings {
 		found[f.ID] = f
+		titles[f.ID] = append(titles[f.ID], f.Title)
 	}
 	assert.Equal(t, "transaction_keys_pkey", found["index-bloat"].Subject)
 	assert.Equal(t, "REINDEX INDEX CONCURRENTLY transaction_keys_pkey;", found["index-bloat"].Fix)

@@ -130,8 +130,16 @@ ORDER BY total_exec_time DESC LIMIT 15;
 -- what its words are filled in with.
 
 -- name: failed-run
-SELECT 'run ' || id AS subject, 60::float8 AS weight, logical_date::text AS date, coalesce(error, '') AS error
-FROM etl_run_status WHERE status = 'failed' AND kind <> 'manual' ORDER BY logical_date DESC LIMIT 10;
+-- As for the alerts: failed within a week, for a reason besides its files, or with a file that was
+-- not loaded from the same path since.
+SELECT 'run ' || r.id AS subject, 60::float8 AS weight, r.logical_date::text AS date, coalesce(r.error, '') AS error
+FROM etl_run_status r JOIN etl_outcomes o ON o.run_id = r.id AND o.attempt = r.attempt
+WHERE o.status = 'failed' AND r.kind <> 'manual' AND o.finished_at > now() - interval '7 days'
+  AND (NOT o.files_only OR EXISTS (
+      SELECT FROM etl_files f
+      WHERE f.run_id = r.id AND f.status = 'failed' AND NOT EXISTS (
+          SELECT FROM etl_files later WHERE later.path = f.path AND later.id > f.id AND later.status = 'loaded')))
+ORDER BY r.logical_date DESC LIMIT 10;
 
 -- name: unsafe-setting
 SELECT name AS subject, 105::float8 AS weight, source, loses
@@ -168,12 +176,14 @@ FROM (
 WHERE NOT active AND bytes > 1::bigint << 30;
 
 -- name: leftover-table
--- Tables that look like a month of transactions and are none of its partitions.
+-- Tables that look like a month of transactions, are none of its partitions, and were not kept
+-- when their months were retired.
 SELECT name AS subject, 11 + least(9, bytes / 2::float8 ^ 30) AS weight, bytes, rows
 FROM (
     SELECT relname::text AS name, pg_total_relation_size(oid) AS bytes, reltuples::float8 AS rows
     FROM pg_class
     WHERE relkind = 'r' AND relname LIKE 'transactions\_%' AND NOT relispartition AND relname <> 'transaction_versions'
+      AND relname NOT IN (SELECT kept_table FROM etl_retired WHERE kept_table IS NOT NULL)
       AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass)
 ) leftover;
 
