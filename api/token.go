@@ -212,9 +212,10 @@ func (t *Tokens) recent(ctx context.Context) (*tokenSet, error) {
 	select {
 	case t.loading <- struct{}{}:
 		defer func() { <-t.loading }()
-		if newer, err := t.load(ctx); err == nil {
-			return newer, nil
-		} // else the set is still fresh enough; once it is not, the error shows
+		newer, err := t.load(ctx)
+		if err == nil || t.now().Sub(set.asOf) >= staleAfter { // the load may have taken seconds
+			return newer, err
+		}
 	default:
 	}
 	return set, nil

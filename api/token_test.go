@@ -199,8 +199,10 @@ func TestTokensWithoutTheDatabase(t *testing.T) {
 	pool.Close()
 	now = now.Add(staleAfter - 1)
 	assert.True(t, known(t, tokens, secret))
-	now = now.Add(1)
+	tokens.now = func() time.Time { now = now.Add(1); return now.Add(-1) }
 	_, err := tokens.recent(t.Context())
+	require.Error(t, err, "the tokens become stale while the database does not answer")
+	_, err = tokens.recent(t.Context())
 	require.Error(t, err)
 	_, err = tokens.Any(t.Context())
 	require.Error(t, err)
