@@ -112,7 +112,7 @@ func (w *notifyWorker) Work(ctx context.Context, job *river.Job[notifyArgs]) err
 	}
 	i := slices.IndexFunc(s.channels, func(c notify.Channel) bool { return c.Name == m.Channel })
 	if i < 0 { // another process may have it, or it is no longer configured
-		return fmt.Errorf("channel %s is not configured", m.Channel)
+		return s.outcomeOf(ctx, id, m, fmt.Errorf("channel %s is not configured", m.Channel))
 	}
 	alert, err := s.ledger.Alert(ctx, m.AlertID)
 	if err != nil {

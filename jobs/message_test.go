@@ -125,6 +125,20 @@ func TestMessageFails(t *testing.T) {
 	}
 }
 
+// A channel that no process has any more is like a receiver that fails.
+func TestMessageToARemovedChannelFails(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	late(t, pool, true)
+	ticks(t, hooked(t, pool, &receiver{statuses: []int{204}}, Config{}))
+	without, id := newService(t, pool, Config{}), text(t, pool, messageOf, stateOpen)
+	err := deliver(without, id)
+	require.EqualError(t, err, "channel webhook is not configured", "another process may have it")
+	execute(t, pool, "UPDATE alert_messages SET created_at = now() - interval '25 hours'")
+	require.ErrorAs(t, deliver(without, id), new(*river.JobCancelError))
+	assert.Equal(t, "channel webhook is not configured", text(t, pool, "SELECT error FROM alert_messages WHERE failed_at IS NOT NULL"))
+}
+
 // The job of a killed worker stays running; the next tick after two minutes queues the
 // message again, under its id.
 func TestMessageOfKilledWorker(t *testing.T) {
