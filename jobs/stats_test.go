@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -74,6 +75,9 @@ func TestTraceGoesThroughTheQueue(t *testing.T) {
 	run, err := s.Request(ctx, &on, "test", "")
 	request.End()
 	require.NoError(t, err)
+	_, err = s.river.Insert(ctx, notifyArgs{"msg_1"}, nil)
+	require.NoError(t, err)
+	assert.True(t, slices.ContainsFunc(spans.Ended(), func(span sdktrace.ReadOnlySpan) bool { return span.Name() == "send notify" }), "the span of another queue")
 	require.NoError(t, s.Start(t.Context()))
 	require.Eventually(t, func() bool { return status(t, s, run.ID) == ledger.StatusSucceeded }, testdb.Patience, 10*time.Millisecond)
 	var process sdktrace.ReadOnlySpan

@@ -30,13 +30,14 @@ type tracing struct {
 	tracer trace.Tracer
 }
 
-// InsertMany makes a span and stores its trace with the jobs.
+// InsertMany makes a span and stores its trace with the jobs, which are of one queue.
 func (t *tracing) InsertMany(
 	ctx context.Context, jobs []*rivertype.JobInsertParams, insert func(context.Context) ([]*rivertype.JobInsertResult, error),
 ) ([]*rivertype.JobInsertResult, error) {
-	ctx, span := t.tracer.Start(ctx, "send "+queueName, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+	queue := jobs[0].Queue
+	ctx, span := t.tracer.Start(ctx, "send "+queue, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
 		attribute.String("messaging.system", "river"), attribute.String("messaging.operation.type", "send"),
-		attribute.String("messaging.destination.name", queueName), attribute.Int("messaging.batch.message_count", len(jobs))))
+		attribute.String("messaging.destination.name", queue), attribute.Int("messaging.batch.message_count", len(jobs))))
 	defer span.End()
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
