@@ -128,7 +128,7 @@ var (
 	kindBusy = kind{"busy", http.StatusServiceUnavailable, "The service is busy",
 		"Other requests that read much are running.",
 		"As many requests that read much as may run at once are running: the top users, totals of many rows, ranges that cut a " +
-			"month. Retry after the time in Retry-After."}
+			"month, summaries as of a moment, receipts. Retry after the time in Retry-After."}
 	kindVerifying = kind{"verifying", http.StatusServiceUnavailable, "The audit chain is being verified",
 		"A verification of the audit chain takes longer than a request waits for it.",
 		"The verification goes on. Repeat the request after the time in Retry-After, until it answers: in a large database it takes minutes."}

@@ -61,8 +61,13 @@ func (p Past) Average() money.Sum { return p.Total.Average(p.Transactions) }
 // change of any data up to a moment had been made; [ErrNotFound] if there were none then,
 // [ErrFuture], [ErrRetiredSince], or a [RetiredError] as of Range. The cost grows with the user's rows in those days, present and former.
 func (s *Store) AsOf(ctx context.Context, userID int32, moment time.Time, days Days) (Past, error) {
+	leave, err := s.Turn(ctx)
+	if err != nil {
+		return Past{}, fmt.Errorf("look up a former summary: %w", err)
+	}
+	defer leave()
 	p, future, since, r := Past{UserID: userID}, false, false, retired{}
-	err := s.pool.QueryRow(ctx, asOfQuery, s.prepared, userID, moment, days.From, days.To).
+	err = s.pool.QueryRow(ctx, asOfQuery, s.prepared, userID, moment, days.From, days.To).
 		Scan(&future, &p.Change, &p.Transactions, &p.Total, &since, &r.before, &r.dropped)
 	parts := days.split()
 	switch {
