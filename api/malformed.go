@@ -83,7 +83,7 @@ func writeClosing(w io.Writer, p *Problem) error {
 		"Date": {time.Now().UTC().Format(http.TimeFormat)}, requestIDHeader: {p.RequestID},
 		"Cache-Control": {"no-store"}, "Content-Type": {problemContentType},
 	}
-	setSecurityHeaders(header, false)
+	setSecurityHeaders(header)
 	body := p.body()
 	answer := http.Response{
 		StatusCode: p.Status, ProtoMajor: 1, ProtoMinor: 1, Header: header,

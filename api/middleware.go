@@ -103,7 +103,7 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(ctx)
 	answer := &response{ResponseWriter: w, request: r, middleware: m, known: known}
 	w.Header().Set(requestIDHeader, known.id)
-	setSecurityHeaders(w.Header(), r.TLS != nil)
+	setSecurityHeaders(w.Header())
 	defer m.end(answer, start)
 	defer m.recoverPanic(answer)
 	if p := m.precheck(answer, r); p != nil {

@@ -64,20 +64,16 @@ const (
 
 // The values of security headers, shared by all responses.
 var (
-	noSniff         = []string{"nosniff"}
-	strictTransport = []string{"max-age=31536000"}
-	dataPolicies    = []string{dataPolicy}
+	noSniff      = []string{"nosniff"}
+	dataPolicies = []string{dataPolicy}
 )
 
-// setSecurityHeaders is for any response. It promises TLS only over TLS of our own: behind a
-// proxy that is the proxy's to promise. Headers that only matter to pages are left to pages:
-// no browser renders or runs JSON (nosniff), and each header costs time; see docs/performance.md.
-func setSecurityHeaders(header http.Header, encrypted bool) {
+// setSecurityHeaders is for any response. To promise TLS is the proxy's, since Tally speaks HTTP.
+// Headers that only matter to pages are left to pages: no browser renders or runs JSON (nosniff),
+// and each header costs time; see docs/performance.md.
+func setSecurityHeaders(header http.Header) {
 	header["X-Content-Type-Options"] = noSniff
 	header[contentPolicyHeader] = dataPolicies
-	if encrypted {
-		header["Strict-Transport-Security"] = strictTransport
-	}
 }
 
 // setPageHeaders is for what a browser may show.

@@ -14,7 +14,8 @@
 //     the loader checks under the same lock, in the commit of the rows, that its attempt
 //     is still the last.
 //   - Runs, attempts, outcomes, files and log lines are in append-only tables that River's
-//     cleaner does not touch. Log lines are written outside the load's transaction.
+//     cleaner does not touch; only log lines past their retention are removed. They are
+//     written outside the load's transaction.
 //
 // A run's status is that of its last attempt:
 //

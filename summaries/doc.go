@@ -16,5 +16,5 @@
 // rollups as they were. Without its connection for notifications a Cache answers from the
 // database. [Verify] recomputes the rollups, the keys of transactions and the counts of the
 // ledger in one snapshot, and reports each difference; it changes nothing. [Rebuild] stores what
-// differs in one commit, or nothing.
+// differs in one commit, or nothing; of a rollup that was lost as a whole, 10,000 rows a commit.
 package summaries

@@ -145,11 +145,12 @@ func TestComposeInbox(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Temporary files have a volume, which the image's user may write to: /tmp is in memory.
+// Temporary and dropped files have a volume, which the image's user may write to: /tmp is in memory.
 func TestComposeTemporaryFiles(t *testing.T) {
 	t.Parallel()
 	tally := service(t, composed(t), "tally")
 	folder := *tally.Environment["TMPDIR"]
+	assert.True(t, strings.HasPrefix(*tally.Environment["TALLY_DATA"], folder+"/"))
 	i := slices.IndexFunc(tally.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == folder })
 	require.GreaterOrEqual(t, i, 0)
 	assert.Equal(t, types.VolumeTypeVolume, tally.Volumes[i].Type)

@@ -16,24 +16,24 @@ import (
 // the source.
 type rulesFlags struct {
 	Source        string            `placeholder:"NAME" help:"Read by the settings of this source. Default: the source that covers the path."`
-	Delimiter     string            `placeholder:"CHAR" help:"Character between fields, or tab or space. Default: comma, semicolon, tab or pipe, as the header shows."`
-	Quote         string            `placeholder:"CHAR" help:"Character around quoted fields, or none. Default: \"."`
-	Encoding      string            `placeholder:"NAME" help:"Character encoding, such as windows-1252. Default: UTF-8, or UTF-16 where the file shows it."`
+	Delimiter     string            `placeholder:"CHAR" help:"Character between fields, or tab or space. Default: the source's, else comma, semicolon, tab or pipe, as the header shows."`
+	Quote         string            `placeholder:"CHAR" help:"Character around quoted fields, or none. Default: the source's, else \"."`
+	Encoding      string            `placeholder:"NAME" help:"Character encoding, such as windows-1252. Default: the source's, else UTF-8, or UTF-16 where the file shows it."`
 	Header        string            `enum:",none" default:"" placeholder:"none" help:"none: the file has no header, and --columns gives positions."`
 	Columns       map[string]string `mapsep:";" placeholder:"COLUMN=NAME" help:"What the file calls a column, such as 'amount=Betrag;transaction_date=Datum'. Further columns: amount.debit and amount.credit; amount.sign, amount.negative and amount.positive."`
-	Slash         string            `enum:",mdy,dmy" default:"" placeholder:"ORDER" help:"Order of dates with slashes: mdy or dmy. Default: as the files show."`
-	Dash          string            `enum:",mdy,dmy" default:"" placeholder:"ORDER" help:"Order of dates with dashes: mdy or dmy. Default: as the files show."`
-	Dot           string            `enum:",mdy,dmy" default:"" placeholder:"ORDER" help:"Order of dates with dots: mdy or dmy. Default: as the files show."`
-	Decimal       string            `enum:",point,comma" default:"" placeholder:"SIGN" help:"Decimal sign: point or comma. Default: as the files show."`
-	TwoDigitYears int               `placeholder:"YEAR" help:"First year of the hundred that dates such as 23.11.99 are in. Default: they are rejected."`
-	TimeZone      string            `placeholder:"ZONE" help:"Time zone of the date of a time with an offset. Default: the date that is written."`
-	Currency      string            `placeholder:"CODE" help:"The database's currency, such as EUR. Default: that of the first amount with an unambiguous mark."`
-	From          string            `placeholder:"DATE" help:"First date allowed. Default: 1900-01-01."`
-	To            string            `placeholder:"DATE" help:"Last date allowed. Default: a year after the logical date."`
-	MaxAmount     int64             `placeholder:"AMOUNT" help:"Largest amount allowed, of either sign. Default: 9999999999999, the largest that every output can have."`
-	NewMonths     int               `placeholder:"N" help:"New months with fewer than 100 rows each above which nothing of a file is loaded. Default: 36."`
-	RejectLimit   string            `placeholder:"LIMIT" help:"Share or count of rejected rows above which nothing of a file is loaded. Default: 50%."`
-	Corrections   string            `enum:",keep,replace" default:"" placeholder:"WHAT" help:"A row that is stored with other values: keep the stored one or replace it. Default: keep."`
+	Slash         string            `enum:",mdy,dmy" default:"" placeholder:"ORDER" help:"Order of dates with slashes: mdy or dmy. Default: the source's, else as the files show."`
+	Dash          string            `enum:",mdy,dmy" default:"" placeholder:"ORDER" help:"Order of dates with dashes: mdy or dmy. Default: the source's, else as the files show."`
+	Dot           string            `enum:",mdy,dmy" default:"" placeholder:"ORDER" help:"Order of dates with dots: mdy or dmy. Default: the source's, else as the files show."`
+	Decimal       string            `enum:",point,comma" default:"" placeholder:"SIGN" help:"Decimal sign: point or comma. Default: the source's, else as the files show."`
+	TwoDigitYears int               `placeholder:"YEAR" help:"First year of the hundred that dates such as 23.11.99 are in. Default: the source's, else they are rejected."`
+	TimeZone      string            `placeholder:"ZONE" help:"Time zone of the date of a time with an offset. Default: the source's, else the date that is written."`
+	Currency      string            `placeholder:"CODE" help:"The database's currency, such as EUR. Default: the setting, else that of the first amount with an unambiguous mark."`
+	From          string            `placeholder:"DATE" help:"First date allowed. Default: the source's, else 1900-01-01."`
+	To            string            `placeholder:"DATE" help:"Last date allowed. Default: the source's, else a year after the logical date."`
+	MaxAmount     int64             `placeholder:"AMOUNT" help:"Largest amount allowed, of either sign. Default: the source's, else 9999999999999, the largest that every output can have."`
+	NewMonths     int               `placeholder:"N" help:"New months with fewer than 100 rows each above which nothing of a file is loaded. Default: the source's, else 36."`
+	RejectLimit   string            `placeholder:"LIMIT" help:"Share or count of rejected rows above which nothing of a file is loaded. Default: the source's, else 50%."`
+	Corrections   string            `enum:",keep,replace" default:"" placeholder:"WHAT" help:"A row that is stored with other values: keep the stored one or replace it. Default: the source's, else keep."`
 }
 
 // given reports whether there is a flag beside the source.

@@ -24,7 +24,7 @@ type runCmd struct {
 	Date   *civil.Date       `placeholder:"D" help:"Logical date, YYYY-MM-DD; default: the last day that ended."`
 	JSON   bool              `help:"Print one JSON document."`
 	Full   bool              `help:"Read also the files that are unchanged by their size and time, or by their object's version."`
-	Settle *time.Duration    `placeholder:"DURATION" help:"How long a file must stand still before it is read; 0s: not at all. Default: 10s."`
+	Settle *time.Duration    `placeholder:"DURATION" help:"How long a file must stand still before it is read; 0s: not at all. Default: the source's, else 10s."`
 	Trust  bool              `name:"trust-rules" help:"Apply the settings also where a file contradicts them; the ledger has it."`
 	rulesFlags
 }
