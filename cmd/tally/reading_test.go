@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/opentax/tally/pipeline/transform"
+)
+
+// namesIn are the names in the first column of a section's table, in its order.
+func namesIn(t *testing.T, section string) (names []string) {
+	t.Helper()
+	content, err := os.ReadFile("../../docs/reading.md")
+	require.NoError(t, err)
+	_, text, found := strings.Cut(string(content), "\n## "+section+"\n")
+	require.True(t, found, section)
+	text, _, _ = strings.Cut(text, "\n## ")
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\|").FindAllStringSubmatch(text, -1) {
+		names = append(names, strings.Split(strings.Trim(row[1], "`"), "`, `")...)
+	}
+	return names
+}
+
+// The documentation lists every fault of a row, and every code of a file's error.
+func TestFaultsAreDocumented(t *testing.T) {
+	t.Parallel()
+	var faults []string
+	for f := transform.Fault(1); f <= transform.LastFault; f++ {
+		faults = append(faults, f.String())
+	}
+	assert.ElementsMatch(t, faults, namesIn(t, "Faults of a row"))
+
+	files, err := filepath.Glob("../../pipeline/*/*.go")
+	require.NoError(t, err)
+	var codes []string
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, code := range regexp.MustCompile(`(?m)^(?:const |\t)Code\w+ += "(\w+)"`).FindAllStringSubmatch(string(content), -1) {
+			codes = append(codes, code[1])
+		}
+	}
+	assert.Greater(t, len(codes), 10)
+	assert.ElementsMatch(t, codes, namesIn(t, "Errors of a file"))
+}
