@@ -1,4 +1,7 @@
 "use strict";
+// Swagger UI leaves the list of servers without a name, whenever it makes it.
+new MutationObserver(() => document.getElementById("servers")?.setAttribute("aria-label", "Server"))
+  .observe(document.getElementById("swagger-ui"), { childList: true, subtree: true });
 // Without a validatorUrl of null, Swagger UI would show the page's address to a
 // validator elsewhere.
 window.ui = SwaggerUIBundle({
@@ -9,6 +12,5 @@ window.ui = SwaggerUIBundle({
   tryItOutEnabled: true,
   defaultModelsExpandDepth: 0,
   validatorUrl: null,
-  onComplete: () => document.getElementById("servers")?.setAttribute("aria-label", "Server"), // which Swagger UI leaves unnamed
   presets: [SwaggerUIBundle.presets.apis],
 });
