@@ -85,7 +85,8 @@ func (c Config) check() error {
 
 // Proofs proves what is stored.
 type Proofs interface {
-	// Receipt writes the receipt of a user's total as JSON, or returns [console.ErrNoReceipt].
+	// Receipt writes the receipt of a user's total as JSON, or returns [console.ErrNoReceipt] or
+	// [console.ErrLargeReceipt].
 	Receipt(ctx context.Context, w io.Writer, userID int32) error
 	// VerifyChain replays the audit chain against the tables; a head that was noted elsewhere, unless
 	// it is zero, must be part of the chain. The API calls it once at a time.

@@ -56,6 +56,10 @@ func (s *service) problemOf(ctx context.Context, err error) *Problem {
 		return invalid(ProblemError{Location: "body", Message: "has a value that cannot be stored"})
 	case errors.Is(err, console.ErrNoReceipt):
 		return kindNoReceipt.problem()
+	case errors.Is(err, console.ErrLargeReceipt):
+		p := kindNoReceipt.problem()
+		p.Detail = "The user has more than " + receiptLimit + " transactions, or they name too many commits, or the first is too many commits ago; tally prove makes the receipt."
+		return p
 	case changeProblem(err) != nil:
 		return changeProblem(err)
 	case errors.Is(err, ledger.ErrTransactionNotFound):

@@ -73,7 +73,8 @@ var (
 		"One retirement is unfinished at a time, and it is not the one of this request. Request it again when GET /partitions/retirements/{id} says that " +
 			"the other one has ended."}
 	kindNoReceipt = kind{"no-receipt", http.StatusConflict, "There is no receipt", "Months of the user's files are retired: their rows cannot be proven any more.",
-		"Rows of retired months cannot be proven any more. For a user with more than " + receiptLimit + " transactions the command line makes the receipt: tally prove."}
+		"Rows of retired months cannot be proven any more. For a user with more than " + receiptLimit + " transactions, or with transactions of too many commits or of too many commits ago, " +
+			"the command line makes the receipt: tally prove."}
 	kindBadRequest = kind{"bad-request", http.StatusBadRequest, "The request is malformed", "The service cannot parse the request.",
 		"The request was rejected before it reached an operation. Send it as the API's description specifies."}
 	kindMethodNotAllowed = kind{"method-not-allowed", http.StatusMethodNotAllowed, "The method is not allowed",

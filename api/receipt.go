@@ -56,9 +56,7 @@ func (s *service) getReceipt(ctx context.Context, in *UserPath) (*receiptOutput,
 		return nil, err
 	}
 	if summary.Transactions > console.MaxReceiptRows {
-		p := kindNoReceipt.problem()
-		p.Detail = "The user has more than " + receiptLimit + " transactions; tally prove makes the receipt."
-		return nil, p
+		return nil, console.ErrLargeReceipt
 	}
 	var body bytes.Buffer
 	err = s.Proofs.Receipt(ctx, &body, in.UserID)

@@ -40,7 +40,7 @@ type Config struct {
 	Tonight   func(context.Context) (ledger.Tonight, error)
 	// DueAt is when a file of a source is to be loaded for a logical date, if it has a time for it.
 	DueAt func(source string, date civil.Date) (at time.Time, ok bool)
-	// Receipt writes the receipt of a user's total, or returns [ErrNoReceipt].
+	// Receipt writes the receipt of a user's total, or returns [ErrNoReceipt] or [ErrLargeReceipt].
 	Receipt func(ctx context.Context, w io.Writer, userID int32) error
 	// Report reports on the database; it takes up to a minute.
 	Report func(context.Context) (*report.Report, error)

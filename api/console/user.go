@@ -28,12 +28,18 @@ const (
 	noTransactionID = "No transaction with this id has been loaded."
 )
 
-// MaxReceiptRows bounds the transactions in a receipt, which then has some 5 MB. The command line
-// makes larger ones.
-const MaxReceiptRows = 20_000
+// The bounds of a receipt; the command line makes larger ones. MaxReceiptRows transactions are some 5 MB.
+// MaxReceiptChain is in bytes of its entries and links: 110,000 commits without the entries.
+const (
+	MaxReceiptRows  = 20_000
+	MaxReceiptChain = 8 << 20
+)
 
 // ErrNoReceipt reports that a user's total cannot be proven.
 var ErrNoReceipt = errors.New("months of the user's files are retired, and their rows cannot be proven any more")
+
+// ErrLargeReceipt reports that too much of the audit chain belongs to a receipt.
+var ErrLargeReceipt = errors.New("the user's transactions name too many commits, or the first is too many commits ago: tally prove makes the receipt")
 
 // Summaries reads the rollups, as [summaries.Store] does.
 type Summaries interface {
@@ -191,13 +197,17 @@ func (c *console) receipt(w http.ResponseWriter, r *http.Request) error {
 	if !found {
 		return err
 	}
-	if !(userPage{Summary: s}).Provable() {
+	var body bytes.Buffer
+	if (userPage{Summary: s}).Provable() {
+		err = c.Receipt(r.Context(), &body, s.UserID)
+	} else {
+		err = ErrLargeReceipt
+	}
+	if errors.Is(err, ErrLargeReceipt) {
 		c.pages.WriteProblem(w, Problem{Status: http.StatusUnprocessableEntity, Title: "The receipt is too large for a page",
 			Detail: fmt.Sprintf("The command line makes it: tally prove %d --out receipt.json", s.UserID)})
 		return nil
 	}
-	var body bytes.Buffer
-	err = c.Receipt(r.Context(), &body, s.UserID)
 	if errors.Is(err, ErrNoReceipt) {
 		c.pages.WriteProblem(w, Problem{Status: http.StatusConflict, Title: "There is no receipt", Detail: "Some of the user's months are retired: their rows cannot be proven any more."})
 		return nil

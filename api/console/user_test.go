@@ -79,12 +79,12 @@ func TestUserOfManyYears(t *testing.T) {
 
 func TestReceipt(t *testing.T) {
 	t.Parallel()
-	retired := false
+	var refused error
 	h, pool := newConsole(t, data, func(c *console.Config) {
 		made := c.Receipt
 		c.Receipt = func(ctx context.Context, w io.Writer, user int32) error {
-			if retired {
-				return console.ErrNoReceipt
+			if refused != nil {
+				return refused
 			}
 			return made(ctx, w, user)
 		}
@@ -93,8 +93,10 @@ func TestReceipt(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/console/users/7/receipt", nil))
 	assert.Equal(t, `{"user_id":7}`, w.Body.String())
 	assert.Equal(t, `attachment; filename="tally-receipt-7.json"`, w.Header().Get("Content-Disposition"))
-	retired = true
+	refused = console.ErrNoReceipt
 	assert.Contains(t, text(get(t, h, http.StatusConflict, "/console/users/7/receipt")), "retired")
+	refused = console.ErrLargeReceipt
+	assert.Contains(t, text(get(t, h, http.StatusUnprocessableEntity, "/console/users/7/receipt")), "tally prove 7 --out receipt.json")
 	_, err := pool.Exec(t.Context(), "BEGIN; SET LOCAL tally.writer = 'tally'; UPDATE user_summary SET total_transactions = 20001 WHERE user_id = 7; COMMIT")
 	assert.NoError(t, err)
 	assert.Contains(t, text(get(t, h, http.StatusUnprocessableEntity, "/console/users/7/receipt")), "tally prove 7 --out receipt.json")

@@ -35,7 +35,7 @@ func (cmd proveCmd) Run(ctx context.Context, env *environment) error {
 		return usageError{fmt.Errorf("prove: user id %q: want an integer from 1 to 2147483647", cmd.Args[0])}
 	}
 	return env.withDatabase(ctx, func(db *database) error {
-		receipt, err := prove.Make(ctx, db.pool, int32(user))
+		receipt, err := prove.Make(ctx, db.pool, int32(user), 0)
 		if err != nil {
 			return err
 		}
@@ -94,10 +94,12 @@ func (p proofs) Receipt(ctx context.Context, w io.Writer, userID int32) error {
 		return err
 	}
 	defer leave()
-	r, err := prove.Make(ctx, p.database.requests, userID)
+	r, err := prove.Make(ctx, p.database.requests, userID, console.MaxReceiptChain)
 	switch {
 	case errors.Is(err, prove.ErrRetired):
 		return console.ErrNoReceipt
+	case errors.Is(err, prove.ErrTooLarge):
+		return console.ErrLargeReceipt
 	case errors.Is(err, prove.ErrNotFound):
 		return summaries.ErrNotFound
 	case err != nil:

@@ -77,7 +77,7 @@ func newProven(t *testing.T) *proven {
 
 func (p *proven) receipt() *prove.Receipt {
 	p.t.Helper()
-	r, err := prove.Make(p.t.Context(), p.pool, 1)
+	r, err := prove.Make(p.t.Context(), p.pool, 1, 0)
 	require.NoError(p.t, err)
 	return r
 }
@@ -126,7 +126,18 @@ func TestReceiptHolds(t *testing.T) {
 	_, err = r.Check(t.Context(), audit.Head{}, []string{p.files[1], path})
 	require.NoError(t, err, "compressed, and under another name")
 
-	_, err = prove.Make(t.Context(), p.pool, 77)
+	assert.Greater(t, len(made.Chain.Digests), len(made.Entries), "the chain has a commit that no row names")
+	size := int64(70 * len(made.Chain.Digests))
+	for _, e := range made.Entries {
+		size += int64(len(e.Text))
+	}
+	limited, err := prove.Make(t.Context(), p.pool, 1, size)
+	require.NoError(t, err)
+	assert.Equal(t, made, limited)
+	_, err = prove.Make(t.Context(), p.pool, 1, size-1)
+	require.ErrorIs(t, err, prove.ErrTooLarge)
+
+	_, err = prove.Make(t.Context(), p.pool, 77, 0)
 	require.ErrorIs(t, err, prove.ErrNotFound)
 	head.Hash = strings.Repeat("0", 64)
 	_, err = r.Check(t.Context(), head, p.files)
@@ -272,7 +283,7 @@ func TestNoReceiptOfRetiredMonths(t *testing.T) {
 		before := civil.MustParse("2024-02-01").Month()
 		_, err := load.New(p.pool, nil).Retire(t.Context(), load.Retirement{Before: before, KeepTotals: keep}, audit.By{Actor: "test"}, false)
 		require.NoError(t, err)
-		_, err = prove.Make(t.Context(), p.pool, 1)
+		_, err = prove.Make(t.Context(), p.pool, 1, 0)
 		require.ErrorIs(t, err, prove.ErrRetired)
 	}
 }
@@ -287,7 +298,7 @@ func TestReceiptBesideRetirement(t *testing.T) {
 		_, err := tx.Exec(ctx, "LOCK TABLE ONLY transactions IN ACCESS EXCLUSIVE MODE") // as it does before the commit
 		require.NoError(t, err)
 		go func() {
-			_, err := prove.Make(t.Context(), p.pool, 1)
+			_, err := prove.Make(t.Context(), p.pool, 1, 0)
 			made <- err
 		}()
 		require.Eventually(t, func() (blocked bool) {

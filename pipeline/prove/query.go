@@ -14,7 +14,8 @@ func Queries(s explain.Sample) []explain.Query {
 		{Name: "summary", Args: []any{s.UserID}, Expect: uses("user_summary_pkey")},
 		{Name: "retired", Args: []any{s.UserID, []int64{s.FileID}}},
 		{Name: "uncounted", Args: []any{s.UserID, []int64{s.FileID}}, Expect: explain.Expectation{WholeTable: true}},
-		{Name: "links", Args: []any{int64(1)}, Expect: explain.Expectation{WholeTable: true}},
+		{Name: "chain_size", Args: []any{int64(1), []int64{1}}},
+		{Name: "links", Args: []any{int64(1), []int64{1}}, Expect: explain.Expectation{WholeTable: true}},
 		{Name: "before", Args: []any{int64(1)}},
 	}
 	for i := range list {

@@ -40,6 +40,11 @@ var ErrNotFound = errors.New("the user has no transactions")
 // ErrRetired is returned if rows that the total counts, or lines of the files, are of retired months.
 var ErrRetired = errors.New("months of the user's files are retired, and their rows cannot be proven any more")
 
+// ErrTooLarge is returned if the chain's part of a receipt exceeds the limit.
+var ErrTooLarge = errors.New("the receipt's part of the audit chain is too large")
+
+const linkBytes = 70 // of a digest as JSON
+
 // Receipt leads from a user's total to lines of files and to the head of the audit chain.
 type Receipt struct {
 	Format       int       `json:"format"`
@@ -86,8 +91,10 @@ type Chain struct {
 	Digests  []string `json:"digests"`  // SHA-256 of each entry's text
 }
 
-// Make writes the receipt of a user in one snapshot; [ErrNotFound] if there are no rows.
-func Make(ctx context.Context, pool *pgxpool.Pool, userID int32) (*Receipt, error) {
+// Make writes the receipt of a user in one snapshot; [ErrNotFound] if there are no rows. Besides the rows it
+// has the entries that they name, and a link for each commit since the first of these: some maxChain bytes
+// at most, or [ErrTooLarge]. 0 is no limit.
+func Make(ctx context.Context, pool *pgxpool.Pool, userID int32, maxChain int64) (*Receipt, error) {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, fmt.Errorf("prove: %w", err)
@@ -98,7 +105,7 @@ func Make(ctx context.Context, pool *pgxpool.Pool, userID int32) (*Receipt, erro
 	if _, err := tx.Exec(ctx, "LOCK TABLE ONLY transactions IN ACCESS SHARE MODE"); err != nil {
 		return nil, fmt.Errorf("prove: %w", err)
 	}
-	m := maker{tx: tx, statements: sqlfile.Parse(proveSQL), receipt: &Receipt{Format: Format, UserID: userID, Rows: []Row{}, Uncounted: []Place{}}}
+	m := maker{tx: tx, statements: sqlfile.Parse(proveSQL), maxChain: maxChain, receipt: &Receipt{Format: Format, UserID: userID, Rows: []Row{}, Uncounted: []Place{}}}
 	if err := m.run(ctx); err != nil {
 		return nil, fmt.Errorf("prove user %d: %w", userID, err)
 	}
@@ -108,6 +115,7 @@ func Make(ctx context.Context, pool *pgxpool.Pool, userID int32) (*Receipt, erro
 type maker struct {
 	tx         pgx.Tx
 	statements sqlfile.Statements
+	maxChain   int64
 	receipt    *Receipt
 }
 
@@ -160,18 +168,21 @@ func (m *maker) chain(ctx context.Context, named map[int64]bool) error {
 		return err
 	}
 	r.Chain.Previous = hex.EncodeToString(previous)
-	rows, err := m.tx.Query(ctx, m.statements.Get("links"), r.Chain.First)
+	numbers := slices.Collect(maps.Keys(named))
+	if err := m.checkSize(ctx, numbers); err != nil {
+		return err
+	}
+	rows, err := m.tx.Query(ctx, m.statements.Get("links"), r.Chain.First, numbers)
 	if err != nil {
 		return err
 	}
 	var number int64
-	var text string
-	var hash []byte
-	_, err = pgx.ForEachRow(rows, []any{&number, &text, &hash}, func() error {
-		digest := seal.Digest(text)
-		r.Chain.Digests = append(r.Chain.Digests, hex.EncodeToString(digest[:]))
-		if named[number] {
-			r.Entries = append(r.Entries, Entry{number, text})
+	var digest, hash []byte
+	var text *string // of an entry that rows name
+	_, err = pgx.ForEachRow(rows, []any{&number, &digest, &hash, &text}, func() error {
+		r.Chain.Digests = append(r.Chain.Digests, hex.EncodeToString(digest))
+		if text != nil {
+			r.Entries = append(r.Entries, Entry{number, *text})
 		}
 		r.Head = audit.Head{Number: number, Hash: hex.EncodeToString(hash)}
 		return nil
@@ -186,4 +197,18 @@ func (m *maker) chain(ctx context.Context, named map[int64]bool) error {
 		}
 	}
 	return err
+}
+
+func (m *maker) checkSize(ctx context.Context, named []int64) error {
+	if m.maxChain == 0 {
+		return nil
+	}
+	var links, text int64
+	if err := m.tx.QueryRow(ctx, m.statements.Get("chain_size"), m.receipt.Chain.First, named).Scan(&links, &text); err != nil {
+		return err
+	}
+	if links*linkBytes+text > m.maxChain {
+		return ErrTooLarge
+	}
+	return nil
 }
