@@ -196,7 +196,9 @@ WHERE n.logical_date IS NOT NULL
 
 -- name: orphaned_expiry
 -- The logical date of the last job ($1) that removes old records, if its worker crashed: the job has
--- been running for longer than the grace ($3), and no process has the lock of removals ($2).
+-- been running for longer than the grace ($3), and no process has the lock of removals ($2). One that
+-- is between two commits, or waits for a load of its process, may get a second job, which removes
+-- what the first has left.
 SELECT (j.args ->> 'logical_date')::date
 FROM (SELECT * FROM river_job WHERE kind = $1 ORDER BY id DESC LIMIT 1) j
 WHERE j.state = 'running' AND j.attempted_at NOT BETWEEN now() - make_interval(secs => $3) AND now() + make_interval(secs => $3)

@@ -27,7 +27,8 @@ const (
 )
 
 // ExpireLockClass is the first half of the key of the advisory lock that each commit of [Loader.Expire]
-// holds, also while it waits for loads; the second is 0. It shows that the process is alive.
+// holds, also while it waits for loads of other processes; the second is 0. It shows that the process is
+// alive. Between commits, and while one waits for a load of its own process, nothing shows it.
 const ExpireLockClass = 0x7478
 
 // Bounds of one commit of [Loader.Expire].
