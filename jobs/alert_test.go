@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -207,4 +208,16 @@ func TestFailedNightIsTold(t *testing.T) {
 	a := alerts[0]
 	assert.Equal(t, []any{run.ID, run.LogicalDate, "inbox", true}, []any{a.RunID, a.LogicalDate, a.Source, a.Open()})
 	assert.Contains(t, a.NextStep, "tally run "+a.Path)
+}
+
+// Each cause has its row in the table of alerts, and what to do about it in the runbook.
+func TestCausesAreDocumented(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"operations.md", "runbook.md"} {
+		content, err := os.ReadFile("../docs/" + page)
+		require.NoError(t, err)
+		for _, c := range conditions() {
+			assert.Contains(t, string(content), "\n| `"+c.cause+"` | ", page)
+		}
+	}
 }

@@ -134,7 +134,7 @@ func TestOperationsOfCommands(t *testing.T) {
 	assert.Equal(t, "token:otto test", p.query("SELECT string_agg((entry::json->>'actor') || ' ' || (entry::json->>'reason'), ',') FROM audit_chain WHERE kind = 'revert'"))
 }
 
-// Every command has its operations in the API, or the reason why it has none, in the table of the
+// Every command has its operations in the API, or that it has none, in the table of the
 // documentation: a new command cannot be forgotten.
 func TestCommandsAndOperations(t *testing.T) {
 	t.Parallel()
@@ -153,7 +153,7 @@ func TestCommandsAndOperations(t *testing.T) {
 
 	content, err = os.ReadFile("../../docs/operations.md")
 	require.NoError(t, err)
-	_, table, found := strings.Cut(string(content), "### Commands and operations")
+	_, table, found := strings.Cut(string(content), "## Commands and operations")
 	require.True(t, found)
 	table, _, _ = strings.Cut(table, "\n## ")
 	var listed []string

@@ -49,3 +49,42 @@ func TestFaultsAreDocumented(t *testing.T) {
 	assert.Greater(t, len(codes), 10)
 	assert.ElementsMatch(t, codes, namesIn(t, "Errors of a file"))
 }
+
+// anchors are those of a page's headings, as GitHub makes them.
+func anchors(page string) (all []string) {
+	for _, heading := range regexp.MustCompile("(?m)^#+ (.+)$").FindAllStringSubmatch(page, -1) {
+		text := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		all = append(all, strings.ReplaceAll(text, " ", "-"))
+	}
+	return all
+}
+
+// Links between the pages lead to a file, and to a heading of it.
+func TestLinksOfTheDocs(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	more, err := filepath.Glob("../../*.md")
+	require.NoError(t, err)
+	links := 0
+	for _, page := range append(pages, more...) {
+		content, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, link := range regexp.MustCompile(`\]\(([^):]*)\)`).FindAllStringSubmatch(string(content), -1) {
+			links++
+			name, anchor, _ := strings.Cut(link[1], "#")
+			target := page
+			if name != "" {
+				target = filepath.Join(filepath.Dir(page), name)
+			}
+			_, err := os.Stat(target)
+			if !assert.NoError(t, err, "%s: %s", page, link[0]) || anchor == "" {
+				continue
+			}
+			there, err := os.ReadFile(target)
+			require.NoError(t, err)
+			assert.Contains(t, anchors(string(there)), anchor, "%s: %s", page, link[0])
+		}
+	}
+	assert.Greater(t, links, 50)
+}
