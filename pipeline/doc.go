@@ -1,5 +1,5 @@
-// Package pipeline takes a file of transactions from bytes to rows, in three rooms, of
-// which each knows only those before it.
+// Package pipeline takes a file of transactions from bytes to rows, in three stages; each
+// depends only on those before it.
 //
 //	        extract                    transform                       load
 //	file ─▶ bytes, text, records ─▶ rows ─┬▶ sorted ─▶ decided ─▶ transactions ─┐
@@ -7,7 +7,7 @@
 //	                                                            rollups, ledger ┘
 //
 // [github.com/opentax/tally/pipeline/parquet] exports what is stored. This package has
-// what spans the rooms: a [Source] says where files are and how they are to be read,
+// what spans the stages: a [Source] says where files are and how they are to be read,
 // [Progress] how far a load or an export has come.
 //
 // Guarantees. A file counts once or not at all: its rows, their keys, the rollup

@@ -82,7 +82,7 @@ func (c *consoleTest) says(words ...string) {
 func (c *consoleTest) withoutData() {
 	c.serve()
 	for path, words := range map[string]string{
-		"/": "What needs a person", "/console/nights": "No source has had a file yet", "/console/rejects": "None: every row",
+		"/": "Needs action", "/console/nights": "No source has had a file yet", "/console/rejects": "None: every row",
 		"/console/users?by=total_amount": "No user has transactions yet", "/console/totals": "Nothing is loaded yet", "/console/sources": "No source has had a file yet",
 		"/console/health": "Not verified yet", "/console/drop": "It is checked first",
 	} {
@@ -292,7 +292,7 @@ type consolePage struct{ path, words string }
 // consolePages are all pages of the console, with what the tests before have made.
 func consolePages() []consolePage {
 	return []consolePage{
-		{"/", "What needs a person"}, {"/console/nights", "shop"}, {"/console/runs/1", "sample.csv"}, {"/console/files/1", "Not loaded"},
+		{"/", "Needs action"}, {"/console/nights", "shop"}, {"/console/runs/1", "sample.csv"}, {"/console/files/1", "Not loaded"},
 		{"/console/rejects", "conflict"}, {"/console/rejects?state=fixed", "Closed rows"}, {"/console/rejects/1:13", "Fix by hand"}, {"/console/rejects/1:5", "Nothing is to be done"},
 		{"/console/users", ""}, {"/console/users?by=total_amount", "Average"}, {"/console/users/7", "receipt"}, {"/console/users/6", "their months are retired"}, {"/console/history?id=T9", "shop/old.csv"},
 		{"/console/totals", "2024-02"}, {"/console/totals?by=day", "2024-12"}, {"/console/sources", "slash: dmy"}, {"/console/health", "Partitions"}, {"/console/drop", ""},

@@ -58,7 +58,7 @@ type cli struct {
 	Run        runCmd        `cmd:"" help:"Process files now, in the foreground."`
 	Backfill   backfillCmd   `cmd:"" help:"Enqueue the runs of a range of logical dates."`
 	Check      checkCmd      `cmd:"" help:"Profile a file without a database."`
-	Status     statusCmd     `cmd:"" help:"Show whether the last night is in, and what needs a person."`
+	Status     statusCmd     `cmd:"" help:"Show whether the last nightly run is complete, and what needs action."`
 	Schedule   scheduleCmd   `cmd:"" help:"Show what is due and when; with --set, set the last date that is decided."`
 	Sources    sourcesCmd    `cmd:"" help:"Show each source with its settings and what its files have proven."`
 	Generate   generateCmd   `cmd:"" help:"Write synthetic dirty CSV to standard output."`
@@ -70,13 +70,13 @@ type cli struct {
 	Revert     revertCmd     `cmd:"" help:"Take a loaded file, or those of a run, back out."`
 	Verify     verifyCmd     `cmd:"" help:"Recompute and compare every rollup and key."`
 	Audit      auditCmd      `cmd:"" help:"Check the audit chain over all commits that changed data."`
-	Rebuild    rebuildCmd    `cmd:"" help:"Make rollups and keys anew from the transactions."`
+	Rebuild    rebuildCmd    `cmd:"" help:"Recompute rollups and keys that differ."`
 	Partitions partitionsCmd `cmd:"" help:"List the months of transactions, and retire old ones."`
 	History    historyCmd    `cmd:"" help:"Show every state of a transaction, with its file, its line and what brought it."`
 	Prove      proveCmd      `cmd:"" help:"Write a receipt from a user's total to lines of files, or check one without a database."`
 	Report     reportCmd     `cmd:"" help:"Report on the database: plans, problems, costs and growth."`
 	Export     exportCmd     `cmd:"" help:"Write transactions and rollups as Parquet, to a folder or an object store."`
-	Notify     notifyCmd     `cmd:"" help:"Try the channels that tell of alerts."`
+	Notify     notifyCmd     `cmd:"" help:"Send a test message through each alert channel."`
 	Token      tokenCmd      `cmd:"" help:"Add, list and revoke tokens of the API."`
 	Psql       psqlCmd       `cmd:"" help:"A psql session on the database in use."`
 	Health     healthCmd     `cmd:"" hidden:"" help:"Check that a running server is ready."`

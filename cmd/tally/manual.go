@@ -22,6 +22,9 @@ Its environment, such as DATABASE_URL.
 .TP
 .I /var/lib/tally
 Its data folder, with the inbox and the embedded database.
+.TP
+.I /usr/share/doc/tally
+README.md, operations.md, runbook.md and reading.md.
 .SH SEE ALSO
 https://github.com/opentax/tally
 `

@@ -13,7 +13,7 @@ import (
 )
 
 type notifyCmd struct {
-	Test bool `help:"Send a test message to each channel now."`
+	Test bool `help:"Send a test message through each channel now."`
 	JSON bool `help:"Print one JSON document."`
 }
 

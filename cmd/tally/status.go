@@ -15,7 +15,7 @@ import (
 const maxNeeds = 2
 
 type statusCmd struct {
-	JSON bool `help:"Print one JSON document, with all that needs a person."`
+	JSON bool `help:"Print one JSON document, with all that needs action."`
 }
 
 func (cmd statusCmd) Run(ctx context.Context, env *environment) error {
@@ -77,17 +77,17 @@ func (t terminal) printStatus(w io.Writer, now ledger.Tonight) error {
 	return err
 }
 
-// verdict is the first line: whether the last midnight is in.
+// verdict is the first line: the state of the last nightly run.
 func verdict(t ledger.Tonight) string {
 	switch t.Verdict {
 	case ledger.NightLoaded:
-		return fmt.Sprintf("%s is in (run %d)", t.Date, t.Run.ID)
+		return fmt.Sprintf("%s is complete (run %d)", t.Date, t.Run.ID)
 	case ledger.NightFailed:
-		return fmt.Sprintf("%s is not in: run %d failed", t.Date, t.Run.ID)
+		return fmt.Sprintf("%s failed (run %d)", t.Date, t.Run.ID)
 	case ledger.NightUnfinished:
-		return fmt.Sprintf("%s is not in yet: run %d is %s", t.Date, t.Run.ID, t.Run.Status)
+		return fmt.Sprintf("%s is not complete: run %d is %s", t.Date, t.Run.ID, t.Run.Status)
 	case ledger.NightMissing:
-		return fmt.Sprintf("%s is not in: it has no run", t.Date)
+		return fmt.Sprintf("%s has no run", t.Date)
 	default:
 		return "there was none yet"
 	}

@@ -54,9 +54,9 @@ func TestStatusIsShort(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, terminal{}.printStatus(&out, now))
 	assert.LessOrEqual(t, strings.Count(out.String(), "\n"), 11)
-	assert.Contains(t, out.String(), "night       2024-02-28 is not in: run 7 failed\nfiles       1 loaded, 1 failed\nrows        10 read: 5 loaded, 1 duplicate, 1 conflict, 3 rejected\n")
+	assert.Contains(t, out.String(), "night       2024-02-28 failed (run 7)\nfiles       1 loaded, 1 failed\nrows        10 read: 5 loaded, 1 duplicate, 1 conflict, 3 rejected\n")
 	assert.Contains(t, out.String(), "            and 2 more: tally status --json\n")
-	for verdict, want := range map[string]string{ledger.NightLoaded: " is in (run 7)", ledger.NightUnfinished: " is not in yet: run 7 is failed", ledger.NightMissing: " it has no run"} {
+	for verdict, want := range map[string]string{ledger.NightLoaded: " is complete (run 7)", ledger.NightUnfinished: " is not complete: run 7 is failed", ledger.NightMissing: " has no run"} {
 		now.Verdict = verdict
 		out.Reset()
 		require.NoError(t, terminal{color: true}.printStatus(&out, now))

@@ -36,7 +36,7 @@ const (
 	maxChanged = 5000
 )
 
-// Tonight is the state of the last night, and what needs a person.
+// Tonight is the state of the last night, and what needs action.
 type Tonight struct {
 	Now      time.Time  `json:"now"`
 	TimeZone string     `json:"time_zone"`    // of the midnights
