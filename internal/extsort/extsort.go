@@ -33,11 +33,11 @@ type Order struct {
 
 const (
 	// Each chunk has twice the size of the previous one, from firstChunk to Limits.Chunk.
-	// After filesPerSize files the size doubles again, up to maxChunk, to bound the
-	// number of files. Sizes are in bytes.
+	// After filesPerSize files the size doubles again, up to maxChunk: fewer files need less
+	// memory while they are merged, and larger chunks more while they are sorted. Sizes are in bytes.
 	firstChunk    = 256 << 10
 	defaultChunk  = 4 << 20
-	maxChunk      = 64 << 20
+	maxChunk      = 8 << 20
 	filesPerSize  = 128
 	defaultMemory = 40 << 20
 	typicalRecord = 40 // estimates the number of records in a new chunk
@@ -54,7 +54,7 @@ type Limits struct {
 
 // Sorter sorts full chunks in the background while records are added. If the chunks
 // exceed Limits.Memory, it writes them to temporary files. It uses at most about 60 MiB,
-// and less for few records. The result is deterministic if no two records compare equal.
+// and less for few records; while it merges, 4 MiB for each GiB of records. The result is deterministic if no two records compare equal.
 // A Sorter is not safe for concurrent use, and must be closed.
 type Sorter struct {
 	order   Order

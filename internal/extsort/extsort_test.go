@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -100,6 +101,23 @@ func TestLimitsDoNotAffectResult(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The chunks that are sorted, and one that waits or is being filled, fit into the memory that is
+// documented, however many files there are.
+func TestMemoryOfChunks(t *testing.T) {
+	t.Parallel()
+	s := New(t.Context(), byText(), Limits{})
+	defer s.Close()
+	for s.size < s.limits.Chunk {
+		s.size = s.nextSize()
+	}
+	for range 10_000 {
+		size := s.nextSize()
+		require.LessOrEqual(t, (maxSorting+1)*(size+size/typicalRecord*int(unsafe.Sizeof(entry{}))), 60<<20)
+		s.files = append(s.files, nil)
+	}
+	s.files = nil
 }
 
 // Records of different lengths with a common prefix.
