@@ -27,6 +27,9 @@ const (
 	OutcomeConflict  = "conflict"
 )
 
+// PartBits is the size of a part of a file in etl_open_rejects: 2^PartBits lines.
+const PartBits = 12
+
 // ID names a row that was not loaded: its file in the ledger and its line.
 type ID struct {
 	FileID int64 `bun:"file_id"`

@@ -128,9 +128,6 @@ func listedColumns(q *bun.SelectQuery) *bun.SelectQuery {
 		ColumnExpr("reject.raw, reject.raw_bytes, reject.raw_length, reject.hints, last.change AS last_change")
 }
 
-// openBits is the size of a part of a file in etl_open_rejects: 2^openBits lines.
-const openBits = 12
-
 // selectListed goes through the parts of files that have what is looked for, and into each by
 // key: most rejects are closed one day, and are not to be read for each page.
 func (s *Store) selectListed(f RejectFilter, limit int) *bun.SelectQuery {
@@ -141,12 +138,12 @@ func (s *Store) selectListed(f RejectFilter, limit int) *bun.SelectQuery {
 		return s.selectDuplicates(f, limit)
 	}
 	inPart := s.selectInFile(f, limit).Where("coalesce(last.state, 'open') = 'open'").
-		Where("reject.line >= part.block << ?", openBits).Where("reject.line < (part.block + 1) << ?", openBits)
+		Where("reject.line >= part.block << ?", reject.PartBits).Where("reject.line < (part.block + 1) << ?", reject.PartBits)
 	if f.Outcome == "" {
 		inPart = inPart.Where("coalesce(last.outcome, reject.outcome) <> 'duplicate'")
 	}
 	q := s.db.NewSelect().TableExpr("etl_open_rejects AS part").Join("JOIN etl_files AS file ON file.id = part.file_id").
-		Where("(part.file_id, part.block) >= (?, ?)", f.After.FileID, f.After.Line>>openBits).
+		Where("(part.file_id, part.block) >= (?, ?)", f.After.FileID, f.After.Line>>reject.PartBits).
 		OrderExpr("part.file_id, part.block, listed.line")
 	if f.FileID != 0 {
 		q = q.Where("part.file_id = ?", f.FileID)

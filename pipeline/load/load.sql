@@ -328,7 +328,7 @@ WHERE o.file_id = t.file_id AND o.block = t.block AND (
     LEFT JOIN LATERAL (
         SELECT state, outcome FROM etl_reject_states s WHERE s.file_id = j.file_id AND s.line = j.line ORDER BY change DESC LIMIT 1
     ) s ON true
-    WHERE j.file_id = o.file_id AND j.line >= o.block << 12 AND j.line < (o.block + 1) << 12
+    WHERE j.file_id = o.file_id AND j.line >= o.block << $3::int AND j.line < (o.block + 1) << $3::int
       AND coalesce(s.state, 'open') = 'open' AND coalesce(s.outcome, j.outcome) <> 'duplicate'
     LIMIT 1
 ) IS NULL;

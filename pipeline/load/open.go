@@ -8,15 +8,12 @@ import (
 	"github.com/opentax/tally/internal/reject"
 )
 
-// openBits is the size of a part of a file in etl_open_rejects: 2^openBits lines.
-const openBits = 12
-
 // openParts are the parts of a file that have rejects or conflicts.
 type openParts []int64
 
 // add takes the line of a reject. Lines ascend, mostly.
 func (p *openParts) add(line int64) {
-	if part := line >> openBits; len(*p) == 0 || (*p)[len(*p)-1] != part {
+	if part := line >> reject.PartBits; len(*p) == 0 || (*p)[len(*p)-1] != part {
 		*p = append(*p, part)
 	}
 }
@@ -37,23 +34,24 @@ func (c *change) noteOpen(ctx context.Context, states []rejectState) error {
 	type part struct{ file, block int64 }
 	open, closed := map[part]bool{}, map[part]bool{}
 	for _, s := range states {
-		if p := (part{s.file, s.line >> openBits}); s.state == reject.StateOpen {
+		if p := (part{s.file, s.line >> reject.PartBits}); s.state == reject.StateOpen {
 			open[p] = true
 		} else {
 			closed[p] = true
 		}
 	}
-	for name, parts := range map[string]map[part]bool{"add_open": open, "remove_open": closed} {
+	change := func(name string, parts map[part]bool, further ...any) error {
 		var files, blocks []int64
 		for p := range maps.Keys(parts) {
 			files, blocks = append(files, p.file), append(blocks, p.block)
 		}
 		if len(files) == 0 {
-			continue
+			return nil
 		}
-		if err := c.exec(ctx, c.loader.statements.Get(name), files, blocks); err != nil {
-			return err
-		}
+		return c.exec(ctx, c.loader.statements.Get(name), append([]any{files, blocks}, further...)...)
 	}
-	return nil
+	if err := change("add_open", open); err != nil {
+		return err
+	}
+	return change("remove_open", closed, reject.PartBits)
 }

@@ -99,7 +99,7 @@ func loadWrites(statements sqlfile.Statements, s explain.Sample) []explain.Query
 		},
 		{Name: "add_open", Purpose: "each load with rejects", Before: before, Writes: true, Args: []any{[]int64{s.FileID}, []int64{1 << 40}}},
 		{
-			Name: "remove_open", Purpose: "each change of rejects", Before: before, Writes: true, Args: []any{[]int64{s.FileID}, []int64{0}},
+			Name: "remove_open", Purpose: "each change of rejects", Before: before, Writes: true, Args: []any{[]int64{s.FileID}, []int64{0}, reject.PartBits},
 			Expect: uses("etl_rejects_pkey"),
 		},
 		{Name: "close_open", Purpose: "each revert", Before: before, Writes: true, Args: []any{[]int64{s.FileID}}},
