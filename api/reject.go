@@ -11,15 +11,12 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/reject"
 	"github.com/opentax/tally/jobs/ledger"
 )
-
-// maxChange bounds the rows of one change, so that it ends within the time of a request. The
-// command line has no bound.
-const maxChange = 100_000
 
 // Changes lists what was not loaded, and changes loaded data, as jobs.Service does. Errors
 // are those of [ledger].
@@ -218,7 +215,7 @@ func changedBy(ctx context.Context, reason string) audit.By {
 
 func (s *service) replayRejects(ctx context.Context, in *replayInput) (*replayOutput, error) {
 	b := &in.Body
-	r := ledger.ReplayRequest{DryRun: b.DryRun, MaxRows: maxChange, By: changedBy(ctx, "")}
+	r := ledger.ReplayRequest{DryRun: b.DryRun, MaxRows: console.MaxChange, By: changedBy(ctx, "")}
 	r.Filter = ledger.RejectFilter{FileID: b.FileID, Fault: b.Fault, Source: b.Source}
 	var err error
 	if r.Filter.Date, err = b.Date.optional("body.date"); err != nil {
@@ -282,7 +279,7 @@ func (s *service) revertRun(ctx context.Context, in *revertRunInput) (*revertOut
 }
 
 func (s *service) revert(ctx context.Context, r ledger.RevertRequest, body *RevertBody) (*revertOutput, error) {
-	r.MaxRows = maxChange
+	r.MaxRows = console.MaxChange
 	if body != nil {
 		r.DryRun, r.By.Reason = body.DryRun, body.Reason
 	}

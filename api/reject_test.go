@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/opentax/tally/api/console"
 	"github.com/opentax/tally/internal/audit"
 	"github.com/opentax/tally/internal/civil"
 	"github.com/opentax/tally/internal/money"
@@ -91,7 +92,7 @@ func TestChanges(t *testing.T) {
 	by := audit.By{Actor: "anonymous", Reason: "so"}
 	h := newHandler(t, Config{Changes: fakeChanges{
 		replay: func(_ context.Context, r ledger.ReplayRequest) (reject.ReplayResult, error) {
-			assert.Equal(t, maxChange, r.MaxRows)
+			assert.Equal(t, console.MaxChange, r.MaxRows)
 			return reject.ReplayResult{Read: int64(len(r.IDs)), Loaded: int64(len(r.IDs)), Warnings: []string{fmt.Sprint(r.Filter.Fault, r.DryRun)}}, nil
 		},
 		fix: func(_ context.Context, r ledger.FixRequest) (ledger.ListedReject, error) {
@@ -108,12 +109,12 @@ func TestChanges(t *testing.T) {
 			return listed(42), nil
 		},
 		revert: func(_ context.Context, r ledger.RevertRequest) (reject.RevertResult, error) {
-			assert.Equal(t, maxChange, r.MaxRows)
+			assert.Equal(t, console.MaxChange, r.MaxRows)
 			assert.Equal(t, "anonymous", r.By.Actor)
 			if r.RunID == 0 {
 				assert.Equal(t, []int64{3}, r.Files)
 			} else {
-				assert.Equal(t, ledger.RevertRequest{RunID: 4, DryRun: r.DryRun, MaxRows: maxChange, By: by}, r)
+				assert.Equal(t, ledger.RevertRequest{RunID: 4, DryRun: r.DryRun, MaxRows: console.MaxChange, By: by}, r)
 			}
 			return reject.RevertResult{Rows: 2, TotalAmount: money.MustParse("6"), Warnings: []string{fmt.Sprint(r.DryRun)}}, nil
 		},
@@ -156,7 +157,7 @@ func TestChangesThatAreRefused(t *testing.T) {
 		{fmt.Errorf("file: %w", ledger.ErrFileNotFound), http.StatusNotFound, "file-not-found"},
 		{&ledger.NotOpenError{What: "reject 3:42", Why: "is not open: it was replayed"}, http.StatusConflict, "not-open"},
 		{&ledger.StillRejectedError{Faults: []string{"missing_date"}}, http.StatusConflict, "still-rejected"},
-		{&ledger.TooManyError{Max: maxChange}, http.StatusConflict, "too-many-rows"},
+		{&ledger.TooManyError{Max: console.MaxChange}, http.StatusConflict, "too-many-rows"},
 		{fmt.Errorf("%w: 1.23456", ledger.ErrInvalidFix), http.StatusUnprocessableEntity, "invalid-request"},
 	} {
 		h := newHandler(t, Config{Changes: fakeChanges{discard: func(context.Context, reject.ID, audit.By) (ledger.ListedReject, error) {

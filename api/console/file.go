@@ -77,7 +77,7 @@ func (c *console) revert(w http.ResponseWriter, r *http.Request) error {
 	}
 	by := c.by(r)
 	confirmed := r.FormValue("confirm") == "yes"
-	result, err := c.Changes.Revert(r.Context(), ledger.RevertRequest{Files: []int64{f.ID}, DryRun: !confirmed, MaxRows: maxChange, By: by})
+	result, err := c.Changes.Revert(r.Context(), ledger.RevertRequest{Files: []int64{f.ID}, DryRun: !confirmed, MaxRows: MaxChange, By: by})
 	if err != nil {
 		return err
 	}

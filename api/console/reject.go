@@ -16,12 +16,15 @@ import (
 
 const (
 	rejectsShown = 20
-	rawShown     = 2000    // bytes of a row in a list
-	maxChange    = 100_000 // rows of one change, as in the API
-	maxReason    = 1000    // bytes
+	rawShown     = 2000 // bytes of a row in a list
+	maxReason    = 1000 // bytes
 	rejectsPath  = "/console/rejects"
 	conflictWord = "conflict"
 )
+
+// MaxChange bounds the rows of one change, so that it ends within the time of a request. The
+// command line has no bound.
+const MaxChange = 100_000
 
 // rejectsPage lists rejects by their fault.
 type rejectsPage struct {
@@ -271,7 +274,7 @@ func (p replayPage) Counts() ledger.Counts {
 func (c *console) replay(w http.ResponseWriter, r *http.Request) error {
 	p := replayPage{Filter: readFilter(r), ID: text(r, "id", 40), Done: r.FormValue("confirm") == "yes"}
 	p.Back = p.Filter.path()
-	request := ledger.ReplayRequest{Filter: p.Filter.of(), DryRun: !p.Done, MaxRows: maxChange, By: c.by(r)}
+	request := ledger.ReplayRequest{Filter: p.Filter.of(), DryRun: !p.Done, MaxRows: MaxChange, By: c.by(r)}
 	if p.ID != "" {
 		id, err := reject.ParseID(p.ID)
 		if err != nil {
