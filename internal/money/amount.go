@@ -22,15 +22,15 @@ type Amount struct {
 
 var powersOfTen = [MaxDecimals + 1]float64{1, 10, 100, 1000, 10000}
 
-// maxAmount is the first unscaled value of more than 15 digits.
-const maxAmount = 1_000_000_000_000_000
+// UnscaledLimit is the first unscaled value of more than 15 digits.
+const UnscaledLimit = 1_000_000_000_000_000
 
 // FromFloat is the amount that a stored float stands for: the shortest decimal that
 // gives it. A float that is none of an amount's is an error.
 func FromFloat(f float64) (Amount, error) {
 	for scale := range uint8(MaxDecimals + 1) {
 		scaled := math.Round(f * powersOfTen[scale])
-		if a := (Amount{int64(scaled), scale}); math.Abs(scaled) < maxAmount && a.Float64() == f {
+		if a := (Amount{int64(scaled), scale}); math.Abs(scaled) < UnscaledLimit && a.Float64() == f {
 			return a, nil
 		}
 	}

@@ -27,12 +27,14 @@ const (
 
 	header = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" // no flags, no extension
 
-	textOID     = 25    // pg_type.oid of TEXT
-	epochOffset = 10957 // days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch
+	textOID = 25 // pg_type.oid of TEXT
 
 	numericNegative = 0x4000
 	numericBase     = 10_000 // of PostgreSQL's digits
 )
+
+// Epoch is 2000-01-01, from which PostgreSQL counts days, in days since 1970-01-01.
+const Epoch = 10957
 
 // errEnded is a Writer's error when the server takes no more pages. COPY's error has the
 // reason.
@@ -132,7 +134,7 @@ func (f *Fields) Int64(v int64) {
 func (f *Fields) Float64(v float64) { f.Int64(int64(math.Float64bits(v))) }
 
 // Date appends a DATE.
-func (f *Fields) Date(d civil.Date) { f.Int32(int32(d) - epochOffset) }
+func (f *Fields) Date(d civil.Date) { f.Int32(int32(d) - Epoch) }
 
 // Bytes appends a TEXT or BYTEA.
 func (f *Fields) Bytes(v []byte) { *f = append(f.length(len(v)), v...) }

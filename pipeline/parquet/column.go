@@ -26,11 +26,10 @@ const (
 )
 
 const (
-	decimals      = 4  // of amounts and totals: an amount has no more
-	amountDigits  = 18 // of any decimal in 64 bits; Spark reads such a column with this precision
-	totalDigits   = 28 // of Spark's sum of DECIMAL(18,4); BigQuery's NUMERIC holds it
-	totalBytes    = 12
-	postgresEpoch = 10957 // 2000-01-01: PostgreSQL counts days from there
+	decimals     = 4  // of amounts and totals: an amount has no more
+	amountDigits = 18 // of any decimal in 64 bits; Spark reads such a column with this precision
+	totalDigits  = 28 // of Spark's sum of DECIMAL(18,4); BigQuery's NUMERIC holds it
+	totalBytes   = 12
 )
 
 // The first unscaled values that do not fit.
@@ -66,7 +65,7 @@ func (c *column) add(value []byte) error {
 		if days == math.MaxInt32 || days == math.MinInt32 {
 			return fmt.Errorf("column %s is infinite", c.name)
 		}
-		c.ints = append(c.ints, int64(days+postgresEpoch))
+		c.ints = append(c.ints, int64(days+pgcopy.Epoch))
 	case text:
 		c.addBytes(value)
 	case amount:
@@ -203,5 +202,5 @@ func parseDate(value []byte) (civil.Date, error) {
 	if len(value) != 4 {
 		return 0, errors.New("the value is not a DATE")
 	}
-	return civil.Date(binary.BigEndian.Uint32(value) + postgresEpoch), nil
+	return civil.Date(binary.BigEndian.Uint32(value) + pgcopy.Epoch), nil
 }

@@ -12,6 +12,8 @@ import (
 	peer "github.com/parquet-go/parquet-go"
 	library "github.com/xitongsys/parquet-go/parquet"
 	"github.com/xitongsys/parquet-go/writer"
+
+	"github.com/opentax/tally/internal/pgcopy"
 )
 
 // libraryRow is a row of transactions as xitongsys/parquet-go wants it, with the
@@ -98,7 +100,7 @@ func wire(rows []libraryRow) [][][]byte {
 	for i, r := range rows {
 		all[i] = [][]byte{
 			long(r.ID), []byte(r.TransactionID), short(r.UserID), long(int64(math.Float64bits(float64(r.Amount) / 1e4))),
-			short(r.TransactionDate - postgresEpoch), long(r.FileID), long(r.Line),
+			short(r.TransactionDate - pgcopy.Epoch), long(r.FileID), long(r.Line),
 		}
 	}
 	return all

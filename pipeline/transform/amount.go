@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	maxAmount   = 1_000_000_000_000_000 // first unscaled value of more than 15 digits
+	maxAmount   = money.UnscaledLimit
 	maxDecimals = money.MaxDecimals
 )
 
