@@ -19,8 +19,8 @@ const (
 	Month Period = "month"
 )
 
-// next is the start of the period after the one with that start.
-func (p Period) next(start civil.Date) civil.Date {
+// Next is the start of the period after the one with that start.
+func (p Period) Next(start civil.Date) civil.Date {
 	if p == Month {
 		return start.Month().Last() + 1
 	}
@@ -80,7 +80,7 @@ SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01',
 func (q TotalsQuery) statement() (sql string, args []any) {
 	from := q.Days.From
 	if q.After != nil {
-		from = max(from, q.By.next(*q.After))
+		from = max(from, q.By.Next(*q.After))
 	}
 	args = []any{from, q.Days.To, q.Limit}
 	switch {

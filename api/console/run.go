@@ -49,20 +49,6 @@ func (p runPage) Finished() bool {
 	return p.Run.Status == ledger.StatusSucceeded || p.Run.Status == ledger.StatusFailed
 }
 
-// Tone is how the run went, as a class of the style.
-func (p runPage) Tone() string {
-	switch p.Run.Status {
-	case ledger.StatusSucceeded:
-		return "good"
-	case ledger.StatusFailed, ledger.StatusLost:
-		return "bad"
-	case ledger.StatusRetrying, ledger.StatusInterrupted:
-		return "warning"
-	default:
-		return "note"
-	}
-}
-
 func runPath(id int64) string { return fmt.Sprintf("/console/runs/%d", id) }
 
 // idOf reads an id of a path or a query; what is none has no run.

@@ -106,7 +106,7 @@ func (t totals) lines() (sum, count chart.Line, ticks []chart.Tick, err error) {
 		rows[row.Start] = row
 	}
 	i := 0.0
-	for start := first; start <= last; start = t.next(start) {
+	for start := first; start <= last; start = t.By.Next(start) {
 		amount, err := strconv.ParseFloat(rows[start].Amount.String(), 64)
 		if err != nil {
 			return sum, count, nil, err
@@ -120,13 +120,6 @@ func (t totals) lines() (sum, count chart.Line, ticks []chart.Tick, err error) {
 		ticks = append(ticks, chart.Tick{At: i - 1, Name: t.Name(last)})
 	}
 	return sum, count, ticks, nil
-}
-
-func (t totals) next(start civil.Date) civil.Date {
-	if t.By == summaries.Month {
-		return start.Month().Last() + 1
-	}
-	return start + 1
 }
 
 func (c *console) totals(w http.ResponseWriter, r *http.Request) error {
