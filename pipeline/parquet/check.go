@@ -2,11 +2,8 @@ package parquet
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -128,7 +125,7 @@ func (k *check) compare(ctx context.Context) error {
 }
 
 func (k *check) checkFile(ctx context.Context, f ManifestFile) error {
-	r, err := k.Target.Open(ctx, f.Path)
+	n, sum, err := contentOf(ctx, k.Target, f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		k.drift(f, Missing, "the manifest names it, and it does not exist: export again")
 		return nil
@@ -136,13 +133,8 @@ func (k *check) checkFile(ctx context.Context, f ManifestFile) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	n, err := io.Copy(sum, r)
-	if err = errors.Join(err, r.Close()); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); n != f.Bytes || got != f.SHA256 {
-		k.drift(f, Damaged, "it has %d bytes with checksum %s, and %d with %s were written: export again with --replace", n, got, f.Bytes, f.SHA256)
+	if n != f.Bytes || sum != f.SHA256 {
+		k.drift(f, Damaged, "it has %d bytes with checksum %s, and %d with %s were written: export again with --replace", n, sum, f.Bytes, f.SHA256)
 	}
 	return nil
 }

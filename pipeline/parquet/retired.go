@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -47,7 +48,14 @@ func (m *Manifest) Current(ctx context.Context, tx pgx.Tx, months []civil.Month)
 // CheckMonths reads the files of the months of transactions before one, and compares them with
 // their checksums. It returns the manifest that names them.
 func CheckMonths(ctx context.Context, target bucket.Target, before civil.Month) (*Manifest, error) {
-	m, err := readManifest(ctx, target)
+	content, err := readManifest(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeManifest(content, target.String())
+	if err == nil && m == nil {
+		err = fmt.Errorf("%s: %w", ManifestName, fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -55,33 +63,24 @@ func CheckMonths(ctx context.Context, target bucket.Target, before civil.Month) 
 		if f.Table != "transactions" || f.Month == "" || f.Month >= before.First().String() {
 			continue
 		}
-		if err := checkBytes(ctx, target, f); err != nil {
+		_, sum, err := contentOf(ctx, target, f.Path)
+		if err == nil && sum != f.SHA256 {
+			err = fmt.Errorf("it has checksum %s, and %s was written: export again with --replace", sum, f.SHA256)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
 	return m, nil
 }
 
-func checkBytes(ctx context.Context, target bucket.Target, f ManifestFile) error {
-	r, err := target.Open(ctx, f.Path)
+// contentOf reads a file, and returns its size and checksum.
+func contentOf(ctx context.Context, target bucket.Target, path string) (bytes int64, sum string, err error) {
+	r, err := target.Open(ctx, path)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
-	sum := sha256.New()
-	_, err = io.Copy(sum, r)
-	if err = errors.Join(err, r.Close()); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
-		return fmt.Errorf("it has checksum %s, and %s was written: export again with --replace", got, f.SHA256)
-	}
-	return nil
-}
-
-func readManifest(ctx context.Context, target bucket.Target) (*Manifest, error) {
-	content, err := bucket.ReadFile(ctx, target, ManifestName)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", ManifestName, err)
-	}
-	return decodeManifest(content, target.String())
+	hash := sha256.New()
+	bytes, err = io.Copy(hash, r)
+	return bytes, hex.EncodeToString(hash.Sum(nil)), errors.Join(err, r.Close())
 }

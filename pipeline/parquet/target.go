@@ -13,7 +13,7 @@ import (
 
 // inspectTarget reads the target's manifest and lists its files.
 func (e *export) inspectTarget(ctx context.Context) (err error) {
-	if e.content, err = e.readManifest(ctx); err != nil {
+	if e.content, err = readManifest(ctx, e.Target); err != nil {
 		return err
 	}
 	target := e.Target.String()
@@ -40,9 +40,9 @@ func (e *export) inspectTarget(ctx context.Context) (err error) {
 	return nil
 }
 
-// readManifest is the content of the target's manifest, nil if it has none.
-func (e *export) readManifest(ctx context.Context) ([]byte, error) {
-	content, err := bucket.ReadFile(ctx, e.Target, ManifestName)
+// readManifest is the content of a target's manifest, nil if it has none.
+func readManifest(ctx context.Context, target bucket.Target) ([]byte, error) {
+	content, err := bucket.ReadFile(ctx, target, ManifestName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -88,7 +88,7 @@ func (e *export) checkOwnership(ctx context.Context) error {
 	if err := e.snapshot.ping(ctx); err != nil {
 		return err
 	}
-	now, err := e.readManifest(ctx)
+	now, err := readManifest(ctx, e.Target)
 	if err == nil && !bytes.Equal(now, e.content) {
 		err = errConcurrent
 	}
