@@ -64,7 +64,7 @@ func TestClockAheadDecidesNothing(t *testing.T) {
 		},
 		func() error { _, err := s.Request(t.Context(), nil, "test", ""); return err },
 		func() error {
-			_, err := s.Enqueue(t.Context(), []bucket.Location{bucket.Path("a.csv")}, "test")
+			_, err := s.Enqueue(t.Context(), RunRequest{Paths: []bucket.Location{bucket.Path("a.csv")}, RequestedBy: "test"})
 			return err
 		},
 		func() error {

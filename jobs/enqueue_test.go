@@ -19,9 +19,9 @@ func TestWorkersRunEnqueuedPaths(t *testing.T) {
 	clock := newFakeClock(moment(t, "2024-05-11T03:00:00Z"))
 	s := newService(t, pool, Config{Clock: clock})
 	dir := newSource(t, rows(4), "bad\n").Path
-	good, err := s.Enqueue(ctx, []bucket.Location{dir.Join("a.csv")}, "cli:ann")
+	good, err := s.Enqueue(ctx, RunRequest{Paths: []bucket.Location{dir.Join("a.csv")}, RequestedBy: "cli:ann"})
 	require.NoError(t, err)
-	bad, err := s.Enqueue(ctx, []bucket.Location{dir.Join("b.csv"), dir.Join("c.csv")}, "cli:ann")
+	bad, err := s.Enqueue(ctx, RunRequest{Paths: []bucket.Location{dir.Join("b.csv"), dir.Join("c.csv")}, RequestedBy: "cli:ann"})
 	require.NoError(t, err)
 	assert.Equal(t, ledger.StatusDue, status(t, s, good.RunID))
 	require.NoError(t, s.Start(ctx))
@@ -47,7 +47,7 @@ func TestWorkersRunEnqueuedPaths(t *testing.T) {
 	assert.Equal(t, 1, result.Attempt, "bad files are not retried")
 	assert.Equal(t, 2, count(t, pool, "SELECT count(*) FROM audit_events WHERE action = 'run.requested' AND actor = 'cli:ann'"))
 
-	again, err := s.Enqueue(ctx, []bucket.Location{dir.Join("a.csv")}, "cli:ann")
+	again, err := s.Enqueue(ctx, RunRequest{Paths: []bucket.Location{dir.Join("a.csv")}, RequestedBy: "cli:ann"})
 	require.NoError(t, err)
 	result, err = s.Await(ctx, again)
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t)
 	s := newService(t, pool, Config{}) // whose workers are not started
-	q, err := s.Enqueue(t.Context(), []bucket.Location{bucket.Path("x.csv")}, "cli")
+	q, err := s.Enqueue(t.Context(), RunRequest{Paths: []bucket.Location{bucket.Path("x.csv")}, RequestedBy: "cli"})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*queuedEvery)
 	defer cancel()

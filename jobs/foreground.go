@@ -190,15 +190,9 @@ func (s *Service) sourceOf(path bucket.Location) (source pipeline.Source, covere
 // Queued is a run that was given to the workers, and its River job.
 type Queued struct{ RunID, JobID int64 }
 
-// Enqueue gives paths to the workers, as a manual run under the settings of the sources
-// that cover them. Any worker of the database may take it, so all of them need access to
-// the paths. Like any manual run it is not requeued when its worker crashes.
-func (s *Service) Enqueue(ctx context.Context, paths []bucket.Location, requestedBy string) (Queued, error) {
-	return s.EnqueueRun(ctx, RunRequest{Paths: paths, RequestedBy: requestedBy})
-}
-
-// EnqueueRun is Enqueue with a source, rules or a date.
-func (s *Service) EnqueueRun(ctx context.Context, req RunRequest) (Queued, error) {
+// Enqueue gives a run of paths to the workers. Any worker of the database may take it, so all of
+// them need access to the paths. Like any manual run it is not requeued when its worker crashes.
+func (s *Service) Enqueue(ctx context.Context, req RunRequest) (Queued, error) {
 	date, err := s.dateOf(ctx, req.Date)
 	if err != nil {
 		return Queued{}, fmt.Errorf("enqueue: %w", err)

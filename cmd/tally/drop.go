@@ -47,7 +47,7 @@ func (a *application) newDrop() (*console.Drop, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &drops{dir: filepath.Join(dir, dropsName), env: a.environment, settings: a.settings, enqueue: a.requests.EnqueueRun, checks: make(chan struct{}, 1)}
+	d := &drops{dir: filepath.Join(dir, dropsName), env: a.environment, settings: a.settings, enqueue: a.requests.Enqueue, checks: make(chan struct{}, 1)}
 	return d.console(), nil
 }
 

@@ -57,7 +57,7 @@ func (a *application) enqueueSample(ctx context.Context) (jobs.Queued, error) {
 	if err := writeSample(ctx, path); err != nil {
 		return jobs.Queued{}, fmt.Errorf("sample: %w", err)
 	}
-	return a.jobs.Enqueue(ctx, []bucket.Location{bucket.Path(path)}, requestedBy())
+	return a.jobs.Enqueue(ctx, jobs.RunRequest{Paths: []bucket.Location{bucket.Path(path)}, RequestedBy: requestedBy()})
 }
 
 // awaitSample prints the result of the sample's run. An interrupted run continues when
