@@ -31,7 +31,7 @@ WITH change AS MATERIALIZED (
 )
 SELECT $2 > clock_timestamp(), (SELECT number FROM change), coalesce(sum(n), 0)::bigint, coalesce(sum(amount), 0),
        EXISTS (SELECT 1 FROM etl_retired WHERE change > (SELECT number FROM change) AND month <= $4 AND month + interval '1 month' > $3),
-       (SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before),
+       (SELECT greatest(before, DATE '0001-01-01') FROM etl_retired_before),
        EXISTS (SELECT 1 FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN $3 AND $4)
 FROM (
     SELECT 1 AS n, t.amount::numeric FROM t

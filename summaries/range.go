@@ -27,7 +27,7 @@ FROM user_summary s CROSS JOIN LATERAL (
 ) r
 WHERE s.user_id = $1`
 	// retiredColumns are the first day that is not retired, and whether a month of the range was taken out of the rollups.
-	retiredColumns = `(SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before),
+	retiredColumns = `(SELECT greatest(before, DATE '0001-01-01') FROM etl_retired_before),
     EXISTS (SELECT 1 FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN $2 AND $3)`
 )
 
@@ -112,8 +112,8 @@ func (e *RetiredError) Error() string {
 
 // retired is what a read must know of the retired months.
 type retired struct {
-	before  int32 // the first day that is not retired
-	dropped bool  // a month of the range was taken out of the rollups
+	before  civil.Date // the first day that is not retired
+	dropped bool       // a month of the range was taken out of the rollups
 }
 
 // refuse is a [RetiredError] if days of which rows were read are retired, or if a range that
@@ -121,10 +121,10 @@ type retired struct {
 func (r retired) refuse(days Days, rows ...Days) error {
 	gone := r.dropped && days.From != civil.Min
 	for _, d := range rows {
-		gone = gone || !d.empty() && d.From < civil.Date(r.before)
+		gone = gone || !d.empty() && d.From < r.before
 	}
 	if gone {
-		return &RetiredError{civil.Date(r.before).Month()}
+		return &RetiredError{r.before.Month()}
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ type Retirement struct {
 // compares their rows with the rollups and the keys. No months: there is nothing to retire.
 func NewRetirement(ctx context.Context, tx pgx.Tx, before civil.Month) (*Retirement, error) {
 	r := &Retirement{tx: tx, statements: sqlfile.Parse(retireSQL), before: before.First(), seed: fmt.Sprintf("(%d)", rand.Int64())}
-	if err := tx.QueryRow(ctx, retiredBeforeQuery).Scan((*int32)(&r.from)); err != nil {
+	if err := tx.QueryRow(ctx, retiredBeforeQuery).Scan(&r.from); err != nil {
 		return nil, fmt.Errorf("look up the retired months: %w", err)
 	}
 	if r.from >= r.before {
@@ -75,8 +75,8 @@ func NewRetirement(ctx context.Context, tx pgx.Tx, before civil.Month) (*Retirem
 	return r, r.compare(ctx)
 }
 
-// retiredBeforeQuery is the first day that is not retired, as a number of days.
-const retiredBeforeQuery = `SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before`
+// retiredBeforeQuery is the first day that is not retired.
+const retiredBeforeQuery = `SELECT greatest(before, DATE '0001-01-01') FROM etl_retired_before`
 
 // retiredHash is the hash of a key that verifications compare with later. It has no seed, since
 // it is stored.

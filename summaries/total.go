@@ -71,7 +71,7 @@ SELECT start, sum(n)::bigint, sum(amount) FROM (
 ) part GROUP BY start ORDER BY start LIMIT $3`
 	// retiredQuery is read after the totals, so that no month is retired in between unnoticed.
 	retiredQuery = `
-SELECT greatest(before, DATE '0001-01-01') - DATE '1970-01-01',
+SELECT greatest(before, DATE '0001-01-01'),
        EXISTS (SELECT 1 FROM etl_retired WHERE totals = 'dropped' AND month BETWEEN date_trunc('month', $1::date) AND $2::date) FROM etl_retired_before`
 )
 

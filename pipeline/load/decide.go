@@ -30,7 +30,7 @@ func (l *load) decide(ctx context.Context) error {
 	if l.inChange {
 		row = l.tx.QueryRow
 	}
-	if err := row(ctx, l.loader.statements.Get("no_keys")).Scan(&none, (*int32)(&l.retiredBefore)); err != nil {
+	if err := row(ctx, l.loader.statements.Get("no_keys")).Scan(&none, &l.retiredBefore); err != nil {
 		return err
 	}
 	if !none {

@@ -1,6 +1,6 @@
 -- name: no_keys
 -- And the first day that is not retired.
-SELECT NOT EXISTS (SELECT 1 FROM transaction_keys LIMIT 1), greatest(before, DATE '0001-01-01') - DATE '1970-01-01' FROM etl_retired_before;
+SELECT NOT EXISTS (SELECT 1 FROM transaction_keys LIMIT 1), greatest(before, DATE '0001-01-01') FROM etl_retired_before;
 
 -- name: drop_key
 ALTER TABLE transaction_keys DROP CONSTRAINT transaction_keys_pkey;
