@@ -29,13 +29,13 @@ func TestTimeoutsOfTheDatabaseDoNotEndALoad(t *testing.T) {
 	for row, where := range map[string]string{"T1": "DATABASE %s", "T2": "ROLE CURRENT_USER IN DATABASE %s"} {
 		for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"} {
 			if one[bool](f, "SELECT EXISTS (SELECT FROM pg_settings WHERE name = $1)", name) { // PostgreSQL 17 has the last one
-				f.exec(fmt.Sprintf("ALTER "+where+" SET %s = '100ms'", pgx.Identifier{f.pool.Config().ConnConfig.Database}.Sanitize(), name))
+				f.exec(fmt.Sprintf("ALTER "+where+" SET %s = '700ms'", pgx.Identifier{f.pool.Config().ConnConfig.Database}.Sanitize(), name))
 			}
 		}
 		pool, err := postgres.Open(t.Context(), postgres.Config{URL: url})
 		require.NoError(t, err)
 		f.loader = load.New(pool, nil)
-		f.loadLogged(header+row+",7,10.00,2024-05-05\n", func(string) { time.Sleep(300 * time.Millisecond) })
+		f.loadLogged(header+row+",7,10.00,2024-05-05\n", func(string) { time.Sleep(800 * time.Millisecond) })
 		pool.Close()
 	}
 	f.verify()
