@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,9 +22,18 @@ func installation(t *testing.T, version string, mode os.FileMode) string {
 	require.NoError(t, os.Chmod(dir, mode))
 	for _, name := range []string{"postgres", "initdb"} {
 		script := "#!/bin/sh\necho '" + name + " (PostgreSQL) " + version + "'\n"
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755)) //nolint:gosec // a program
+		writeProgram(t, filepath.Join(dir, name), []byte(script))
 	}
 	return dir
+}
+
+// writeProgram writes a file that is executed. No process is started meanwhile: until it is under way it
+// would hold the file open for writing, and a file that is open so cannot be executed (ETXTBSY).
+func writeProgram(t *testing.T, path string, content []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	require.NoError(t, os.WriteFile(path, content, 0o755)) //nolint:gosec // a program
 }
 
 func TestSelectPrograms(t *testing.T) {

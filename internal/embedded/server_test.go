@@ -313,7 +313,7 @@ func TestUnprivilegedUser(t *testing.T) {
 		require.NoError(t, err)
 		text, err := os.ReadFile(own)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(program, text, 0o755))
+		writeProgram(t, program, text)
 		dir = filepath.Join(dir, "data")
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		require.NoError(t, os.Chown(dir, uid, uid))
