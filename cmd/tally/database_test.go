@@ -29,7 +29,7 @@ func TestMigratingIsInTheAuditTrail(t *testing.T) {
 	for name, first := range map[string][]string{"by itself": {"migrate"}, "on the way": {"token", "list"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := &program{t: t, url: testdb.URL(t, bare{}), dir: t.TempDir()}
+			p := programOn(t, testdb.URL(t, bare{}))
 			for _, command := range [][]string{first, {"migrate"}, {"token", "list"}} {
 				code, _, stderr := p.run(command...)
 				assert.Equal(t, exitDone, code, stderr)
@@ -47,7 +47,8 @@ func TestEmbeddedDataAreNotForOtherUsers(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(parent)) })
 	require.NoError(t, os.Chmod(parent, 0o711)) //nolint:gosec // PostgreSQL's user enters it, as it does /var/lib
-	p := &program{t: t, dir: filepath.Join(parent, "data")}
+	p := programOn(t, "")
+	p.dir = filepath.Join(parent, "data")
 	code, _, stderr := p.run("migrate", "--postgres-bin", os.Getenv("TALLY_TEST_POSTGRES"))
 	require.Equal(t, exitDone, code, stderr)
 	for _, dir := range []string{p.dir, filepath.Join(p.dir, inboxName)} {

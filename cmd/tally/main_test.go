@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/opentax/tally/jobs"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -50,11 +52,42 @@ type program struct {
 	url string
 	dir string
 	env []string // of processes, besides this one's own
+
+	pools *pools
 }
 
 func newProgram(t *testing.T) *program {
 	t.Helper()
-	return &program{t: t, url: testdb.URL(t, migrations.Schema{}), dir: t.TempDir()}
+	return programOn(t, testdb.URL(t, migrations.Schema{}))
+}
+
+func programOn(t *testing.T, url string) *program {
+	t.Helper()
+	return &program{t: t, url: url, dir: t.TempDir(), pools: &pools{byURL: map[string]*pgxpool.Pool{}}}
+}
+
+// pools are for a test's own queries, by URL: a connection for each query would take more time than
+// all else.
+type pools struct {
+	mu    sync.Mutex
+	byURL map[string]*pgxpool.Pool
+}
+
+func (p *program) pool() *pgxpool.Pool {
+	p.t.Helper()
+	p.pools.mu.Lock()
+	defer p.pools.mu.Unlock()
+	pool := p.pools.byURL[p.url]
+	if pool == nil {
+		config, err := pgxpool.ParseConfig(p.url)
+		require.NoError(p.t, err)
+		config.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return conn.Ping(ctx) == nil, nil }
+		pool, err = pgxpool.NewWithConfig(context.Background(), config)
+		require.NoError(p.t, err)
+		p.t.Cleanup(pool.Close)
+		p.pools.byURL[p.url] = pool
+	}
+	return pool
 }
 
 // run is a call of the program within this process.
@@ -92,19 +125,13 @@ func (p *program) write(name, content string) string {
 
 func (p *program) query(sql string) (text string) {
 	p.t.Helper()
-	conn, err := pgx.Connect(p.t.Context(), p.url)
-	require.NoError(p.t, err)
-	defer conn.Close(context.WithoutCancel(p.t.Context()))
-	require.NoError(p.t, conn.QueryRow(p.t.Context(), "SELECT ("+sql+")::text").Scan(&text), sql)
+	require.NoError(p.t, p.pool().QueryRow(p.t.Context(), "SELECT ("+sql+")::text").Scan(&text), sql)
 	return text
 }
 
 func (p *program) exec(sql string) {
 	p.t.Helper()
-	conn, err := pgx.Connect(p.t.Context(), p.url)
-	require.NoError(p.t, err)
-	defer conn.Close(context.WithoutCancel(p.t.Context()))
-	_, err = conn.Exec(p.t.Context(), sql)
+	_, err := p.pool().Exec(p.t.Context(), sql)
 	require.NoError(p.t, err)
 }
 

@@ -90,7 +90,7 @@ func TestBehindAPooler(t *testing.T) {
 // A new database is migrated past the pooler, or not at all: the lock of migrations would be lost.
 func TestMigrationPastAPooler(t *testing.T) {
 	t.Parallel()
-	p := &program{t: t, url: testdb.URL(t, bare{}), dir: t.TempDir()}
+	p := programOn(t, testdb.URL(t, bare{}))
 	direct := p.url
 	p.url = testdb.NewBouncer(t, direct, 20).URL
 	code, _, stderr := p.run("migrate")

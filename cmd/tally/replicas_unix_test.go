@@ -45,7 +45,7 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{
-		program: &program{t: t, dir: t.TempDir()}, primary: testdb.Own(t, map[string]string{"synchronous_commit": "on"}), address: freeAddress(t),
+		program: programOn(t, ""), primary: testdb.Own(t, map[string]string{"synchronous_commit": "on"}), address: freeAddress(t),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
 	}
 	t.Cleanup(c.client.CloseIdleConnections)

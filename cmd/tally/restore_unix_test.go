@@ -34,7 +34,7 @@ func TestDumpIsRestored(t *testing.T) {
 func TestBaseBackupIsRestored(t *testing.T) {
 	t.Parallel()
 	server := testdb.Own(t, nil)
-	p := &program{t: t, url: server.URL(), dir: t.TempDir()}
+	p := programOn(t, server.URL())
 	p.must("migrate")
 	tools := p.tools("pg_basebackup")
 	p.loadTwo()
