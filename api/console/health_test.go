@@ -63,9 +63,13 @@ func TestReport(t *testing.T) {
 		c.Viewer = func(*http.Request) console.Viewer { return console.Viewer{Operator: true} }
 		c.Report = func(context.Context) (*report.Report, error) {
 			begun <- struct{}{}
+			err := <-results
+			if errors.Is(err, errors.ErrUnsupported) {
+				panic("a bug")
+			}
 			return &report.Report{At: time.Date(2024, 8, 1, 0, 0, 0, 0, time.UTC), Skipped: []report.Skip{{What: "the plan of <a>", Why: "it took long"}}, Findings: []report.Finding{
 				{ID: "missing-index", Severity: report.Critical, Title: "The index <x> is not there", Cost: "much", Evidence: []string{"seen"}, Fix: "CREATE INDEX x;"},
-			}}, <-results
+			}}, err
 		}
 	})
 	post := func(ctx context.Context) {
@@ -105,4 +109,10 @@ func TestReport(t *testing.T) {
 	page = text(get(t, h, http.StatusOK, "/console/health"))
 	assert.Contains(t, page, "No report could be made: the database is unavailable")
 	assert.Contains(t, page, "1 finding", "the last one stays")
+
+	go func() { results <- errors.ErrUnsupported }()
+	post(t.Context())
+	page = text(get(t, h, http.StatusOK, "/console/health"))
+	assert.Contains(t, page, "No report could be made: panic: a bug")
+	assert.Contains(t, page, "Make a report", "another can be made")
 }
