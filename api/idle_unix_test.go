@@ -48,7 +48,7 @@ func (c *idleCounter) count() int {
 	return len(c.idle)
 }
 
-func TestIdleConnectionsStarveNobody(t *testing.T) { // not parallel: each connection takes a file on either side
+func TestIdleConnectionsStarveNobody(t *testing.T) { // not parallel: each connection uses a file descriptor at both ends
 	var files syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
 	if files.Cur < idleConnections+1000 {

@@ -110,9 +110,11 @@ func (s *Service) endOrphan(ctx context.Context, tx pgx.Tx, o orphan, reason err
 	if _, err := tx.Exec(ctx, s.sql.Get("start_attempt"), o.ID, number, nil, s.config.Worker, s.config.CodeVersion); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, reason.Error(), false)
+	if _, err := tx.Exec(ctx, s.sql.Get("end_attempt"), o.ID, number, ledger.StatusFailed, reason.Error(), false); err != nil {
+		return err
+	}
 	s.logger.WarnContext(ctx, "orphaned run ended", "run", o.ID, "error", reason)
-	return err
+	return nil
 }
 
 // recordCancelled ends a run that an operator cancelled before a worker had it.

@@ -178,10 +178,7 @@ func TestRunThatCrashesTheProcessEnds(t *testing.T) {
 	run := dueRun(t, s, "2024-05-10")
 	execute(t, pool, "DELETE FROM river_job")
 	crashes(t, pool, run, runCrashes, "")
-	started := func(n int) {
-		execute(t, pool, "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, $2, 'crashed', 'test')", run.ID, n)
-	}
-	started(runCrashes + 1)
+	execute(t, pool, "INSERT INTO etl_attempts (run_id, attempt, worker, code_version) VALUES ($1, $2, 'crashed', 'test')", run.ID, runCrashes+1)
 	requeued, err := s.Reconcile(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, requeued)

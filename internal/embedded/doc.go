@@ -24,10 +24,10 @@
 //
 // # Operating system user and addresses
 //
-// PostgreSQL refuses to run as root. For root the server runs as the owner of the
-// existing cluster, else as that of DIR unless it is root, else as the user "postgres" or
-// "nobody". fsync is on and data checksums are enabled. The server listens only on a Unix socket and requires
-// a password. If the path of DIR is too long for a socket or contains a comma, the
+// PostgreSQL refuses to run as root. If Tally runs as root, the server runs as the owner of
+// the existing cluster. If there is none, it runs as the owner of DIR, and if that is root,
+// as the user "postgres" or "nobody". fsync is on and data checksums are enabled. The server
+// listens only on a Unix socket and requires a password. If the path of DIR is too long for a socket or contains a comma, the
 // socket is in a short folder below the system's temporary folder. If that is not
 // possible either, the server listens on a free port of the loopback interface. The
 // server has its own session, so Ctrl-C reaches only Tally, which then stops it with a

@@ -54,8 +54,9 @@ type Limits struct {
 
 // Sorter sorts full chunks in the background while records are added. If the chunks
 // exceed Limits.Memory, it writes them to temporary files. It uses at most about 60 MiB,
-// and less for few records; while it merges, 4 MiB for each GiB of records. The result is deterministic if no two records compare equal.
-// A Sorter is not safe for concurrent use, and must be closed.
+// and less for few records; while it merges, 4 MiB for each GiB of records. The result is
+// deterministic if no two records compare equal. A Sorter is not safe for concurrent use, and
+// must be closed.
 type Sorter struct {
 	order   Order
 	limits  Limits

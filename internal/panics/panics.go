@@ -1,5 +1,5 @@
-// Package panics turns panics of goroutines into errors: no one else recovers them, and one that is
-// not recovered ends the process with all its other work.
+// Package panics turns panics into errors. A panic that its own goroutine does not recover ends the
+// process, with everything else that it does.
 package panics
 
 import (
